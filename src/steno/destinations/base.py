@@ -1,0 +1,40 @@
+"""The seam: what a destination is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from steno.record import Batch, RunInfo
+
+
+@runtime_checkable
+class Destination(Protocol):
+    """A place records go to. One file, at most these four methods; all are called from one worker thread.
+
+    Which records it takes is said by an optional attribute `kinds`: a frozenset of "points" and the
+    entry kinds of `steno.record` (default: points only). Entries of other kinds are left out of
+    `batch.entries`, and without "points" the batch has no points.
+
+    A destination that writes files may have an attribute `position`: a small JSON-able mapping that
+    says how far its files have got (say `{"metrics.csv": 1234}`). It is saved together with the cursor
+    and given back as `run.position`, so that after a crash the destination encodes the batch again,
+    compares with the tail of its file and appends only what is missing.
+    """
+
+    def open(self, run: RunInfo) -> None:
+        """Begin, or go on after a restart. Raise `steno.Stop` when misconfigured."""
+
+    def write(self, batch: Batch) -> None:
+        """Deliver the batch: returning means delivered.
+
+        Raise `steno.Retry`, or anything else, to be given the same batch (same `id`, same boundaries)
+        again after a wait; `steno.Skip(records)` to give records up, counted; `steno.Stop` when no
+        retry will help.
+        """
+
+    def flush(self) -> None:
+        """Make what was delivered visible to its readers."""
+
+    def close(self) -> None:
+        """End; called once, also after errors."""

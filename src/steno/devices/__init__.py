@@ -1,0 +1,1 @@
+"""One file per framework; found by the value's type, nothing imported first."""

@@ -1,0 +1,1 @@
+"""The journal: bytes only; knows no framework and no destination."""

@@ -1,0 +1,1 @@
+"""The run's numbered book on one node, and its sealed parts."""

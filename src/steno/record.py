@@ -1,0 +1,152 @@
+"""The data all layers speak: batches of records, their points and entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+NODE_SHIFT = 44
+"""A record id is `node << NODE_SHIFT | number`; numbers count from 1 in each node's ledger."""
+
+EXACT_FLOAT = 2**53
+"""Integers up to this magnitude are exact in a float64; larger ones travel in `Batch.special` too."""
+
+# Kinds of entries: records that are not points.
+START = "start"  # a process joined the run: {pid, host, primary, ...}
+FINISH = "finish"  # a process left it: {state, error?, traceback?}
+CONFIG = "config"  # {key: value} merged into the configuration
+SUMMARY = "summary"  # {key: value} set by the user
+EVENT = "event"  # {name, ...}
+TASK = "task"  # one async_log task: {name, mode, submitted, started, ended, error?}
+ARTIFACT = "artifact"  # {name, digest, size, ...}
+NOTE = "note"  # steno's own remark: a loss, a refused value, a recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value kept in a file of the run: `digest` is its content address, `kind` its media kind."""
+
+    digest: str
+    kind: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record that is not a set of points."""
+
+    record: int
+    time: int
+    """Nanoseconds since 1970, UTC."""
+    step: int | None
+    rank: int
+    attempt: int
+    kind: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One call's points, as `Batch.records` gives them: `values` in order of key.
+
+    A value is a float, or an int beyond 2**53, a str, or a `Ref`.
+    """
+
+    record: int
+    time: int
+    step: int
+    rank: int
+    attempt: int
+    values: dict[str, float | int | str | Ref]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A columnar group of records, immutable and self-contained; the unit of posting and delivery.
+
+    `n` records and `p` points. Record `i` has the keys `sets[set[i]]`; its values follow those of
+    record `i - 1` in `value`. A record of a late value (a fill) repeats the number of the record it
+    belongs to, so `record` need not rise. `special` holds, by point index, what a float64 cannot: an
+    int beyond 2**53 (`value` is then its nearest float), a str or a `Ref` (`value` is then NaN).
+    """
+
+    id: int
+    node: int
+    record: NDArray[np.int64]
+    time: NDArray[np.int64]
+    step: NDArray[np.int64]
+    rank: NDArray[np.int32]
+    attempt: NDArray[np.int32]
+    set: NDArray[np.int32]
+    sets: tuple[tuple[str, ...], ...]
+    value: NDArray[np.float64]
+    special: Mapping[int, int | str | Ref] = field(default_factory=dict)
+    entries: tuple[Entry, ...] = ()
+    meta: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """By record index: what only some records carry, such as `{"level": 3}`."""
+
+    def widths(self) -> NDArray[np.int64]:
+        """Points per record, shape (n,)."""
+        import numpy as np
+
+        lengths = np.fromiter((len(keys) for keys in self.sets), np.int64, len(self.sets))
+        return lengths[self.set] if len(self.sets) else np.zeros(len(self.set), np.int64)
+
+    def splits(self) -> NDArray[np.int64]:
+        """Record `i` owns the points `splits[i]:splits[i + 1]`; shape (n + 1,)."""
+        import numpy as np
+
+        out = np.zeros(len(self.set) + 1, np.int64)
+        np.cumsum(self.widths(), out=out[1:])
+        return out
+
+    def records(self) -> Iterator[Record]:
+        """The records in order, each one's values sorted by key: the same however the batch was stored."""
+        splits = self.splits().tolist()
+        values = self.value.tolist()
+        if self.special:
+            for point, special in self.special.items():
+                values[point] = special
+        orders = [sorted(range(len(keys)), key=keys.__getitem__) for keys in self.sets]
+        columns = (self.record, self.time, self.step, self.rank, self.attempt, self.set)
+        for index, (record, time, step, rank, attempt, chosen) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True)
+        ):
+            keys, start = self.sets[chosen], splits[index]
+            yield Record(
+                record, time, step, rank, attempt, {keys[i]: values[start + i] for i in orders[chosen]}
+            )
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a destination is told about the run when it is opened."""
+
+    dir: Path
+    id: str
+    name: str
+    project: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    group: str | None = None
+    node: int = 0
+    layout: str = "run"
+    """`run`, or `logdir` for a writers' logdir, whose event files lie in the directory itself."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the user gave this destination."""
+    position: Mapping[str, Any] | None = None
+    """The destination's own `position` as it was when its cursor was last saved; None at first."""

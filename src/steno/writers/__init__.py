@@ -1,0 +1,1 @@
+"""SummaryWriter and its kin."""
