@@ -1,33 +1,110 @@
-"""Resumable reading of one segment (interface; being written)."""
+"""Resumable reading of one segment."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import mmap
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+import crc32c
+import numpy as np
+
+from steno.errors import CorruptError
+from steno.journal import format as fmt
+from steno.journal.columns import Context, decode_frames
+from steno.journal.segment import read_identity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from steno.journal.decode import Slice
-    from steno.journal.format import Identity
+
+_crc: Final = crc32c.crc32c
+_frame_at: Final = fmt.FRAME.unpack_from
+_STUCK_SECS: Final = 5.0
+"""How long a live writer's head may look torn before we look behind it."""
+_REWALK_BYTES: Final = 1 << 40
 
 
 class Tailer:
-    """Reads one segment from an offset. Not thread-safe; owns a read-write map of the file.
+    """Reads one segment from an offset. Not thread-safe; owns a map of the file.
+
+    Three outcomes, never mixed: nothing more *now* (None), frames *lost* (`Slice.lost_bytes`, and reading
+    goes on behind them), and a segment that cannot be read at all (CorruptError).
 
     Args:
         path: the segment file.
-        offset: where to go on; HEADER_BYTES for a segment never read.
-        sets: key sets announced before `offset` are found by reading again from the start of the
-            frames, which the tailer does by itself.
+        offset: where to go on; HEADER_BYTES for a segment never read. Announcements before it are
+            read again, so that a tailer can begin anywhere.
+        clock: monotonic seconds, for how long a torn head has stood.
+        writable: False to read a segment without the right to change it; `mark_posted` then does nothing.
 
     Raises:
         CorruptError: both copies of the identity are unreadable.
+        OSError: the file cannot be opened.
+
     """
 
-    identity: Identity
-    offset: int
+    def __init__(
+        self,
+        path: Path | str,
+        offset: int = fmt.HEADER_BYTES,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        writable: bool = True,
+    ) -> None:
+        self.path = os.fspath(path)
+        self._clock = clock
+        self._torn_since: float | None = None
+        self._torn_at = -1
+        self._writable = writable
+        fd = os.open(self.path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+        try:
+            size = os.fstat(fd).st_size
+            identity = read_identity(os.pread(fd, fmt.HEADER_BYTES, 0))
+            if identity is None or size < fmt.HEADER_BYTES:
+                msg = f"{self.path}: the segment's identity is unreadable ({size} bytes)"
+                raise CorruptError(msg)
+            self.identity = identity
+            self._end = min(size, identity.size)
+            self._map = mmap.mmap(fd, self._end, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
+        finally:
+            os.close(fd)
+        self._view = memoryview(self._map)
+        self._data = np.frombuffer(self._map, np.uint8)
+        self._context = Context(identity.arrays, identity.wall - identity.mono)
+        self.offset = fmt.HEADER_BYTES
+        if offset > fmt.HEADER_BYTES:
+            self._catch_up(offset)
 
-    def __init__(self, path: Path | str, offset: int = 4096) -> None: ...
+    def _catch_up(self, offset: int) -> None:
+        """Learn the announcements before `offset` without returning what lies there."""
+        bodies, lengths, _ = self._walk(fmt.HEADER_BYTES, offset)
+        if bodies:
+            starts, sizes = np.array(bodies, np.int64), np.array(lengths, np.int64)
+            control = self._data[starts + 1] <= fmt.CLOCK
+            decode_frames(self._data, self._view, starts[control], sizes[control], self._context, _no_side)
+        self.offset = offset
+
+    def _walk(self, start: int, limit: int) -> tuple[list[int], list[int], int]:
+        """Good frames from `start` on: where their bodies lie, how long they are, and where walking ended."""
+        view, nonce, end = self._view, self.identity.nonce, self._end
+        bodies: list[int] = []
+        lengths: list[int] = []
+        at = start
+        last = min(end, limit) - fmt.FRAME_BYTES
+        while at <= last:
+            length, check = _frame_at(view, at)
+            body = at + 8
+            stop = body + length
+            if length < 2 or stop > end or _crc(view[body:stop], nonce) != check:
+                break
+            bodies.append(body)
+            lengths.append(length)
+            at = stop
+        return bodies, lengths, at
 
     def read(self, limit_bytes: int = 8 << 20, *, before: int | None = None, live: bool = True) -> Slice | None:
         """The next frames as columns, or None when there is none now.
@@ -36,23 +113,154 @@ class Tailer:
             limit_bytes: stop after about that many bytes of frames.
             before: hold back from the first frame stamped (monotonic ns) at or after this.
             live: whether the writer may still be writing. Under `live` a bad checksum at the head means
-                "not yet"; when the writer is gone it is loss: the tailer goes on at the next good frame and
-                counts the bytes.
+                "not yet"; when the writer is gone, or has closed the segment, it is loss: the tailer goes on
+                at the next good frame and counts the bytes.
+
         """
-        raise NotImplementedError
+        start = self.offset
+        bodies, lengths, end = self._walk(start, min(start + limit_bytes, self._end))
+        lost = 0
+        if not bodies:
+            behind = self._behind(start, settled=not live or self.closed)
+            if behind is None:
+                return None
+            lost = behind - start
+            bodies, lengths, end = self._walk(behind, min(behind + limit_bytes, self._end))
+            end = max(end, behind)
+        starts, sizes = np.array(bodies, np.int64), np.array(lengths, np.int64)
+        if before is not None and bodies:
+            held = self._stamps(starts) >= before
+            if held.any():
+                first = int(np.argmax(held))
+                end = int(starts[first]) - fmt.FRAME_BYTES
+                starts, sizes = starts[:first], sizes[:first]
+                if first == 0 and not lost:
+                    return None
+        result, senseless = decode_frames(self._data, self._view, starts, sizes, self._context, self._side)
+        result.start, result.end, result.lost_bytes = start, end, lost + senseless
+        self.offset = end
+        self._torn_since = None
+        return result
+
+    def _stamps(self, bodies: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Monotonic ns of each frame; 0 for frames that carry none."""
+        data = self._data
+        kinds = data[bodies + 1]
+        record = kinds == 0xCF
+        coded = (kinds == fmt.RICH) | (kinds == fmt.ENTRY)
+        at = np.where(coded, bodies + 3, bodies + 2)
+        fixed = record | (coded & (data[np.minimum(bodies + 2, self._end - 1)] == 0xCF))
+        at = np.where(fixed, at, fmt.HEADER_BYTES)
+        raw = data[at[:, None] + np.arange(8)]
+        stamps = np.ascontiguousarray(raw).view(">u8")[:, 0].astype(np.int64)
+        return np.where(fixed, stamps, 0)
+
+    # -- loss ------------------------------------------------------------------------------------------
+
+    def _behind(self, at: int, *, settled: bool) -> int | None:
+        """Where reading can go on behind what is unreadable at `at`; None to wait or because all is read."""
+        if at >= self._end or not self._leftover(at):
+            return None
+        if not settled:
+            now = self._clock()
+            if self._torn_since is None or self._torn_at != at:
+                self._torn_since, self._torn_at = now, at
+            if now - self._torn_since < _STUCK_SECS:
+                return None
+        found = self._scan(at + 1)
+        if found is not None:
+            return found
+        return self._last_byte() if settled else None
+
+    def _leftover(self, at: int) -> bool:
+        return bool(self._data[at : self._end].any())
+
+    def _last_byte(self) -> int:
+        """Just behind the last byte that is not zero."""
+        return int(np.flatnonzero(self._data)[-1]) + 1
+
+    def _scan(self, start: int) -> int | None:
+        """The next position of a frame that is good and was not read before."""
+        data, end = self._data, self._end
+        heads = np.arange(start, end - fmt.FRAME_BYTES - 1)
+        first, second = data[heads + 8], data[heads + 9]
+        # Bodies are arrays of 3 to 6; only records and announcements are trusted to begin again with,
+        # for a stale clock or fill could be the content of a logged string.
+        shape = (first >= 0x93) & (first <= 0x96)
+        kind = (second == 0xCF) | (second == fmt.SET) | (second == fmt.RICH) | (second == fmt.ENTRY)
+        heads = heads[shape & kind]
+        lengths = np.zeros(len(heads), np.int64)
+        for byte in range(4):
+            lengths |= data[heads + byte].astype(np.int64) << (8 * byte)
+        fits = (lengths >= 4) & (heads + fmt.FRAME_BYTES + lengths <= end)
+        seen: set[int] | None = None
+        for at, length in zip(heads[fits].tolist(), lengths[fits].tolist(), strict=True):
+            body = at + fmt.FRAME_BYTES
+            if _crc(self._view[body : body + length], self.identity.nonce) != _frame_at(self._view, at)[1]:
+                continue
+            if self._data[body + 1] == fmt.SET:
+                return at
+            if seen is None:
+                seen = self._seen(start)
+            if self._seq(body) not in seen:
+                return at
+        return None
+
+    def _seq(self, body: int) -> int:
+        """The sequence number of the record or entry at `body`: the second integer after the kind."""
+        at = body + (10 if self._data[body + 1] == 0xCF else 11)
+        return int.from_bytes(self._view[at + 1 : at + 9], "big")
+
+    def _seen(self, end: int) -> set[int]:
+        """Sequence numbers of all good frames before `end`: a copy of one in a string must not pass."""
+        out: set[int] = set()
+        at = fmt.HEADER_BYTES
+        while at < end:
+            bodies, lengths, at = self._walk(at, end)
+            out.update(self._seq(body) for body in bodies if self._data[body + 1] in (0xCF, fmt.RICH, fmt.ENTRY))
+            at = (bodies[-1] + lengths[-1] if bodies else at) + 1
+        return out
+
+    def _side(self, name: str, length: int, check: int) -> bytes | None:
+        """The body a SIDE frame refers to; None when the file is lost or changed."""
+        if "/" in name or name.startswith("."):
+            return None
+        try:
+            with open(os.path.join(os.path.dirname(self.path), name), "rb") as file:
+                body = file.read()
+        except OSError:
+            return None
+        return body if len(body) == length and _crc(body) == check else None
+
+    # -- state -----------------------------------------------------------------------------------------
 
     @property
     def closed(self) -> bool:
         """The writer will write nothing more here."""
-        raise NotImplementedError
+        return bool(self._data[fmt.CLOSED_AT])
 
     @property
     def drained(self) -> bool:
         """Nothing is left between `offset` and the end of what was written."""
-        raise NotImplementedError
+        return self.offset >= self._end or not self._leftover(self.offset)
 
     def mark_posted(self, record: int) -> None:
-        """Tell the writer, in the header, that everything before `offset` is in the ledger."""
+        """Tell the writer, in the header, that everything before `offset` is in the ledger.
+
+        Args:
+            record: number (without node bits) of the last record posted from this segment so far.
+
+        """
+        if self._writable:
+            self._map[fmt.RECORD_AT : fmt.RECORD_AT + 8] = fmt.U64.pack(record)
+            self._map[fmt.POSTED_AT : fmt.POSTED_AT + 8] = fmt.U64.pack(self.offset)
 
     def close(self) -> None:
-        """Unmap."""
+        """Unmap. Columns returned before stay valid: they are copies."""
+        del self._data
+        self._view.release()
+        self._map.close()
+
+
+def _no_side(name: str, length: int, check: int) -> bytes | None:
+    return None

@@ -1,0 +1,396 @@
+"""Writes a process's journal: the hot path, and the roads it leaves by."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import sys
+import threading
+import time
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
+
+import crc32c
+import msgspec
+
+from steno.journal import format as fmt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from steno.journal.segment import Segment
+
+_POOL: Final = 16
+_BUFFER_BYTES: Final = 512
+_SEEN_SETS: Final = 1 << 15
+_BACKLOG_BYTES: Final = 16 << 20
+_header: Final = struct.Struct("<II").pack
+_encode: Final = msgspec.msgpack.Encoder().encode
+_encode_into: Final = msgspec.msgpack.Encoder().encode_into
+_crc: Final = crc32c.crc32c
+_clock: Final = time.monotonic_ns
+
+
+class Appender:
+    """One process's end of the journal.
+
+    Thread-safe and safe to call from signal handlers and finalizers: a frame is reserved and copied by one
+    `mmap.write` under the GIL (under a lock on free-threaded builds), and the one lock there is, taken when
+    a segment is full, can be taken again by its holder. What was appended survives the process.
+
+    Args:
+        next_segment: gives a fresh segment of at least that many bytes; raises OSError when it cannot.
+        rolled: told the segment that was left and the one taken.
+        side: writes a body too large for a segment to a file, returns its name; raises OSError.
+        prepare: makes a record's values encodable, reporting and dropping bad ones: (data, arrays) → dict.
+        step_of: makes a bad step an int, or None after reporting it.
+        failed: told an OSError once per bad spell.
+        closed: told that somebody logs after `close`.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        next_segment: Callable[[int], Segment],
+        rolled: Callable[[Segment | None, Segment], None],
+        side: Callable[[bytes], str],
+        prepare: Callable[[Any, str | None], dict[str, Any] | None],
+        step_of: Callable[[Any], int | None],
+        failed: Callable[[OSError], None],
+        closed: Callable[[], None],
+    ) -> None:
+        self._next_segment = next_segment
+        self._rolled = rolled
+        self._side = side
+        self._prepare = prepare
+        self._step_of = step_of
+        self._failed = failed
+        self._closed = closed
+        self.lock = threading.RLock()
+        self.current: Segment | None = None
+        self.sealed = False
+        self.backlog: list[bytes] = []
+        self.backlog_bytes = 0
+        self.dropped = 0
+        self._keeping = self._keep  # one object, so that identity tells it
+        self._seen: dict[int, None] = {}
+        self._numbers = itertools.count(fmt.FIRST_SET)
+        self._next_seq = itertools.count(fmt.FIRST_SEQ).__next__
+        gil = getattr(sys, "_is_gil_enabled", None)
+        self._locked_writes = gil is not None and not gil()
+        self.log, self.add, self._get, self._set = self._build()
+        self._set(_refuse, 0)
+
+    def _build(self) -> tuple[Any, Any, Any, Any]:
+        """The hot path as closures: a cell is read faster than an attribute.
+
+        `state` is (write, nonce, plans by number of keys, singles by key, plans by keys), swapped whole, so
+        that a frame always carries a key-set number announced in the segment it goes to.
+        """
+        state: Any = (_refuse, 0, {}, {}, {})
+        pool = [bytearray(_BUFFER_BYTES) for _ in range(_POOL)]
+        pop, push = pool.pop, pool.append
+        clock, next_seq, encode_into, header, crc = _clock, self._next_seq, _encode_into, _header, _crc
+        slow, slow_add = self._slow, self._slow_add
+
+        def log(data: Any, step: Any = None, *, level: Any = None, arrays: Any = None) -> None:
+            """Record what happens at this step; see `Run.log`."""
+            write, nonce, plans, singles, _ = state
+            try:
+                if (
+                    data.__class__ is dict
+                    and (step.__class__ is int or step is None)
+                    and level is None
+                    and arrays is None
+                ):
+                    if len(data) == 1:
+                        ((key, values),) = data.items()
+                        number = singles[key]
+                    else:
+                        getter, number = plans[len(data)]
+                        values = getter(data)
+                    buffer = pop()
+                    encode_into((clock(), next_seq(), number, values, step), buffer)
+                    write(header(len(buffer), crc(buffer, nonce)) + buffer)
+                    push(buffer)
+                    return
+            except Exception:
+                pass
+            if len(pool) < _POOL:
+                push(bytearray(_BUFFER_BYTES))
+            slow(data, step, level, arrays)
+
+        def add(key: Any, value: Any, step: int | None = None) -> None:
+            """`log({key: value}, step)` for a key that is a plan already; the writers' road."""
+            write, nonce, _, singles, _ = state
+            try:
+                buffer = pop()
+                encode_into((clock(), next_seq(), singles[key], value, step), buffer)
+                write(header(len(buffer), crc(buffer, nonce)) + buffer)
+                push(buffer)
+            except Exception:
+                if len(pool) < _POOL:
+                    push(bytearray(_BUFFER_BYTES))
+                slow_add(key, value, step)
+
+        def get() -> Any:
+            return state
+
+        def set_(write: Any, nonce: int) -> None:
+            nonlocal state
+            state = (write, nonce, {}, {}, {})
+
+        return log, add, get, set_
+
+    # -- the slow road -----------------------------------------------------------------------------
+
+    def _slow(self, data: Any, step: Any, level: Any, arrays: Any) -> None:
+        """A record the hot path could not take: new keys, odd values, a full segment."""
+        stamp = _clock()
+        if self.sealed:
+            self._closed()
+            return
+        step = self._step_of(step)
+        meta = {k: v for k, v in (("level", level), ("arrays", arrays)) if v is not None}
+        if data.__class__ is dict and not meta:
+            try:
+                self._plan(data, step, stamp)
+                return
+            except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError):
+                pass
+        values = self._prepare(data, arrays)
+        if values is None:
+            return
+        if meta:
+            self.append([fmt.RICH, stamp, self._next_seq(), values, step, meta])
+        else:
+            self._plan(values, step, stamp)
+
+    def _slow_add(self, key: Any, value: Any, step: int | None) -> None:
+        self._slow({key: value}, step, None, None)
+
+    def _plan(self, data: dict[str, Any], step: int | None, stamp: int) -> None:
+        """Append the record behind its key set's number, or inline while the set is new.
+
+        Raises:
+            TypeError, ValueError, OverflowError: a value msgpack cannot take; nothing was appended.
+
+        """
+        keys = tuple(data)
+        while True:
+            write, nonce, plans, singles, by_keys = self._get()
+            plan = by_keys.get(keys)
+            if plan is None:
+                plan = self._announce(keys, write, plans, singles, by_keys)
+                if plan is False:
+                    continue
+            if plan is None:
+                body = _encode((stamp, self._next_seq(), data, step))
+            else:
+                getter, number = plan
+                if len(keys) == 1:
+                    singles[keys[0]] = number
+                else:
+                    plans[len(keys)] = plan
+                body = _encode((stamp, self._next_seq(), number, getter(data), step))
+            if self._write(body, write, nonce):
+                return
+
+    def _announce(self, keys: tuple[Any, ...], write: Any, plans: Any, singles: Any, by_keys: Any) -> Any:
+        """A plan for the key set in this segment; None to go inline; False when the segment has changed."""
+        if not keys or write is self._keeping or len(by_keys) >= fmt.MAX_SETS:
+            return None
+        mark = hash(keys)
+        if mark not in self._seen:
+            # A set met once may never come again: it is announced when it comes the second time.
+            if len(self._seen) >= _SEEN_SETS:
+                self._seen.clear()
+            self._seen[mark] = None
+            return None
+        if any(key.__class__ is not str for key in keys):
+            msg = "keys must be strings"
+            raise TypeError(msg)
+        with self.lock:
+            current, nonce, *_ = self._get()
+            if current is not write:
+                return False
+            plan = by_keys.get(keys)
+            if plan is None:
+                number = next(self._numbers)
+                if not self._write(_encode((fmt.SET, number, keys, None)), write, nonce):
+                    return False
+                plan = by_keys[keys] = (itemgetter(*keys), number)
+            return plan
+
+    def append(self, message: Any) -> None:
+        """Append one frame of any kind; `message` is its body as an array.
+
+        Raises:
+            TypeError, ValueError, OverflowError: something in it msgpack cannot take.
+
+        """
+        self._append_body(_encode(message))
+
+    def _append_body(self, body: bytes) -> None:
+        while True:
+            write, nonce, *_ = self._get()
+            if self._write(body, write, nonce):
+                return
+
+    def stamp(self) -> tuple[int, int]:
+        """(monotonic ns, sequence number) for an entry about to be appended."""
+        return _clock(), self._next_seq()
+
+    def _write(self, body: bytes, write: Any, nonce: int) -> bool:
+        """Whether the frame is in the journal; False: the state has changed, encode again."""
+        try:
+            write(_header(len(body), _crc(body, nonce)) + body)
+        except ValueError:
+            if self.sealed:
+                return True
+            current = self.current
+            if current is not None and current.write is write and len(body) > (current.size - fmt.HEADER_BYTES) // 2:
+                return self._write_aside(body, write, nonce)
+            self._roll(write)
+            return False
+        return True
+
+    def _write_aside(self, body: bytes, write: Any, nonce: int) -> bool:
+        try:
+            name = self._side(body)
+        except OSError as error:
+            self._failed(error)
+            self.dropped += 1
+            return True
+        self.append((fmt.SIDE, name, len(body), _crc(body)))
+        return True
+
+    def _roll(self, full: Any) -> None:
+        """Go on in the next segment; without one, keep frames in bounded memory."""
+        with self.lock:
+            # Another thread, or a handler on this one, may have rolled already.
+            if self.sealed or self._get()[0] is not full:
+                return
+            try:
+                segment = self._next_segment(0)
+            except OSError as error:
+                self._failed(error)
+                self._leave()
+                self._set(self._keeping, 0)
+                return
+            self._take(segment)
+
+    def _leave(self) -> Segment | None:
+        old, self.current = self.current, None
+        if old is not None:
+            old.seal()
+            self._rolled(old, old)
+        return old
+
+    def _take(self, segment: Segment) -> None:
+        self._leave()
+        self.current = segment
+        write = segment.write
+        if self._locked_writes:
+            write = _guarded(write)
+            segment.write = write
+        write(_frame((fmt.CLOCK, _clock(), time.time_ns()), segment.nonce))
+        self._set(write, segment.nonce)
+        self._rolled(None, segment)
+
+    # -- without a segment ---------------------------------------------------------------------------
+
+    def _keep(self, frame: bytes) -> None:
+        """Stand-in for `mmap.write` while the disk is full: bounded, counted."""
+        if self.backlog_bytes + len(frame) > _BACKLOG_BYTES:
+            self.dropped += 1
+            return
+        self.backlog_bytes += len(frame)
+        self.backlog.append(frame[fmt.FRAME_BYTES :])
+
+    @property
+    def waiting(self) -> bool:
+        """Whether records are kept in memory for want of a segment."""
+        return self._get()[0] is self._keeping
+
+    def recover(self) -> bool:
+        """Try to leave memory for the disk; called off the caller's thread. False: still no room."""
+        while not self.waiting and self.backlog:
+            # A thread held the stand-in while the disk came back.
+            body = self.backlog.pop(0)
+            self.backlog_bytes -= len(body) + fmt.FRAME_BYTES
+            self._append_body(body)
+        while self.waiting and not self.sealed:
+            try:
+                segment = self._next_segment(0)
+            except OSError:
+                return False
+            self._pour(segment)
+            with self.lock:
+                if not self.backlog:
+                    self._take(segment)
+                    self._pour(segment)
+                    return True
+                segment.seal()
+                self._rolled(None, segment)
+                self._rolled(segment, segment)
+        return not self.waiting
+
+    def _pour(self, segment: Segment) -> None:
+        """Move kept frames into the segment until it is full; they carry their keys inline."""
+        if segment.tell() == fmt.HEADER_BYTES:
+            segment.write(_frame((fmt.CLOCK, _clock(), time.time_ns()), segment.nonce))
+        while self.backlog:
+            body = self.backlog[0]
+            try:
+                segment.write(_header(len(body), _crc(body, segment.nonce)) + body)
+            except ValueError:
+                if len(body) < segment.size - 2 * fmt.HEADER_BYTES:
+                    return
+                self.dropped += 1
+            self.backlog.pop(0)
+            self.backlog_bytes -= len(body) + fmt.FRAME_BYTES
+
+    # -- the ends --------------------------------------------------------------------------------------
+
+    def clock_frame(self) -> None:
+        """Note the wall clock's offset again; called when it has moved."""
+        self.append((fmt.CLOCK, _clock(), time.time_ns()))
+
+    def close(self) -> Segment | None:
+        """Take no more frames. Returns the last segment, sealed."""
+        with self.lock:
+            self.sealed = True
+            self._set(_refuse, 0)
+            return self._leave()
+
+    def after_fork(self) -> None:
+        """In a forked child: forget the parent's segment; the next frame begins a segment of our own."""
+        self.lock = threading.RLock()
+        self.current = None
+        self.backlog = []
+        self.backlog_bytes = 0
+        self.dropped = 0
+        if not self.sealed:
+            self._set(_refuse, 0)
+
+
+def _refuse(frame: bytes) -> None:
+    """Stand-in for `mmap.write` before the first segment and after the last."""
+    raise ValueError
+
+
+def _guarded(write: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    lock = threading.RLock()
+
+    def guarded(frame: bytes) -> None:
+        with lock:
+            write(frame)
+
+    return guarded
+
+
+def _frame(message: Any, nonce: int) -> bytes:
+    body = _encode(message)
+    return _header(len(body), _crc(body, nonce)) + body

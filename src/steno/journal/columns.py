@@ -1,0 +1,478 @@
+"""Checked frames to columns: like frames are decoded together as numpy views, odd ones one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from steno.journal import format as fmt
+from steno.journal.decode import KeySet, RawEntry, RawFill, Slice
+from steno.journal.flatten import Flattener, _text
+from steno.record import EXACT_FLOAT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_decode: Final = msgspec.msgpack.decode
+_VALUES_AT: Final = 24
+"""Where the values begin in a planned record's body: after array, time, seq and set number."""
+_FEW: Final = 4
+"""Fewer like frames than this are decoded one by one."""
+_MAX_LAYOUTS: Final = 64
+
+# Class of a msgpack tag byte; 0 is what no column decodes.
+_FLOAT64, _FLOAT32, _FIXPOS, _FIXNEG, _BOOL, _NIL = 1, 2, 3, 4, 5, 6
+_INTS: Final = {0xCC: ("u1", 1), 0xCD: (">u2", 2), 0xCE: (">u4", 4), 0xCF: (">u8", 8)} | {
+    0xD0: ("i1", 1),
+    0xD1: (">i2", 2),
+    0xD2: (">i4", 4),
+    0xD3: (">i8", 8),
+}
+_CLASS: Final = np.zeros(256, np.uint8)
+_CLASS[0x00:0x80] = _FIXPOS
+_CLASS[0xE0:0x100] = _FIXNEG
+_CLASS[0xC2:0xC4] = _BOOL
+_CLASS[0xC0] = _NIL
+_CLASS[0xCA] = _FLOAT32
+_CLASS[0xCB] = _FLOAT64
+for _tag in _INTS:
+    _CLASS[_tag] = _tag
+_SIZES: Final = {_FLOAT64: 9, _FLOAT32: 5, _FIXPOS: 1, _FIXNEG: 1, _BOOL: 1, _NIL: 1} | {
+    tag: size + 1 for tag, (_, size) in _INTS.items()
+}
+
+
+@dataclass(slots=True)
+class Context:
+    """What a segment has announced so far; carried from one read to the next."""
+
+    arrays: str
+    offset: int
+    """Wall clock minus monotonic clock, ns."""
+    sets: dict[int, KeySet] = field(default_factory=dict)
+
+
+class _Rows:
+    """Columns being filled, one row per record frame."""
+
+    def __init__(self, count: int) -> None:
+        self.mono = np.zeros(count, np.int64)
+        self.seq = np.zeros(count, np.int64)
+        self.step = np.zeros(count, np.int64)
+        self.auto = np.zeros(count, np.bool_)
+        self.number = np.zeros(count, np.int64)
+        self.width = np.zeros(count, np.int64)
+        self.bad = np.zeros(count, np.bool_)
+        self.blocks: list[tuple[NDArray[np.int64], NDArray[np.float64], dict[tuple[int, int], int]]] = []
+        self.odd: list[tuple[int, list[Any]]] = []
+        self.inline: dict[tuple[tuple[str, ...], int], int] = {}
+        """(keys, number of the announced set they came under or 0) → place"""
+        self.meta: dict[int, dict[str, Any]] = {}
+        self.refused: dict[str, str] = {}
+
+
+def decode_frames(
+    data: NDArray[np.uint8],
+    view: memoryview,
+    bodies: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    context: Context,
+    side: Callable[[str, int, int], bytes | None],
+) -> tuple[Slice, int]:
+    """Decode frames whose checksums are right.
+
+    Args:
+        data, view: the whole segment, twice.
+        bodies, lengths: where each frame's body lies.
+        context: updated with the announcements met.
+        side: reads a side file's body: (name, length, crc32c) → bytes, or None when it is lost.
+
+    Returns:
+        A slice with `start`, `end`, `lost_bytes` still 0, and the bytes of frames that made no sense.
+
+    """
+    heads = data[bodies]
+    kinds = data[bodies + 1]
+    plain = (kinds == 0xCF) & ((heads == 0x94) | (heads == 0x95))
+    records = plain.copy()
+    clocks: list[tuple[int, int]] = []
+    entries: list[tuple[int, Any]] = []
+    fills: list[RawFill] = []
+    odd: dict[int, Any] = {}
+    lost = 0
+    for index in np.flatnonzero(~plain).tolist():
+        start = int(bodies[index])
+        try:
+            message = _decode(view[start : start + int(lengths[index])])
+            if message[0] == fmt.SIDE:
+                body = side(message[1], message[2], message[3])
+                if body is None:
+                    lost += int(message[2])
+                    continue
+                message = _decode(body)
+            code = message[0]
+            if code == fmt.SET:
+                context.sets[message[1]] = KeySet(tuple(_text(key) for key in message[2]), message[3])
+            elif code == fmt.CLOCK:
+                clocks.append((index, message[2] - message[1]))
+            elif code == fmt.RICH or code > fmt.SIDE:
+                records[index] = True
+                odd[index] = message
+            elif code == fmt.ENTRY:
+                entries.append((index, message))
+            elif code == fmt.FILL:
+                fills.append(_fill(message, context))
+            else:
+                lost += int(lengths[index])
+        except (msgspec.MsgspecError, TypeError, ValueError, IndexError, KeyError, UnicodeDecodeError):
+            lost += int(lengths[index])
+
+    positions = np.flatnonzero(records)
+    rows = _Rows(len(positions))
+    planned = _planned(data, bodies[positions], lengths[positions], plain[positions], heads[positions])
+    row_bodies, row_lengths = bodies[positions], lengths[positions]
+    done = np.zeros(len(positions), np.bool_)
+    if planned.any():
+        _decode_planned(data, row_bodies, row_lengths, planned, context, rows, done)
+    for row in np.flatnonzero(~done).tolist():
+        try:
+            message = odd.get(int(positions[row]))
+            if message is None:
+                at = int(row_bodies[row])
+                message = _decode(view[at : at + int(row_lengths[row])])
+            _decode_odd(message, row, context, rows)
+        except (msgspec.MsgspecError, TypeError, ValueError, IndexError, KeyError, UnicodeDecodeError):
+            rows.bad[row] = True
+    lost += int(row_lengths[rows.bad].sum())
+    offsets = _offsets(clocks, context, len(bodies))
+    result = _assemble(rows, context, offsets[positions])
+    result.entries = [entry for index, message in entries if (entry := _entry(message, int(offsets[index])))]
+    result.fills = fills
+    return result, lost
+
+
+def _planned(
+    data: NDArray[np.uint8],
+    bodies: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    plain: NDArray[np.bool_],
+    heads: NDArray[np.uint8],
+) -> NDArray[np.bool_]:
+    """Which records have the fixed prefix: array of 5, u64 time, u64 seq, u32 set number."""
+    planned = plain & (heads == 0x95) & (lengths > _VALUES_AT)
+    at = np.where(planned, bodies, 0)
+    return planned & (data[at + 10] == 0xCF) & (data[at + 19] == 0xCE)
+
+
+def _decode_planned(
+    data: NDArray[np.uint8],
+    bodies: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    planned: NDArray[np.bool_],
+    context: Context,
+    rows: _Rows,
+    done: NDArray[np.bool_],
+) -> None:
+    chosen = np.flatnonzero(planned)
+    sizes = lengths[chosen]
+    if len(sizes) and (sizes == sizes[0]).all():
+        groups = [(int(sizes[0]), chosen)]
+    else:
+        order = np.argsort(sizes, kind="stable")
+        values, starts = np.unique(sizes[order], return_index=True)
+        groups = [(int(size), chosen[part]) for size, part in zip(values, np.split(order, starts[1:]), strict=True)]
+    for length, members in groups:
+        if len(members) < _FEW:
+            continue
+        frames = _matrix(data, bodies[members], length)
+        pending = np.arange(len(members))
+        for _ in range(_MAX_LAYOUTS):
+            if len(pending) < _FEW:
+                break
+            layout = _layout(frames[pending[0]], length)
+            if layout is None:
+                # One odd value (a string, a nested dict) speaks for itself only: go on with the rest.
+                pending = pending[1:]
+                continue
+            tags, classes, heads = layout
+            if len(pending) == len(frames):
+                like = (_CLASS[frames[:, tags]] == classes).all(axis=1)
+                match = frames if like.all() else frames[like]
+            else:
+                like = (_CLASS[frames[np.ix_(pending, tags)]] == classes).all(axis=1)
+                match = frames[pending[like]]
+            rows_here = members[pending[like]]
+            pending = pending[~like]
+            if _fill_rows(match, rows_here, tags, classes, heads, context, rows):
+                done[rows_here] = True
+
+
+def _matrix(data: NDArray[np.uint8], starts: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
+    """Bodies of one length as rows; a view when they lie at equal distances."""
+    if len(starts) > 1:
+        stride = int(starts[1] - starts[0])
+        if (np.diff(starts) == stride).all():
+            return np.lib.stride_tricks.as_strided(
+                data[int(starts[0]) :], (len(starts), length), (stride, 1), writeable=False
+            )
+    return data[starts[:, None] + np.arange(length)]
+
+
+def _layout(body: NDArray[np.uint8], length: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], int] | None:
+    """Where the type bytes of the values and the step lie, their classes, and the array head's length.
+
+    None when something in the body is no number.
+    """
+    raw = body.tobytes()
+    at, count = _VALUES_AT, 1
+    head = raw[at]
+    if 0x90 <= head <= 0x9F:
+        count, at = head & 0x0F, at + 1
+    elif head == 0xDC:
+        count, at = int.from_bytes(raw[at + 1 : at + 3], "big"), at + 3
+    elif head == 0xDD:
+        count, at = int.from_bytes(raw[at + 1 : at + 5], "big"), at + 5
+    if count > length:
+        return None
+    heads = at - _VALUES_AT
+    tags: list[int] = []
+    for _ in range(count + 1):
+        if at >= length:
+            return None
+        kind = int(_CLASS[raw[at]])
+        if kind == 0 or (kind == _NIL and len(tags) < count):
+            return None
+        tags.append(at)
+        at += _SIZES[kind]
+    if at != length:
+        return None
+    where = np.array(tags, np.int64)
+    classes = _CLASS[np.frombuffer(raw, np.uint8)[where]]
+    return where, classes, heads
+
+
+def _fill_rows(
+    match: NDArray[np.uint8],
+    members: NDArray[np.int64],
+    tags: NDArray[np.int64],
+    classes: NDArray[np.uint8],
+    heads: int,
+    context: Context,
+    rows: _Rows,
+) -> bool:
+    """Decode frames of one layout into `rows`; False when their sets do not fit it."""
+    count = len(tags) - 1
+    # The array head must agree too, so that a frame with another count is not misread.
+    if heads and not (match[:, _VALUES_AT : _VALUES_AT + heads] == match[0, _VALUES_AT : _VALUES_AT + heads]).all():
+        return False
+    numbers = _big_endian(match, 20, ">u4").astype(np.int64)
+    unique = np.unique(numbers) if (numbers != numbers[0]).any() else numbers[:1]
+    for number in unique.tolist():
+        known = context.sets.get(number)
+        if known is None or len(known.keys) != count:
+            return False
+    rows.mono[members] = _big_endian(match, 2, ">u8").astype(np.int64)
+    rows.seq[members] = _big_endian(match, 11, ">u8").astype(np.int64)
+    rows.number[members] = numbers
+    rows.width[members] = count
+    values = np.empty((len(match), count), np.float64)
+    special: dict[tuple[int, int], int] = {}
+    kinds = classes[:-1].tolist()
+    first = int(tags[0])
+    if count and all(kind == _FLOAT64 for kind in kinds):
+        packed = np.ascontiguousarray(match[:, first : first + 9 * count]).reshape(len(match), count, 9)
+        values[:] = np.ascontiguousarray(packed[:, :, 1:]).view(">f8")[:, :, 0]
+    else:
+        for column, kind in enumerate(kinds):
+            values[:, column] = _column(match, int(tags[column]), kind, column, special)
+    _steps(match, int(tags[-1]), int(classes[-1]), members, rows)
+    rows.blocks.append((members, values, special))
+    return True
+
+
+def _column(
+    match: NDArray[np.uint8], at: int, kind: int, column: int, special: dict[tuple[int, int], int]
+) -> NDArray[Any]:
+    if kind == _FLOAT64:
+        return _big_endian(match, at + 1, ">f8")
+    if kind == _FLOAT32:
+        return _big_endian(match, at + 1, ">f4")
+    if kind == _FIXPOS:
+        return match[:, at]
+    if kind == _FIXNEG:
+        return match[:, at].view(np.int8)
+    if kind == _BOOL:
+        return match[:, at] == 0xC3
+    integers = _big_endian(match, at + 1, _INTS[kind][0])
+    if _INTS[kind][1] == 8:
+        inexact = integers > EXACT_FLOAT
+        if kind == 0xD3:
+            inexact |= integers < -EXACT_FLOAT
+        for row in np.flatnonzero(inexact).tolist():
+            special[row, column] = int(integers[row])
+    return integers
+
+
+def _steps(match: NDArray[np.uint8], at: int, kind: int, members: NDArray[np.int64], rows: _Rows) -> None:
+    if kind == _NIL:
+        rows.auto[members] = True
+        return
+    if kind in (_FLOAT64, _FLOAT32, _BOOL):
+        rows.auto[members] = True
+        rows.refused["step"] = "a step must be an integer; the record was numbered automatically"
+        return
+    steps = _column(match, at, kind, 0, {})
+    if kind == 0xCF:
+        beyond = steps > np.uint64(2**63 - 1)
+        if beyond.any():
+            rows.refused["step"] = "a step must fit 64 bits; the record was numbered automatically"
+            rows.auto[members[beyond]] = True
+            steps = np.where(beyond, 0, steps)
+    rows.step[members] = steps.astype(np.int64)
+
+
+def _big_endian(match: NDArray[np.uint8], at: int, dtype: str) -> NDArray[Any]:
+    size = np.dtype(dtype).itemsize
+    return np.ascontiguousarray(match[:, at : at + size]).view(dtype)[:, 0]
+
+
+def _decode_odd(message: Any, row: int, context: Context, rows: _Rows) -> None:
+    """One record, decoded by itself: inline keys, nested values, strings, arrays, a record with meta."""
+    arrays, under = context.arrays, 0
+    meta: dict[str, Any] | None = None
+    if message[0] == fmt.RICH:
+        _, mono, seq, values, step, meta = message
+        arrays = (meta or {}).get("arrays", arrays)
+    elif len(message) == 4:
+        mono, seq, values, step = message
+    else:
+        mono, seq, number, values, step = message
+        known, under = context.sets[number], number
+        if len(known.keys) == 1:
+            values = [values]  # a single key's value is journalled bare
+        if len(values) != len(known.keys):
+            msg = "a record has more or fewer values than its key set"
+            raise ValueError(msg)
+        values = dict(zip(known.keys, values, strict=True))
+    flat = Flattener(arrays)
+    for key, value in values.items():
+        flat.add(_text(key), value)
+    rows.refused |= flat.refused
+    rows.mono[row] = mono
+    rows.seq[row] = seq
+    if step.__class__ is int and -(2**63) <= step < 2**63:
+        rows.step[row] = step
+    else:
+        rows.auto[row] = True
+        if step is not None:
+            rows.refused["step"] = "a step must be an integer of 64 bits; the record was numbered automatically"
+    keys = tuple(flat.keys)
+    rows.number[row] = -1 - rows.inline.setdefault((keys, under), len(rows.inline))
+    rows.width[row] = len(keys)
+    rows.odd.append((row, flat.values))
+    if meta:
+        rows.meta[row] = meta
+
+
+def _fill(message: Any, context: Context) -> RawFill:
+    flat = Flattener(context.arrays)
+    for key, value in message[2].items():
+        flat.add(_text(key), value)
+    return RawFill(int(message[1]), dict(zip(flat.keys, flat.values, strict=True)))
+
+
+def _entry(message: Any, offset: int) -> RawEntry | None:
+    try:
+        _, mono, seq, kind, payload, step = message
+        if step.__class__ is not int or not -(2**63) <= step < 2**63:
+            step = None
+        return RawEntry(int(mono), int(mono) + offset, int(seq), str(kind), dict(payload), step)
+    except (TypeError, ValueError):
+        return None
+
+
+def _offsets(clocks: list[tuple[int, int]], context: Context, count: int) -> NDArray[np.int64]:
+    """Wall minus monotonic, by frame."""
+    out = np.full(count, context.offset, np.int64)
+    for index, offset in clocks:
+        out[index:] = offset
+        context.offset = offset
+    return out
+
+
+def _assemble(rows: _Rows, context: Context, offsets: NDArray[np.int64]) -> Slice:
+    keep = None
+    if rows.bad.any():
+        keep = ~rows.bad
+        rows.width[rows.bad] = 0
+    splits = np.zeros(len(rows.width) + 1, np.int64)
+    np.cumsum(rows.width, out=splits[1:])
+    value = np.empty(int(splits[-1]), np.float64)
+    special: dict[int, Any] = {}
+    for members, block, exact in rows.blocks:
+        starts = splits[members]
+        width = block.shape[1]
+        if len(members) == len(rows.width):
+            value[:] = block.reshape(-1)
+        else:
+            value[starts[:, None] + np.arange(width)] = block
+        for (row, column), number in exact.items():
+            special[int(starts[row]) + column] = number
+    for row, items in rows.odd:
+        at = int(splits[row])
+        for place, item in enumerate(items, at):
+            if item.__class__ is float:
+                value[place] = item
+            elif isinstance(item, int):
+                value[place] = _nearest(item)
+                if abs(item) > EXACT_FLOAT:
+                    special[place] = item
+            else:
+                value[place] = np.nan
+                special[place] = item
+    sets, index = _local_sets(rows, context)
+    columns = [rows.mono, rows.mono + offsets, rows.seq, rows.step, rows.auto, index]
+    meta = rows.meta
+    if keep is not None:
+        columns = [column[keep] for column in columns]
+        renumber = np.cumsum(keep) - 1
+        meta = {int(renumber[row]): what for row, what in meta.items()}
+    mono, wall, seq, step, auto, chosen = columns
+    return Slice(
+        0, 0, 0, mono, wall, seq, step, auto, chosen.astype(np.int32), sets, value, special, meta,
+        refused=rows.refused,
+    )  # fmt: skip
+
+
+def _nearest(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
+def _local_sets(rows: _Rows, context: Context) -> tuple[list[KeySet], NDArray[np.int64]]:
+    """The key sets of this slice, and each row's place among them."""
+    numbers = rows.number
+    if len(numbers) == 0:
+        return [], numbers
+    if (numbers == numbers[0]).all():
+        unique, index = numbers[:1], np.zeros(len(numbers), np.int64)
+    else:
+        unique, index = np.unique(numbers, return_inverse=True)
+    inline = list(rows.inline)
+    sets: list[KeySet] = []
+    for number in unique.tolist():
+        if number >= fmt.FIRST_SET:
+            sets.append(context.sets[number])
+        elif number < 0:
+            keys, under = inline[-1 - number]
+            sets.append(KeySet(keys, context.sets[under].options if under else None))
+        else:
+            sets.append(KeySet(()))
+    return sets, index

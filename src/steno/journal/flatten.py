@@ -1,0 +1,161 @@
+"""One record's nested values to points: keys joined by "/", arrays as their mode says."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from steno.journal import format as fmt
+from steno.journal.decode import HOLE
+from steno.record import Ref
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LIST_SUMMARY: Final = 16
+"""`arrays="summary"` lists arrays up to this size element by element."""
+LIST_MAX: Final = 1024
+HISTOGRAM_BINS: Final = 64
+MODES: Final = ("summary", "list", "histogram")
+
+_decode: Final = msgspec.msgpack.decode
+
+
+class Flattener:
+    """Collects the points of one record; `refused` says what could not become one.
+
+    Args:
+        arrays: the mode for arrays and lists that do not carry their own.
+
+    """
+
+    __slots__ = ("arrays", "keys", "refused", "values")
+
+    def __init__(self, arrays: str = "summary") -> None:
+        self.arrays = arrays
+        self.keys: list[str] = []
+        self.values: list[Any] = []
+        self.refused: dict[str, str] = {}
+
+    def add(self, key: str, value: Any) -> None:
+        """Add one value, however nested; never raises for a bad one."""
+        kind = value.__class__
+        if kind is float or kind is int:
+            self.keys.append(key)
+            self.values.append(value)
+        elif kind is bool:
+            self.keys.append(key)
+            self.values.append(1.0 if value else 0.0)
+        elif kind is dict:
+            for name, inner in value.items():
+                self.add(f"{key}/{_text(name)}", inner)
+        elif kind is str:
+            self.keys.append(key)
+            self.values.append(value)
+        elif kind is msgspec.msgpack.Ext:
+            self._extension(key, value)
+        elif kind is list:
+            self._list(key, value)
+        elif value is None:
+            self.refused[key] = "None has no value"
+        elif isinstance(value, datetime.datetime):
+            self.keys.append(key)
+            self.values.append(value.isoformat())
+        else:
+            self.refused[key] = f"{kind.__name__} cannot be recorded"
+
+    def _extension(self, key: str, value: msgspec.msgpack.Ext) -> None:
+        code, data = value.code, bytes(value.data)
+        if code == fmt.EXT_HOLE:
+            self.keys.append(key)
+            self.values.append(HOLE)
+        elif code == fmt.EXT_BIG:
+            self.keys.append(key)
+            self.values.append(int(data))
+        elif code == fmt.EXT_ARRAY:
+            dtype, shape, raw, mode = _decode(data)
+            import numpy as np
+
+            array = np.frombuffer(raw, np.dtype(dtype)).reshape(shape)
+            self._array(key, array, mode or self.arrays)
+        elif code == fmt.EXT_MEDIA:
+            meta = _decode(data)
+            self.keys.append(key)
+            self.values.append(Ref(str(meta.pop("digest", "")), str(meta.pop("kind", "")), meta))
+        elif code == fmt.EXT_LOST:
+            self.refused[key] = data.decode("utf-8", "replace")
+        else:
+            self.refused[key] = f"extension {code} is not known to this version"
+
+    def _list(self, key: str, items: list[Any]) -> None:
+        import numpy as np
+
+        if not items:
+            self.refused[key] = "an empty list has no values"
+            return
+        if all(item.__class__ in (float, int, bool) for item in items):
+            self._array(key, np.asarray(items, object if len(items) <= LIST_SUMMARY else None), self.arrays)
+            return
+        for index, item in enumerate(items[:LIST_MAX]):
+            self.add(f"{key}/{index}", item)
+        if len(items) > LIST_MAX:
+            self.refused[key] = f"only the first {LIST_MAX} of {len(items)} elements are kept"
+
+    def _array(self, key: str, array: np.ndarray[Any, Any], mode: str) -> None:
+        flat = array.reshape(-1)
+        if flat.size == 0:
+            self.refused[key] = "an empty array has no values"
+        elif flat.size == 1:
+            self.add(key, flat[0].item() if hasattr(flat[0], "item") else flat[0])
+        elif mode == "list" or (mode == "summary" and flat.size <= LIST_SUMMARY):
+            for index, item in enumerate(flat[:LIST_MAX].tolist()):
+                self.add(f"{key}/{index}", item)
+            if flat.size > LIST_MAX:
+                self.refused[key] = f"only the first {LIST_MAX} of {flat.size} elements are kept"
+        elif mode == "histogram":
+            self.keys.append(key)
+            self.values.append(histogram(flat))
+        else:
+            self.keys += [f"{key}/min", f"{key}/mean", f"{key}/max", f"{key}/std"]
+            self.values += summary(flat)
+
+
+def summary(array: np.ndarray[Any, Any]) -> list[float]:
+    """[min, mean, max, std] of all elements in float64; NaN where an element is NaN."""
+    import numpy as np
+
+    values = array.astype(np.float64, copy=False)
+    with np.errstate(all="ignore"):
+        return [float(values.min()), float(values.mean()), float(values.max()), float(values.std())]
+
+
+def histogram(array: np.ndarray[Any, Any], bins: int = HISTOGRAM_BINS) -> Ref:
+    """The finite elements in equal bins, kept inline; `outside` counts the others."""
+    import numpy as np
+
+    values = array.astype(np.float64, copy=False)
+    finite = values[np.isfinite(values)]
+    counts, edges = np.histogram(finite, bins) if finite.size else (np.zeros(1, np.int64), np.array([0.0, 1.0]))
+    with np.errstate(all="ignore"):
+        meta = {
+            "counts": counts.tolist(),
+            "edges": [float(edge) for edge in edges],
+            "outside": int(values.size - finite.size),
+            "min": float(finite.min()) if finite.size else math.nan,
+            "max": float(finite.max()) if finite.size else math.nan,
+            "sum": float(finite.sum()),
+            "sum_squares": float(np.square(finite).sum()),
+        }
+    return Ref("", "histogram", meta)
+
+
+def _text(key: Any) -> str:
+    if key.__class__ is str:
+        return str(key)
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "replace")
+    return json.dumps(key) if isinstance(key, bool | float) else str(key)

@@ -1,0 +1,77 @@
+"""Where a process's journal lies: beside the run, or in a local directory when the run is on a network disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from steno import settings
+
+# A shared map on these is slow, not coherent, or rewrites blocks on every touch.
+REMOTE: Final = (
+    "nfs",
+    "cifs",
+    "smb",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "fuse",
+    "9p",
+    "afs",
+    "ceph",
+    "glusterfs",
+    "pvfs",
+    "virtiofs",
+)
+COPY_ON_WRITE: Final = ("btrfs", "zfs", "bcachefs")
+
+
+def filesystem(path: Path) -> str:
+    """The type of the file system that holds `path`, as the kernel names it; "" when unknown."""
+    target = os.path.realpath(path)
+    best, kind = "", ""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                fields = line.split(" ")
+                point = fields[1].replace("\\040", " ")
+                inside = target == point or target.startswith(point.rstrip("/") + "/")
+                if inside and len(point) >= len(best):
+                    best, kind = point, fields[2]
+    except OSError:
+        return ""
+    return kind
+
+
+def is_remote(path: Path) -> bool:
+    """Whether the path lies on a network file system."""
+    return filesystem(path).startswith(REMOTE)
+
+
+def room(path: Path) -> int:
+    """Free bytes for this user on the file system of `path`; 0 when it cannot be read."""
+    try:
+        state = os.statvfs(path)
+    except OSError:
+        return 0
+    return state.f_bavail * state.f_frsize
+
+
+def choose(run_dir: Path, stream: str, segment_bytes: int) -> tuple[Path, bool]:
+    """(directory for this stream's segments, whether it lies outside the run and needs a pointer file)."""
+    inside = run_dir / ".steno" / "journal" / stream
+    wanted = settings.read("STENO_JOURNAL_DIR")
+    if wanted:
+        return Path(wanted) / f"steno-{stream}", True
+    kind = filesystem(run_dir)
+    if not kind.startswith((*REMOTE, *COPY_ON_WRITE)):
+        return inside, False
+    shm = Path("/dev/shm")
+    if room(shm) >= 4 * segment_bytes and os.access(shm, os.W_OK):
+        return shm / f"steno-{stream}", True
+    local = Path(tempfile.gettempdir())
+    if not filesystem(local).startswith(REMOTE):
+        return local / f"steno-{stream}", True
+    return inside, False

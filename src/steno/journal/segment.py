@@ -1,0 +1,147 @@
+"""A segment file as its writer holds it: made zeroed ahead of need, mapped, used once."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from typing import TYPE_CHECKING, Final
+
+import crc32c
+import msgspec
+
+from steno.journal import format as fmt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MADV_POPULATE_WRITE: Final = 23  # linux/mman-common.h, kernel 5.14
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(fmt.Identity)
+
+
+def identity_bytes(identity: fmt.Identity) -> bytes:
+    """The identity as a frame seeded with 0, padded to its room in the header."""
+    body = _encoder.encode(identity)
+    frame = fmt.FRAME.pack(len(body), crc32c.crc32c(body)) + body
+    if len(frame) > fmt.IDENTITY_ROOM:
+        msg = f"the segment identity takes {len(frame)} bytes, more than {fmt.IDENTITY_ROOM}"
+        raise ValueError(msg)
+    return frame.ljust(fmt.IDENTITY_ROOM, b"\0")
+
+
+def read_identity(head: bytes) -> fmt.Identity | None:
+    """The identity from a segment's first HEADER_BYTES; None when both copies are unreadable."""
+    if head[: len(fmt.MAGIC)] != fmt.MAGIC and len(head) < fmt.HEADER_BYTES:
+        return None
+    for at in fmt.IDENTITY_AT:
+        if len(head) < at + fmt.FRAME_BYTES:
+            continue
+        length, check = fmt.FRAME.unpack_from(head, at)
+        body = head[at + fmt.FRAME_BYTES : at + fmt.FRAME_BYTES + length]
+        if 0 < length <= fmt.IDENTITY_ROOM and len(body) == length and crc32c.crc32c(body) == check:
+            try:
+                return _decoder.decode(body)
+            except msgspec.MsgspecError:
+                continue
+    return None
+
+
+class Segment:
+    """A mapped, zeroed, prefaulted segment file, ready for `write`.
+
+    Not thread-safe but for `write`, which is one `mmap.write`: under the GIL it reserves and copies in a
+    single step. Its bytes survive the process; they are lost with the machine's power until the ledger
+    that took them is synced.
+
+    Raises:
+        OSError: no space, no file handle, no permission; nothing is left behind.
+
+    """
+
+    __slots__ = ("map", "nonce", "number", "path", "size", "write")
+
+    def __init__(self, path: Path, identity: fmt.Identity) -> None:
+        self.path = path
+        self.size = identity.size
+        self.nonce = identity.nonce
+        self.number = identity.number
+        hidden = path.with_name(f".{path.name}")
+        # Hidden until its identity is written, so that a reader never meets half a header.
+        fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            # Space is taken now: a full disk must be an error here, not a SIGBUS in somebody's log call.
+            os.posix_fallocate(fd, 0, self.size)
+            self.map = mmap.mmap(fd, self.size)
+            _prefault(self.map, self.size)
+            record = identity_bytes(identity)
+            for at in fmt.IDENTITY_AT:
+                self.map[at : at + len(record)] = record
+            self.map[: len(fmt.MAGIC)] = fmt.MAGIC
+            self.map.seek(fmt.HEADER_BYTES)
+            os.rename(hidden, path)
+        except BaseException:
+            try:
+                os.unlink(hidden)
+            except OSError:
+                pass
+            raise
+        finally:
+            os.close(fd)
+        self.write = self.map.write
+
+    def tell(self) -> int:
+        """Bytes used, header included."""
+        return self.map.tell()
+
+    def seal(self) -> int:
+        """Take no more frames; returns where they end. Threads that are about to write get ValueError."""
+        end = self.map.tell()
+        self.map.seek(self.size)
+        # Moving the position is atomic under the GIL: a frame written between the two lines is found
+        # by walking, and none can come after.
+        end = self._written(end)
+        self.map[fmt.CLOSED_AT : fmt.CLOSED_AT + 4] = b"\1\0\0\0"
+        return end
+
+    def _written(self, end: int) -> int:
+        while end + fmt.FRAME_BYTES <= self.size:
+            length = int.from_bytes(self.map[end : end + 4], "little")
+            if length == 0:
+                break
+            end += fmt.FRAME_BYTES + length
+        return end
+
+    def posted(self) -> tuple[int, int]:
+        """(bytes of this segment in the ledger, number of the last record posted from it)."""
+        raw = self.map[fmt.POSTED_AT : fmt.RECORD_AT + 8]
+        return fmt.U64.unpack_from(raw, 0)[0], fmt.U64.unpack_from(raw, 8)[0]
+
+    def close(self) -> None:
+        """Unmap; the file stays. Later writes raise ValueError."""
+        self.map.close()
+
+    def discard(self) -> None:
+        """Unmap and delete: for a segment made ahead and never used."""
+        self.map.close()
+        try:
+            os.unlink(self.path)
+        except OSError:
+            pass
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prefault(mapped: mmap.mmap, size: int) -> None:
+    """Map every page now: the first touch of a fresh page costs more than the record."""
+    anchor = ctypes.c_char.from_buffer(mapped)
+    address = ctypes.addressof(anchor)
+    try:
+        failed = _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _MADV_POPULATE_WRITE)
+    finally:
+        del anchor  # the map cannot be closed while a view of it lives
+    if failed:
+        page = mmap.PAGESIZE
+        for at in range(0, size, page):
+            mapped[at] = 0
