@@ -1,0 +1,418 @@
+"""Reading the ledgers of a run from any process, without writing a byte there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steno.ledger import schema
+from steno.ledger.rebuild import PartBatches
+from steno.record import Batch, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+MANIFEST = "manifest.json"
+_NAMES_KEPT = 500_000
+_TRIES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An immutable Parquet file of the run; `name` is its path from the run directory."""
+
+    node: int
+    id: int
+    kind: str
+    """"metrics" or "records"."""
+    name: str
+    first_batch: int
+    last_batch: int
+    first: int
+    last: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One process's journal, as far as it is posted. Times in ns since 1970."""
+
+    node: int
+    stream: str
+    pid: int
+    host: str
+    boot: str
+    rank: int
+    attempt: int
+    primary: bool
+    state: str
+    """live, finished, failed, or dead (gone without saying so); lost: the journal itself is gone."""
+    started: int
+    last_time: int
+    last_seq: int
+    records: int
+    points: int
+    lost_bytes: int
+    unfilled: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a destination has got."""
+
+    node: int
+    destination: str
+    batch: int
+    record: int
+    position: Mapping[str, Any] | None
+    delivered: int
+    skipped: int
+    retries: int
+    state: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something counted as lost or refused: what kind, of which key or stream, how often, why."""
+
+    node: int
+    kind: str
+    name: str
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One consistent view: a point is either in a part listed here or in a batch here, never in both.
+
+    `entries` are those not sealed yet; sealed ones are in the parts of kind "records". `state` is judged
+    by `run_state`. `unreadable` says, per node, why a ledger could not be read.
+    """
+
+    parts: tuple[Part, ...] = ()
+    batches: tuple[Batch, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    streams: tuple[Stream, ...] = ()
+    cursors: tuple[Cursor, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """Config and summary united over nodes under "config" and "summary"; the rest per key, later nodes last."""
+    last_batch: Mapping[int, int] = field(default_factory=dict)
+    """By node: the number of the newest batch."""
+    unreadable: Mapping[int, str] = field(default_factory=dict)
+
+
+def run_state(streams: Iterable[Stream], live: Iterable[str] | None = None) -> str:
+    """running, finished, failed or crashed, judged on the latest attempt.
+
+    Args:
+        streams: the run's streams, of all nodes.
+        live: names of streams whose writers are known to live now (`steno.ledger.streams.live`); None
+            believes the ledgers, whose collector may have died with the run.
+    """
+    found = list(streams)
+    alive = None if live is None else set(live)
+    if alive or (alive is None and any(one.state == "live" for one in found)):
+        return "running"
+    latest = max((one.attempt for one in found), default=0)
+    primaries = [one.state for one in found if one.attempt == latest and one.primary]
+    if "failed" in primaries:
+        return "failed"
+    if any(state in {"dead", "lost", "live"} for state in primaries):
+        return "crashed"
+    return "finished"
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection inside one read transaction, creating nothing beside the ledger.
+
+    Raises:
+        sqlite3.Error: it is not there or not readable.
+    """
+    with contextlib.ExitStack() as stack:
+        connection = _open(path, stack)
+        stack.callback(connection.close)
+        connection.execute("begin")
+        yield connection
+
+
+def _open(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    wal, shm = Path(f"{path}-wal"), Path(f"{path}-shm")
+    if not os.path.exists(path):
+        msg = f"no ledger at {path}"
+        raise sqlite3.OperationalError(msg)
+    for _ in range(_TRIES):
+        mode = "mode=ro"
+        if not wal.exists():
+            if _journal_mode(path) == "wal":
+                mode = "mode=ro&immutable=1"  # nobody has it open; an ordinary open would make -wal and -shm
+        elif not shm.exists():
+            return _copied(path, wal, stack)
+        try:
+            connection = _connect(path, mode)
+            connection.execute("select 1 from meta limit 1").fetchone()
+        except sqlite3.OperationalError as error:
+            if "unable to open" in str(error) or "readonly" in str(error):
+                return _copied(path, wal, stack)
+            raise
+        if "immutable" not in mode or not wal.exists():
+            return connection
+        connection.close()  # a collector came meanwhile: what we would read may change under us
+    msg = f"the ledger {path} is opened and closed too often to be read"
+    raise sqlite3.OperationalError(msg)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"file:{str(path).replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?{mode}"
+    return sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+
+
+def _journal_mode(path: Path) -> str:
+    connection = _connect(path, "mode=ro&immutable=1")
+    try:
+        return str(connection.execute("pragma journal_mode").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def _copied(path: Path, wal: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    """The ledger of a dead or foreign run with its -wal but nobody's -shm: read a copy, so that none is made."""
+    place = stack.enter_context(tempfile.TemporaryDirectory(prefix="steno-ledger-"))
+    copy = Path(place) / path.name
+    shutil.copyfile(path, copy)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(wal, f"{copy}-wal")
+    return sqlite3.connect(copy, isolation_level=None, check_same_thread=False)
+
+
+class Reader:
+    """Reads all ledgers of a run. Threads may share one; it holds no file open between calls and writes nothing.
+
+    Args:
+        run_dir: the run's directory.
+    """
+
+    def __init__(self, run_dir: Path | str) -> None:
+        self.run_dir = Path(run_dir)
+        self._names: dict[int, tuple[str, dict[int, str]]] = {}
+        self._part: PartBatches | None = None
+
+    def nodes(self) -> dict[int, Path | None]:
+        """Node number → its ledger file; None when it lies on another machine or is not there."""
+        found: dict[int, Path | None] = {}
+        place = self.run_dir / ".steno" / "nodes"
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(place)):
+                if name.isdigit():
+                    found[int(name)] = ledger_path(place / name)
+        return found
+
+    def snapshot(self, *, since: Mapping[int, int] | None = None, batches: bool = True) -> Snapshot:
+        """What is readable now, each ledger in one short read transaction.
+
+        Args:
+            since: by node, leave out batches up to this number (for tailing).
+            batches: False leaves the unsealed points out.
+        """
+        pieces: list[Snapshot] = []
+        unreadable: dict[int, str] = {}
+        manifest = self._manifest()
+        for node, path in self.nodes().items():
+            try:
+                if path is None:
+                    msg = "the ledger lies on another machine"
+                    raise sqlite3.OperationalError(msg)
+                pieces.append(self._read_node(node, path, (since or {}).get(node, 0), batches))
+            except sqlite3.Error as error:
+                unreadable[node] = str(error)
+                pieces.append(self._without_ledger(manifest, node))
+        if not pieces:
+            pieces.append(self._without_ledger(manifest, None))
+        return _united(pieces, unreadable)
+
+    def batch(self, node: int, id: int) -> Batch | None:
+        """One batch, from the ledger or rebuilt from its part: the same points and entries either way.
+
+        None when there is no such batch (yet). Raises sqlite3.Error, OSError or CorruptError when it cannot
+        be read. One part is kept in memory (about 60 bytes per point).
+        """
+        path = self.nodes().get(node)
+        if path is None:
+            return None
+        for _ in range(_TRIES):
+            with opened(path) as connection:
+                row = connection.execute("select columns from batches where id=?", (id,)).fetchone()
+                if row is not None:
+                    batch = schema.batch_of(schema.decode(row[0]), id, node, self._namer(node, connection))
+                    rows = connection.execute(f"select {_ENTRY} from entries where batch=? order by record", (id,))
+                    return _with_entries(batch, tuple(_entry(row) for row in rows))
+                parts = connection.execute(
+                    f"select {_PART} from parts where first_batch<=? and last_batch>=?", (id, id)
+                ).fetchall()
+            if not parts:
+                return None
+            try:
+                return self._rebuilt(node, id, [Part(node, *row) for row in parts])
+            except FileNotFoundError:
+                continue  # merged into another one meanwhile
+        return None
+
+    def _rebuilt(self, node: int, id: int, parts: list[Part]) -> Batch:
+        names = tuple(sorted(part.name for part in parts))
+        held = self._part
+        if held is None or held.names != names:
+            held = PartBatches.load(self.run_dir, names, node)
+            self._part = held
+        return held.batch(id)
+
+    def _manifest(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.run_dir / MANIFEST).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _read_node(self, node: int, path: Path, since: int, with_batches: bool) -> Snapshot:
+        with opened(path) as connection:
+            fetch = connection.execute
+            meta = {key: json.loads(value) for key, value in fetch("select key, value from meta")}
+            batches: list[Batch] = []
+            if with_batches:
+                for id, columns in fetch("select id, columns from batches where id>? order by id", (since,)):
+                    batches.append(
+                        schema.batch_of(schema.decode(columns), id, node, self._namer(node, connection, meta))
+                    )
+            last = fetch("select next - 1 from counters where scope='node' and name='batch'").fetchone()
+            return Snapshot(
+                parts=tuple(Part(node, *row) for row in fetch(f"select {_PART} from parts order by first_batch, id")),
+                batches=tuple(batches),
+                entries=tuple(_entry(row) for row in fetch(f"select {_ENTRY} from entries where batch>?", (since,))),
+                streams=tuple(_stream(node, row) for row in fetch(f"select {_STREAM} from streams order by started")),
+                cursors=tuple(_cursor(node, row) for row in fetch(f"select {_CURSOR} from cursors")),
+                losses=tuple(Loss(node, *row) for row in fetch("select kind, name, count, reason from losses")),
+                meta=meta,
+                last_batch={node: last[0] if last else 0},
+            )
+
+    def _namer(
+        self, node: int, connection: sqlite3.Connection, meta: Mapping[str, Any] | None = None
+    ) -> Callable[[Iterable[int]], Mapping[int, str]]:
+        if meta is None:
+            row = connection.execute("select value from meta where key='ledger'").fetchone()
+            token = row[0] if row else ""
+        else:
+            token = json.dumps(meta.get("ledger"))
+        held = self._names.get(node)
+        if held is None or held[0] != token or len(held[1]) > _NAMES_KEPT:
+            held = self._names[node] = (token, {})
+        known = held[1]
+
+        def names(ids: Iterable[int]) -> Mapping[int, str]:
+            wanted = [id for id in ids if id not in known]
+            for at in range(0, len(wanted), 500):
+                some = wanted[at : at + 500]
+                marks = ",".join("?" * len(some))
+                known.update(connection.execute(f"select id, key from keys where id in ({marks})", some))
+            return known
+
+        return names
+
+    def _without_ledger(self, manifest: Mapping[str, Any], node: int | None) -> Snapshot:
+        """What the manifest, or else the directory itself, says of a node whose ledger is out of reach."""
+        if manifest:
+            return Snapshot(
+                parts=tuple(Part(**row) for row in manifest.get("parts", ()) if node in {None, row["node"]}),
+                streams=tuple(Stream(**row) for row in manifest.get("streams", ()) if node in {None, row["node"]}),
+                meta={key: manifest[key] for key in ("config", "summary", "done") if key in manifest},
+            )
+        return Snapshot(parts=tuple(found_parts(self.run_dir, node)))
+
+
+def found_parts(run_dir: Path, node: int | None = None) -> Iterator[Part]:
+    """The parts that lie in the run directory, as their own footers describe them."""
+    from steno.ledger.rebuild import part_facts
+
+    for kind in ("metrics", "records"):
+        with contextlib.suppress(FileNotFoundError):
+            for name in sorted(os.listdir(run_dir / kind)):
+                head, _, tail = name.partition("-part-")
+                if head.isdigit() and tail.endswith(".parquet") and node in {None, int(head)}:
+                    with contextlib.suppress(OSError, ValueError, KeyError):
+                        facts = part_facts(run_dir / kind / name)
+                        id = int(tail.removesuffix(".parquet"))
+                        yield Part(node=int(head), id=id, kind=kind, name=f"{kind}/{name}", **facts)
+
+
+def ledger_path(node_dir: Path) -> Path | None:
+    """The node's ledger, by its pointer where it lies elsewhere; None when it is not reachable from here."""
+    inside = node_dir / schema.LEDGER
+    try:
+        pointer = json.loads((node_dir / schema.POINTER).read_bytes())
+        if pointer["host"] == socket.gethostname() and os.path.exists(pointer["path"]):
+            return Path(pointer["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return inside if inside.exists() else None
+
+
+_PART = "id, kind, name, first_batch, last_batch, first, last, rows, bytes"
+_ENTRY = "record, time, step, rank, attempt, kind, payload"
+_STREAM = (
+    'stream, pid, host, boot, rank, attempt, "primary", state, started, last_time, last_seq, records, points, '
+    "lost_bytes, unfilled, error"
+)
+_CURSOR = "destination, batch, record, position, delivered, skipped, retries, state, error"
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    record, time, step, rank, attempt, kind, payload = row
+    return Entry(record, time, step, rank, attempt, kind, json.loads(payload))
+
+
+def _stream(node: int, row: tuple[Any, ...]) -> Stream:
+    facts = dict(zip(_STREAM.replace('"', "").split(", "), row, strict=True))
+    return Stream(**{**facts, "node": node, "primary": bool(facts["primary"])})
+
+
+def _cursor(node: int, row: tuple[Any, ...]) -> Cursor:
+    facts = dict(zip(_CURSOR.split(", "), row, strict=True))
+    return Cursor(**{**facts, "node": node, "position": json.loads(row[3]) if row[3] else None})
+
+
+def _with_entries(batch: Batch, entries: tuple[Entry, ...]) -> Batch:
+    import dataclasses
+
+    return dataclasses.replace(batch, entries=entries) if entries else batch
+
+
+def _united(pieces: list[Snapshot], unreadable: Mapping[int, str]) -> Snapshot:
+    meta: dict[str, Any] = {}
+    last: dict[int, int] = {}
+    for piece in pieces:
+        merged = {key: {**meta.get(key, {}), **(piece.meta.get(key) or {})} for key in ("config", "summary")}
+        meta = {**meta, **piece.meta, **merged}
+        last.update(piece.last_batch)
+    return Snapshot(
+        parts=tuple(part for piece in pieces for part in piece.parts),
+        batches=tuple(batch for piece in pieces for batch in piece.batches),
+        entries=tuple(entry for piece in pieces for entry in piece.entries),
+        streams=tuple(stream for piece in pieces for stream in piece.streams),
+        cursors=tuple(cursor for piece in pieces for cursor in piece.cursors),
+        losses=tuple(loss for piece in pieces for loss in piece.losses),
+        meta=meta,
+        last_batch=last,
+        unreadable=dict(unreadable),
+    )
