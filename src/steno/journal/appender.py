@@ -182,7 +182,7 @@ class Appender:
             write, nonce, plans, singles, by_keys = self._get()
             plan = by_keys.get(keys)
             if plan is None:
-                plan = self._announce(keys, write, plans, singles, by_keys)
+                plan = self._announce(keys, write, by_keys)
                 if plan is False:
                     continue
             if plan is None:
@@ -197,7 +197,7 @@ class Appender:
             if self._write(body, write, nonce):
                 return
 
-    def _announce(self, keys: tuple[Any, ...], write: Any, plans: Any, singles: Any, by_keys: Any) -> Any:
+    def _announce(self, keys: tuple[Any, ...], write: Any, by_keys: Any) -> Any:
         """A plan for the key set in this segment; None to go inline; False when the segment has changed."""
         if not keys or write is self._keeping or len(by_keys) >= fmt.MAX_SETS:
             return None
@@ -251,12 +251,12 @@ class Appender:
                 return True
             current = self.current
             if current is not None and current.write is write and len(body) > (current.size - fmt.HEADER_BYTES) // 2:
-                return self._write_aside(body, write, nonce)
+                return self._write_aside(body)
             self._roll(write)
             return False
         return True
 
-    def _write_aside(self, body: bytes, write: Any, nonce: int) -> bool:
+    def _write_aside(self, body: bytes) -> bool:
         try:
             name = self._side(body)
         except OSError as error:
@@ -376,7 +376,7 @@ class Appender:
             self._set(_refuse, 0)
 
 
-def _refuse(frame: bytes) -> None:
+def _refuse(_frame: bytes) -> None:
     """Stand-in for `mmap.write` before the first segment and after the last."""
     raise ValueError
 

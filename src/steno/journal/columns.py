@@ -57,6 +57,42 @@ class Context:
     sets: dict[int, KeySet] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """Bodies of one length at equal distances in a buffer: fields are strided views, whatever their alignment."""
+
+    buffer: NDArray[np.uint8]
+    start: int
+    stride: int
+    count: int
+    length: int
+
+    @classmethod
+    def gather(cls, data: NDArray[np.uint8], starts: NDArray[np.int64], length: int) -> _Frames:
+        """Frames at `starts`; copied together unless they lie at equal distances already."""
+        if len(starts) > 1:
+            stride = int(starts[1] - starts[0])
+            if (np.diff(starts) == stride).all():
+                return cls(data, int(starts[0]), stride, len(starts), length)
+        return cls(data[starts[:, None] + np.arange(length)].reshape(-1), 0, length, len(starts), length)
+
+    def select(self, rows: NDArray[np.int64]) -> _Frames:
+        starts = self.start + rows * self.stride
+        return _Frames.gather(self.buffer, starts, self.length)
+
+    def field(self, at: int, dtype: str) -> NDArray[Any]:
+        """One field of every frame, shape (count,)."""
+        return np.ndarray((self.count,), dtype, self.buffer, self.start + at, (self.stride,))
+
+    def table(self, at: int, dtype: str, columns: int, step: int) -> NDArray[Any]:
+        """Fields `step` bytes apart, shape (count, columns)."""
+        return np.ndarray((self.count, columns), dtype, self.buffer, self.start + at, (self.stride, step))
+
+    def body(self, row: int) -> bytes:
+        at = self.start + row * self.stride
+        return self.buffer[at : at + self.length].tobytes()
+
+
 class _Rows:
     """Columns being filled, one row per record frame."""
 
@@ -166,7 +202,8 @@ def _planned(
     """Which records have the fixed prefix: array of 5, u64 time, u64 seq, u32 set number."""
     planned = plain & (heads == 0x95) & (lengths > _VALUES_AT)
     at = np.where(planned, bodies, 0)
-    return planned & (data[at + 10] == 0xCF) & (data[at + 19] == 0xCE)
+    fixed: NDArray[np.bool_] = planned & (data[at + 10] == 0xCF) & (data[at + 19] == 0xCE)
+    return fixed
 
 
 def _decode_planned(
@@ -189,46 +226,46 @@ def _decode_planned(
     for length, members in groups:
         if len(members) < _FEW:
             continue
-        frames = _matrix(data, bodies[members], length)
-        pending = np.arange(len(members))
+        frames = _Frames.gather(data, bodies[members], length)
         for _ in range(_MAX_LAYOUTS):
-            if len(pending) < _FEW:
+            if frames.count < _FEW:
                 break
-            layout = _layout(frames[pending[0]], length)
+            layout = _layout(frames.body(0), length)
             if layout is None:
                 # One odd value (a string, a nested dict) speaks for itself only: go on with the rest.
-                pending = pending[1:]
-                continue
-            tags, classes, heads = layout
-            if len(pending) == len(frames):
-                like = (_CLASS[frames[:, tags]] == classes).all(axis=1)
-                match = frames if like.all() else frames[like]
+                like = np.zeros(frames.count, np.bool_)
+                like[0] = True
             else:
-                like = (_CLASS[frames[np.ix_(pending, tags)]] == classes).all(axis=1)
-                match = frames[pending[like]]
-            rows_here = members[pending[like]]
-            pending = pending[~like]
-            if _fill_rows(match, rows_here, tags, classes, heads, context, rows):
-                done[rows_here] = True
+                like = _alike(frames, *layout)
+                match, here = (frames, members) if like.all() else (frames.select(np.flatnonzero(like)), members[like])
+                if _fill_rows(match, here, *layout, context=context, rows=rows):
+                    done[here] = True
+                if match is frames:
+                    break
+            rest = np.flatnonzero(~like)
+            frames, members = frames.select(rest), members[rest]
 
 
-def _matrix(data: NDArray[np.uint8], starts: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
-    """Bodies of one length as rows; a view when they lie at equal distances."""
-    if len(starts) > 1:
-        stride = int(starts[1] - starts[0])
-        if (np.diff(starts) == stride).all():
-            return np.lib.stride_tricks.as_strided(
-                data[int(starts[0]) :], (len(starts), length), (stride, 1), writeable=False
-            )
-    return data[starts[:, None] + np.arange(length)]
+def _alike(frames: _Frames, tags: list[int], classes: list[int], heads: int) -> NDArray[np.bool_]:
+    """Which frames have these type bytes; an array head must agree to the byte."""
+    like = np.ones(frames.count, np.bool_)
+    for at in range(_VALUES_AT, _VALUES_AT + heads):
+        column = frames.field(at, "u1")
+        like &= column == column[0]
+    floats = len(classes) - 1
+    if floats and classes[:-1] == [_FLOAT64] * floats:
+        like &= (frames.table(tags[0], "u1", floats, 9) == 0xCB).all(axis=1)
+        tags, classes = tags[-1:], classes[-1:]
+    for at, kind in zip(tags, classes, strict=True):
+        like &= _CLASS[frames.field(at, "u1")] == kind
+    return like
 
 
-def _layout(body: NDArray[np.uint8], length: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], int] | None:
+def _layout(raw: bytes, length: int) -> tuple[list[int], list[int], int] | None:
     """Where the type bytes of the values and the step lie, their classes, and the array head's length.
 
     None when something in the body is no number.
     """
-    raw = body.tobytes()
     at, count = _VALUES_AT, 1
     head = raw[at]
     if 0x90 <= head <= 0x9F:
@@ -241,6 +278,7 @@ def _layout(body: NDArray[np.uint8], length: int) -> tuple[NDArray[np.int64], ND
         return None
     heads = at - _VALUES_AT
     tags: list[int] = []
+    classes: list[int] = []
     for _ in range(count + 1):
         if at >= length:
             return None
@@ -248,68 +286,61 @@ def _layout(body: NDArray[np.uint8], length: int) -> tuple[NDArray[np.int64], ND
         if kind == 0 or (kind == _NIL and len(tags) < count):
             return None
         tags.append(at)
+        classes.append(kind)
         at += _SIZES[kind]
-    if at != length:
-        return None
-    where = np.array(tags, np.int64)
-    classes = _CLASS[np.frombuffer(raw, np.uint8)[where]]
-    return where, classes, heads
+    return (tags, classes, heads) if at == length else None
 
 
 def _fill_rows(
-    match: NDArray[np.uint8],
+    match: _Frames,
     members: NDArray[np.int64],
-    tags: NDArray[np.int64],
-    classes: NDArray[np.uint8],
+    tags: list[int],
+    classes: list[int],
     heads: int,
+    *,
     context: Context,
     rows: _Rows,
 ) -> bool:
     """Decode frames of one layout into `rows`; False when their sets do not fit it."""
+    del heads
     count = len(tags) - 1
-    # The array head must agree too, so that a frame with another count is not misread.
-    if heads and not (match[:, _VALUES_AT : _VALUES_AT + heads] == match[0, _VALUES_AT : _VALUES_AT + heads]).all():
-        return False
-    numbers = _big_endian(match, 20, ">u4").astype(np.int64)
+    numbers = match.field(20, ">u4").astype(np.int64)
     unique = np.unique(numbers) if (numbers != numbers[0]).any() else numbers[:1]
     for number in unique.tolist():
         known = context.sets.get(number)
         if known is None or len(known.keys) != count:
             return False
-    rows.mono[members] = _big_endian(match, 2, ">u8").astype(np.int64)
-    rows.seq[members] = _big_endian(match, 11, ">u8").astype(np.int64)
+    rows.mono[members] = match.field(2, ">u8")
+    rows.seq[members] = match.field(11, ">u8")
     rows.number[members] = numbers
     rows.width[members] = count
-    values = np.empty((len(match), count), np.float64)
     special: dict[tuple[int, int], int] = {}
-    kinds = classes[:-1].tolist()
-    first = int(tags[0])
-    if count and all(kind == _FLOAT64 for kind in kinds):
-        packed = np.ascontiguousarray(match[:, first : first + 9 * count]).reshape(len(match), count, 9)
-        values[:] = np.ascontiguousarray(packed[:, :, 1:]).view(">f8")[:, :, 0]
+    if count and classes[:-1] == [_FLOAT64] * count:
+        values = match.table(tags[0] + 1, ">f8", count, 9).astype(np.float64)
     else:
-        for column, kind in enumerate(kinds):
-            values[:, column] = _column(match, int(tags[column]), kind, column, special)
-    _steps(match, int(tags[-1]), int(classes[-1]), members, rows)
+        values = np.empty((match.count, count), np.float64)
+        for column, (at, kind) in enumerate(zip(tags[:-1], classes[:-1], strict=True)):
+            values[:, column] = _column(match, at, kind, column, special)
+    _steps(match, tags[-1], classes[-1], members, rows)
     rows.blocks.append((members, values, special))
     return True
 
 
-def _column(
-    match: NDArray[np.uint8], at: int, kind: int, column: int, special: dict[tuple[int, int], int]
-) -> NDArray[Any]:
+def _column(match: _Frames, at: int, kind: int, column: int, special: dict[tuple[int, int], int]) -> NDArray[Any]:
     if kind == _FLOAT64:
-        return _big_endian(match, at + 1, ">f8")
+        return match.field(at + 1, ">f8")
     if kind == _FLOAT32:
-        return _big_endian(match, at + 1, ">f4")
+        return match.field(at + 1, ">f4")
     if kind == _FIXPOS:
-        return match[:, at]
+        return match.field(at, "u1")
     if kind == _FIXNEG:
-        return match[:, at].view(np.int8)
+        return match.field(at, "i1")
     if kind == _BOOL:
-        return match[:, at] == 0xC3
-    integers = _big_endian(match, at + 1, _INTS[kind][0])
-    if _INTS[kind][1] == 8:
+        truth: NDArray[Any] = match.field(at, "u1") == 0xC3
+        return truth
+    dtype, size = _INTS[kind]
+    integers = match.field(at + 1, dtype)
+    if size == 8:
         inexact = integers > EXACT_FLOAT
         if kind == 0xD3:
             inexact |= integers < -EXACT_FLOAT
@@ -318,11 +349,11 @@ def _column(
     return integers
 
 
-def _steps(match: NDArray[np.uint8], at: int, kind: int, members: NDArray[np.int64], rows: _Rows) -> None:
+def _steps(match: _Frames, at: int, kind: int, members: NDArray[np.int64], rows: _Rows) -> None:
     if kind == _NIL:
         rows.auto[members] = True
         return
-    if kind in (_FLOAT64, _FLOAT32, _BOOL):
+    if kind in {_FLOAT64, _FLOAT32, _BOOL}:
         rows.auto[members] = True
         rows.refused["step"] = "a step must be an integer; the record was numbered automatically"
         return
@@ -332,13 +363,8 @@ def _steps(match: NDArray[np.uint8], at: int, kind: int, members: NDArray[np.int
         if beyond.any():
             rows.refused["step"] = "a step must fit 64 bits; the record was numbered automatically"
             rows.auto[members[beyond]] = True
-            steps = np.where(beyond, 0, steps)
+            steps = np.where(beyond, np.uint64(0), steps)
     rows.step[members] = steps.astype(np.int64)
-
-
-def _big_endian(match: NDArray[np.uint8], at: int, dtype: str) -> NDArray[Any]:
-    size = np.dtype(dtype).itemsize
-    return np.ascontiguousarray(match[:, at : at + size]).view(dtype)[:, 0]
 
 
 def _decode_odd(message: Any, row: int, context: Context, rows: _Rows) -> None:
@@ -436,7 +462,7 @@ def _assemble(rows: _Rows, context: Context, offsets: NDArray[np.int64]) -> Slic
                 value[place] = np.nan
                 special[place] = item
     sets, index = _local_sets(rows, context)
-    columns = [rows.mono, rows.mono + offsets, rows.seq, rows.step, rows.auto, index]
+    columns: list[NDArray[Any]] = [rows.mono, rows.mono + offsets, rows.seq, rows.step, rows.auto, index]
     meta = rows.meta
     if keep is not None:
         columns = [column[keep] for column in columns]

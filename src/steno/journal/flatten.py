@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import math
 from typing import TYPE_CHECKING, Any, Final
@@ -62,7 +62,7 @@ class Flattener:
             self._list(key, value)
         elif value is None:
             self.refused[key] = "None has no value"
-        elif isinstance(value, datetime.datetime):
+        elif isinstance(value, dt.datetime):
             self.keys.append(key)
             self.values.append(value.isoformat())
         else:

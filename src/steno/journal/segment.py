@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import crc32c
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from steno.journal import format as fmt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _MADV_POPULATE_WRITE: Final = 23  # linux/mman-common.h, kernel 5.14
@@ -59,7 +60,7 @@ class Segment:
 
     """
 
-    __slots__ = ("map", "nonce", "number", "path", "size", "write")
+    __slots__ = ("end", "map", "nonce", "number", "path", "size", "write")
 
     def __init__(self, path: Path, identity: fmt.Identity) -> None:
         self.path = path
@@ -88,7 +89,9 @@ class Segment:
             raise
         finally:
             os.close(fd)
-        self.write = self.map.write
+        self.write: Callable[[bytes], Any] = self.map.write
+        self.end = 0
+        """Where its frames end, once sealed."""
 
     def tell(self) -> int:
         """Bytes used, header included."""
@@ -100,7 +103,7 @@ class Segment:
         self.map.seek(self.size)
         # Moving the position is atomic under the GIL: a frame written between the two lines is found
         # by walking, and none can come after.
-        end = self._written(end)
+        self.end = end = self._written(end)
         self.map[fmt.CLOSED_AT : fmt.CLOSED_AT + 4] = b"\1\0\0\0"
         return end
 

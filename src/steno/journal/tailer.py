@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from steno.journal.decode import Slice
 
 _crc: Final = crc32c.crc32c
 _frame_at: Final = fmt.FRAME.unpack_from
 _STUCK_SECS: Final = 5.0
 """How long a live writer's head may look torn before we look behind it."""
-_REWALK_BYTES: Final = 1 << 40
 
 
 class Tailer:
@@ -39,6 +40,7 @@ class Tailer:
         offset: where to go on; HEADER_BYTES for a segment never read. Announcements before it are
             read again, so that a tailer can begin anywhere.
         clock: monotonic seconds, for how long a torn head has stood.
+        fd: an open handle of the file, which is closed here; for a file that may be unlinked already.
         writable: False to read a segment without the right to change it; `mark_posted` then does nothing.
 
     Raises:
@@ -54,13 +56,15 @@ class Tailer:
         *,
         clock: Callable[[], float] = time.monotonic,
         writable: bool = True,
+        fd: int | None = None,
     ) -> None:
         self.path = os.fspath(path)
         self._clock = clock
         self._torn_since: float | None = None
         self._torn_at = -1
         self._writable = writable
-        fd = os.open(self.path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+        if fd is None:
+            fd = os.open(self.path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
         try:
             size = os.fstat(fd).st_size
             identity = read_identity(os.pread(fd, fmt.HEADER_BYTES, 0))
@@ -82,29 +86,26 @@ class Tailer:
     def _catch_up(self, offset: int) -> None:
         """Learn the announcements before `offset` without returning what lies there."""
         bodies, lengths, _ = self._walk(fmt.HEADER_BYTES, offset)
-        if bodies:
-            starts, sizes = np.array(bodies, np.int64), np.array(lengths, np.int64)
-            control = self._data[starts + 1] <= fmt.CLOCK
-            decode_frames(self._data, self._view, starts[control], sizes[control], self._context, _no_side)
+        control = self._data[bodies + 1] <= fmt.CLOCK
+        decode_frames(self._data, self._view, bodies[control], lengths[control], self._context, _no_side)
         self.offset = offset
 
-    def _walk(self, start: int, limit: int) -> tuple[list[int], list[int], int]:
+    def _walk(self, start: int, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Good frames from `start` on: where their bodies lie, how long they are, and where walking ended."""
-        view, nonce, end = self._view, self.identity.nonce, self._end
-        bodies: list[int] = []
-        lengths: list[int] = []
-        at = start
-        last = min(end, limit) - fmt.FRAME_BYTES
+        view, nonce = self._view, self.identity.nonce
+        starts: list[int] = []
+        append, crc, frame_at = starts.append, _crc, _frame_at
+        at, last = start, min(self._end, limit) - fmt.FRAME_BYTES
+        # An empty body cannot pass: the checksum of nothing is the nonce, which is never 0.
         while at <= last:
-            length, check = _frame_at(view, at)
-            body = at + 8
-            stop = body + length
-            if length < 2 or stop > end or _crc(view[body:stop], nonce) != check:
+            length, check = frame_at(view, at)
+            stop = at + 8 + length
+            if crc(view[at + 8 : stop], nonce) != check:
                 break
-            bodies.append(body)
-            lengths.append(length)
+            append(at)
             at = stop
-        return bodies, lengths, at
+        heads = np.array([*starts, at], np.int64)
+        return heads[:-1] + fmt.FRAME_BYTES, np.diff(heads) - fmt.FRAME_BYTES, at
 
     def read(self, limit_bytes: int = 8 << 20, *, before: int | None = None, live: bool = True) -> Slice | None:
         """The next frames as columns, or None when there is none now.
@@ -118,17 +119,15 @@ class Tailer:
 
         """
         start = self.offset
-        bodies, lengths, end = self._walk(start, min(start + limit_bytes, self._end))
+        starts, sizes, end = self._walk(start, start + limit_bytes)
         lost = 0
-        if not bodies:
+        if not len(starts):
             behind = self._behind(start, settled=not live or self.closed)
             if behind is None:
                 return None
             lost = behind - start
-            bodies, lengths, end = self._walk(behind, min(behind + limit_bytes, self._end))
-            end = max(end, behind)
-        starts, sizes = np.array(bodies, np.int64), np.array(lengths, np.int64)
-        if before is not None and bodies:
+            starts, sizes, end = self._walk(behind, behind + limit_bytes)
+        if before is not None and len(starts):
             held = self._stamps(starts) >= before
             if held.any():
                 first = int(np.argmax(held))
@@ -142,7 +141,7 @@ class Tailer:
         self._torn_since = None
         return result
 
-    def _stamps(self, bodies: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _stamps(self, bodies: NDArray[np.int64]) -> NDArray[np.int64]:
         """Monotonic ns of each frame; 0 for frames that carry none."""
         data = self._data
         kinds = data[bodies + 1]
@@ -199,11 +198,11 @@ class Tailer:
             if _crc(self._view[body : body + length], self.identity.nonce) != _frame_at(self._view, at)[1]:
                 continue
             if self._data[body + 1] == fmt.SET:
-                return at
+                return int(at)
             if seen is None:
                 seen = self._seen(start)
             if self._seq(body) not in seen:
-                return at
+                return int(at)
         return None
 
     def _seq(self, body: int) -> int:
@@ -262,5 +261,5 @@ class Tailer:
         self._map.close()
 
 
-def _no_side(name: str, length: int, check: int) -> bytes | None:
+def _no_side(_name: str, _length: int, _check: int) -> bytes | None:
     return None

@@ -1,0 +1,364 @@
+"""One process's recorder for one run: the appender, its stream of segments and the thread that keeps them."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.capture.snapshot import Snapshot
+from steno.capture.stream import Stream
+from steno.errors import RecordError
+from steno.journal import format as fmt
+from steno.journal.appender import Appender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from steno.journal.segment import Segment
+
+_TICK_SECS: Final = 1.0
+_POLL_SECS: Final = 0.002
+_DRIFT_NANOS: Final = 1_000_000
+_MAPPED: Final = 16
+"""Full segments kept mapped until they are posted; more are looked up on disk."""
+
+
+class Recorder:
+    """Records what a process logs into a run's journal. One per process and run.
+
+    Thread-safe, and safe in signal handlers and finalizers. After a fork the child begins a stream of its own
+    at its first record. When `log` has returned, its host values survive the death of the process; they are
+    lost only with the machine's power before the collector has synced them.
+
+    Args:
+        run_dir: the run's directory, which exists.
+        run_id, rank, attempt, primary, arrays: see `steno.journal.format.Identity`.
+        strict: raise RecordError for a bad value instead of reporting it.
+        report: told (key, message) once per key; must not raise.
+        watch: called about once a second on the keeper thread.
+
+    Raises:
+        OSError: the journal cannot be made.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        run_id: str,
+        report: Callable[[str, str], None],
+        rank: int = 0,
+        attempt: int = 1,
+        primary: bool = True,
+        arrays: str = "summary",
+        strict: bool = False,
+        watch: Callable[[], None] | None = None,
+    ) -> None:
+        self._run_dir = run_dir
+        self._fixed = {"run": run_id, "rank": rank, "attempt": attempt, "primary": primary, "arrays": arrays}
+        self._strict = strict
+        self._say = report
+        self._watch = watch
+        self._pid = os.getpid()
+        self._reported: set[str] = set()
+        self._retired: list[_Retired] = []
+        self._last_record = 0
+        self._reports = 0
+        self._failing = False
+        self._stream: Stream | None = None
+        self._keeper: threading.Thread | None = None
+        self._wake = _thread.allocate_lock()
+        self._stop = False
+        self.feeds: list[Callable[[Segment], None]] = []
+        """Told each segment taken, so that a destination in this process can read it too."""
+        snapshot = Snapshot(self._report, strict=strict)
+        self._appender = Appender(
+            next_segment=self._next_segment,
+            rolled=self._rolled,
+            side=self._side,
+            prepare=snapshot.prepare,
+            step_of=snapshot.step,
+            failed=self._failed,
+            closed=self._log_after_close,
+        )
+        self.log: Callable[..., None] = self._appender.log
+        self.add: Callable[..., None] = self._appender.add
+        self._begin()
+        self._appender.clock_frame()
+        _live.add(self)
+
+    # -- the stream -------------------------------------------------------------------------------------
+
+    def _begin(self) -> Stream:
+        self._stream = stream = Stream(self._run_dir, self._fixed)
+        self._stop = False
+        self._keeper = threading.Thread(target=self._keep, name="steno-keeper", daemon=True)
+        self._keeper.start()
+        return stream
+
+    def _next_segment(self, _: int) -> Segment:
+        stream = self._stream
+        if stream is None:
+            stream = self._begin()
+        return stream.take()
+
+    def _rolled(self, left: Segment | None, taken: Segment) -> None:
+        if left is not None:
+            self._retired.append(_Retired(left))
+        else:
+            for feed in self.feeds:
+                feed(taken)
+        self._nudge()
+
+    def _side(self, body: bytes) -> str:
+        if self._stream is None:
+            raise OSError("no stream")
+        return self._stream.side(body)
+
+    # -- the keeper -------------------------------------------------------------------------------------
+
+    def _nudge(self) -> None:
+        # A raw lock used as a flag: release never waits and cannot deadlock in a signal handler.
+        try:
+            self._wake.release()
+        except RuntimeError:
+            pass
+
+    def _keep(self) -> None:
+        """Make spares, follow the wall clock, leave memory for the disk, watch the collector."""
+        wake, stream = self._wake, self._stream
+        assert stream is not None
+        offset = time.time_ns() - time.monotonic_ns()
+        watched = 0.0
+        while not self._stop and stream is self._stream:
+            try:
+                if self._appender.waiting or self._appender.backlog:
+                    if self._appender.recover():
+                        self._failing = False
+                else:
+                    while stream.stock() and not self._stop:
+                        pass
+                self._reap()
+                now = time.time_ns() - time.monotonic_ns()
+                if abs(now - offset) > _DRIFT_NANOS:
+                    offset = now
+                    self._appender.clock_frame()
+                if self._watch is not None and time.monotonic() - watched >= _TICK_SECS:
+                    watched = time.monotonic()
+                    self._watch()
+            except OSError as error:
+                self._failed(error)
+            except Exception as error:
+                self._report("steno", f"the keeper thread met {error!r}; recording goes on")
+            wake.acquire(timeout=_TICK_SECS)
+
+    def _reap(self) -> None:
+        """Unmap full segments that are posted, and the oldest when there are many."""
+        done = 0
+        for retired in list(self._retired):
+            posted = retired.look()
+            self._last_record = max(self._last_record, retired.record)
+            if posted:
+                retired.close()
+                done += 1
+            else:
+                break
+        del self._retired[:done]
+        for retired in self._retired[:-_MAPPED]:
+            retired.close()
+
+    # -- telling the user ---------------------------------------------------------------------------------
+
+    def _report(self, key: str, message: str) -> None:
+        """Once per key, bounded; never raises."""
+        self._reports += 1
+        if key in self._reported or len(self._reported) > 1000:
+            return
+        self._reported.add(key)
+        self._say(key, message)
+
+    def _failed(self, error: OSError) -> None:
+        if self._strict and threading.current_thread() is not self._keeper:
+            raise RecordError(str(error)) from error
+        if not self._failing:
+            self._failing = True
+            stream = self._stream
+            where, needed = (stream.directory, stream.full_bytes) if stream else (self._run_dir, 0)
+            self._reported.discard("journal")
+            self._report(
+                "journal",
+                f"no journal segment could be made in {where} ({error}); {needed} bytes are needed. "
+                "Training goes on; records are kept in memory (16 MiB) until there is room",
+            )
+
+    def _log_after_close(self) -> None:
+        if self._strict:
+            msg = "log was called after finish"
+            raise RecordError(msg)
+        self._report("finish", "log was called after finish: nothing was recorded; call steno.init again")
+
+    # -- the public part ------------------------------------------------------------------------------------
+
+    def entry(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
+        """Journal a record that is not a point. A payload that cannot be encoded is reported, not raised."""
+        if self._appender.sealed:
+            self._log_after_close()
+            return
+        mono, seq = self._appender.stamp()
+        try:
+            self._appender.append((fmt.ENTRY, mono, seq, kind, payload, step))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            if self._strict:
+                raise RecordError(str(error)) from error
+            safe = {str(key): _plain(value) for key, value in payload.items()}
+            self._report(kind, f"part of a {kind} entry was recorded as text: {error}")
+            try:
+                self._appender.append((fmt.ENTRY, mono, seq, kind, safe, step))
+            except Exception as again:
+                self._report(kind, f"a {kind} entry was left out: {again!r}")
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything this process logged before the call is in the ledger.
+
+        Args:
+            timeout: seconds to wait; None waits as long as it takes.
+
+        Returns:
+            True: another process can read it. False: not within the time; it stays in the journal.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        current = self._appender.current
+        goals = [*self._retired]
+        if current is not None:
+            goals.append(_Retired(current, end=current.tell()))
+        if os.getpid() != self._pid:
+            goals = goals[-1:] if current is not None else []
+        for goal in goals:
+            while not goal.look():
+                if deadline is not None and time.monotonic() >= deadline:
+                    return False
+                time.sleep(_POLL_SECS)
+            self._last_record = max(self._last_record, goal.record)
+        return not self._appender.waiting
+
+    @property
+    def last_record(self) -> int:
+        """Number of the last record of this process known to be in the ledger."""
+        return self._last_record
+
+    @property
+    def stream(self) -> str:
+        """The name of this process's journal; "" in a forked child that has not logged."""
+        return self._stream.name if self._stream else ""
+
+    def health(self) -> dict[str, Any]:
+        """Counts of this process: what was reported, dropped, and late."""
+        stream = self._stream
+        return {
+            "stream": self.stream,
+            "reports": self._reports,
+            "reported_keys": sorted(self._reported),
+            "dropped": self._appender.dropped,
+            "kept_in_memory": len(self._appender.backlog),
+            "segments_made_late": stream.late if stream else 0,
+            "segments_waiting": len(self._retired),
+        }
+
+    def close(self) -> None:
+        """No more log: close the segments and let go of the lock. Safe to call twice."""
+        if self._appender.sealed:
+            return
+        self._stop = True
+        self._nudge()
+        self._appender.close()
+        keeper = self._keeper
+        if keeper is not None and keeper is not threading.current_thread():
+            keeper.join(1.0)
+        for retired in self._retired:
+            retired.close()
+        if self._stream is not None:
+            self._stream.close()
+        _live.discard(self)
+
+    def _after_fork(self) -> None:
+        self._pid = os.getpid()
+        current = self._appender.current
+        if current is not None:
+            # Its position is shared with nobody any more: a late write here must fail, not tear the parent's.
+            current.close()
+        for retired in self._retired:
+            retired.close()
+        self._retired = []
+        self.feeds = []
+        if self._stream is not None:
+            self._stream.abandon()
+            self._stream = None
+        self._fixed["primary"] = False
+        self._keeper = None
+        self._watch = None
+        self._wake = _thread.allocate_lock()
+        self._failing = False
+        self._appender.after_fork()
+
+
+class _Retired:
+    """A segment whose posting somebody waits for."""
+
+    __slots__ = ("_path", "_segment", "end", "record")
+
+    def __init__(self, segment: Segment, end: int | None = None) -> None:
+        self._segment: Segment | None = segment
+        self._path = segment.path
+        self.end = segment.end if end is None else end
+        self.record = 0
+
+    def look(self) -> bool:
+        """Whether all of it is in the ledger."""
+        segment = self._segment
+        if segment is not None:
+            try:
+                posted, self.record = segment.posted()
+            except ValueError:
+                segment = self._segment = None
+        if segment is None:
+            try:
+                with open(self._path, "rb") as file:
+                    file.seek(fmt.POSTED_AT)
+                    raw = file.read(16)
+            except FileNotFoundError:
+                return True
+            except OSError:
+                return False
+            posted, self.record = fmt.U64.unpack_from(raw, 0)[0], fmt.U64.unpack_from(raw, 8)[0]
+        return bool(posted >= self.end)
+
+    def close(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+
+def _plain(value: Any) -> Any:
+    import msgspec
+
+    try:
+        msgspec.msgpack.encode(value)
+    except Exception:
+        return repr(value)[:10_000]
+    return value
+
+
+_live: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for recorder in list(_live):
+        recorder._after_fork()
+
+
+os.register_at_fork(after_in_child=_forked)

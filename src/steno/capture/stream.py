@@ -1,0 +1,183 @@
+"""A process's journal on disk: its directory, the lock that says it is alive, and its segments."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from steno import settings
+from steno.journal import format as fmt
+from steno.journal import place
+from steno.journal.segment import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIRST_BYTES: Final = 256 << 10
+"""A process may log three numbers and end: its first segment is small."""
+FULL_BYTES: Final = 8 << 20
+SPARES: Final = 3
+_QUICK_SECS: Final = 2.0
+"""A segment filled sooner than this is followed by larger ones."""
+
+
+def boot_id() -> str:
+    """The kernel's name for this boot: tells a process of this machine's past from a live one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+class Stream:
+    """Makes segments for one process. Not thread-safe but for `take`, which the appender's lock guards.
+
+    Args:
+        run_dir: the run's directory.
+        identity: what goes into every segment's identity besides its own numbers.
+    """
+
+    def __init__(self, run_dir: Path, identity: Mapping[str, Any]) -> None:
+        self.host = socket.gethostname()
+        self.name = f"{_safe(self.host)}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": boot_id()}
+        self.full_bytes = max(64 << 10, int(settings.read("STENO_SEGMENT_BYTES", str(FULL_BYTES))))
+        self.directory, outside = place.choose(run_dir, self.name, self.full_bytes)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.pointer: Path | None = None
+        self.spares: deque[Segment] = deque()
+        self.late = 0
+        """Segments the caller had to make itself because no spare was ready."""
+        self._number = 0
+        self._last_taken = -1
+        self._discarded: list[Segment] = []
+        self._size = min(FIRST_BYTES, self.full_bytes)
+        self._taken_at = time.monotonic()
+        try:
+            self._alive = _hold(self.directory / "alive")
+            if outside:
+                self._point(run_dir)
+            self.spares.append(self.make())
+        except OSError:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+
+    def _point(self, run_dir: Path) -> None:
+        journal = run_dir / ".steno" / "journal"
+        journal.mkdir(parents=True, exist_ok=True)
+        pointer = journal / f"{self.name}.pointer"
+        hidden = journal / f".{self.name}.pointer"
+        hidden.write_text(json.dumps({"host": self.host, "boot": boot_id(), "path": str(self.directory)}))
+        hidden.rename(pointer)
+        self.pointer = pointer
+
+    def make(self, size: int | None = None) -> Segment:
+        """A fresh segment.
+
+        Raises:
+            OSError: no space, no file handle.
+        """
+        number, self._number = self._number, self._number + 1
+        identity = fmt.Identity(
+            nonce=secrets.randbits(31) + 1,
+            size=size or self._size,
+            number=number,
+            mono=time.monotonic_ns(),
+            wall=time.time_ns(),
+            **self._fixed,
+        )
+        return Segment(self.directory / f"{number:06d}.seg", identity)
+
+    def take(self) -> Segment:
+        """The next segment to write: a spare, or one made on the spot, counted.
+
+        Raises:
+            OSError: as `make`.
+        """
+        now = time.monotonic()
+        if self._last_taken >= 0 and now - self._taken_at < _QUICK_SECS:
+            self._size = min(self._size * 4, self.full_bytes)
+        self._taken_at = now
+        while True:
+            try:
+                segment = self.spares.popleft()
+            except IndexError:
+                self.late += 1
+                segment = self.make()
+            # Segments are used in order of number, which is the order they are read in: one that the keeper
+            # was still making while the caller made the next is not used any more.
+            if segment.number > self._last_taken:
+                self._last_taken = segment.number
+                return segment
+            self._discarded.append(segment)
+
+    def stock(self) -> bool:
+        """Make one spare if fewer than SPARES are ready; called off the caller's thread.
+
+        Raises:
+            OSError: as `make`.
+        """
+        while self._discarded:
+            self._discarded.pop().discard()
+        if len(self.spares) >= SPARES:
+            return False
+        self.spares.append(self.make())
+        return True
+
+    def side(self, body: bytes) -> str:
+        """Write a body too large for a segment to a file of its own; returns its name.
+
+        Raises:
+            OSError: no space.
+        """
+        name = f"side-{secrets.token_hex(8)}"
+        path = self.directory / name
+        try:
+            with open(path, "xb") as file:
+                file.write(body)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        return name
+
+    def close(self, *, drop_lock: bool = True) -> None:
+        """Discard unused spares and let go of the lock; what was written stays."""
+        for segment in (*self.spares, *self._discarded):
+            segment.discard()
+        self.spares.clear()
+        self._discarded.clear()
+        if drop_lock:
+            os.close(self._alive)
+
+    def abandon(self) -> None:
+        """In a forked child: close the parent's maps and handle without touching its files."""
+        for spare in (*self.spares, *self._discarded):
+            spare.close()
+        self.spares.clear()
+        try:
+            os.close(self._alive)
+        except OSError:
+            pass
+
+
+def _hold(path: Path) -> int:
+    """Lock a file for the life of this process: a POSIX lock is not inherited by fork, as flock is."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _safe(host: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in host)[:64] or "host"
