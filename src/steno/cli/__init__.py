@@ -1,1 +1,32 @@
-"""The command line, one file per command."""
+"""The command line: one file per command, put together here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from steno.errors import StenoError, UsageError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `steno`; ends by SystemExit: 0 done, 1 failed, 2 wrong usage or no such run, 130 interrupted."""
+    from steno.cli.commands import app
+
+    try:
+        app(args=arguments, prog_name="steno")
+    except UsageError as error:
+        _say(error)
+        sys.exit(2)
+    except StenoError as error:
+        _say(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # `steno tail … | head`: the reader left; the interpreter must not complain while flushing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _say(error: Exception) -> None:
+    sys.stderr.write(f"steno: {' '.join(str(error).split())}\n")

@@ -1,0 +1,235 @@
+"""`steno demo`: train on real data in several processes, watched while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steno.cli import digits, options, terminal
+from steno.errors import StenoError, UsageError
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+    from multiprocessing.synchronize import Barrier
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from steno.store.book import Book
+
+KEYS = ("train/loss", "train/accuracy", "learning_rate", "gradient_norm")
+REFRESH_SECS = 0.25
+PLAIN_SECS = 2.0
+"""Time between two lines where the output is no terminal."""
+MAX_WORKERS = 11
+"""Each rank's shard of the training images must hold a batch."""
+
+
+def demo(
+    *,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps.")] = 300,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=MAX_WORKERS, help="Processes, one rank each.")] = 4,
+    dir: options.Dir = None,
+) -> None:
+    """Train a small classifier on real handwritten digits in several processes of one run, and watch it live."""
+    try:
+        import sklearn  # noqa: F401
+    except ImportError as error:
+        raise UsageError("the demo's digits come with scikit-learn: pip install 'steno[demo]'") from error
+    started = datetime.datetime.now(datetime.UTC).astimezone()
+    # The process number keeps two demos that begin in the same second apart.
+    name = f"{started:%Y%m%d-%H%M%S}-{os.getpid()}"
+    place = os.path.abspath(options.runs_dir(dir))
+    plan = digits.Plan(place, "digits", name, steps, workers, ("tensorboard",))
+    console = terminal.console()
+    console.print(f"training on scikit-learn's digits: {workers} processes, {steps} steps, one run", markup=False)
+    with _team(plan) as team:
+        _watch(console, plan, team)
+        failed = [f"rank {rank} ended with {code}" for rank, code in enumerate(team.codes()) if code != 0]
+    if failed:
+        raise StenoError(f"the demo did not train to its end: {', '.join(failed)}; see {place}/digits/{name}")
+    _report(console, plan)
+
+
+@dataclass(frozen=True, slots=True)
+class _Team:
+    """The worker processes, one rank each."""
+
+    processes: list[SpawnProcess]
+    barrier: Barrier
+
+    def busy(self) -> bool:
+        """Whether any is still at work; when one has died, the others are told not to wait for it."""
+        if any(process.exitcode not in {None, 0} for process in self.processes):
+            self.barrier.abort()
+        return any(process.exitcode is None for process in self.processes)
+
+    def codes(self) -> list[int | None]:
+        """Exit codes by rank, once all have ended."""
+        for process in self.processes:
+            process.join()
+        return [process.exitcode for process in self.processes]
+
+
+@contextlib.contextmanager
+def _team(plan: digits.Plan) -> Any:
+    """Start the workers; whatever happens here, none outlives it."""
+    spawn = multiprocessing.get_context("spawn")
+    gradients = spawn.RawArray("f", plan.workers * digits.parameter_count())
+    barrier = spawn.Barrier(plan.workers)
+    team = _Team(
+        [
+            spawn.Process(target=digits.train, args=(plan, rank, gradients, barrier), name=f"rank-{rank}")
+            for rank in range(plan.workers)
+        ],
+        barrier,
+    )
+    try:
+        for process in team.processes:
+            process.start()
+        yield team
+    except KeyboardInterrupt:
+        # The terminal's Ctrl-C reached the workers too; they mark the run and leave.
+        barrier.abort()
+        for process in team.processes:
+            process.join(5)
+        raise
+    finally:
+        for process in team.processes:
+            if process.is_alive():
+                process.terminate()
+            process.join()
+            process.close()
+
+
+def _watch(console: Console, plan: digits.Plan, team: _Team) -> None:
+    """Show the run, read from its directory while it is written, until the workers have ended."""
+    if not console.is_terminal:
+        _watch_plain(plan, team)
+        return
+    from rich.console import Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(TextColumn("training"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
+    task = bar.add_task("training", total=plan.steps)
+    with Live(console=console, auto_refresh=False) as live:
+        busy = True
+        while busy:
+            busy = team.busy()
+            latest = _latest(plan)
+            if len(latest) == plan.workers:
+                bar.update(task, completed=min(row.step + 1 for row in latest.values()))
+            live.update(Group(bar, _table(plan, latest)), refresh=True)
+            if busy:
+                time.sleep(REFRESH_SECS)
+
+
+def _watch_plain(plan: digits.Plan, team: _Team) -> None:
+    said, due = -1, 0.0
+    busy = True
+    while busy:
+        busy = team.busy()
+        if not busy or time.monotonic() >= due:
+            latest = _latest(plan)
+            step = min((row.step for row in latest.values()), default=-1)
+            if step > said:
+                said, due = step, time.monotonic() + PLAIN_SECS
+                row = latest[min(latest)]
+                values = "  ".join(f"{key} {terminal.number(row.values.get(key))}" for key in KEYS)
+                sys.stdout.write(f"step {step + 1}/{plan.steps}  {values}\n")
+                sys.stdout.flush()
+        if busy:
+            time.sleep(REFRESH_SECS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A rank's newest values."""
+
+    step: int
+    values: dict[str, float]
+
+
+def _latest(plan: digits.Plan) -> dict[int, _Row]:
+    """Each rank's newest values by rank, of the ranks that have any yet."""
+    import numpy as np
+
+    book = _book(plan)
+    if book is None:
+        return {}
+    rows: dict[int, _Row] = {}
+    for key in KEYS:
+        series = book.series(key)
+        for rank in np.unique(series.rank).tolist():
+            last = int(np.flatnonzero(series.rank == rank)[-1])
+            row = rows.setdefault(rank, _Row(int(series.step[last]), {}))
+            row.values[key] = float(series.value[last])
+    return rows
+
+
+def _book(plan: digits.Plan) -> Book | None:
+    """The run as a reader sees it; None before its first rank has made it."""
+    import steno
+
+    try:
+        return steno.open(Path(plan.dir, plan.project, plan.name))
+    except UsageError:
+        return None
+
+
+def _table(plan: digits.Plan, latest: dict[int, _Row]) -> Table:
+    values = terminal.table("rank", "step", *KEYS, numbers=("rank", "step", *KEYS))
+    for rank in range(plan.workers):
+        row = latest.get(rank)
+        cells = [terminal.number(row.values.get(key)) for key in KEYS] if row else ["" for _ in KEYS]
+        values.add_row(str(rank), str(row.step + 1) if row else "starting", *cells)
+    return values
+
+
+def _report(console: Console, plan: digits.Plan) -> None:
+    """Where the run is, what it learned, and what to do next."""
+    import steno
+    from steno.cli.show import chart_of
+
+    book = steno.open(Path(plan.dir, plan.project, plan.name))
+    console.print()
+    terminal.print_text(console, chart_of(book, "train/loss", ranks=None, points=400))
+    accuracy = book.series("test/accuracy", rank=0).value
+    points = sum(len(book.series(key).value) for key in book.keys())
+    console.print(
+        f"\ntest accuracy {accuracy[-1]:.1%}; {points:,} points recorded, run {book.info.state}", markup=False
+    )
+    shown = os.path.relpath(book.dir)
+    run = str(book.dir) if shown.startswith("..") else shown
+    steps = (
+        ("where it is", run),
+        ("look again", f"{_command('steno')} show {run}"),
+        ("TensorBoard", f"{_command('tensorboard')} --logdir {run}/tensorboard"),
+        ("take it away", f"{_command('steno')} export {run} --to csv --out digits.csv"),
+    )
+    for title, text in steps:
+        # One unbroken line each, to be copied.
+        console.print(f"  {title:<13} {text}", markup=False, soft_wrap=True)
+
+
+def _command(name: str) -> str:
+    """How to call a command of this environment: by name if the shell finds it, else by path."""
+    beside = os.path.join(os.path.dirname(sys.executable), name)
+    found = shutil.which(name)
+    if found is not None and os.path.realpath(found) == os.path.realpath(beside):
+        return name
+    if os.path.exists(beside):
+        shown = os.path.relpath(beside)
+        return beside if shown.startswith("..") else shown
+    return name

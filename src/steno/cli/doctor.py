@@ -1,0 +1,82 @@
+"""`steno doctor`: is everything well with a run, or with this machine, and what to do if not."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steno.cli import examine, options, terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Run = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="A run as for `steno show`; without one, this machine.")
+]
+
+
+def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = False) -> None:
+    """Look after a run: journals, lag of destinations, losses, last errors, file systems, and what to do."""
+    import steno
+
+    place = options.runs_dir(dir)
+    report = examine.examine(Path(steno.open(run, dir=place).dir)) if run is not None else None
+    versions = examine.versions()
+    here = report.filesystems if report else examine.filesystems(("runs", Path(place)), ("here", Path.cwd()))
+    if json:
+        data = dataclasses.asdict(report) if report else {"filesystems": [dataclasses.asdict(one) for one in here]}
+        terminal.print_json({**data, "versions": versions})
+        return
+    console = terminal.console()
+    if report:
+        _print_run(console, report)
+    _print_file_systems(console, here)
+    console.print("versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()), markup=False)
+    if report:
+        console.print()
+        for line in report.advice or ["all is well"]:
+            console.print(f"→ {line}", markup=False, soft_wrap=True)
+
+
+def _print_run(console: Console, report: examine.Report) -> None:
+    console.print(f"{report.dir}: {report.state}", markup=False)
+    if report.journals:
+        numbers = ("segments", "size", "not posted")
+        listed = terminal.table("journal", "writer", *numbers, "", numbers=numbers)
+        for one in report.journals:
+            cells = (str(one.segments), terminal.size(one.size_bytes), terminal.size(one.unposted_bytes))
+            listed.add_row(one.stream, "alive" if one.alive else "gone", *cells, one.problem)
+        console.print(listed)
+    else:
+        console.print("journals: none, all is posted", markup=False)
+    for node in report.nodes:
+        age = node["status_age_secs"]
+        said = "" if age is None else f", last status {terminal.duration(age)} ago"
+        console.print(f"node {node['node']} on {node['host']}: collector {node['collector']}{said}", markup=False)
+        for line in node["log"]:
+            console.print(f"    {line}", markup=False)
+    if report.destinations:
+        numbers = ("delivered", "lag", "skipped", "retries")
+        listed = terminal.table("destination", "node", *numbers, "state", "last error", numbers=numbers)
+        for one in report.destinations:
+            cells = [str(one.get(name, "")) for name in numbers]
+            listed.add_row(
+                one["name"], str(one["node"]), *cells, str(one.get("state", "")), str(one.get("error") or "")
+            )
+        console.print(listed)
+    for loss in report.losses:
+        text = f"lost: {loss['count']} {loss['kind']} {loss['name']} ({loss['reason']})"
+        console.print(text, markup=False)
+    for note in report.notes:
+        rest = ", ".join(f"{name}={value}" for name, value in note.items() if name != "time")
+        console.print(f"note {terminal.when(note['time'])}: {rest}", markup=False)
+
+
+def _print_file_systems(console: Console, found: list[examine.FileSystem]) -> None:
+    listed = terminal.table("file system", "path", "type", "free", numbers=("free",))
+    for one in found:
+        listed.add_row(one.what, one.path, one.kind, terminal.size(one.free_bytes))
+    console.print(listed)

@@ -1,0 +1,302 @@
+"""What `steno doctor` looks at: the machinery of one run, and this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import sqlite3
+import struct
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steno.errors import CorruptError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LIBRARIES = (
+    "msgspec",
+    "numpy",
+    "duckdb",
+    "pyarrow",
+    "crc32c",
+    "tsdownsample",
+    "typer",
+    "rich",
+    "plotext",
+    "tensorboard",
+)
+LOG_LINES = 5
+STALE_SECS = 10.0
+"""A live collector replaces its status at least once a second while anything changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """One process's journal as it lies on disk."""
+
+    stream: str
+    place: str
+    alive: bool
+    """Whether its writer holds the lock, as far as this machine can tell."""
+    segments: int
+    size_bytes: int
+    unposted_bytes: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """What holds a path: type, and free bytes for this user."""
+
+    what: str
+    path: str
+    kind: str
+    free_bytes: int
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that `steno doctor RUN` says."""
+
+    dir: str
+    state: str
+    journals: list[Journal]
+    unposted_bytes: int
+    nodes: list[dict[str, Any]]
+    """Per node: number, host, collector (running or not), status as the collector wrote it, last lines of its log."""
+    destinations: list[dict[str, Any]]
+    """Per node and destination: node, name, delivered, lag (records), skipped, retries, state, error."""
+    losses: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
+    poison: list[str]
+    filesystems: list[FileSystem]
+    advice: list[str] = field(default_factory=list)
+
+
+def versions() -> dict[str, str]:
+    """Of steno, Python, SQLite, the kernel, and the libraries that are installed."""
+    import steno
+
+    found = {
+        "steno": steno.__version__,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+    for library in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[library] = importlib.metadata.version(library)
+    return found
+
+
+def filesystems(*places: tuple[str, Path]) -> list[FileSystem]:
+    """Of the places given and of those where journals may lie."""
+    from steno.journal import place
+
+    return [
+        FileSystem(what, str(path), place.filesystem(path) or "unknown", place.room(path))
+        for what, path in (*places, ("shared memory", Path("/dev/shm")))
+        if path.exists()
+    ]
+
+
+def examine(run_dir: Path) -> Report:
+    """Look at a run without changing a byte of it; a live one may be looked at."""
+    import steno
+
+    book = steno.open(run_dir)
+    machinery = run_dir / ".steno"
+    journals = list(_journals(machinery / "journal"))
+    nodes = list(_nodes(machinery / "nodes"))
+    report = Report(
+        dir=str(run_dir),
+        state=book.info.state,
+        journals=journals,
+        unposted_bytes=sum(one.unposted_bytes for one in journals),
+        nodes=nodes,
+        destinations=list(_destinations(run_dir, nodes)),
+        losses=list(_losses(run_dir)),
+        notes=[{"time": note.time, **note.payload} for note in book.records("note")][-20:],
+        poison=sorted(path.name for path in (machinery / "poison").glob("*")),
+        filesystems=filesystems(("run", run_dir), *_journal_places(journals, machinery)),
+    )
+    report.advice = list(_advice(report))
+    return report
+
+
+def _journals(place: Path) -> Iterator[Journal]:
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(place)):
+            if name.endswith(".pointer"):
+                yield _elsewhere(place / name)
+            elif (place / name).is_dir():
+                yield _journal(name, place / name)
+
+
+def _elsewhere(pointer: Path) -> Journal:
+    stream = pointer.name.removesuffix(".pointer")
+    try:
+        target = json.loads(pointer.read_bytes())
+        if target["host"] != socket.gethostname():
+            return Journal(stream, target["path"], False, 0, 0, 0, f"on host {target['host']}")
+        if os.path.isdir(target["path"]):
+            return _journal(stream, Path(target["path"]))
+        return Journal(stream, target["path"], False, 0, 0, 0, "its directory is gone, with what was not posted")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Journal(stream, str(pointer), False, 0, 0, 0, f"unreadable pointer: {error}")
+
+
+def _journal(stream: str, place: Path) -> Journal:
+    size = unposted = segments = 0
+    problems: list[str] = []
+    for path in sorted(place.glob("*.seg")):
+        # A segment may be unlinked between the listing and the look: then it is posted.
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_blocks * 512
+            segments += 1
+            try:
+                unposted += _unposted(path)
+            except (CorruptError, ValueError) as error:
+                problems.append(str(error))
+    return Journal(stream, str(place), _locked(place / "alive"), segments, size, unposted, "; ".join(problems))
+
+
+def _unposted(path: Path) -> int:
+    """Bytes of good frames in a segment that are not in the ledger yet."""
+    from steno.journal import format as fmt
+    from steno.journal.tailer import Tailer
+
+    with open(path, "rb") as file:
+        head = file.read(fmt.HEADER_BYTES)
+    if not any(head[:8]):
+        return 0
+    posted = max(fmt.U64.unpack_from(head, fmt.POSTED_AT)[0], fmt.HEADER_BYTES)
+    tailer = Tailer(path, posted, writable=False)
+    try:
+        while tailer.read() is not None:
+            pass
+        return tailer.offset - posted
+    finally:
+        tailer.close()
+
+
+def _locked(path: Path) -> bool:
+    """Whether another process holds a POSIX lock on the file; asks only, takes none."""
+    question = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        with open(path, "rb") as file:
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, question)
+    except OSError:
+        return False
+    return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
+
+
+def _nodes(place: Path) -> Iterator[dict[str, Any]]:
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(place)):
+            if not name.isdigit():
+                continue
+            status = _json(place / name / "status.json")
+            yield {
+                "node": int(name),
+                "host": _json(place / name / "node.json").get("host", ""),
+                "collector": "running" if _locked(place / name / "collector.lock") else "not running",
+                "status_age_secs": _age(place / name / "status.json"),
+                "status": status,
+                "log": _last_lines(place / name / "collector.log") or _last_lines(place.parent / "collector.log"),
+            }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _age(path: Path) -> float | None:
+    try:
+        return max(time.time() - path.stat().st_mtime, 0.0)
+    except OSError:
+        return None
+
+
+def _last_lines(path: Path) -> list[str]:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - 8192, 0))
+            return file.read().decode(errors="replace").splitlines()[-LOG_LINES:]
+    except OSError:
+        return []
+
+
+def _destinations(run_dir: Path, nodes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """From the status that the collector writes, else from the cursors in the ledger."""
+    from steno.ledger.read import Reader
+
+    snapshot = Reader(run_dir).snapshot(batches=False)
+    posted = {node["node"]: node["status"].get("record", 0) for node in nodes}
+    told = set()
+    for node in nodes:
+        for name, health in node["status"].get("destinations", {}).items():
+            told.add((node["node"], name))
+            yield {"node": node["node"], "name": name, **health}
+    for cursor in snapshot.cursors:
+        if (cursor.node, cursor.destination) not in told:
+            lag = max(posted.get(cursor.node, 0) - cursor.record, 0)
+            yield {
+                "node": cursor.node,
+                "name": cursor.destination,
+                "delivered": cursor.record,
+                "lag": lag,
+                "skipped": cursor.skipped,
+                "retries": cursor.retries,
+                "state": cursor.state,
+                "error": cursor.error,
+            }
+
+
+def _losses(run_dir: Path) -> Iterator[dict[str, Any]]:
+    from steno.ledger.read import Reader
+
+    for loss in Reader(run_dir).snapshot(batches=False).losses:
+        yield {"node": loss.node, "kind": loss.kind, "name": loss.name, "count": loss.count, "reason": loss.reason}
+
+
+def _journal_places(journals: list[Journal], machinery: Path) -> list[tuple[str, Path]]:
+    outside = {Path(one.place).parent for one in journals if not one.place.startswith(str(machinery))}
+    return [("journals", path) for path in sorted(outside)]
+
+
+def _advice(report: Report) -> Iterator[str]:
+    """What to do, the most urgent first."""
+    collecting = any(node["collector"] == "running" for node in report.nodes)
+    here = {one.stream for one in report.journals if not one.problem.startswith("on host")}
+    if report.unposted_bytes and not collecting:
+        yield f"no collector runs and journals hold records that are not posted: steno sync {report.dir}"
+    elif not report.nodes and here:
+        yield f"no collector has ever run here: steno sync {report.dir}"
+    for one in report.destinations:
+        if one.get("state") == "stopped":
+            yield f"{one['name']} has given up: {one.get('error')}; mend its options, then steno sync {report.dir}"
+        elif one.get("error") and one.get("lag"):
+            yield f"{one['name']} is behind by {one['lag']} records and says: {one['error']}"
+        elif one.get("lag") and not collecting:
+            yield f"{one['name']} lacks {one['lag']} records: steno sync {report.dir}"
+    for file_system in report.filesystems:
+        if file_system.free_bytes < 1 << 30:
+            yield f"only {file_system.free_bytes >> 20} MiB are free at {file_system.path}"
+    if report.poison:
+        yield f"{len(report.poison)} pieces of journal were set aside in .steno/poison; please report them"
+    for journal in report.journals:
+        if journal.problem and not journal.problem.startswith("on host"):
+            yield f"journal {journal.stream}: {journal.problem}"

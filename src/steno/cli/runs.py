@@ -1,0 +1,40 @@
+"""`steno runs`: the runs under a directory, newest first."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from steno.cli import options, terminal
+
+STATE_STYLES = {"running": "green", "finished": "", "failed": "red", "crashed": "red"}
+
+
+def runs(
+    *,
+    dir: options.Dir = None,
+    last: Annotated[int, typer.Option("--last", min=0, help="Only so many, the newest; 0: all.")] = 0,
+    json: options.Json = False,
+) -> None:
+    """List the runs under a directory, newest first."""
+    import steno
+
+    place = options.runs_dir(dir)
+    found = steno.runs(place)
+    if last:
+        found = found[:last]
+    if json:
+        terminal.print_json([dataclasses.asdict(one) for one in found])
+        return
+    console = terminal.console()
+    if not found:
+        console.print(f"no runs under {place}; `steno demo` makes one", markup=False)
+        return
+    listed = terminal.table("run", "state", "started", "records", numbers=("records",))
+    for one in found:
+        style = STATE_STYLES.get(one.state, "")
+        state = f"[{style}]{one.state}[/]" if style else one.state
+        listed.add_row(f"{one.project}/{one.name}", state, terminal.when(one.started), f"{one.records:,}")
+    console.print(listed)

@@ -1,0 +1,137 @@
+"""`steno show`: a run at a glance, its latest values and charts."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steno.cli import chart, options, terminal
+from steno.cli.runs import STATE_STYLES
+from steno.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from steno.store.book import Book
+
+CHARTS = 4
+"""Charts drawn when no key is asked for."""
+
+
+def show(
+    run: options.Run,
+    *,
+    key: Annotated[list[str] | None, typer.Option("--key", "-k", help="A key or a pattern such as 'train/*'.")] = None,
+    rank: Annotated[list[int] | None, typer.Option("--rank", "-r", help="Only this rank; may be repeated.")] = None,
+    points: Annotated[int, typer.Option("--points", min=2, help="At most so many points per line.")] = 400,
+    chart_height: Annotated[int, typer.Option("--height", min=6, help="Rows of a chart.")] = 16,
+    dir: options.Dir = None,
+    json: options.Json = False,
+) -> None:
+    """Show a run: state, last, smallest and largest value per key, and a chart per key with a line per rank."""
+    import steno
+
+    book = steno.open(run, dir=options.runs_dir(dir))
+    chosen = choose(book.keys(), key)
+    if json:
+        terminal.print_json(_as_data(book, chosen, rank, points))
+        return
+    console = terminal.console()
+    _head(console, book)
+    _values(console, book, chosen)
+    for each in chosen if key else _interesting(chosen):
+        console.print()
+        terminal.print_text(console, chart_of(book, each, ranks=rank, points=points, height=chart_height))
+    if not key and len(chosen) > CHARTS:
+        console.print(f"\n{len(chosen) - CHARTS} more keys; choose with --key", markup=False)
+
+
+def choose(keys: list[str], patterns: list[str] | None) -> list[str]:
+    """The keys that a pattern names, in the order of the patterns; all where there is none."""
+    if not patterns:
+        return list(keys)
+    chosen: list[str] = []
+    for pattern in patterns:
+        hits = [key for key in keys if key == pattern] or fnmatch.filter(keys, pattern)
+        if not hits:
+            raise UsageError(f"no key matches {pattern!r}; the run has {_few(keys)}")
+        chosen += [key for key in hits if key not in chosen]
+    return chosen
+
+
+def chart_of(book: Book, key: str, *, ranks: list[int] | None, points: int, height: int = 16) -> str:
+    """One key's chart, a line per rank."""
+    lines = [
+        chart.Line(f"rank {rank}", series.step, series.value) for rank, series in _by_rank(book, key, ranks, points)
+    ]
+    return chart.draw(key, lines, height=height, color=terminal.in_color())
+
+
+def _by_rank(book: Book, key: str, ranks: list[int] | None, points: int) -> list[tuple[int, Any]]:
+    known = list(book.info.ranks) or [0]
+    wanted = ranks if ranks is not None else known
+    unknown = [rank for rank in wanted if rank not in known]
+    if unknown:
+        raise UsageError(f"the run has no rank {unknown[0]}; it has {', '.join(map(str, known))}")
+    return [(rank, book.series(key, rank=rank, points=points)) for rank in wanted]
+
+
+def _interesting(keys: list[str]) -> list[str]:
+    """Which keys to draw unasked: losses and accuracies before the rest."""
+
+    def place(key: str) -> int:
+        return next((index for index, word in enumerate(("loss", "acc", "reward", "grad")) if word in key.lower()), 9)
+
+    return sorted(keys, key=place)[:CHARTS]
+
+
+def _few(keys: list[str]) -> str:
+    return ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "") if keys else "no keys yet"
+
+
+def _head(console: Console, book: Book) -> None:
+    info = book.info
+    style = STATE_STYLES.get(info.state, "") or "bold"
+    console.print(f"[bold]{info.project}/{info.name}[/]  [{style}]{info.state}[/]  {terminal.when(info.started)}")
+    facts = {
+        "directory": str(book.dir),
+        "ranks": len(info.ranks) if len(info.ranks) > 1 else None,
+        "attempts": len(info.attempts) if len(info.attempts) > 1 else None,
+        "tags": ", ".join(info.tags),
+        "notes": info.notes,
+        "config": ", ".join(f"{name}={value}" for name, value in info.config.items()),
+    }
+    for name, value in facts.items():
+        if value:
+            console.print(f"{name:>10}  {value}", markup=False)
+
+
+def _values(console: Console, book: Book, keys: list[str]) -> None:
+    summary = book.summary
+    values = terminal.table("key", "last", "min", "max", "points", numbers=("last", "min", "max", "points"))
+    for key in keys:
+        entry = summary.get(key)
+        if isinstance(entry, dict):
+            cells = [terminal.number(entry.get(name)) for name in ("last", "min", "max", "count")]
+            values.add_row(key, *cells)
+    console.print(values)
+
+
+def _as_data(book: Book, keys: list[str], ranks: list[int] | None, points: int) -> dict[str, Any]:
+    series = {
+        key: {
+            str(rank): {"step": one.step, "time": one.time, "value": one.value}
+            for rank, one in _by_rank(book, key, ranks, points)
+        }
+        for key in keys
+    }
+    return {
+        "dir": str(book.dir),
+        "info": dataclasses.asdict(book.info),
+        "keys": keys,
+        "summary": dict(book.summary),
+        "series": series,
+    }

@@ -1,0 +1,116 @@
+"""How values look in a terminal, and in JSON for programs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def console() -> Console:
+    """Standard output, made at the call so that a redirected sys.stdout is respected.
+
+    Where there is no terminal the width is 140 (or COLUMNS), so that a table in a log keeps its columns.
+    """
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS") or 140)
+    return Console(width=width, highlight=False, soft_wrap=False)
+
+
+def table(*columns: str, numbers: tuple[str, ...] = (), title: str | None = None) -> Table:
+    """A plain table; the columns named in `numbers` are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return made
+
+
+def in_color() -> bool:
+    """Whether standard output may be given colours."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def print_text(console: Console, text: str) -> None:
+    """Text that is laid out already, its colours as escape sequences."""
+    from rich.text import Text
+
+    console.print(Text.from_ansi(text), soft_wrap=True)
+
+
+def number(value: Any) -> str:
+    """A value in at most about twelve characters; integers whole."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e9 else f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def size(size_bytes: float) -> str:
+    """`1536` as `1.5 KiB`."""
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(amount) < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """`3725` as `1 h 02 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60):02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def when(moment: Any) -> str:
+    """A moment as local time to the second: a datetime, nanoseconds since 1970, or numpy's datetime64."""
+    if moment is None:
+        return ""
+    if isinstance(moment, datetime.datetime):
+        return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    nanos = int(moment) if isinstance(moment, int | float) else int(moment.astype("datetime64[ns]").astype("int64"))
+    return when(datetime.datetime.fromtimestamp(nanos / 1e9, tz=datetime.UTC))
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on standard output, as `plain` gives it."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold exactly: NaN and infinities as the strings NaN, Infinity, -Infinity; times in ISO 8601."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    return _of_array(value) if hasattr(value, "dtype") else str(value)
+
+
+def _of_array(value: Any) -> Any:
+    if value.dtype.kind == "M":
+        # ISO 8601 in UTC, with all nine digits.
+        value = value.astype("datetime64[ns]").astype(str)
+        return [f"{item}Z" for item in value.tolist()] if getattr(value, "ndim", 0) else f"{value}Z"
+    return plain(value.tolist())

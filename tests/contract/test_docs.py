@@ -1,0 +1,147 @@
+"""The documentation is complete, and its examples run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import steno
+from steno import settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SKIP = re.compile(r"<!-- not run: (?P<reason>.*?) -->")
+
+
+@dataclass(frozen=True)
+class Block:
+    page: Path
+    line: int
+    code: str
+    reason: str | None
+
+    @property
+    def name(self):
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks():
+    for page in PAGES:
+        lines = page.read_text().splitlines()
+        start = None
+        for number, text in enumerate(lines):
+            if start is None and text.strip() == "```python":
+                start = number
+            elif start is not None and text.strip() == "```":
+                above = next((line for line in reversed(lines[:start]) if line.strip()), "")
+                skip = SKIP.search(above)
+                yield Block(page, start + 2, "\n".join(lines[start + 1 : number]) + "\n", skip and skip["reason"])
+                start = None
+        assert start is None, f"{page}: a code block is not closed"
+
+
+BLOCKS = list(blocks())
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.reason is None], ids=lambda block: block.name)
+def test_example_runs(block, tmp_path):
+    """Each Python block runs by itself as a program in an empty directory, without a warning."""
+    script = tmp_path / "example.py"
+    script.write_text(block.code)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
+    environment["PYTHONPATH"] = str(Path(steno.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script)],
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, f"{block.page}, line {block.line}:\n{done.stdout}{done.stderr}"
+
+
+def test_a_block_that_is_not_run_has_a_reason():
+    assert BLOCKS
+    for block in BLOCKS:
+        assert block.reason is None or len(block.reason) > 10, block.name
+
+
+def test_readme_has_a_running_example():
+    assert any(block.page.name == "README.md" and block.reason is None for block in BLOCKS)
+
+
+def test_every_command_is_documented():
+    from steno.cli.commands import app
+
+    page = (ROOT / "docs" / "cli.md").read_text()
+    for command in app.registered_commands:
+        assert f"| `steno {command.name}" in page, f"docs/cli.md has no row for steno {command.name}"
+
+
+def test_every_option_is_documented():
+    import typer
+
+    from steno.cli.commands import app
+
+    page = (ROOT / "docs" / "cli.md").read_text()
+    for name, command in typer.main.get_command(app).commands.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `steno {name}"))
+        for parameter in command.params:
+            for option in parameter.opts:
+                # --dir and --help are the same everywhere, and told above the table.
+                if option.startswith("--") and option not in {"--dir", "--help"}:
+                    assert option in row, f"docs/cli.md does not mention {option} of steno {name}"
+
+
+def test_every_documented_command_exists():
+    from steno.cli.commands import app
+
+    names = {command.name for command in app.registered_commands}
+    for page in PAGES:
+        for name in re.findall(r"^    steno ([a-z]+)", page.read_text(), re.MULTILINE):
+            assert name in names, f"{page.name} shows steno {name}"
+
+
+def test_every_environment_variable_is_documented():
+    page = (ROOT / "docs" / "index.md").read_text()
+    for name in settings.TABLE:
+        assert f"| `{name}` |" in page, f"docs/index.md has no row for {name}"
+    for name in re.findall(r"`(STENO_[A-Z_]+)`", page):
+        assert name in settings.TABLE, f"docs/index.md documents {name}, which nothing reads"
+
+
+def test_every_public_name_is_documented():
+    pages = (ROOT / "README.md").read_text() + (ROOT / "docs" / "index.md").read_text()
+    for name in steno.__all__:
+        assert re.search(rf"\bsteno\.{re.escape(name)}\b", pages), (
+            f"steno.{name} is in neither README.md nor docs/index.md"
+        )
+
+
+def test_every_documented_public_name_exists():
+    for page in PAGES:
+        for name in re.findall(r"`steno\.([A-Za-z_]+)", page.read_text()):
+            assert hasattr(steno, name) or (ROOT / "src" / "steno" / name).exists(), f"{page.name} names steno.{name}"
+
+
+def test_links_lead_somewhere():
+    for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_tree_in_architecture_is_the_tree():
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    for path in (ROOT / "src" / "steno").iterdir():
+        if path.name not in {"__pycache__", "py.typed"}:
+            name = f"{path.name}/" if path.is_dir() else path.name
+            assert re.search(rf"(^|\s){re.escape(name)}(\s|$)", page), f"ARCHITECTURE.md does not show {name}"
