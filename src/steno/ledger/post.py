@@ -1,0 +1,549 @@
+"""Posting: journal slices into the ledger, ordered and numbered, in one transaction."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from steno.journal.format import HEADER_BYTES
+from steno.ledger import assemble, schema, steps
+from steno.ledger.assemble import Old, Values
+from steno.record import CONFIG, FINISH, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from steno.journal.decode import RawEntry, Slice
+    from steno.journal.format import Identity
+
+_IDS_KEPT = 500_000
+_COUNTERS_KEPT = 200_000
+_NOTES_OF_REFUSAL = 100
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """Whose segment a slice comes from."""
+
+    stream: str
+    segment: int
+    pid: int
+    host: str = ""
+    boot: str = ""
+    rank: int = 0
+    attempt: int = 1
+    primary: bool = True
+    started: int = 0
+
+    @classmethod
+    def of(cls, identity: Identity) -> StreamInfo:
+        """From the identity that the segment carries."""
+        return cls(
+            stream=identity.stream,
+            segment=identity.number,
+            pid=identity.pid,
+            host=identity.host,
+            boot=identity.boot,
+            rank=identity.rank,
+            attempt=identity.attempt,
+            primary=identity.primary,
+            started=identity.wall,
+        )
+
+
+class Poster:
+    """Moves slices into the ledger. One per ledger; use it from one thread.
+
+    A posting that raises has changed nothing, here or on disk: the same slices can be posted again. One
+    that returned survives the death of this process; the machine's power only after the next sync.
+
+    Args:
+        connection: from `schema.begin`.
+        node: this node's number.
+        lock: held during every transaction, for others who write through the same connection.
+
+    """
+
+    def __init__(self, connection: sqlite3.Connection, node: int, lock: threading.RLock | None = None) -> None:
+        self.connection = connection
+        self.node = node
+        self.lock = lock or threading.RLock()
+        self._notes: list[dict[str, Any]] = []
+        self._load()
+
+    def _load(self) -> None:
+        """Everything kept in memory, from the ledger: at start, and after a transaction that failed."""
+        fetch = self.connection.execute
+        self._counters: dict[steps.Counter, int] = {}
+        self._sets: dict[tuple[str, ...], NDArray[np.int32]] = {}
+        self._ids: dict[str, int] = {}
+        self._offsets: dict[tuple[str, int], int] = {
+            (stream, segment): at for stream, segment, at in fetch("select * from offsets")
+        }
+        self._streams = {row[0] for row in fetch("select stream from streams")}
+        row = fetch("select max(id) from keys").fetchone()
+        self._next_id = (row[0] or 0) + 1
+        self._all_known = self._next_id == 1
+        self._refusals = fetch("select count(*) from losses where kind='refused'").fetchone()[0]
+        self.next_record = self._counter(("node", "record")) or 1
+        self.next_batch = self._counter(("node", "batch")) or 1
+        if fetch("select 1 from meta where key='ledger'").fetchone() is None:
+            fetch("insert or ignore into meta values('ledger', ?)", (json.dumps(uuid.uuid4().hex),))
+
+    def posted(self, stream: str, segment: int) -> int:
+        """Where reading of a segment goes on: bytes of it in the ledger."""
+        return self._offsets.get((stream, segment), HEADER_BYTES)
+
+    def note(self, **payload: Any) -> None:
+        """Have steno's own remark entered with the next posting."""
+        self._notes.append(payload)
+
+    def post(self, slices: Sequence[tuple[StreamInfo, Slice]]) -> Batch | None:
+        """Enter the slices; None when they brought no record.
+
+        Slices that are in the ledger already are passed over, so that a posting can be tried again.
+
+        Raises:
+            sqlite3.Error: nothing was entered.
+            ValueError: a slice begins behind what its segment's last posting reached.
+
+        """
+        fresh = [(info, piece) for info, piece in slices if self._is_new(info, piece)]
+        if not fresh and not self._notes:
+            return None
+        with self.lock:
+            try:
+                self.connection.execute("begin immediate")
+                batch = self._enter(fresh)
+                self.connection.execute("commit")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("rollback")
+                self._load()
+                raise
+        self._notes.clear()
+        return batch
+
+    def _is_new(self, info: StreamInfo, piece: Slice) -> bool:
+        posted = self.posted(info.stream, info.segment)
+        if piece.start > posted:
+            msg = f"{info.stream}/{info.segment}: a slice begins at {piece.start}, posted is {posted}"
+            raise ValueError(msg)
+        return piece.start == posted and piece.end > posted
+
+    # -- inside the transaction ------------------------------------------------------------------------
+
+    def _enter(self, fresh: Sequence[tuple[StreamInfo, Slice]]) -> Batch | None:
+        names: dict[str, int] = {}
+        for info, _ in fresh:
+            names.setdefault(info.stream, len(names))
+        streams = list(names)
+        owner = [names[info.stream] for info, _ in fresh]
+        refused = self._refuse(piece.refused for _, piece in fresh)
+        raw, infos = self._entries_of(fresh)
+        table = None
+        if any(len(piece.mono) for _, piece in fresh):
+            table = assemble.merge(
+                [piece for _, piece in fresh],
+                owner,
+                [info.rank for info, _ in fresh],
+                [info.attempt for info, _ in fresh],
+            )
+        count = len(raw) + len(self._notes) + len(refused)
+        batch = None
+        fills = self._fills_of(fresh, names)
+        if table is not None or count or fills:
+            batch = self._batch(
+                fresh, table=table, raw=raw, infos=infos, notes=[*refused, *self._notes], fills=fills, streams=streams
+            )
+        self._follow_streams(fresh, raw, infos)
+        for info, piece in fresh:
+            self._offsets[info.stream, info.segment] = piece.end
+        self.connection.executemany(
+            "insert into offsets values(?, ?, ?) on conflict do update set posted=excluded.posted",
+            [(info.stream, info.segment, piece.end) for info, piece in fresh],
+        )
+        return batch
+
+    @staticmethod
+    def _entries_of(fresh: Sequence[tuple[StreamInfo, Slice]]) -> tuple[list[RawEntry], list[StreamInfo]]:
+        found = [(entry, info) for info, piece in fresh for entry in piece.entries]
+        found.sort(key=lambda pair: pair[0].mono)
+        return [entry for entry, _ in found], [info for _, info in found]
+
+    @staticmethod
+    def _fills_of(fresh: Sequence[tuple[StreamInfo, Slice]], names: dict[str, int]) -> dict[tuple[int, int], Values]:
+        fills: dict[tuple[int, int], Values] = {}
+        for info, piece in fresh:
+            for one in piece.fills:
+                fills.setdefault((names[info.stream], one.seq), {}).update(one.values)
+        return fills
+
+    def _batch(
+        self,
+        fresh: Sequence[tuple[StreamInfo, Slice]],
+        *,
+        table: assemble.Rows | None,
+        raw: Sequence[RawEntry],
+        infos: Sequence[StreamInfo],
+        notes: Sequence[dict[str, Any]],
+        fills: dict[tuple[int, int], Values],
+        streams: Sequence[str],
+    ) -> Batch | None:
+        base = self.node << NODE_SHIFT
+        first = self.next_record
+        moved: dict[steps.Counter, int] = {}
+        if table is not None:
+            numbers = assemble.numbered(table, raw, base + first)
+            moved = steps.number_all(
+                step=table.step,
+                auto=table.auto,
+                chosen=table.set,
+                sets=table.sets,
+                stream=table.stream,
+                streams=streams,
+                counters=self._counter,
+            )
+            assemble.fill(table, fills)
+            self._keep_holes(table, streams)
+        else:
+            numbers = list(range(base + first, base + first + len(raw)))
+        rows = len(table.mono) if table is not None else 0
+        self.next_record = first + rows + len(raw) + len(notes)
+        old = self._late(fills, streams)
+        if old:
+            table = table or _no_rows()
+        entries = self._enter_entries(raw, infos, numbers, notes)
+        columns = None
+        if table is not None:
+            assemble.settle(table, old)
+            columns, keysets = self._columns(table)
+        moved[("node", "record")] = self.next_record
+        batch = None
+        if entries or (columns is not None and len(columns.record)):
+            id = self.next_batch
+            self.next_batch = moved["node", "batch"] = id + 1
+            took = [[info.stream, info.segment, piece.end] for info, piece in fresh]
+            columns = columns if columns is not None else _no_columns()
+            self.connection.execute(
+                "insert into batches values(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    id,
+                    base + first,
+                    base + self.next_record - 1,
+                    len(columns.record),
+                    len(columns.value),
+                    sum(len(ids) for ids in columns.sets),
+                    len(entries),
+                    json.dumps(took, separators=(",", ":")),
+                    schema.encode(columns),
+                ),
+            )
+            self.connection.executemany(
+                "insert into entries values(?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (one.record, id, one.time, one.step, one.rank, one.attempt, one.kind, schema.json_text(one.payload))
+                    for one in entries
+                ],
+            )
+            batch = Batch(
+                id=id,
+                node=self.node,
+                record=columns.record,
+                time=columns.time,
+                step=columns.step,
+                rank=columns.rank,
+                attempt=columns.attempt,
+                set=columns.set,
+                sets=tuple(keyset.keys for keyset in keysets) if table is not None else (),
+                value=columns.value,
+                special=columns.special,
+                entries=entries,
+                meta=columns.meta,
+            )
+        self._save_counters(moved)
+        return batch
+
+    def _columns(self, table: assemble.Rows) -> tuple[schema.Columns, list[Any]]:
+        used = np.unique(table.set).tolist()
+        keysets = [table.sets[place] for place in used]
+        chosen = table.set
+        if len(used) != len(table.sets):
+            renumber = np.zeros(len(table.sets), np.int32)
+            renumber[used] = np.arange(len(used), dtype=np.int32)
+            chosen = renumber[table.set]
+        return schema.Columns(
+            record=table.record,
+            time=table.time,
+            step=table.step,
+            rank=table.rank,
+            attempt=table.attempt,
+            set=chosen,
+            sets=self._ids_of([keyset.keys for keyset in keysets]),
+            value=table.value,
+            special=table.special,
+            meta=table.meta,
+        ), keysets
+
+    # -- keys, counters ----------------------------------------------------------------------------------
+
+    def _ids_of(self, sets: Sequence[tuple[str, ...]]) -> list[NDArray[np.int32]]:
+        known = self._sets
+        new = [keys for keys in sets if keys not in known]
+        if new:
+            self._learn({key for keys in new for key in keys})
+            if len(known) > _IDS_KEPT // 16:
+                known.clear()
+                new = list(sets)
+                self._learn({key for keys in new for key in keys})
+            for keys in new:
+                known[keys] = np.array([self._ids[key] for key in keys], np.int32)
+        out = [known[keys] for keys in sets]
+        if len(self._ids) > _IDS_KEPT:
+            # A run whose keys never repeat must not fill the memory.
+            self._ids.clear()
+            known.clear()
+            self._all_known = False
+        return out
+
+    def _learn(self, keys: Iterable[str]) -> None:
+        """Have the ids of these keys in `_ids`, giving ids to new ones."""
+        wanted = [key for key in keys if key not in self._ids]
+        if not wanted:
+            return
+        if not self._all_known:
+            for at in range(0, len(wanted), 500):
+                some = wanted[at : at + 500]
+                marks = ",".join("?" * len(some))
+                self._ids.update(self.connection.execute(f"select key, id from keys where key in ({marks})", some))
+            wanted = [key for key in wanted if key not in self._ids]
+        rows = list(enumerate(wanted, self._next_id))
+        self.connection.executemany("insert into keys values(?, ?)", rows)
+        self._ids.update((key, id) for id, key in rows)
+        self._next_id += len(rows)
+
+    def _counter(self, name: steps.Counter) -> int:
+        found = self._counters.get(name)
+        if found is None:
+            row = self.connection.execute("select next from counters where scope=? and name=?", name).fetchone()
+            found = row[0] if row else 0
+            if len(self._counters) > _COUNTERS_KEPT:
+                self._counters.clear()
+            self._counters[name] = found
+        return int(found)
+
+    def _save_counters(self, moved: dict[steps.Counter, int]) -> None:
+        self._counters.update(moved)
+        self.connection.executemany(
+            "insert into counters values(?, ?, ?) on conflict do update set next=excluded.next",
+            [(*name, following) for name, following in moved.items()],
+        )
+
+    # -- holes -------------------------------------------------------------------------------------------
+
+    def _keep_holes(self, table: assemble.Rows, streams: Sequence[str]) -> None:
+        if not table.missing:
+            return
+        self.connection.executemany(
+            "insert or replace into holes values(?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    streams[table.stream[row]],
+                    int(table.seq[row]),
+                    int(table.record[row]),
+                    int(table.step[row]),
+                    int(table.time[row]),
+                    int(table.rank[row]),
+                    int(table.attempt[row]),
+                    msgspec.msgpack.encode(keys),
+                )
+                for row, keys in table.missing.items()
+            ],
+        )
+
+    def _late(self, fills: dict[tuple[int, int], Values], streams: Sequence[str]) -> list[Old]:
+        """Fills for holes of earlier postings; they close the holes they answer."""
+        old: list[Old] = []
+        for (stream, seq), values in fills.items():
+            where = (streams[stream], seq)
+            row = self.connection.execute(
+                "select record, time, step, rank, attempt, missing from holes where stream=? and seq=?", where
+            ).fetchone()
+            if row is None:
+                self.lose("orphan fill", where[0], 1, "a late value whose record is not known")
+                continue
+            missing = assemble.still_missing(msgspec.msgpack.decode(row[5]), values)
+            if missing:
+                self.connection.execute(
+                    "update holes set missing=? where stream=? and seq=?", (msgspec.msgpack.encode(missing), *where)
+                )
+            else:
+                self.connection.execute("delete from holes where stream=? and seq=?", where)
+            if values:
+                old.append(Old(row[0], row[1], row[2], row[3], row[4], values))
+        return old
+
+    # -- entries, streams, losses ------------------------------------------------------------------------
+
+    def _enter_entries(
+        self,
+        raw: Sequence[RawEntry],
+        infos: Sequence[StreamInfo],
+        numbers: Sequence[int],
+        notes: Sequence[dict[str, Any]],
+    ) -> tuple[Entry, ...]:
+        entries = [
+            Entry(record, one.wall, one.step, info.rank, info.attempt, one.kind, one.payload)
+            for one, info, record in zip(raw, infos, numbers, strict=True)
+        ]
+        base = self.node << NODE_SHIFT
+        now = time.time_ns()
+        attempt = max((info.attempt for info in infos), default=0) or self._latest_attempt()
+        for index, payload in enumerate(notes):
+            record = base + self.next_record - len(notes) + index
+            entries.append(Entry(record, now, None, 0, attempt, NOTE, payload))
+        for one in entries:
+            if one.kind in (CONFIG, SUMMARY):
+                self._merge_meta(one.kind, one.payload)
+        return tuple(entries)
+
+    def _latest_attempt(self) -> int:
+        row = self.connection.execute("select max(attempt) from streams").fetchone()
+        return row[0] or 1
+
+    def _merge_meta(self, key: str, values: Any) -> None:
+        row = self.connection.execute("select value from meta where key=?", (key,)).fetchone()
+        merged = {**(json.loads(row[0]) if row else {}), **values}
+        self.set_meta(key, merged)
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Set one fact of the run; inside a transaction of the caller, or at once."""
+        self.connection.execute("insert or replace into meta values(?, ?)", (key, schema.json_text(value)))
+
+    def _refuse(self, refused: Iterable[dict[str, str]]) -> list[dict[str, Any]]:
+        notes: list[dict[str, Any]] = []
+        for some in refused:
+            for key, reason in some.items():
+                is_new = self.lose("refused", key, 1, reason)
+                if is_new and self._refusals < _NOTES_OF_REFUSAL:
+                    self._refusals += 1
+                    notes.append({"refused": key, "reason": reason})
+        return notes
+
+    def lose(self, kind: str, name: str, count: int, reason: str) -> bool:
+        """Count a loss; whether it is the first of its kind and name."""
+        updated = self.connection.execute(
+            "update losses set count=count+? where kind=? and name=?", (count, kind, name)
+        ).rowcount
+        if not updated:
+            self.connection.execute("insert into losses values(?, ?, ?, ?)", (kind, name, count, reason))
+        return not updated
+
+    def _follow_streams(
+        self, fresh: Sequence[tuple[StreamInfo, Slice]], raw: Sequence[RawEntry], infos: Sequence[StreamInfo]
+    ) -> None:
+        for info, piece in fresh:
+            if info.stream not in self._streams:
+                self._insert_stream(info, "live")
+            self.connection.execute(
+                "update streams set last_seq=max(last_seq, ?), last_time=max(last_time, ?), records=records+?, "
+                "points=points+?, lost_bytes=lost_bytes+? where stream=?",
+                (
+                    int(piece.seq.max()) if len(piece.seq) else 0,
+                    int(piece.wall.max()) if len(piece.wall) else 0,
+                    len(piece.seq),
+                    len(piece.value),
+                    piece.lost_bytes,
+                    info.stream,
+                ),
+            )
+            if piece.lost_bytes:
+                self.lose("lost bytes", info.stream, piece.lost_bytes, "unreadable bytes in a journal")
+        for one, info in zip(raw, infos, strict=True):
+            if one.kind == FINISH:
+                state = "failed" if one.payload.get("state") == "failed" else "finished"
+                error = one.payload.get("error")
+                self.connection.execute(
+                    "update streams set state=?, error=?, last_time=max(last_time, ?) where stream=?",
+                    (state, None if error is None else str(error), one.wall, info.stream),
+                )
+
+    def _insert_stream(self, info: StreamInfo, state: str) -> None:
+        self.connection.execute(
+            'insert or ignore into streams(stream, pid, host, boot, rank, attempt, "primary", state, started) '
+            "values(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (info.stream, info.pid, info.host, info.boot, info.rank, info.attempt, info.primary, state, info.started),
+        )
+        self._streams.add(info.stream)
+
+    def enter_stream(self, info: StreamInfo) -> None:
+        """Know a stream before it has said anything."""
+        if info.stream not in self._streams:
+            with self.lock:
+                self._insert_stream(info, "live")
+
+    def end_stream(self, stream: str, state: str = "dead") -> None:
+        """The writer is gone and its journal is drained: judge it, and count its holes that never filled."""
+        with self.lock:
+            fetch = self.connection.execute
+            fetch("begin immediate")
+            try:
+                fetch("update streams set state=? where stream=? and state='live'", (state, stream))
+                missing = [
+                    len(msgspec.msgpack.decode(row[0]))
+                    for row in fetch("select missing from holes where stream=?", (stream,))
+                ]
+                if missing:
+                    fetch("update streams set unfilled=unfilled+? where stream=?", (sum(missing), stream))
+                    fetch("delete from holes where stream=?", (stream,))
+                    self.lose("unfilled", stream, sum(missing), "device values that never came")
+                fetch("commit")
+            except BaseException:
+                if self.connection.in_transaction:
+                    fetch("rollback")
+                raise
+
+    def begin_attempt(self, attempt: int, rewind: int | None) -> None:
+        """A new attempt: automatic steps go on from where it rewinds to. Known attempts change nothing."""
+        row = self.connection.execute("select value from meta where key='attempt'").fetchone()
+        if row is not None and json.loads(row[0]) >= attempt:
+            return
+        with self.lock:
+            self.connection.execute("begin immediate")
+            self.set_meta("attempt", attempt)
+            if rewind is not None:
+                self._save_counters({steps.RUN: rewind})
+            self.connection.execute("commit")
+
+    def forget_segments(self, gone: Iterable[tuple[str, int]]) -> None:
+        """Drop the offsets of segments that were unlinked."""
+        keys = list(gone)
+        with self.lock:
+            self.connection.execute("begin immediate")
+            self.connection.executemany("delete from offsets where stream=? and segment=?", keys)
+            self.connection.execute("commit")
+        for key in keys:
+            self._offsets.pop(key, None)
+
+
+def _no_rows() -> assemble.Rows:
+    none, short = np.empty(0, np.int64), np.empty(0, np.int32)
+    return assemble.Rows(
+        mono=none, time=none, seq=none, step=none, auto=np.empty(0, np.bool_), set=short, stream=short, start=none,
+        width=none, rank=short, attempt=short, record=none, value=np.empty(0), sets=[], special={}, meta={},
+    )  # fmt: skip
+
+
+def _no_columns() -> schema.Columns:
+    none, short = np.empty(0, np.int64), np.empty(0, np.int32)
+    return schema.Columns(none, none, none, short, short, short, [], np.empty(0))

@@ -1,0 +1,347 @@
+"""Sealing: batches out of the ledger into parts, each exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from steno.ledger import parts, schema
+from steno.ledger.read import Part, found_parts
+from steno.ledger.rebuild import PartBatches, part_took
+
+if TYPE_CHECKING:
+    import sqlite3
+    import threading
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+PART_POINTS = 1_500_000
+_PART_NAMES = 250_000
+"""Keys over all sets of a part's batches: bounds the memory of a run whose keys never repeat."""
+_PART_ENTRIES = 100_000
+_PART_BYTES = 64 << 20
+_PART_BATCHES = 20_000
+_SMALL_ROWS = 300_000
+
+
+class Sealer:
+    """Moves batches into parts. One per ledger; its methods may be called from one thread of their own.
+
+    Killed at any instruction, a batch is either in the ledger or in a part that the ledger lists: a part
+    is written aside, synced and renamed before the one transaction that lists it and deletes its rows.
+
+    Args:
+        run_dir: the run's directory.
+        connection: the writing connection.
+        lock: held while it is used.
+        node: this node's number.
+
+    """
+
+    def __init__(self, run_dir: Path, connection: sqlite3.Connection, lock: threading.RLock, node: int) -> None:
+        self.run_dir = run_dir
+        self.connection = connection
+        self.lock = lock
+        self.node = node
+
+    def clean(self) -> None:
+        """Remove what a death left behind: parts half written, or written and not yet in the ledger."""
+        listed = {row[0] for row in self.connection.execute("select name from parts")}
+        for kind in ("metrics", "records"):
+            place = self.run_dir / kind
+            if not place.is_dir():
+                continue
+            for name in os.listdir(place):
+                mine = name.lstrip(".").startswith(f"{self.node:02d}-part-")
+                if mine and (name.startswith(".") or f"{kind}/{name}" not in listed):
+                    os.unlink(place / name)
+
+    def unsealed(self) -> tuple[int, int, int]:
+        """(points, entries, batches) in the ledger and in no part yet."""
+        with self.lock:
+            row = self.connection.execute(
+                "select coalesce(sum(points), 0), coalesce(sum(entries), 0), count(*) from batches"
+            ).fetchone()
+        return row[0], row[1], row[2]
+
+    def seal(self) -> int:
+        """Seal one part's worth of the oldest batches; returns how many batches, 0 when there are none.
+
+        Raises:
+            OSError, sqlite3.Error: nothing has changed but temporary files.
+
+        """
+        with self.lock:
+            chosen = self._choose()
+            if not chosen:
+                return 0
+            first, last = chosen[0], chosen[-1]
+            between = (first, last)
+            fetch = self.connection.execute
+            rows = fetch("select id, took, columns from batches where id between ? and ? order by id", between)
+            batches, took = [], self._took_before()
+            for id, some, blob in rows:
+                for stream, segment, end in json.loads(some):
+                    took[stream, segment] = max(end, took.get((stream, segment), 0))
+                columns = schema.decode(blob)
+                if len(columns.record):
+                    batches.append((id, columns))
+            entries = fetch(
+                "select record, batch, time, step, rank, attempt, kind, payload from entries "
+                "where batch between ? and ? order by record",
+                between,
+            ).fetchall()
+            names = self._names(batches)
+            bounds = fetch("select min(first), max(last) from batches where id between ? and ?", between).fetchone()
+        facts = {
+            "first_batch": first,
+            "last_batch": last,
+            "first": bounds[0],
+            "last": bounds[1],
+            "took": [[stream, segment, end] for (stream, segment), end in took.items()],
+        }
+        made: list[tuple[str, int]] = []
+        if batches:
+            points = parts.points_of(batches, names)
+            made.append(self._write("metrics", lambda path: parts.write_metrics(path, points, facts)))
+        if entries:
+            made.append(self._write("records", lambda path: parts.write_records(path, entries, facts)))
+        with self.lock:
+            self._commit(
+                made,
+                facts,
+                ("delete from batches where id between ? and ?", between),
+                ("delete from entries where batch between ? and ?", between),
+            )
+        return len(chosen)
+
+    def _choose(self) -> list[int]:
+        chosen: list[int] = []
+        points = names = entries = size = 0
+        rows = self.connection.execute(
+            "select id, points, names, entries, length(columns) from batches order by id limit ?", (_PART_BATCHES,)
+        )
+        for id, some_points, some_names, some_entries, some_bytes in rows:
+            points, names, entries = points + some_points, names + some_names, entries + some_entries
+            size += some_bytes
+            too_much = points > 2 * PART_POINTS or names > _PART_NAMES or entries > _PART_ENTRIES or size > _PART_BYTES
+            if chosen and too_much:
+                break
+            chosen.append(id)
+            if points >= PART_POINTS:
+                break
+        return chosen
+
+    def _took_before(self) -> dict[tuple[str, int], int]:
+        """What older parts consumed, so that the newest part alone tells; kept for segments still there."""
+        row = self.connection.execute("select value from meta where key='took'").fetchone()
+        old = {(stream, segment): end for stream, segment, end in json.loads(row[0])} if row else {}
+        live = {(stream, segment) for stream, segment in self.connection.execute("select stream, segment from offsets")}
+        return {key: end for key, end in old.items() if key in live}
+
+    def _names(self, batches: Iterable[tuple[int, schema.Columns]]) -> dict[int, str]:
+        wanted = np.unique(np.concatenate([np.empty(0, np.int32), *(ids for _, c in batches for ids in c.sets)]))
+        names: dict[int, str] = {}
+        for at in range(0, len(wanted), 500):
+            some = wanted[at : at + 500].tolist()
+            marks = ",".join("?" * len(some))
+            names.update(self.connection.execute(f"select id, key from keys where id in ({marks})", some))
+        return names
+
+    def _write(self, kind: str, write: Any) -> tuple[str, int]:
+        place = self.run_dir / kind
+        place.mkdir(exist_ok=True)
+        with self.lock:
+            row = self.connection.execute("select max(id) from parts").fetchone()
+        taken = {int(name[8:].split(".")[0]) for name in os.listdir(place) if name.startswith(f"{self.node:02d}-part-")}
+        number = max(row[0] or 0, *taken, 0) + 1 if taken else (row[0] or 0) + 1
+        name = f"{self.node:02d}-part-{number:06d}.parquet"
+        hidden = place / f".{name}.tmp"
+        rows = write(hidden)
+        os.rename(hidden, place / name)
+        schema.sync_dir(place)
+        return f"{kind}/{name}", rows
+
+    def _commit(
+        self, made: Sequence[tuple[str, int]], facts: dict[str, Any], *others: tuple[str, Sequence[Any]]
+    ) -> None:
+        execute = self.connection.execute
+        execute("begin immediate")
+        try:
+            for name, rows in made:
+                execute(
+                    "insert into parts(kind, name, first_batch, last_batch, first, last, rows, bytes) "
+                    "values(?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        name.partition("/")[0],
+                        name,
+                        facts["first_batch"],
+                        facts["last_batch"],
+                        facts["first"],
+                        facts["last"],
+                        rows,
+                        (self.run_dir / name).stat().st_size,
+                    ),
+                )
+            execute("insert or replace into meta values('took', ?)", (json.dumps(facts["took"]),))
+            for statement, values in others:
+                execute(statement, values)
+            execute("commit")
+        except BaseException:
+            if self.connection.in_transaction:
+                execute("rollback")
+            raise
+
+    # -- the end -----------------------------------------------------------------------------------------
+
+    def merge(self) -> int:
+        """Make one part of neighbouring small ones; returns how many were merged away.
+
+        Only at a clean end: a reader that meets a part that is gone starts over.
+        """
+        gone = 0
+        for kind in ("metrics", "records"):
+            for run in self._small_runs(kind):
+                gone += len(run)
+                self._merge(kind, run)
+        return gone
+
+    def _small_runs(self, kind: str) -> list[list[Part]]:
+        with self.lock:
+            rows = self.connection.execute(
+                "select id, kind, name, first_batch, last_batch, first, last, rows, bytes from parts where kind=? "
+                "order by first_batch",
+                (kind,),
+            ).fetchall()
+        runs: list[list[Part]] = []
+        held: list[Part] = []
+        for part in (Part(self.node, *row) for row in rows):
+            fits = part.rows < _SMALL_ROWS and sum(one.rows for one in held) + part.rows <= PART_POINTS
+            if held and not fits:
+                runs.append(held)
+                held = []
+            if part.rows < _SMALL_ROWS:
+                held.append(part)
+        runs.append(held)
+        return [run for run in runs if len(run) > 1]
+
+    def _merge(self, kind: str, run: Sequence[Part]) -> None:
+        facts = {
+            "first_batch": min(part.first_batch for part in run),
+            "last_batch": max(part.last_batch for part in run),
+            "first": min(part.first for part in run),
+            "last": max(part.last for part in run),
+            "took": _latest(part_took(self.run_dir / part.name) for part in run),
+        }
+        if kind == "metrics":
+            points = self._points([part.name for part in run])
+            made = self._write(kind, lambda path: parts.write_metrics(path, points, facts))
+        else:
+            entries = self._entries([part.name for part in run])
+            made = self._write(kind, lambda path: parts.write_records(path, entries, facts))
+        marks = ",".join("?" * len(run))
+        with self.lock:
+            row = self.connection.execute("select value from meta where key='took'").fetchone()
+            newest = {**facts, "took": json.loads(row[0])} if row else facts
+            self._commit([made], newest, (f"delete from parts where name in ({marks})", [part.name for part in run]))
+        for part in run:
+            os.unlink(self.run_dir / part.name)
+
+    def _points(self, names: Sequence[str]) -> parts.Points:
+        held = [PartBatches.load(self.run_dir, (name,), self.node) for name in names]
+        batches = [held_one.batch(id) for held_one in held for id in sorted(held_one.bounds)]
+        keys = sorted({key for batch in batches for keys in batch.sets for key in keys})
+        ids = {key: at for at, key in enumerate(keys)}
+        columns = [
+            (
+                batch.id,
+                schema.Columns(
+                    batch.record,
+                    batch.time,
+                    batch.step,
+                    batch.rank,
+                    batch.attempt,
+                    batch.set,
+                    [np.array([ids[key] for key in keys], np.int32) for keys in batch.sets],
+                    batch.value,
+                    batch.special,
+                    batch.meta,
+                ),
+            )
+            for batch in batches
+        ]
+        return parts.points_of(columns, dict(enumerate(keys)))
+
+    def _entries(self, names: Sequence[str]) -> list[tuple[Any, ...]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        out: list[tuple[Any, ...]] = []
+        for name in names:
+            table = pq.read_table(self.run_dir / name)
+            at = table.column_names.index("time")
+            table = table.set_column(at, "time", table["time"].cast(pa.int64()))
+            out.extend(tuple(row.values()) for row in table.to_pylist())
+        return sorted(out)
+
+    def finish(self) -> None:
+        """Seal the rest, merge small parts, and give the ledger's free space back."""
+        while self.seal():
+            pass
+        self.merge()
+        with self.lock:
+            self.connection.execute("delete from keys where not exists (select 1 from batches)")
+            # execute() would step once and free one page.
+            self.connection.executescript("pragma incremental_vacuum")
+            self.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+
+def _latest(some: Iterable[Sequence[Sequence[Any]]]) -> list[list[Any]]:
+    ends: dict[tuple[str, int], int] = {}
+    for took in some:
+        for stream, segment, end in took:
+            ends[stream, segment] = max(end, ends.get((stream, segment), 0))
+    return [[stream, segment, end] for (stream, segment), end in ends.items()]
+
+
+def adopt_parts(run_dir: Path, connection: sqlite3.Connection, node: int) -> int:
+    """Enter the parts that lie there into a ledger begun after a lost one; returns how many.
+
+    Numbers of records and batches go on after the highest sealed ones, the run's automatic steps after
+    the highest sealed step, and journals from where the newest part says they were consumed.
+    """
+    import pyarrow.parquet as pq
+
+    from steno.record import NODE_SHIFT
+
+    found = sorted(found_parts(run_dir, node), key=lambda part: (part.first_batch, part.id))
+    last = batch = step = 0
+    ends: list[list[list[Any]]] = []
+    execute = connection.execute
+    execute("begin immediate")
+    for part in found:
+        execute(
+            "insert into parts(kind, name, first_batch, last_batch, first, last, rows, bytes) values(?,?,?,?,?,?,?,?)",
+            (part.kind, part.name, part.first_batch, part.last_batch, part.first, part.last, part.rows, part.bytes),
+        )
+        last, batch = max(last, part.last & ((1 << NODE_SHIFT) - 1)), max(batch, part.last_batch)
+        ends.append(part_took(run_dir / part.name))
+        if part.kind == "metrics":
+            footer = pq.read_metadata(run_dir / part.name)
+            at = footer.schema.names.index("step")
+            for group in range(footer.num_row_groups):
+                statistics = footer.row_group(group).column(at).statistics
+                if statistics is not None and statistics.has_min_max:
+                    step = max(step, statistics.max + 1)
+    took = _latest(ends)
+    connection.executemany("insert or replace into offsets values(?, ?, ?)", took)
+    execute("insert or replace into meta values('took', ?)", (json.dumps(took),))
+    connection.executemany(
+        "insert or replace into counters values(?, ?, ?)",
+        [("node", "record", last + 1), ("node", "batch", batch + 1), ("run", "", min(step, 2**62))],
+    )
+    execute("commit")
+    return len(found)

@@ -1,0 +1,125 @@
+"""Numbering of automatic steps, whole columns at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from steno.journal.decode import KeySet
+
+RUN = ("run", "")
+"""(scope, name) of the counter of `run.log(step=None)`."""
+LAST = 2**62
+"""A counter goes no further: beyond it, an explicit step would push automatic ones out of 64 bits."""
+
+Counter = tuple[str, str]
+
+
+def number(step: NDArray[np.int64], auto: NDArray[np.bool_], following: int) -> int:
+    """Fill in the automatic steps of rows that share one counter, in place.
+
+    Args:
+        step: shape (n,), explicit steps; those under `auto` are overwritten.
+        auto: shape (n,), which rows are to be numbered.
+        following: the counter's next step.
+
+    Returns:
+        The counter's next step after these rows: an explicit step raises it to step + 1.
+
+    """
+    if not len(step):
+        return following
+    if not auto.any():
+        return max(following, min(int(step.max()), LAST) + 1)
+    if auto.all():
+        step[:] = np.arange(following, following + len(step))
+        return following + len(step)
+    # With `before` automatic rows so far, an automatic step is `floor + before`, and an explicit
+    # step s lifts the floor to s + 1 - before: a running maximum, no loop.
+    before: NDArray[np.int64] = np.cumsum(auto) - auto
+    lifts = np.where(auto, np.iinfo(np.int64).min, np.clip(step, -LAST, LAST) + 1 - before)
+    floor = np.maximum(np.maximum.accumulate(lifts), following)
+    step[auto] = (floor + before)[auto]
+    return int(floor[-1]) + int(before[-1]) + int(auto[-1])
+
+
+def number_all(
+    *,
+    step: NDArray[np.int64],
+    auto: NDArray[np.bool_],
+    chosen: NDArray[np.int32],
+    sets: Sequence[KeySet],
+    stream: NDArray[np.int32],
+    streams: Sequence[str],
+    counters: Callable[[Counter], int],
+) -> dict[Counter, int]:
+    """Number the automatic steps of one posting, in place, each row by its key set's counter.
+
+    Args:
+        step: shape (n,), in the order of posting.
+        auto: shape (n,).
+        chosen: shape (n,), index into `sets`.
+        sets: the key sets.
+        stream: shape (n,), index into `streams`.
+        streams: the streams' names.
+        counters: the next step of a counter, 0 for a new one.
+
+    Returns:
+        The next steps of the counters that moved.
+
+    """
+    special = [bool(one.options and ("counter" in one.options or "per" in one.options)) for one in sets]
+    if not any(special):
+        return {RUN: number(step, auto, counters(RUN))} if len(step) else {}
+    own = np.array(special)[chosen]
+    moved: dict[Counter, int] = {}
+    plain = np.flatnonzero(~own)
+    if len(plain):
+        part = step[plain]
+        moved[RUN] = number(part, auto[plain], counters(RUN))
+        step[plain] = part
+    rows = np.flatnonzero(own)
+    pair = chosen[rows].astype(np.int64) * len(streams) + stream[rows]
+    kinds, group = np.unique(pair, return_inverse=True)
+    names = [_names(sets[kind // len(streams)], streams[kind % len(streams)]) for kind in kinds.tolist()]
+    shared = {name for some in names for name in some}
+    if all(len(some) == 1 for some in names) and len(shared) * 8 < len(rows):
+        place = {name: index for index, name in enumerate(shared)}
+        group = np.array([place[some[0]] for some in names])[group]
+        order = np.argsort(group, kind="stable")
+        ends = np.searchsorted(group[order], np.arange(len(shared)), side="right")
+        begin = 0
+        for name, stop in zip(place, ends.tolist(), strict=True):
+            members = rows[order[begin:stop]]
+            part = step[members]
+            moved[name] = number(part, auto[members], counters(name))
+            step[members] = part
+            begin = stop
+        return moved
+    for row, kind, counted in zip(rows.tolist(), group.tolist(), auto[rows].tolist(), strict=True):
+        mine = names[kind]
+        following = max(moved[name] if name in moved else counters(name) for name in mine)
+        if counted:
+            step[row] = following
+            following += 1
+        else:
+            following = max(following, min(int(step[row]), LAST) + 1)
+        for name in mine:
+            moved[name] = following
+    return moved
+
+
+def _names(keyset: KeySet, stream: str) -> list[Counter]:
+    """The counters a record of this set moves: one per key where the set names a kind."""
+    options = keyset.options or {}
+    scope = f"stream:{stream}" if options.get("per") == "stream" else "run"
+    kind = options.get("counter")
+    if kind is None:
+        return [(scope, "")]
+    return [(scope, f"{kind}\x1f{key}") for key in keyset.keys] or [(scope, str(kind))]
