@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 
 import numpy as np
@@ -22,7 +22,7 @@ def test_json_keeps_times_to_the_nanosecond():
     times = np.array([1_700_000_000_123_456_789], "datetime64[ns]")
     assert terminal.plain(times) == ["2023-11-14T22:13:20.123456789Z"]
     assert terminal.plain(times[0]) == "2023-11-14T22:13:20.123456789Z"
-    assert terminal.plain(datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)) == "2026-01-02T00:00:00+00:00"
+    assert terminal.plain(dt.datetime(2026, 1, 2, tzinfo=dt.UTC)) == "2026-01-02T00:00:00+00:00"
 
 
 def test_json_turns_numpy_scalars_into_numbers():
@@ -55,6 +55,6 @@ def test_durations(seconds, text):
 
 def test_a_moment_is_told_alike_in_each_form():
     nanos = 1_700_000_000_000_000_000
-    moment = datetime.datetime.fromtimestamp(nanos / 1e9, tz=datetime.UTC)
+    moment = dt.datetime.fromtimestamp(nanos / 1e9, tz=dt.UTC)
     assert terminal.when(nanos) == terminal.when(np.datetime64(nanos, "ns")) == terminal.when(moment)
     assert terminal.when(None) == ""

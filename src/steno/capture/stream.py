@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -56,7 +57,7 @@ class Stream:
         self.spares: deque[Segment] = deque()
         self.late = 0
         """Segments the caller had to make itself because no spare was ready."""
-        self._number = 0
+        self._numbers = itertools.count()  # next() is atomic: the keeper and the caller both make segments
         self._last_taken = -1
         self._discarded: list[Segment] = []
         self._size = min(FIRST_BYTES, self.full_bytes)
@@ -85,7 +86,7 @@ class Stream:
         Raises:
             OSError: no space, no file handle.
         """
-        number, self._number = self._number, self._number + 1
+        number = next(self._numbers)
         identity = fmt.Identity(
             nonce=secrets.randbits(31) + 1,
             size=size or self._size,

@@ -70,6 +70,7 @@ class Appender:
         self.lock = threading.RLock()
         self.current: Segment | None = None
         self.sealed = False
+        self._rolling = False
         self.backlog: list[bytes] = []
         self.backlog_bytes = 0
         self.dropped = 0
@@ -272,14 +273,21 @@ class Appender:
             # Another thread, or a handler on this one, may have rolled already.
             if self.sealed or self._get()[0] is not full:
                 return
-            try:
-                segment = self._next_segment(0)
-            except OSError as error:
-                self._failed(error)
-                self._leave()
+            if self._rolling:
+                # A handler has interrupted this very roll on this thread: its record waits in memory, with its
+                # keys inline, until the keeper pours it into the segment that the roll is fetching.
                 self._set(self._keeping, 0)
                 return
-            self._take(segment)
+            self._rolling = True
+            try:
+                segment = self._next_segment(0)
+                self._take(segment)
+            except OSError as error:
+                self._leave()
+                self._set(self._keeping, 0)
+                self._failed(error)
+            finally:
+                self._rolling = False
 
     def _leave(self) -> Segment | None:
         old, self.current = self.current, None
@@ -369,6 +377,7 @@ class Appender:
         """In a forked child: forget the parent's segment; the next frame begins a segment of our own."""
         self.lock = threading.RLock()
         self.current = None
+        self._rolling = False
         self.backlog = []
         self.backlog_bytes = 0
         self.dropped = 0

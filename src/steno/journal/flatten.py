@@ -51,6 +51,8 @@ class Flattener:
             self.keys.append(key)
             self.values.append(1.0 if value else 0.0)
         elif kind is dict:
+            if not value:
+                self.refused[key] = "an empty dict has no values"
             for name, inner in value.items():
                 self.add(f"{key}/{_text(name)}", inner)
         elif kind is str:

@@ -79,13 +79,16 @@ class Tailer:
         self._view = memoryview(self._map)
         self._data = np.frombuffer(self._map, np.uint8)
         self._context = Context(identity.arrays, identity.wall - identity.mono)
+        self._good: list[tuple[int, int]] = []
+        """Stretches of good frames read so far."""
         self.offset = fmt.HEADER_BYTES
         if offset > fmt.HEADER_BYTES:
             self._catch_up(offset)
 
     def _catch_up(self, offset: int) -> None:
         """Learn the announcements before `offset` without returning what lies there."""
-        bodies, lengths, _ = self._walk(fmt.HEADER_BYTES, offset)
+        bodies, lengths, walked = self._walk(fmt.HEADER_BYTES, offset)
+        self._good.append((fmt.HEADER_BYTES, walked))
         control = self._data[bodies + 1] <= fmt.CLOCK
         decode_frames(self._data, self._view, bodies[control], lengths[control], self._context, _no_side)
         self.offset = offset
@@ -137,6 +140,7 @@ class Tailer:
                     return None
         result, senseless = decode_frames(self._data, self._view, starts, sizes, self._context, self._side)
         result.start, result.end, result.lost_bytes = start, end, lost + senseless
+        self._good.append((int(starts[0]) - fmt.FRAME_BYTES, end) if len(starts) else (end, end))
         self.offset = end
         self._torn_since = None
         return result
@@ -213,11 +217,11 @@ class Tailer:
     def _seen(self, end: int) -> set[int]:
         """Sequence numbers of all good frames before `end`: a copy of one in a string must not pass."""
         out: set[int] = set()
-        at = fmt.HEADER_BYTES
-        while at < end:
-            bodies, lengths, at = self._walk(at, end)
-            out.update(self._seq(body) for body in bodies if self._data[body + 1] in (0xCF, fmt.RICH, fmt.ENTRY))
-            at = (bodies[-1] + lengths[-1] if bodies else at) + 1
+        for start, stop in self._good:
+            bodies, _, _ = self._walk(start, min(stop, end))
+            out.update(
+                self._seq(body) for body in bodies.tolist() if self._data[body + 1] in {0xCF, fmt.RICH, fmt.ENTRY}
+            )
         return out
 
     def _side(self, name: str, length: int, check: int) -> bytes | None:
@@ -258,7 +262,10 @@ class Tailer:
         """Unmap. Columns returned before stay valid: they are copies."""
         del self._data
         self._view.release()
-        self._map.close()
+        try:
+            self._map.close()
+        except BufferError:
+            pass  # an exception on its way up still holds a view: the map goes with it
 
 
 def _no_side(_name: str, _length: int, _check: int) -> bytes | None:
