@@ -1,0 +1,146 @@
+"""The attempts of a run, and what a rewind hides."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from steno.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from steno.store.points import Points
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One start of a run between resumes."""
+
+    attempt: int
+    started: int = 0
+    """Nanoseconds since 1970, UTC; 0 when it was not written down."""
+    rewind: int | None = None
+    """Points of earlier attempts from this step on are hidden."""
+    token: str = ""
+
+
+def read_attempts(run_dir: Path, manifest: Mapping[str, Any]) -> tuple[Attempt, ...]:
+    """The attempts by number, from `.steno/attempts` or else from the manifest; a torn file is passed over."""
+    found: dict[int, Attempt] = {}
+    for row in manifest.get("attempts") or ():
+        _add(found, row)
+    place = run_dir / ".steno" / "attempts"
+    try:
+        names = os.listdir(place)
+    except OSError:
+        names = []
+    for name in names:
+        if name.endswith(".json"):
+            try:
+                _add(found, json.loads((place / name).read_bytes()))
+            except (OSError, ValueError):
+                continue
+    return tuple(found[number] for number in sorted(found))
+
+
+def _add(found: dict[int, Attempt], row: Any) -> None:
+    try:
+        rewind = row.get("rewind")
+        number = int(row["attempt"])
+        started = _nanos(row.get("started"))
+        found[number] = Attempt(number, started, None if rewind is None else int(rewind), str(row.get("token") or ""))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return
+
+
+def _nanos(time: Any) -> int:
+    """Seconds as a float or nanoseconds as an integer → nanoseconds."""
+    if isinstance(time, float):
+        return int(time * 1e9)
+    return int(time or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which points of a run are meant: an attempt or what the rewinds leave, a rank, a range of steps."""
+
+    hidden: tuple[tuple[int, int], ...] = ()
+    """(attempt, step): points of attempts before it, from the step on, are hidden."""
+    attempt: int | None = None
+    rank: int | None = None
+    first: int | None = None
+    last: int | None = None
+
+    def sql(self) -> str:
+        """The choice as a condition on the columns of a part; `true` when all points are meant."""
+        terms = [f"not (attempt < {number} and step >= {step})" for number, step in self.hidden]
+        for column, sign, bound in self._terms():
+            terms.append(f"{column} {sign} {bound}")
+        return " and ".join(terms) or "true"
+
+    def mask(self, points: Points) -> NDArray[np.bool_] | None:
+        """The choice over points as a boolean mask, shape (n,); None when all are meant."""
+        mask: NDArray[np.bool_] | None = None
+        for number, step in self.hidden:
+            term = ~((points.attempt < number) & (points.step >= step))
+            mask = term if mask is None else mask & term
+        for column, sign, bound in self._terms():
+            data = getattr(points, column)
+            term = {"=": data.__eq__, ">=": data.__ge__, "<=": data.__le__}[sign](bound)
+            mask = term if mask is None else mask & term
+        return mask
+
+    def _terms(self) -> list[tuple[str, str, int]]:
+        whole = (
+            ("attempt", "=", self.attempt),
+            ("rank", "=", self.rank),
+            ("step", ">=", self.first),
+            ("step", "<=", self.last),
+        )
+        return [(column, sign, bound) for column, sign, bound in whole if bound is not None]
+
+
+def choose(
+    attempts: Sequence[Attempt], attempt: int | str, rank: int | None = None, steps: tuple[Any, Any] | None = None
+) -> Choice:
+    """The choice that the arguments of `Book.series` describe.
+
+    Raises:
+        UsageError: an argument is not what it may be.
+    """
+    first, last = None, None
+    if steps is not None:
+        try:
+            first, last = (None if bound is None else _whole("steps", bound) for bound in steps)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, UsageError):
+                raise
+            msg = f"steps={steps!r}: give (first, last), both included; None leaves a side open"
+            raise UsageError(msg) from error
+    rank = None if rank is None else _whole("rank", rank)
+    if attempt == "all":
+        return Choice((), None, rank, first, last)
+    if attempt == "latest":
+        hidden = tuple((one.attempt, one.rewind) for one in attempts if one.rewind is not None)
+        return Choice(hidden, None, rank, first, last)
+    if isinstance(attempt, str):
+        msg = f'attempt={attempt!r}: "latest" (what rewinds leave), "all", or an attempt\'s number'
+        raise UsageError(msg)
+    return Choice((), _whole("attempt", attempt), rank, first, last)
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        if not isinstance(value, str | float | bool):
+            return int(value)
+    except (TypeError, ValueError):
+        pass
+    msg = f"{name}={value!r}: an integer is needed"
+    raise UsageError(msg)

@@ -1,0 +1,324 @@
+"""A run as its reader sees it, live or ended."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from steno.errors import UsageError
+from steno.ledger.read import Reader
+from steno.store import attempts as attempts_
+from steno.store import export as export_
+from steno.store import frame as frame_
+from steno.store import records as records_
+from steno.store import runs as runs_
+from steno.store import sql as sql_
+from steno.store.downsample import downsample
+from steno.store.engine import Engine, again
+from steno.store.info import Info, info_of, read_manifest, state_of
+from steno.store.points import Points, concat, of_arrow
+from steno.store.series import Series, series_of
+from steno.store.summary import Summary
+from steno.store.unsealed import Unsealed, View
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import duckdb
+
+    from steno.record import Entry, Record
+    from steno.store.attempts import Attempt, Choice
+
+_COLUMNS = "record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
+
+
+def open_book(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None = None) -> Book:
+    """Open a run for reading, live or ended. Nothing is written in its directory.
+
+    Args:
+        run: the run's directory, its `project/name`, or its name where only one run has it.
+        dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+        UsageError: several runs have that name.
+    """
+    return Book(runs_.find(run, dir))
+
+
+class Book:
+    """Reads one run. Each method reads anew, so a live run is as fresh as its ledger (at most 1 s behind).
+
+    Each method sees one moment: every point that was posted then, exactly once. Threads may share a book; a
+    forked child opens its own. A book keeps the unsealed points (about 60 bytes each) and a DuckDB in memory
+    until it is closed or dropped; it holds nothing that another process waits for.
+    """
+
+    def __init__(self, run_dir: Path | str) -> None:
+        self.dir = Path(run_dir)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._reader = Reader(self.dir)
+        self._engine = Engine()
+        self._unsealed = Unsealed(self._reader)
+        self._summary = Summary(self._engine)
+        self._keys: dict[str, frozenset[str]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Book {str(self.dir)!r}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the memory it keeps. Results of `sql` that were not fetched yet are lost; reading again is possible."""
+        self._engine.close()
+        self._begin()
+
+    def _view(self) -> View:
+        if self._pid != os.getpid():
+            self._begin()  # DuckDB's threads and our locks did not survive the fork
+        return self._unsealed.view()
+
+    def _attempts(self) -> tuple[Attempt, ...]:
+        return attempts_.read_attempts(self.dir, read_manifest(self.dir))
+
+    # -- what there is ---------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> Info:
+        """Name, project, state, config, summary, attempts, ranks and times, as they are now."""
+        return info_of(self.dir, self._view().snapshot, self._attempts(), self._engine.damaged)
+
+    def keys(self) -> list[str]:
+        """Every key that has a point in the run, sorted; those whose points a rewind hides included."""
+        return again(lambda: sorted(self._all_keys(self._view())))
+
+    def _all_keys(self, view: View) -> set[str]:
+        found: set[str] = set()
+        names = {part.name for part in view.metrics}
+        for name in names:
+            if name not in self._keys:
+                table = self._engine.table([self.dir / name], "select distinct key::varchar as key from {parts}")
+                self._keys[name] = frozenset(table["key"].to_pylist() if table is not None else ())
+            found |= self._keys[name]
+        for gone in set(self._keys) - names:
+            self._keys.pop(gone, None)
+        ids = list(view.ids)
+        for chunk in view.chunks:
+            import numpy as np
+
+            found.update(ids[number] for number in np.unique(chunk.key).tolist())
+        return found
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """By key {"last", "min", "max", "count"} of the points that rewinds leave, under what the user set himself.
+
+        `last` is the last in order of step. NaN and texts count, but are neither min nor max, which are None
+        for a key without a number and the nearest float for an int beyond 2**53.
+        """
+
+        def read() -> dict[str, Any]:
+            view = self._view()
+            computed = self._summary.read(self.dir, view, attempts_.choose(self._attempts(), "latest"))
+            return {**computed, **(view.snapshot.meta.get("summary") or {})}
+
+        return again(read)
+
+    # -- points ----------------------------------------------------------------------------------------
+
+    def series(
+        self,
+        key: str,
+        *,
+        points: int | None = None,
+        rank: int | None = None,
+        attempt: int | str = "latest",
+        steps: tuple[int | None, int | None] | None = None,
+    ) -> Series:
+        """One key's points in order of step, as numpy arrays of shape (n,).
+
+        Args:
+            key: the key; one that a running run does not have yet gives an empty series.
+            points: at most so many, at least 2: the first, last, smallest and largest value, and the edges of
+                runs of NaN are kept (see `steno.store.downsample`).
+            rank: only this rank's.
+            attempt: "latest": what rewinds leave; "all": everything; a number: that attempt's, whether hidden
+                or not.
+            steps: (first, last), both included; None leaves a side open.
+
+        Raises:
+            UsageError: a run that has ended has no such key, or an argument is not what it may be.
+            CorruptError: a part that is listed is not there.
+        """
+        found = again(lambda: self._points([key], attempts_.choose(self._attempts(), attempt, rank, steps)))
+        if not len(found):
+            self._require([key])
+        series = series_of(key, found)
+        return series if points is None else series.take(downsample(series.value, points))
+
+    def frame(
+        self,
+        keys: str | Iterable[str] | None = None,
+        on: str = "step",
+        as_: str = "pandas",
+        *,
+        rank: int | None = None,
+        attempt: int | str = "latest",
+        steps: tuple[int | None, int | None] | None = None,
+    ) -> Any:
+        """Keys side by side, as a pandas or polars frame or an Arrow table.
+
+        The columns of the join come first. A metric's column is float64; int64 or text where a float cannot
+        hold its values. A column of the join steps aside as `_step` for a key of the same name.
+
+        Args:
+            keys: one or several; None: all.
+            on: "step": outer join on (step, rank, attempt), where of several records the last one's value
+                stands; "time": on (time, rank, attempt); "record": one row per call.
+            as_: "pandas", "polars" or "arrow". A value that is not there is null (NaN in pandas).
+            rank, attempt, steps: as for `series`.
+
+        Raises:
+            UsageError: unknown key (of a run that has ended), `on` or `as_`, or the library is not installed.
+        """
+        frame_.check(on, as_)
+        wanted = [keys] if isinstance(keys, str) else self.keys() if keys is None else list(dict.fromkeys(keys))
+        points = again(lambda: self._points(wanted, attempts_.choose(self._attempts(), attempt, rank, steps)))
+        present = set(points.key.tolist())
+        if len(present) < len(wanted):
+            self._require(key for number, key in enumerate(wanted) if number not in present)
+        return frame_.convert(frame_.join(points, wanted, on), as_)
+
+    def _points(self, keys: Sequence[str], choice: Choice) -> Points:
+        """The chosen points of keys; `Points.key` counts in `keys`."""
+        import numpy as np
+
+        view = self._view()
+        paths = [self.dir / part.name for part in view.metrics]
+        where = f"and {choice.sql()}"
+        if len(keys) == 1:
+            query = f"select {_COLUMNS} from {{parts}} where key = ? {where}"
+            table = self._engine.table(paths, query, keys)
+        elif keys:
+            marks = ", ".join("?" * len(keys))
+            query = f"select key, {_COLUMNS} from {{parts}} where key in ({marks}) {where}"
+            table = self._engine.table(paths, query, keys)
+        else:
+            table = None
+        pieces: list[Points] = []
+        if table is not None and len(table):
+            pieces.append(of_arrow(table, {key: number for number, key in enumerate(keys)} if len(keys) > 1 else None))
+        numbers = np.full(len(view.ids), -1, np.int32)
+        for number, key in enumerate(keys):
+            if key in view.ids:
+                numbers[view.ids[key]] = number
+        if (numbers >= 0).any():
+            for chunk in view.chunks:
+                some = chunk.take(numbers[chunk.key] >= 0)
+                mask = choice.mask(some)
+                some = some if mask is None else some.take(mask)
+                pieces.append(_renumbered(some, numbers))
+        return concat(pieces)
+
+    def _require(self, keys: Iterable[str]) -> None:
+        """Raise UsageError for a key that an ended run does not have."""
+        known = self.keys()
+        unknown = [key for key in keys if key not in set(known)]
+        if not unknown or not known or self._state() in {"", "running"}:
+            return
+        near = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.5)
+        few = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")
+        hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"it has {few}"
+        msg = f"the run {self.dir.name} has no key {unknown[0]!r}: {hint}"
+        raise UsageError(msg)
+
+    def _state(self) -> str:
+        return state_of(self.dir, self._reader.snapshot(batches=False), read_manifest(self.dir))
+
+    # -- records ---------------------------------------------------------------------------------------
+
+    def records(self, kind: str | None = None) -> list[Entry]:
+        """What is not a point: events, tasks, artifacts, config changes, notes; in the order they were numbered.
+
+        Args:
+            kind: only those of this kind (see `steno.record`).
+        """
+        found = again(lambda: records_.read_entries(self._engine, self.dir, self._view()))
+        return [entry for entry in found if kind is None or entry.kind == kind]
+
+    def tail(self, *, last: int = 10, follow: bool = True, poll_secs: float = 0.1) -> Iterator[Record | Entry]:
+        """The newest records and entries, then each new one once, until the run has ended and all of it was given.
+
+        A device value that comes late gives a further `Record` of the same number.
+        """
+        return records_.tail(
+            self._engine, self._reader, self._view, self._state, last=last, follow=follow, poll_secs=poll_secs
+        )
+
+    # -- everything ------------------------------------------------------------------------------------
+
+    def sql(self, query: str, values: Sequence[Any] | None = None) -> duckdb.DuckDBPyRelation:
+        """The result of a query over the views `metrics`, `metrics_all` and `records`; see `steno.store.sql`.
+
+        It is read whole, at one moment; take it with `.df()`, `.pl()`, `.fetchall()` or `.to_arrow_table()`.
+
+        Raises:
+            UsageError: the query is wrong.
+        """
+        table = again(lambda: sql_.query(self._engine, [self._source()], query, values))
+        return self._engine.cursor().from_arrow(table)
+
+    def export(self, to: str, path: str | os.PathLike[str]) -> int:
+        """Write the points to one file, csv, jsonl or parquet; returns how many. See `steno.store.export`.
+
+        Raises:
+            UsageError: unknown format, or the file cannot be written.
+        """
+        return again(lambda: export_.export(self._engine, self._source(), to, Path(path)))
+
+    def _source(self) -> sql_.Source:
+        view = self._view()
+        return sql_.Source(self._label(), self.dir, view, attempts_.choose(self._attempts(), "latest"))
+
+    def _label(self) -> str:
+        summary = runs_.identity(self.dir)
+        return f"{summary[0]}/{summary[1]}"
+
+
+def _renumbered(points: Points, numbers: Any) -> Points:
+    from dataclasses import replace
+
+    return replace(points, key=numbers[points.key])
+
+
+def sql(
+    query: str,
+    runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
+    *,
+    values: Sequence[Any] | None = None,
+    dir: str | os.PathLike[str] | None = None,
+) -> duckdb.DuckDBPyRelation:
+    """The result of a query over one or many runs; the column `run` of each view says `project/name`.
+
+    Args:
+        query: SQL over the views `metrics`, `metrics_all` and `records`.
+        runs: a run, several, or a directory of runs; None: all runs under `dir`.
+        dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
+
+    Raises:
+        RunNotFoundError: a run is not there, or there is none.
+        UsageError: the query is wrong.
+    """
+    books = [Book(path) for path in runs_.resolve(runs, dir)]
+    engine = Engine()
+    table = again(lambda: sql_.query(engine, [book._source() for book in books], query, values))
+    return engine.cursor().from_arrow(table)

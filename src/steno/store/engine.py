@@ -1,0 +1,159 @@
+"""DuckDB over the parts of runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import warnings
+from typing import TYPE_CHECKING, TypeVar
+
+from steno.errors import CorruptError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    import duckdb
+    import pyarrow as pa
+
+_TRIES = 50
+
+T = TypeVar("T")
+
+
+class PartGone(Exception):  # noqa: N818 - not an error: read again from a new snapshot
+    """A part of the snapshot was merged into another one meanwhile."""
+
+
+class Engine:
+    """One in-memory DuckDB, made at the first query. Thread-safe: each query has a cursor of its own.
+
+    Not for use after a fork: the child makes its own database.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._database: duckdb.DuckDBPyConnection | None = None
+        self._pid = 0
+        self.damaged: dict[str, str] = {}
+        """Path → reason, for parts that could not be read and are left out."""
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the one database; the caller closes it."""
+        with self._lock:
+            if self._database is None or self._pid != os.getpid():
+                import duckdb
+
+                self._database = duckdb.connect(
+                    config={
+                        # Spilled data must not land in the working directory, which may be a run.
+                        "temp_directory": os.path.join(tempfile.gettempdir(), f"steno-duckdb-{os.getpid()}"),
+                        "autoinstall_known_extensions": False,
+                    }
+                )
+                self._pid = os.getpid()
+            return self._database.cursor()
+
+    def close(self) -> None:
+        """Free the database; a later query makes a new one."""
+        with self._lock:
+            if self._database is not None and self._pid == os.getpid():
+                self._database.close()
+            self._database = None
+
+    def table(self, paths: Sequence[Path], query: str, values: Sequence[object] = ()) -> pa.Table | None:
+        """The result of a query in which `{parts}` stands for the parts; None without parts.
+
+        The query must be such that its results over single parts can be put one after the other: when a
+        part turns out to be damaged, each is read alone, and what cannot be read is left out and said once.
+
+        Raises:
+            PartGone: a part is no longer there.
+        """
+        import duckdb
+        import pyarrow as pa
+
+        sound = [path for path in paths if str(path) not in self.damaged]
+        if not sound:
+            return None
+        try:
+            return self._table(sound, query, values)
+        except duckdb.Error:
+            require(sound)
+        pieces: list[pa.Table] = []
+        for path in sound:
+            try:
+                pieces.append(self._table([path], query, values))
+            except duckdb.Error as error:
+                require([path])
+                self._note(path, error)
+        return pa.concat_tables(pieces) if pieces else None
+
+    def _table(self, paths: Iterable[Path], query: str, values: Sequence[object]) -> pa.Table:
+        cursor = self.cursor()
+        try:
+            return cursor.sql(query.format(parts=scan(paths)), params=list(values)).to_arrow_table()
+        finally:
+            cursor.close()
+
+    def sound(self, paths: Iterable[Path]) -> list[Path]:
+        """The parts that can be read whole, each one read to its end; the others are noted.
+
+        Raises:
+            PartGone: a part is no longer there.
+        """
+        import duckdb
+
+        found = []
+        for path in paths:
+            if str(path) in self.damaged:
+                continue
+            cursor = self.cursor()
+            try:
+                cursor.execute(f"select max(hash(columns(*))) from {scan([path])}").fetchall()
+                found.append(path)
+            except duckdb.Error as error:
+                require([path])
+                self._note(path, error)
+            finally:
+                cursor.close()
+        return found
+
+    def _note(self, path: Path, error: Exception) -> None:
+        reason = str(error).splitlines()[0]
+        self.damaged[str(path)] = reason
+        warnings.warn(f"the part {path} is damaged and left out: {reason}", RuntimeWarning, stacklevel=5)
+
+
+def scan(paths: Iterable[Path]) -> str:
+    """SQL that reads these parts, whatever their directory is called: DuckDB takes a path for a pattern."""
+    plain = ("".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path)) for path in paths)
+    return f"read_parquet([{', '.join(map(quoted, plain))}])"
+
+
+def quoted(text: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def require(paths: Iterable[Path]) -> None:
+    """Raise PartGone if one of the parts is no longer there."""
+    for path in paths:
+        if not os.path.exists(path):
+            raise PartGone(str(path))
+
+
+def again(read: Callable[[], T]) -> T:
+    """What `read` returns, called anew as long as parts go away under it.
+
+    Raises:
+        CorruptError: parts that the run's list names stay missing.
+    """
+    for _ in range(_TRIES):
+        try:
+            return read()
+        except PartGone as gone:
+            missing = str(gone)
+    msg = f"the part {missing} is listed and not there: copy it beside the others, or remove it from the list"
+    raise CorruptError(msg)

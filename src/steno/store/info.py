@@ -1,0 +1,130 @@
+"""What is known of a run beside its points."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from steno.ledger.read import MANIFEST, run_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from steno.ledger.read import Loss, Snapshot, Stream
+    from steno.store.attempts import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """A run's identity, configuration and state, as of the moment it was read. Times in ns since 1970, UTC."""
+
+    dir: Path
+    name: str
+    project: str
+    id: str
+    state: str
+    """running, finished, failed or crashed, judged on the latest attempt; empty before anything was posted."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    """What the user set; `Book.summary` adds last, min, max and count per key."""
+    attempts: tuple[Attempt, ...] = ()
+    ranks: tuple[int, ...] = ()
+    started: int | None = None
+    ended: int | None = None
+    """When the last record came, for a run that is over; None while it is running."""
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    group: str | None = None
+    command: str = ""
+    git: Mapping[str, Any] = field(default_factory=dict)
+    records: int = 0
+    points: int = 0
+    error: str | None = None
+    """What ended a failed attempt, as far as it could be said."""
+    losses: tuple[Loss, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Ledgers ("node 01") and parts (their path) that could not be read, and why; their points are missing."""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """All of run.json."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty when it is not there, torn or something else."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """The manifest of a run that ended cleanly, else empty."""
+    return read_json(run_dir / MANIFEST)
+
+
+def live_streams(run_dir: Path) -> list[str] | None:
+    """Names of streams whose writers live on this machine; None where that cannot be told."""
+    try:
+        from steno.ledger import streams  # type: ignore[attr-defined,unused-ignore]
+    except ImportError:
+        return None
+    try:
+        found: Iterable[str] = streams.live(run_dir)
+    except OSError:
+        return None
+    return list(found)
+
+
+def state_of(run_dir: Path, snapshot: Snapshot, manifest: Mapping[str, Any]) -> str:
+    """The run's state; empty when neither ledger nor manifest say one."""
+    if not snapshot.streams:
+        return "running" if live_streams(run_dir) else str(manifest.get("state") or "")
+    # A ledger that calls a writer alive may be that of a collector killed together with it.
+    seems_live = any(stream.state == "live" for stream in snapshot.streams)
+    return run_state(snapshot.streams, live_streams(run_dir) if seems_live else None)
+
+
+def info_of(
+    run_dir: Path, snapshot: Snapshot, attempts: tuple[Attempt, ...], damaged: Mapping[str, str] | None = None
+) -> Info:
+    """The information on a run, from run.json, its ledgers or manifest, and its attempts."""
+    run, manifest = read_json(run_dir / "run.json"), read_manifest(run_dir)
+    state = state_of(run_dir, snapshot, manifest)
+    streams = snapshot.streams
+    started = [stream.started for stream in streams if stream.started]
+    return Info(
+        dir=run_dir,
+        name=str(run.get("name") or run_dir.name),
+        project=str(run.get("project") or run_dir.parent.name),
+        id=str(run.get("id") or ""),
+        state=state,
+        config={**(run.get("config") or {}), **(snapshot.meta.get("config") or {})},
+        summary=dict(snapshot.meta.get("summary") or {}),
+        attempts=attempts,
+        ranks=tuple(sorted({stream.rank for stream in streams})),
+        started=min(started, default=None),
+        ended=None if state in {"", "running"} else max((stream.last_time for stream in streams), default=None),
+        tags=tuple(run.get("tags") or ()),
+        notes=str(run.get("notes") or ""),
+        group=run.get("group"),
+        command=_command(run.get("command")),
+        git=run.get("git") or {},
+        records=sum(stream.records for stream in streams),
+        points=sum(stream.points for stream in streams),
+        error=_error(streams),
+        losses=snapshot.losses,
+        unreadable={**{f"node {node:02d}": why for node, why in snapshot.unreadable.items()}, **(damaged or {})},
+        run=run,
+    )
+
+
+def _command(command: Any) -> str:
+    return " ".join(map(str, command)) if isinstance(command, list) else str(command or "")
+
+
+def _error(streams: Iterable[Stream]) -> str | None:
+    found = list(streams)
+    latest = max((stream.attempt for stream in found), default=0)
+    return next((stream.error for stream in found if stream.error and stream.attempt == latest), None)

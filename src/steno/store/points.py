@@ -1,0 +1,222 @@
+"""Points as flat columns, one row per point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from steno.ledger.schema import read_ref, ref_text
+from steno.record import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from steno.record import Batch
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+Special = int | str | Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """`n` points; all arrays have shape (n,).
+
+    `special` holds by row what `value` cannot: an int beyond 2**53, a str or a `Ref`, as in `Batch`.
+    """
+
+    key: NDArray[np.int32]
+    """Position in a list of names that the owner keeps."""
+    record: NDArray[np.int64]
+    step: NDArray[np.int64]
+    time: NDArray[np.int64]
+    """Nanoseconds since 1970, UTC."""
+    rank: NDArray[np.int32]
+    attempt: NDArray[np.int32]
+    batch: NDArray[np.int64]
+    node: NDArray[np.int32]
+    value: NDArray[np.float64]
+    special: Mapping[int, Special] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def take(self, chosen: NDArray[Any]) -> Points:
+        """The rows of a boolean mask, or of row numbers in the order given."""
+        import numpy as np
+
+        rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        return replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in COLUMNS},
+            special=taken(self.special, rows, len(self)),
+        )
+
+
+COLUMNS = ("key", "record", "step", "time", "rank", "attempt", "batch", "node", "value")
+_DTYPES = ("int32", "int64", "int64", "int64", "int32", "int32", "int64", "int32", "float64")
+
+
+def taken(special: Mapping[int, Special], rows: NDArray[Any], length: int) -> dict[int, Special]:
+    """`special` for the rows chosen out of `length`, under their new numbers."""
+    import numpy as np
+
+    if not special:
+        return {}
+    old = np.fromiter(special, np.int64, len(special))
+    marked = np.zeros(length, bool)
+    marked[old] = True
+    places = np.flatnonzero(marked[rows])
+    return {int(place): special[int(rows[place])] for place in places.tolist()}
+
+
+def of_batches(batches: Sequence[Batch], ids: dict[str, int]) -> Points:
+    """The points of batches in their order; `ids` (name → number) grows by the keys it does not know."""
+    return concat([_of_batch(batch, ids) for batch in batches])
+
+
+def _of_batch(batch: Batch, ids: dict[str, int]) -> Points:
+    import numpy as np
+
+    widths = batch.widths()
+    splits = batch.splits()
+    sizes = [len(keys) for keys in batch.sets]
+    flat = np.fromiter((ids.setdefault(key, len(ids)) for keys in batch.sets for key in keys), np.int32, sum(sizes))
+    starts = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    # Point p of record i has the key flat[start of its set + (p - start of the record)].
+    shift = np.repeat(starts[batch.set] - splits[:-1], widths) if len(batch) else np.empty(0, np.int64)
+    count = len(batch.value)
+    return Points(
+        key=flat[shift + np.arange(count)],
+        record=np.repeat(batch.record, widths),
+        step=np.repeat(batch.step, widths),
+        time=np.repeat(batch.time, widths),
+        rank=np.repeat(batch.rank, widths),
+        attempt=np.repeat(batch.attempt, widths),
+        batch=np.full(count, batch.id, np.int64),
+        node=np.full(count, batch.node, np.int32),
+        value=batch.value,
+        special=batch.special,
+    )
+
+
+def concat(pieces: Sequence[Points]) -> Points:
+    """All pieces, one after the other."""
+    import numpy as np
+
+    if len(pieces) == 1:
+        return pieces[0]
+    if not pieces:
+        empty: dict[str, Any] = {name: np.empty(0, dtype) for name, dtype in zip(COLUMNS, _DTYPES, strict=True)}
+        return Points(**empty)
+    special: dict[int, Special] = {}
+    start = 0
+    for piece in pieces:
+        special.update({start + row: value for row, value in piece.special.items()})
+        start += len(piece)
+    columns: dict[str, Any] = {name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in COLUMNS}
+    return Points(**columns, special=special)
+
+
+def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
+    """The points of a table with the columns of a part; without `ids` every point has the key number 0.
+
+    The table's `time` is int64 ns. `ids` grows by the keys it does not know.
+    """
+    import numpy as np
+
+    count = len(table)
+    columns: dict[str, Any] = {name: table[name].to_numpy() for name in ("record", "step", "time", "rank", "attempt")}
+    value = table["value"].to_numpy()
+    return Points(
+        key=np.zeros(count, np.int32) if ids is None else _numbered(table["key"], ids),
+        batch=np.zeros(count, np.int64),
+        node=np.zeros(count, np.int32),
+        value=value,
+        special=_specials(table, value),
+        **columns,
+    )
+
+
+def _numbered(names: pa.ChunkedArray, ids: dict[str, int]) -> NDArray[np.int32]:
+    import numpy as np
+    import pyarrow as pa
+
+    coded = names if pa.types.is_dictionary(names.type) else names.dictionary_encode()
+    pieces = []
+    for chunk in coded.chunks:
+        known = [ids.setdefault(name, len(ids)) for name in chunk.dictionary.to_pylist()]
+        pieces.append(np.array(known, np.int32)[chunk.indices.to_numpy()])
+    return np.concatenate(pieces) if pieces else np.empty(0, np.int32)
+
+
+def _specials(table: pa.Table, value: NDArray[np.float64]) -> dict[int, Special]:
+    import numpy as np
+
+    out: dict[int, Special] = {}
+    for name in ("exact", "text", "ref"):
+        column = table[name]
+        if column.null_count == len(column):
+            continue
+        rows = np.flatnonzero(column.is_valid().to_numpy())
+        for row, found in zip(rows.tolist(), column.drop_null().to_pylist(), strict=True):
+            if name == "exact":
+                out[row] = found
+            elif name == "ref":
+                out[row] = read_ref(found)
+            else:
+                # An int beyond 64 bits is sealed as its digits, beside its nearest float.
+                out[row] = found if np.isnan(value[row]) else int(found)
+    return out
+
+
+def to_arrow(points: Points, names: Sequence[str]) -> pa.Table:
+    """A table with the columns that the view `metrics` has; `time` as timestamp(ns), UTC."""
+    import numpy as np
+    import pyarrow as pa
+
+    exact: dict[int, int] = {}
+    text: dict[int, str] = {}
+    ref: dict[int, str] = {}
+    for row, found in points.special.items():
+        if isinstance(found, str):
+            text[row] = found
+        elif isinstance(found, Ref):
+            ref[row] = ref_text(found)
+        elif INT64_MIN <= found <= INT64_MAX:
+            exact[row] = found
+        else:
+            text[row] = str(found)
+    unvalued = np.zeros(len(points), bool)
+    for row, found in points.special.items():
+        unvalued[row] = not isinstance(found, int)
+    return pa.table(
+        {
+            "record": points.record,
+            "key": pa.DictionaryArray.from_arrays(points.key, pa.array(names, pa.string())),
+            "step": points.step,
+            "time": pa.array(points.time, pa.timestamp("ns")),
+            "rank": points.rank,
+            "attempt": points.attempt,
+            "value": pa.array(points.value, mask=unvalued) if unvalued.any() else pa.array(points.value),
+            "exact": _sparse(exact, len(points), pa.int64()),
+            "text": _sparse(text, len(points), pa.string()),
+            "ref": _sparse(ref, len(points), pa.string()),
+        }
+    )
+
+
+def _sparse(found: Mapping[int, Any], length: int, kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    if not found:
+        return pa.nulls(length, kind)
+    out: list[Any] = [None] * length
+    for row, value in found.items():
+        out[row] = value
+    return pa.array(out, kind)

@@ -1,0 +1,154 @@
+"""Records and entries, in the order they were numbered."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from steno.record import NODE_SHIFT, Entry, Record
+from steno.store.engine import again
+from steno.store.points import concat, of_arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from steno.ledger.read import Reader
+    from steno.store.engine import Engine
+    from steno.store.points import Points
+    from steno.store.unsealed import View
+
+POINT_COLUMNS = "record, key, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
+GRACE_SECS = 1.0
+ENTRY_COLUMNS = "record, epoch_ns(time) as time, step, rank, attempt, kind, payload"
+
+
+def records_of(points: Points, names: Sequence[str]) -> Iterator[Record]:
+    """The records that these points make up, by number; values in order of key.
+
+    A value that came late and the call it belongs to are one record here.
+    """
+    import numpy as np
+
+    points = points.take(np.argsort(points.record, kind="stable"))
+    values: list[Any] = points.value.tolist()
+    for row, found in points.special.items():
+        values[row] = found
+    keys = [names[key] for key in points.key.tolist()]
+    number = points.record
+    heads = np.flatnonzero(np.r_[True, number[1:] != number[:-1]]) if len(number) else np.empty(0, np.int64)
+    columns = (number, points.time, points.step, points.rank, points.attempt)
+    firsts = zip(*(column[heads].tolist() for column in columns), strict=True)
+    for start, end, head in zip(heads.tolist(), np.r_[heads[1:], len(number)].tolist(), firsts, strict=True):
+        record, time_, step, rank, attempt = head
+        pairs = sorted(zip(keys[start:end], values[start:end], strict=True), key=lambda pair: pair[0])
+        yield Record(record, time_, step, rank, attempt, dict(pairs))
+
+
+def entries_of(table: pa.Table) -> list[Entry]:
+    """The entries of a table with ENTRY_COLUMNS."""
+    return [
+        Entry(
+            row["record"],
+            row["time"],
+            row["step"],
+            row["rank"],
+            row["attempt"],
+            row["kind"],
+            json.loads(row["payload"]),
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def read_entries(engine: Engine, run_dir: Path, view: View) -> list[Entry]:
+    """All entries of the view, by node and number.
+
+    Raises:
+        PartGone: a part was merged away meanwhile.
+    """
+    table = engine.table(
+        [run_dir / part.name for part in view.entry_parts], f"select {ENTRY_COLUMNS} from {{parts}} order by record"
+    )
+    sealed = entries_of(table) if table is not None else []
+    return sorted([*sealed, *view.snapshot.entries], key=lambda entry: entry.record)
+
+
+def newest(engine: Engine, run_dir: Path, view: View, count: int) -> list[Record | Entry]:
+    """About the last `count` records and entries of each node, as numbered; `count` in all, by time.
+
+    Raises:
+        PartGone: a part was merged away meanwhile.
+    """
+    if count <= 0:
+        return []
+    floors: dict[int, int] = {}
+    for part in view.snapshot.parts:
+        floors[part.node] = max(floors.get(part.node, 0), part.last)
+    for chunk in view.chunks:
+        for node in set(chunk.node.tolist()):
+            floors[node] = max(floors.get(node, 0), int(chunk.record[chunk.node == node].max()))
+    for entry in view.snapshot.entries:
+        node = entry.record >> NODE_SHIFT
+        floors[node] = max(floors.get(node, 0), entry.record)
+    found: list[Record | Entry] = []
+    ids = dict(view.ids)
+    for node, last in floors.items():
+        floor, top = last - count, (node + 1) << NODE_SHIFT
+        where = f"where record > {floor} and record < {top}"
+        parts = [part for part in view.snapshot.parts if part.node == node and part.last > floor]
+        paths = {kind: [run_dir / part.name for part in parts if part.kind == kind] for kind in ("metrics", "records")}
+        table = engine.table(paths["metrics"], f"select {POINT_COLUMNS} from {{parts}} {where}")
+        pieces = [] if table is None else [of_arrow(table, ids)]
+        pieces += [chunk.take((chunk.node == node) & (chunk.record > floor)) for chunk in view.chunks]
+        found += records_of(concat(pieces), list(ids))
+        table = engine.table(paths["records"], f"select {ENTRY_COLUMNS} from {{parts}} {where}")
+        found += [] if table is None else entries_of(table)
+        found += [one for one in view.snapshot.entries if floor < one.record < top]
+    return sorted(found, key=lambda one: (one.time, one.record))[-count:]
+
+
+def tail(
+    engine: Engine,
+    reader: Reader,
+    look: Callable[[], View],
+    state: Callable[[], str],
+    *,
+    last: int,
+    follow: bool,
+    poll_secs: float,
+) -> Iterator[Record | Entry]:
+    """The newest records, then each new one once, until the run is over and all of it was given."""
+    begun: list[View] = []
+
+    def begin() -> list[Record | Entry]:
+        begun[:] = [look()]
+        return newest(engine, reader.run_dir, begun[0], last)
+
+    yield from again(begin)
+    seen = dict(begun[0].snapshot.last_batch)
+    quiet_since = time.monotonic()
+    while follow:
+        now = state()  # asked before the look, so that the last records are not missed
+        snapshot = reader.snapshot(since=seen)
+        fresh: list[Record | Entry] = list(snapshot.entries)
+        held = {(batch.node, batch.id): batch for batch in snapshot.batches}
+        for node, newest_batch in snapshot.last_batch.items():
+            for id in range(seen.get(node, 0) + 1, newest_batch + 1):
+                batch = held.get((node, id))
+                if batch is None and (batch := reader.batch(node, id)) is None:
+                    continue
+                fresh += batch.records()
+                fresh += batch.entries
+            seen[node] = newest_batch
+        yield from sorted(fresh, key=lambda one: (one.record >> NODE_SHIFT, one.record))
+        if fresh:
+            quiet_since = time.monotonic()
+        # The writers of a crashed run are gone, but a collector may still be posting what they left.
+        elif now in {"finished", "failed"} or (now == "crashed" and time.monotonic() - quiet_since > GRACE_SECS):
+            return
+        else:
+            time.sleep(poll_secs)

@@ -1,0 +1,193 @@
+"""The runs under a directory, and finding one by name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from steno import settings
+from steno.errors import RunNotFoundError, UsageError
+from steno.ledger.read import Reader
+from steno.store.info import read_json, read_manifest, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+DEPTH = 4
+"""Levels below the runs' directory that are searched: project, name, and names with one or two slashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run in a list. `started` in ns since 1970, UTC; None before anything was posted."""
+
+    path: Path
+    project: str
+    name: str
+    id: str
+    state: str
+    """running, finished, failed, crashed; empty before anything was posted."""
+    started: int | None
+    records: int
+    points: int
+    attempts: int
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+def is_run(path: Path) -> bool:
+    """Whether the directory is a run's."""
+    return any(
+        os.path.exists(os.path.join(path, mark))
+        for mark in ("run.json", "manifest.json", os.path.join(".steno", "nodes"), os.path.join(".steno", "journal"))
+    ) or _has_parts(path)
+
+
+def _has_parts(path: Path) -> bool:
+    try:
+        return any("-part-" in name for name in os.listdir(path / "metrics"))
+    except OSError:
+        return False
+
+
+def run_dirs(place: Path) -> Iterator[Path]:
+    """The directories of runs below a directory; hidden ones and what lies inside a run are not entered."""
+    yield from _below(place, DEPTH)
+
+
+def _below(place: Path, depth: int) -> Iterator[Path]:
+    try:
+        with os.scandir(place) as found:
+            names = sorted(one.name for one in found if one.is_dir() and not one.name.startswith("."))
+    except OSError:
+        return
+    for name in names:
+        path = place / name
+        if is_run(path):
+            yield path
+        elif depth > 1:
+            yield from _below(path, depth - 1)
+
+
+def runs(dir: str | os.PathLike[str] | None = None) -> list[RunSummary]:
+    """The runs under a directory, newest first; empty when there is none.
+
+    Args:
+        dir: where runs are kept; None: STENO_DIR, else `runs`.
+    """
+    found = [summarise(path) for path in run_dirs(_place(dir))]
+    return sorted(found, key=lambda one: (-(one.started or 0), str(one.path)))
+
+
+def summarise(path: Path) -> RunSummary:
+    """One run's line; a ledger that cannot be read leaves the counts at what is known."""
+    run, manifest = read_json(path / "run.json"), read_manifest(path)
+    snapshot = Reader(path).snapshot(batches=False)
+    streams = snapshot.streams
+    started = min((stream.started for stream in streams if stream.started), default=None)
+    project, name = identity(path)
+    return RunSummary(
+        path=path,
+        project=project,
+        name=name,
+        id=str(run.get("id") or ""),
+        state=state_of(path, snapshot, manifest),
+        started=started if started is not None else _created(run.get("created")),
+        records=sum(stream.records for stream in streams),
+        points=sum(stream.points for stream in streams) or sum(p.rows for p in snapshot.parts if p.kind == "metrics"),
+        attempts=max((stream.attempt for stream in streams), default=1),
+        group=run.get("group"),
+        tags=tuple(run.get("tags") or ()),
+    )
+
+
+def identity(path: Path) -> tuple[str, str]:
+    """(project, name), from run.json or else from the path."""
+    run = read_json(path / "run.json")
+    path = path.absolute()
+    return str(run.get("project") or path.parent.name), str(run.get("name") or path.name)
+
+
+def _created(created: object) -> int | None:
+    """Nanoseconds, or seconds as a float; anything else is not a time."""
+    if isinstance(created, float):
+        return int(created * 1e9)
+    return created if isinstance(created, int) else None
+
+
+def find(run: str | os.PathLike[str], dir: str | os.PathLike[str] | None = None) -> Path:
+    """The directory of a run, given by path, by `project/name`, or by its name where only one run has it.
+
+    Raises:
+        RunNotFoundError: there is none; the message names the nearest.
+        UsageError: several runs have that name.
+    """
+    text = os.fspath(run)
+    path = Path(text)
+    if text and path.is_dir() and is_run(path):
+        return path
+    place = _place(dir)
+    if text and not path.is_absolute() and ".." not in path.parts and is_run(place / path):
+        return place / path
+    known = {found: _names(place, found) for found in run_dirs(place)}
+    hits = [found for found, names in known.items() if text in names]
+    if len(hits) == 1:
+        return hits[0]
+    if hits:
+        several = ", ".join(sorted(_names(place, hit)[0] for hit in hits))
+        msg = f"{text!r} is the name of {len(hits)} runs: say which, {several}"
+        raise UsageError(msg)
+    raise RunNotFoundError(_not_found(text, path, place, known))
+
+
+def resolve(
+    given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None, dir: str | os.PathLike[str] | None = None
+) -> list[Path]:
+    """The directories of a run, of several, or of all under a directory of runs.
+
+    Raises:
+        RunNotFoundError: a run is not there, or there is none at all.
+    """
+    if given is not None and not isinstance(given, str | os.PathLike):
+        found = [path for one in given for path in resolve(one, dir)]
+        return list(dict.fromkeys(found))
+    if given is not None:
+        path = Path(given)
+        if not path.is_dir() or is_run(path):
+            return [find(given, dir)]
+        place = path
+    else:
+        place = _place(dir)
+    found = list(run_dirs(place))
+    if not found:
+        msg = f"there are no runs under {str(place)!r}: say where they are with dir=, or STENO_DIR"
+        raise RunNotFoundError(msg)
+    return found
+
+
+def _names(place: Path, path: Path) -> tuple[str, ...]:
+    """`project/name`, then the other names the run goes by."""
+    project, name = identity(path)
+    return (f"{project}/{name}", name, path.relative_to(place).as_posix(), path.name)
+
+
+def _not_found(text: str, path: Path, place: Path, known: dict[Path, tuple[str, ...]]) -> str:
+    if not text:
+        return "no run was named: give a run's directory, its project/name, or its name"
+    if path.is_dir():
+        return (
+            f"{text!r} is a directory and not a run: a run has a run.json; `steno runs --dir {text}` lists those in it"
+        )
+    if not known:
+        return f"no run {text!r}: there are no runs under {str(place)!r}; say where they are with dir=, or STENO_DIR"
+    names = {name: known_names[0] for known_names in known.values() for name in known_names}
+    near = dict.fromkeys(names[name] for name in difflib.get_close_matches(text, names, n=5, cutoff=0.5))
+    hint = f"did you mean {', '.join(near)}?" if near else "`steno runs` lists what is there"
+    return f"no run {text!r} under {str(place)!r}: {hint}"
+
+
+def _place(dir: str | os.PathLike[str] | None) -> Path:
+    return Path(os.fspath(dir) if dir is not None else settings.read("STENO_DIR", "runs"))

@@ -1,0 +1,110 @@
+"""The points that no part has yet, kept between readings so that each batch is decoded once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from steno.record import NODE_SHIFT
+from steno.store.points import Points, concat, of_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from steno.ledger.read import Part, Reader, Snapshot
+    from steno.record import Batch, Entry
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One consistent moment of a run: each point is in a part of `snapshot` or in `chunks`, never in both."""
+
+    snapshot: Snapshot
+    """Its `batches` are empty here; the points are in `chunks`, its `entries` are all unsealed ones."""
+    chunks: tuple[Points, ...]
+    ids: Mapping[str, int]
+    """Key → `Points.key` in the chunks."""
+
+    @property
+    def metrics(self) -> list[Part]:
+        """The parts that hold points."""
+        return [part for part in self.snapshot.parts if part.kind == "metrics"]
+
+    @property
+    def entry_parts(self) -> list[Part]:
+        """The parts that hold entries."""
+        return [part for part in self.snapshot.parts if part.kind == "records"]
+
+
+class Unsealed:
+    """Follows the unsealed batches of a run. Thread-safe; a forked child makes its own."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen: dict[int, int] = {}
+        self._chunks: list[Points] = []
+        self._entries: list[Entry] = []
+        self._ids: dict[str, int] = {}
+        self._ledger: object = None
+        self._sealed: dict[tuple[str, int], int] = {}
+
+    def view(self) -> View:
+        """What is readable now; only batches newer than the last view's are read from the ledgers."""
+        with self._lock:
+            snapshot = self._reader.snapshot(since=self._seen)
+            if self._seen and self._replaced(snapshot):
+                self._forget()
+                snapshot = self._reader.snapshot()
+            self._ledger = snapshot.meta.get("ledger")
+            self._drop_sealed(snapshot)
+            self._add(snapshot.batches)
+            self._entries.extend(snapshot.entries)
+            # A batch may have entries and no points, so the ledger's own count goes first.
+            self._seen = dict(snapshot.last_batch)
+            for batch in snapshot.batches:
+                self._seen[batch.node] = max(self._seen.get(batch.node, 0), batch.id)
+            return View(
+                replace(snapshot, batches=(), entries=tuple(self._entries)), tuple(self._chunks), dict(self._ids)
+            )
+
+    def _replaced(self, snapshot: Snapshot) -> bool:
+        """Whether a ledger is another one than before, or out of reach: what we keep of it is then no one's."""
+        moved_back = any(snapshot.last_batch.get(node, 0) < seen for node, seen in self._seen.items())
+        return moved_back or snapshot.meta.get("ledger") != self._ledger
+
+    def _drop_sealed(self, snapshot: Snapshot) -> None:
+        points = {
+            node: last for node, last in _sealed(snapshot, "metrics") if self._sealed.get(("metrics", node)) != last
+        }
+        for node, last in points.items():
+            kept = [chunk.take((chunk.node != node) | (chunk.batch > last)) for chunk in self._chunks]
+            self._chunks = [chunk for chunk in kept if len(chunk)]
+            self._sealed["metrics", node] = last
+        for node, last in _sealed(snapshot, "records"):
+            self._entries = [
+                entry for entry in self._entries if entry.record >> NODE_SHIFT != node or entry.record > last
+            ]
+
+    def _add(self, batches: tuple[Batch, ...]) -> None:
+        if not batches:
+            return
+        new = of_batches(batches, self._ids)
+        if len(new):
+            self._chunks.append(new)
+        # Each merge at least doubles a chunk, so a point is copied a logarithmic number of times.
+        while len(self._chunks) > 1 and len(self._chunks[-2]) < 2 * len(self._chunks[-1]):
+            self._chunks[-2:] = [concat(self._chunks[-2:])]
+
+
+def _sealed(snapshot: Snapshot, kind: str) -> Iterator[tuple[int, int]]:
+    """By node, the last batch (of points) or the last record (of entries) that a part holds."""
+    last: dict[int, int] = {}
+    for part in snapshot.parts:
+        if part.kind == kind:
+            last[part.node] = max(last.get(part.node, 0), part.last_batch if kind == "metrics" else part.last)
+    yield from last.items()
