@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import multiprocessing
 import os
 import shutil
@@ -46,7 +46,7 @@ def demo(
         import sklearn  # noqa: F401
     except ImportError as error:
         raise UsageError("the demo's digits come with scikit-learn: pip install 'steno[demo]'") from error
-    started = datetime.datetime.now(datetime.UTC).astimezone()
+    started = dt.datetime.now(dt.UTC).astimezone()
     # The process number keeps two demos that begin in the same second apart.
     name = f"{started:%Y%m%d-%H%M%S}-{os.getpid()}"
     place = os.path.abspath(options.runs_dir(dir))
@@ -206,7 +206,7 @@ def _report(console: Console, plan: digits.Plan) -> None:
     console.print()
     terminal.print_text(console, chart_of(book, "train/loss", ranks=None, points=400))
     accuracy = book.series("test/accuracy", rank=0).value
-    points = sum(len(book.series(key).value) for key in book.keys())
+    points = book.info.points
     console.print(
         f"\ntest accuracy {accuracy[-1]:.1%}; {points:,} points recorded, run {book.info.state}", markup=False
     )

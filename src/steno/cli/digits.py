@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ class Plan:
 def parameter_count() -> int:
     """Floats in the model, all layers in one vector."""
     sizes = (PIXELS, *HIDDEN, CLASSES)
-    return sum(rows * columns + columns for rows, columns in zip(sizes, sizes[1:], strict=False))
+    return sum(rows * columns + columns for rows, columns in itertools.pairwise(sizes))
 
 
 def train(plan: Plan, rank: int, gradients: Any, barrier: Barrier) -> None:
@@ -50,7 +51,7 @@ def train(plan: Plan, rank: int, gradients: Any, barrier: Barrier) -> None:
     Args:
         plan: the same for all ranks.
         rank: 0 … plan.workers - 1.
-        gradients: shared float32 array of plan.workers × parameter_count(); each rank writes its own row.
+        gradients: shared float32 array of plan.workers rows of parameter_count(); each rank writes its own row.
         barrier: of plan.workers parties.
     """
     import numpy as np
@@ -189,7 +190,7 @@ class _Model:
 def _views(flat: Floats) -> list[tuple[Floats, Floats]]:
     """Weight and bias of each layer as views into one vector."""
     sizes, start, layers = (PIXELS, *HIDDEN, CLASSES), 0, []
-    for rows, columns in zip(sizes, sizes[1:], strict=False):
+    for rows, columns in itertools.pairwise(sizes):
         middle, end = start + rows * columns, start + rows * columns + columns
         layers.append((flat[start:middle].reshape(rows, columns), flat[middle:end]))
         start = end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from steno.cli import examine, options, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 Run = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="A run as for `steno show`; without one, this machine.")
@@ -42,14 +43,9 @@ def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = Fal
 
 
 def _print_run(console: Console, report: examine.Report) -> None:
-    console.print(f"{report.dir}: {report.state}", markup=False)
+    console.print(f"{report.dir}: {report.state or 'nothing posted yet'}", markup=False)
     if report.journals:
-        numbers = ("segments", "size", "not posted")
-        listed = terminal.table("journal", "writer", *numbers, "", numbers=numbers)
-        for one in report.journals:
-            cells = (str(one.segments), terminal.size(one.size_bytes), terminal.size(one.unposted_bytes))
-            listed.add_row(one.stream, "alive" if one.alive else "gone", *cells, one.problem)
-        console.print(listed)
+        console.print(_journals(report.journals))
     else:
         console.print("journals: none, all is posted", markup=False)
     for node in report.nodes:
@@ -59,24 +55,34 @@ def _print_run(console: Console, report: examine.Report) -> None:
         for line in node["log"]:
             console.print(f"    {line}", markup=False)
     if report.destinations:
-        numbers = ("delivered", "lag", "skipped", "retries")
-        listed = terminal.table("destination", "node", *numbers, "state", "last error", numbers=numbers)
-        for one in report.destinations:
-            cells = [str(one.get(name, "")) for name in numbers]
-            listed.add_row(
-                one["name"], str(one["node"]), *cells, str(one.get("state", "")), str(one.get("error") or "")
-            )
-        console.print(listed)
+        console.print(_destinations(report.destinations))
     for loss in report.losses:
-        text = f"lost: {loss['count']} {loss['kind']} {loss['name']} ({loss['reason']})"
-        console.print(text, markup=False)
+        console.print(f"lost: {loss['count']} {loss['kind']} {loss['name']} ({loss['reason']})", markup=False)
     for note in report.notes:
         rest = ", ".join(f"{name}={value}" for name, value in note.items() if name != "time")
         console.print(f"note {terminal.when(note['time'])}: {rest}", markup=False)
 
 
+def _journals(journals: list[examine.Journal]) -> Table:
+    numbers = ("segments", "size", "not posted")
+    listed = terminal.table("journal", "writer", *numbers, "", numbers=numbers)
+    for one in journals:
+        sizes = (str(one.segments), terminal.size(one.size_bytes), terminal.size(one.unposted_bytes))
+        listed.add_row(one.stream, "alive" if one.alive else "gone", *sizes, terminal.literal(one.problem))
+    return listed
+
+
+def _destinations(destinations: list[dict[str, Any]]) -> Table:
+    numbers = ("delivered", "lag", "skipped", "retries")
+    listed = terminal.table("destination", "node", *numbers, "state", "last error", numbers=numbers)
+    for one in destinations:
+        cells = [terminal.literal(one.get(name)) for name in ("name", "node", *numbers, "state", "error")]
+        listed.add_row(*cells)
+    return listed
+
+
 def _print_file_systems(console: Console, found: list[examine.FileSystem]) -> None:
     listed = terminal.table("file system", "path", "type", "free", numbers=("free",))
     for one in found:
-        listed.add_row(one.what, one.path, one.kind, terminal.size(one.free_bytes))
+        listed.add_row(one.what, terminal.literal(one.path), one.kind, terminal.size(one.free_bytes))
     console.print(listed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import importlib.metadata
 import json
@@ -34,8 +35,6 @@ LIBRARIES = (
     "tensorboard",
 )
 LOG_LINES = 5
-STALE_SECS = 10.0
-"""A live collector replaces its status at least once a second while anything changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ def examine(run_dir: Path) -> Report:
         unposted_bytes=sum(one.unposted_bytes for one in journals),
         nodes=nodes,
         destinations=list(_destinations(run_dir, nodes)),
-        losses=list(_losses(run_dir)),
+        losses=[dataclasses.asdict(loss) for loss in book.info.losses],
         notes=[{"time": note.time, **note.payload} for note in book.records("note")][-20:],
         poison=sorted(path.name for path in (machinery / "poison").glob("*")),
         filesystems=filesystems(("run", run_dir), *_journal_places(journals, machinery)),
@@ -178,7 +177,7 @@ def _unposted(path: Path) -> int:
         head = file.read(fmt.HEADER_BYTES)
     if not any(head[:8]):
         return 0
-    posted = max(fmt.U64.unpack_from(head, fmt.POSTED_AT)[0], fmt.HEADER_BYTES)
+    posted: int = max(fmt.U64.unpack_from(head, fmt.POSTED_AT)[0], fmt.HEADER_BYTES)
     tailer = Tailer(path, posted, writable=False)
     try:
         while tailer.read() is not None:
@@ -240,36 +239,15 @@ def _last_lines(path: Path) -> list[str]:
 
 
 def _destinations(run_dir: Path, nodes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """From the status that the collector writes, else from the cursors in the ledger."""
-    from steno.ledger.read import Reader
-
-    snapshot = Reader(run_dir).snapshot(batches=False)
-    posted = {node["node"]: node["status"].get("record", 0) for node in nodes}
-    told = set()
+    """As each node's collector says in its status; one that no collector has met yet is listed too."""
+    met = set()
     for node in nodes:
         for name, health in node["status"].get("destinations", {}).items():
-            told.add((node["node"], name))
+            met.add(name)
             yield {"node": node["node"], "name": name, **health}
-    for cursor in snapshot.cursors:
-        if (cursor.node, cursor.destination) not in told:
-            lag = max(posted.get(cursor.node, 0) - cursor.record, 0)
-            yield {
-                "node": cursor.node,
-                "name": cursor.destination,
-                "delivered": cursor.record,
-                "lag": lag,
-                "skipped": cursor.skipped,
-                "retries": cursor.retries,
-                "state": cursor.state,
-                "error": cursor.error,
-            }
-
-
-def _losses(run_dir: Path) -> Iterator[dict[str, Any]]:
-    from steno.ledger.read import Reader
-
-    for loss in Reader(run_dir).snapshot(batches=False).losses:
-        yield {"node": loss.node, "kind": loss.kind, "name": loss.name, "count": loss.count, "reason": loss.reason}
+    for path in sorted((run_dir / ".steno" / "destinations").glob("*.json")):
+        if path.stem not in met:
+            yield {"node": None, "name": path.stem, "state": "not begun"}
 
 
 def _journal_places(journals: list[Journal], machinery: Path) -> list[tuple[str, Path]]:

@@ -36,5 +36,7 @@ def runs(
     for one in found:
         style = STATE_STYLES.get(one.state, "")
         state = f"[{style}]{one.state}[/]" if style else one.state
-        listed.add_row(f"{one.project}/{one.name}", state, terminal.when(one.started), f"{one.records:,}")
+        listed.add_row(
+            terminal.literal(f"{one.project}/{one.name}"), state, terminal.when(one.started), f"{one.records:,}"
+        )
     console.print(listed)

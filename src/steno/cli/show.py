@@ -93,15 +93,20 @@ def _few(keys: list[str]) -> str:
 
 
 def _head(console: Console, book: Book) -> None:
+    from rich import markup
+
     info = book.info
-    style = STATE_STYLES.get(info.state, "") or "bold"
-    console.print(f"[bold]{info.project}/{info.name}[/]  [{style}]{info.state}[/]  {terminal.when(info.started)}")
+    style = STATE_STYLES.get(info.state) or "bold"
+    name = markup.escape(f"{info.project}/{info.name}")
+    state = info.state or "not posted yet"
+    console.print(f"[bold]{name}[/]  [{style}]{state}[/]  {terminal.when(info.started)}")
     facts = {
         "directory": str(book.dir),
         "ranks": len(info.ranks) if len(info.ranks) > 1 else None,
         "attempts": len(info.attempts) if len(info.attempts) > 1 else None,
         "tags": ", ".join(info.tags),
         "notes": info.notes,
+        "error": info.error,
         "config": ", ".join(f"{name}={value}" for name, value in info.config.items()),
     }
     for name, value in facts.items():
@@ -116,7 +121,7 @@ def _values(console: Console, book: Book, keys: list[str]) -> None:
         entry = summary.get(key)
         if isinstance(entry, dict):
             cells = [terminal.number(entry.get(name)) for name in ("last", "min", "max", "count")]
-            values.add_row(key, *cells)
+            values.add_row(terminal.literal(key), *cells)
     console.print(values)
 
 

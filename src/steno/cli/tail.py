@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import collections
 import sys
-import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steno.cli import options, terminal
+from steno.record import Record
+
+if TYPE_CHECKING:
+    from steno.record import Entry
+
+LONGEST_TEXT = 60
 
 
 def tail(
@@ -24,9 +28,33 @@ def tail(
     import steno
 
     book = steno.open(run, dir=options.runs_dir(dir))
-    for record in book.tail(last=last, follow=follow):
+    for one in book.tail(last=last, follow=follow):
         if json:
-            terminal.print_json(_as_data(record))
+            terminal.print_json(_as_data(one))
         else:
-            sys.stdout.write(line(record) + "\n")
+            sys.stdout.write(line(one) + "\n")
         sys.stdout.flush()
+
+
+def line(one: Record | Entry) -> str:
+    """A record on one line, texts cut short."""
+    head = f"{terminal.when(one.time)[11:]}  rank {one.rank}  step {'-' if one.step is None else one.step}"
+    if isinstance(one, Record):
+        return f"{head}  " + "  ".join(f"{_text(key)}={_text(value)}" for key, value in one.values.items())
+    return f"{head}  [{one.kind}] " + "  ".join(f"{_text(name)}={_text(value)}" for name, value in one.payload.items())
+
+
+def _text(value: Any) -> str:
+    text = terminal.number(value) if isinstance(value, float) else str(value)
+    # A line stays a line, whatever was logged.
+    text = " ".join(text.split()) if any(character < " " for character in text) else text
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+
+
+def _as_data(one: Record | Entry) -> dict[str, Any]:
+    data = {name: getattr(one, name) for name in ("record", "time", "step", "rank", "attempt")}
+    return {**data, "values": one.values} if isinstance(one, Record) else {**data, "kind": one.kind, **_payload(one)}
+
+
+def _payload(entry: Entry) -> dict[str, Any]:
+    return {"payload": dict(entry.payload)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import math
 import os
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 
 def console() -> Console:
@@ -56,6 +57,13 @@ def number(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def literal(value: Any) -> Text:
+    """A value for a table, taken literally: rich follows no markup in it."""
+    from rich.text import Text
+
+    return Text(number(value))
+
+
 def size(size_bytes: float) -> str:
     """`1536` as `1.5 KiB`."""
     amount = float(size_bytes)
@@ -80,10 +88,10 @@ def when(moment: Any) -> str:
     """A moment as local time to the second: a datetime, nanoseconds since 1970, or numpy's datetime64."""
     if moment is None:
         return ""
-    if isinstance(moment, datetime.datetime):
+    if isinstance(moment, dt.datetime):
         return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     nanos = int(moment) if isinstance(moment, int | float) else int(moment.astype("datetime64[ns]").astype("int64"))
-    return when(datetime.datetime.fromtimestamp(nanos / 1e9, tz=datetime.UTC))
+    return when(dt.datetime.fromtimestamp(nanos / 1e9, tz=dt.UTC))
 
 
 def print_json(value: Any) -> None:
@@ -103,7 +111,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, dt.datetime):
         return value.isoformat()
     return _of_array(value) if hasattr(value, "dtype") else str(value)
 

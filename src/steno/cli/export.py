@@ -1,0 +1,59 @@
+"""`steno export`: a copy of a run in another form."""
+
+from __future__ import annotations
+
+import enum
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steno.cli import events, options, terminal
+from steno.errors import UsageError
+
+if TYPE_CHECKING:
+    from steno.store.book import Book
+
+
+class Form(enum.StrEnum):
+    """What a run can be exported to."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    TENSORBOARD = "tensorboard"
+
+
+def export(
+    run: options.Run,
+    *,
+    to: Annotated[Form, typer.Option("--to", help="The form of the copy.")],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="File, or directory for tensorboard; default: the run's name, here."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    dir: options.Dir = None,
+    json: options.Json = False,
+) -> None:
+    """Copy a run's points to one file, or to event files that TensorBoard reads; the run stays as it is."""
+    import steno
+
+    with steno.open(run, dir=options.runs_dir(dir)) as book:
+        target = Path(out or _default(book, to))
+        if to is Form.TENSORBOARD:
+            points = events.write(book, target)
+        else:
+            if target.exists() and not force:
+                raise UsageError(f"{target} is there already; name another file with --out, or replace it with --force")
+            points = book.export(to.value, target)
+    if json:
+        terminal.print_json({"path": os.path.abspath(target), "points": points})
+    else:
+        terminal.console().print(f"{points:,} points in {target}", markup=False, soft_wrap=True)
+
+
+def _default(book: Book, to: Form) -> str:
+    name = book.info.name.replace("/", "-")
+    return f"{name}-tensorboard" if to is Form.TENSORBOARD else f"{name}.{to.value}"
