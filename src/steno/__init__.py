@@ -1,0 +1,82 @@
+"""steno: records what happens in a training run without slowing the step and without losing a record.
+
+    import steno
+
+    run = steno.init(project="digits", config={"lr": 0.1}, destinations=["tensorboard"])
+    run.log({"train/loss": 0.5}, step=0)
+    run.finish()
+
+    book = steno.open(run.dir)
+    book.series("train/loss").value
+
+Public names are loaded at their first use: `import steno` alone costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from steno.catchup import sync
+    from steno.destinations.base import Destination
+    from steno.errors import (
+        ClosedError,
+        CorruptError,
+        DestinationError,
+        NoRunError,
+        RecordError,
+        Retry,
+        RunExistsError,
+        RunNotFoundError,
+        Skip,
+        StenoError,
+        Stop,
+        UsageError,
+    )
+    from steno.record import Batch, Entry, Record, Ref, RunInfo
+    from steno.run import Run, config, current, event, finish, flush, init, log, summary
+    from steno.store.book import open_book as open
+    from steno.store.book import sql
+    from steno.store.runs import runs
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "steno.catchup": ("sync",),
+    "steno.destinations.base": ("Destination",),
+    "steno.errors": (
+        "ClosedError", "CorruptError", "DestinationError", "NoRunError", "RecordError", "Retry", "RunExistsError",
+        "RunNotFoundError", "Skip", "StenoError", "Stop", "UsageError",
+    ),
+    "steno.record": ("Batch", "Entry", "Record", "Ref", "RunInfo"),
+    "steno.run": ("Run", "config", "current", "event", "finish", "flush", "init", "log", "summary"),
+    "steno.store.book": ("sql",),
+    "steno.store.runs": ("runs",),
+}  # fmt: skip
+_HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
+_HOME["open"] = ("steno.store.book", "open_book")
+
+__all__ = [
+    "Batch", "ClosedError", "CorruptError", "Destination", "DestinationError", "Entry", "NoRunError", "Record",
+    "RecordError", "Ref", "Retry", "Run", "RunExistsError", "RunInfo", "RunNotFoundError", "Skip", "StenoError",
+    "Stop", "UsageError", "__version__", "config", "current", "event", "finish", "flush", "init", "log", "open",
+    "runs", "sql", "summary", "sync",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        msg = f"module 'steno' has no attribute {name!r}"
+        raise AttributeError(msg)
+    home, own = _HOME[name]
+    value = getattr(import_module(home), own)
+    if getattr(value, "__module__", None) == home and callable(value):
+        # An error or a repr names what the user can import, not the file it lives in.
+        value.__module__ = "steno"
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,38 @@
+"""How far this machine's collector has come, from its `status.json`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from steno.capture.files import load_json, scan
+from steno.capture.watchdog import node_dirs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def status(run_dir: Path) -> dict[str, Any]:
+    """This machine's status; empty when no collector has written one."""
+    for path in node_dirs(run_dir):
+        found = load_json(path / "status.json")
+        if found:
+            return found
+    return {}
+
+
+def asked(run_dir: Path) -> list[str]:
+    """The names of the destinations that collectors deliver to."""
+    return sorted(
+        entry.name.removesuffix(".json")
+        for entry in scan(run_dir / ".steno" / "destinations")
+        if entry.name.endswith(".json") and not entry.name.startswith(".")
+    )
+
+
+def lacking(run_dir: Path, record: int) -> list[str]:
+    """The destinations that have not taken this node's record of this number yet."""
+    names = asked(run_dir)
+    if not names:
+        return []
+    progress = status(run_dir).get("destinations") or {}
+    return [name for name in names if int((progress.get(name) or {}).get("delivered") or 0) < record]

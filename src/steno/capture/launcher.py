@@ -1,0 +1,172 @@
+"""Who started this process: rank, world size and job, from the launcher's environment variables.
+
+Order: STENO_RANK, torchrun, JAX, Open MPI, SLURM. A launcher that runs inside another (torchrun under
+srun, mpirun under sbatch) is the one that numbered this process, so the inner ones come first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from steno.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LOCAL_MASTERS: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", ""})
+_MAX_ANCESTORS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How this process was started."""
+
+    kind: str = ""
+    """torchrun, torch, jax, mpi, slurm, steno, or empty: by hand."""
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    job: str = ""
+    """The same for all processes of one job and its restarts; empty when the job cannot be told."""
+    restart: int = 0
+    """How often the launcher has started the job's processes anew."""
+    unique: bool = False
+    """Whether no other job, past or future, has the same `job`."""
+
+    @property
+    def token(self) -> str:
+        """The same for all processes of one start of the job."""
+        return f"{self.job}#{self.restart}" if self.job else ""
+
+    def with_rank(self, rank: int | None) -> Launch:
+        """This launch with the rank that was given by hand; None changes nothing."""
+        return self if rank is None else replace(self, rank=rank)
+
+
+def detect(environ: Mapping[str, str] | None = None) -> Launch:
+    """Read the launcher's variables.
+
+    Raises:
+        UsageError: a variable that should be a number is none.
+    """
+    env = os.environ if environ is None else environ
+    launch = _torchrun(env) or _jax(env) or _open_mpi(env) or _slurm(env) or Launch()
+    if env.get("STENO_RANK"):
+        # By hand, but a launcher around it still tells the job.
+        rank, world = _number(env, "STENO_RANK"), _number(env, "STENO_WORLD_SIZE", launch.world_size)
+        launch = replace(launch, kind=launch.kind or "steno", rank=rank, world_size=max(world, rank + 1))
+    return launch
+
+
+def _torchrun(env: Mapping[str, str]) -> Launch | None:
+    elastic = "TORCHELASTIC_RUN_ID" in env
+    if "RANK" not in env or not (elastic or ("WORLD_SIZE" in env and "MASTER_ADDR" in env)):
+        return None
+    master = f"{env.get('MASTER_ADDR', '')}:{env.get('MASTER_PORT', '')}"
+    launch = Launch(
+        kind="torchrun" if elastic else "torch",
+        rank=_number(env, "RANK"),
+        world_size=_number(env, "WORLD_SIZE", 1),
+        local_rank=_number(env, "LOCAL_RANK", 0),
+        restart=_number(env, "TORCHELASTIC_RESTART_COUNT", 0),
+    )
+    if not elastic:
+        local = env.get("MASTER_ADDR", "") in _LOCAL_MASTERS
+        # Several jobs in a row have the same local address: it names them but cannot tell them apart.
+        return replace(launch, job=f"torch:{os.uname().nodename if local else ''}:{master}")
+    if _number(env, "LOCAL_WORLD_SIZE", 0) == launch.world_size:
+        agent = _agent(b"TORCHELASTIC_RUN_ID")
+        if agent is not None:
+            job = f"torchrun:{os.uname().nodename}:{agent[0]}:{agent[1]}"
+            return replace(launch, job=job, unique=True)
+    run_id = env.get("TORCHELASTIC_RUN_ID", "")
+    # "none" is torchrun's default; tutorials' fixed ids come back as well, so neither is unique.
+    return replace(launch, job=f"torchrun:{run_id}" if run_id not in {"", "none"} else f"torchrun:{master}")
+
+
+def _jax(env: Mapping[str, str]) -> Launch | None:
+    if "JAX_PROCESS_ID" not in env:
+        return None
+    address = env.get("JAX_COORDINATOR_ADDRESS", "")
+    return Launch(
+        kind="jax",
+        rank=_number(env, "JAX_PROCESS_ID"),
+        world_size=_number(env, "JAX_NUM_PROCESSES", 1),
+        job=f"jax:{address}" if address else "",
+    )
+
+
+def _open_mpi(env: Mapping[str, str]) -> Launch | None:
+    if "OMPI_COMM_WORLD_RANK" not in env:
+        return None
+    job = env.get("PMIX_NAMESPACE") or env.get("OMPI_MCA_ess_base_jobid", "")
+    return Launch(
+        kind="mpi",
+        rank=_number(env, "OMPI_COMM_WORLD_RANK"),
+        world_size=_number(env, "OMPI_COMM_WORLD_SIZE", 1),
+        local_rank=_number(env, "OMPI_COMM_WORLD_LOCAL_RANK", 0),
+        job=f"mpi:{job}" if job else "",
+        unique=bool(job),
+    )
+
+
+def _slurm(env: Mapping[str, str]) -> Launch | None:
+    # An sbatch script has SLURM_PROCID=0 too, though nothing but srun starts more than one process.
+    if "SLURM_PROCID" not in env or not env.get("SLURM_STEP_ID"):
+        return None
+    world = _number(env, "SLURM_STEP_NUM_TASKS", _number(env, "SLURM_NTASKS", 1))
+    return Launch(
+        kind="slurm",
+        rank=_number(env, "SLURM_PROCID"),
+        world_size=world,
+        local_rank=_number(env, "SLURM_LOCALID", 0),
+        job=f"slurm:{env.get('SLURM_JOB_ID', '')}.{env['SLURM_STEP_ID']}",
+        restart=_number(env, "SLURM_RESTART_COUNT", 0),
+        # In `srun --pty bash` one step starts program after program, each with the same variables.
+        unique=world > 1,
+    )
+
+
+def _number(env: Mapping[str, str], name: str, default: int | None = None) -> int:
+    text = env.get(name, "")
+    if not text and default is not None:
+        return default
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        msg = f"the environment variable {name} is {text!r}, not a number from 0 on: unset it or pass rank="
+        raise UsageError(msg)
+    return number
+
+
+def _agent(marker: bytes) -> tuple[int, int] | None:
+    """(pid, start in clock ticks since boot) of the launcher's own process.
+
+    The launcher gives its children the marker variable and has none itself: so it is found behind any
+    wrapper (a shell, numactl) that stands between it and us.
+    """
+    pid = os.getppid()
+    try:
+        for _ in range(_MAX_ANCESTORS):
+            if pid <= 1:
+                return None
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                inside = any(item.startswith(marker + b"=") for item in file.read().split(b"\0"))
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+            if not inside:
+                return pid, int(fields[19])
+            pid = int(fields[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def digest(text: str) -> bytes:
+    """Bytes that all processes of a job derive alike from its token."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,85 @@
+"""How a process ends: atexit, an uncaught exception, SIGTERM."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+_TRACEBACK_CHARS: Final = 64 << 10
+
+
+class Hooks:
+    """The process's ends, told to one owner. One per process; `install` is for the main thread.
+
+    Args:
+        at_exit: called by atexit, in this process only.
+        at_term: called in the SIGTERM handler, before the process dies of the signal; must not wait.
+    """
+
+    def __init__(self, at_exit: Callable[[], None], at_term: Callable[[], None]) -> None:
+        self._at_exit = at_exit
+        self._at_term = at_term
+        self._registered = False
+        self._previous: Callable[..., Any] | None = None
+        self.failure: tuple[str, str] | None = None
+        """(error, traceback) of the uncaught exception that ends the program."""
+
+    def install(self) -> None:
+        """Take what is free: an own SIGTERM handler of the program stays in its place."""
+        self.failure = None
+        if not self._registered:
+            atexit.register(self._at_exit)
+            self._registered = True
+        if sys.excepthook != self._uncaught:
+            self._previous, sys.excepthook = sys.excepthook, self._uncaught
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            with contextlib.suppress(ValueError):  # a subinterpreter
+                signal.signal(signal.SIGTERM, self._terminated)
+
+    def uninstall(self) -> None:
+        """Put back what is still ours; where it cannot be put back, our hook does what was there before."""
+        if sys.excepthook == self._uncaught:
+            sys.excepthook = self._previous or sys.__excepthook__
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) == self._terminated
+        ):
+            with contextlib.suppress(ValueError):
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _uncaught(self, kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
+        try:
+            self.failure = explain(value, traceback)
+        finally:
+            (self._previous or sys.__excepthook__)(kind, value, traceback)
+
+    def _terminated(self, number: int, _frame: object) -> None:
+        try:
+            self._at_term()
+        finally:
+            # Die of the signal, so that whoever sent it sees what it expects.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def explain(error: BaseException, traceback: TracebackType | None = None) -> tuple[str, str]:
+    """(what happened in one line, the traceback's text)."""
+    import traceback as traces
+
+    try:
+        text = "".join(traces.format_exception(type(error), error, traceback or error.__traceback__))
+        if isinstance(error, KeyboardInterrupt):
+            return "interrupted", text[-_TRACEBACK_CHARS:]
+        line = "".join(traces.format_exception_only(type(error), error)).strip()
+        return line[:2000], text[-_TRACEBACK_CHARS:]
+    except Exception:
+        return type(error).__name__, ""

@@ -1,0 +1,42 @@
+"""Tells the user something, once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+_LIMIT: Final = 2000
+
+
+class Reporter:
+    """Says each thing once on stderr. Thread-safe; never raises, also when stderr is closed or broken."""
+
+    __slots__ = ("_said", "counts")
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+        self.counts: dict[str, int] = {}
+        """How often each key was reported, for the first keys."""
+
+    def __call__(self, key: str, message: str) -> None:
+        """Say the message unless something was said under this key."""
+        try:
+            if key in self.counts or len(self.counts) < _LIMIT:
+                self.counts[key] = self.counts.get(key, 0) + 1
+            if key in self._said or len(self._said) >= _LIMIT:
+                return
+            self._said.add(key)
+            say(message)
+        except Exception:
+            pass
+
+
+def say(message: str) -> None:
+    """One line on stderr; never raises."""
+    try:
+        stream = sys.stderr
+        if stream is not None:
+            stream.write(f"steno: {message}\n")
+            stream.flush()
+    except Exception:
+        pass

@@ -1,0 +1,113 @@
+"""Posts and delivers what a run still owes: `steno.sync`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.capture.delivery import asked, lacking, status
+from steno.capture.files import scan, write_once
+from steno.capture.watchdog import environment, is_running
+from steno.errors import DestinationError, RunNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ERROR_CHARS: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What `steno.sync` reached."""
+
+    complete: bool
+    """Every journal of this machine is posted and every destination has all records."""
+    lacking: tuple[str, ...]
+    """Destinations that have not all records yet."""
+    unposted: tuple[str, ...]
+    """Journals of this machine that are not wholly posted; those of live writers among them."""
+    destinations: dict[str, Any] = field(default_factory=dict)
+    """Each one's health: delivered, lag, last error."""
+    error: str = ""
+
+
+def sync(
+    run: Any, to: str | tuple[str, dict[str, Any]] | Iterable[Any] | None = None, timeout: float | None = None
+) -> SyncReport:
+    """Post a run's journals and deliver to its destinations, also after its processes have died.
+
+    Args:
+        run: a run's directory, its name, or what has a directory as `.dir` (a `Run`, a book).
+        to: destinations to add, as in `init`: they get the whole run from its first record.
+        timeout: seconds; None: as long as it takes.
+
+    Raises:
+        RunNotFoundError: there is no run.
+        DestinationError: `to` names none that a collector can deliver to.
+    """
+    from steno.store.runs import find
+
+    run_dir = find(getattr(run, "dir", run)).absolute()
+    if not (run_dir / ".steno").is_dir():
+        msg = f"{run_dir} has no .steno directory: it is a copy to read, with nothing left to post"
+        raise RunNotFoundError(msg)
+    _add(run_dir, to)
+    error = ""
+    try:
+        # -P: the working directory is no place to import from.
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "steno.collector", str(run_dir), "--once"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            env=environment(),
+        )
+        if done.returncode != 0:
+            text = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+            error = f"the collector ended with exit status {done.returncode}: {text[-_ERROR_CHARS:]}"
+    except subprocess.TimeoutExpired:
+        error = f"not done within {timeout} seconds"
+    current = status(run_dir)
+    behind = tuple(lacking(run_dir, int(current.get("last_record") or 0)))
+    unposted = tuple(_unposted(run_dir))
+    if not error and unposted and is_running(run_dir):
+        error = "another collector is at work on this run"
+    return SyncReport(
+        complete=not (error or behind or unposted),
+        lacking=behind,
+        unposted=unposted,
+        destinations={name: (current.get("destinations") or {}).get(name) or {} for name in asked(run_dir)},
+        error=error,
+    )
+
+
+def _add(run_dir: Path, to: Any) -> None:
+    if to is None:
+        return
+    from steno.destinations import registry
+
+    one = isinstance(to, str) or (isinstance(to, tuple) and len(to) == 2 and isinstance(to[1], dict))
+    for item in [to] if one else list(to):
+        spec = registry.normalise(item)
+        if spec.placement not in {"file", "process"}:
+            msg = f"the destination {spec.name!r} runs in the training process: sync can add tensorboard, csv, jsonl, …"
+            raise DestinationError(msg)
+        write_once(
+            run_dir / ".steno" / "destinations" / f"{spec.name}.json",
+            {"name": spec.name, "kind": spec.placement, "options": dict(spec.options)},
+        )
+
+
+def _unposted(run_dir: Path) -> list[str]:
+    """Streams whose segments are still there: a posted segment is unlinked."""
+    found = []
+    for entry in scan(run_dir / ".steno" / "journal"):
+        if entry.name.endswith(".pointer"):
+            found.append(entry.name.removesuffix(".pointer"))
+        elif not entry.name.startswith(".") and any(one.name.endswith(".seg") for one in scan(Path(entry.path))):
+            found.append(entry.name)
+    return sorted(found)

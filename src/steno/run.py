@@ -1,0 +1,470 @@
+"""The run as the program holds it: `init`, `Run`, and the current run behind `steno.log`."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from steno.capture import beginning
+from steno.capture.config import Borrowed, Journalled, as_config, mask, plain
+from steno.capture.delivery import lacking, status
+from steno.capture.lifecycle import Hooks, explain
+from steno.capture.report import Reporter, say
+from steno.errors import NoRunError
+from steno.record import CONFIG, EVENT, FINISH, SUMMARY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, MutableMapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from steno.capture.beginning import Begun
+
+VERSION: Final = "0.1.0"
+_END_SECS: Final = 2.0
+_SLICE_SECS: Final = 0.1
+_POLL_SECS: Final = 0.01
+
+
+class Log(Protocol):
+    """`run.log(data, step=None, *, level=None, arrays=None)`."""
+
+    def __call__(
+        self, data: Mapping[str, Any], step: int | None = None, *, level: int | None = None, arrays: str | None = None
+    ) -> None:
+        """Record what happens at this step."""
+
+
+class Run:
+    """A run being recorded, as `steno.init` returns it.
+
+    Thread-safe; a forked child goes on logging into the run under a journal of its own. After `log` or
+    `event` has returned, their host values outlive the process; power loss may take the last second.
+    Neither raises after `init`, unless `strict=True`: a bad value is reported once, its neighbours are kept.
+    Use it as a context manager to have an exception recorded as the run's failure.
+    """
+
+    __slots__ = (
+        "__weakref__", "_begun", "_ended", "_ending", "_owner", "_report",
+        "config", "log", "summary",
+    )  # fmt: skip
+
+    log: Log
+    """Record a dict of values: numbers, strings, arrays and lists of numbers; nested dicts flatten with "/".
+
+    `step` is an int, or None for the run's next automatic step. `level` marks the record's importance;
+    `arrays` is "summary", "list" or "histogram" for this call.
+    """
+    config: MutableMapping[str, Any]
+    """The configuration; assignments are journalled. Secrets are masked in what is written, by their keys."""
+    summary: MutableMapping[str, Any]
+    """Values of the user's that stand for the run; last, min and max of every key are computed when read."""
+
+    def __init__(self, begun: Begun, report: Reporter) -> None:
+        self._begun = begun
+        self._report = report
+        self._owner = os.getpid()
+        self._ending = threading.RLock()
+        self._ended: bool | None = None
+        self.log = begun.recorder.log
+        self.config = Journalled(begun.config, lambda changes: self._tell(CONFIG, masked(changes)))
+        self.summary = Journalled({}, lambda changes: self._tell(SUMMARY, plain(changes)))
+
+    # -- what it is -----------------------------------------------------------------------------------
+
+    @property
+    def dir(self) -> Path:
+        """The run's directory, absolute."""
+        return self._begun.dir
+
+    @property
+    def id(self) -> str:
+        """The run's identity, 26 characters; the same in all its processes."""
+        return self._begun.id
+
+    @property
+    def name(self) -> str:
+        """The run's name in its project, which may have got a suffix."""
+        return self._begun.name
+
+    @property
+    def project(self) -> str:
+        """The project that the run is kept under."""
+        return self._begun.project
+
+    @property
+    def rank(self) -> int:
+        """This process's index in its job."""
+        return self._begun.rank
+
+    @property
+    def attempt(self) -> int:
+        """Which start of the run this is, from 1."""
+        return self._begun.attempt
+
+    @property
+    def step(self) -> int:
+        """The next automatic step, as far as this process knows.
+
+        An approximation: the collector numbers automatic steps as it posts, so what it posted in the last
+        second, and what other processes have logged since, may be missing. 0 where nothing is posted.
+        """
+        counters = status(self.dir).get("counters") or {}
+        return int(counters.get("run") or 0)
+
+    def __repr__(self) -> str:
+        state = "recording" if self._ended is None else "finished"
+        return f"<steno.Run {self.project}/{self.name} rank {self.rank}, {state}, in {self.dir}>"
+
+    def health(self) -> dict[str, Any]:
+        """Counts that tell whether recording goes well: reports, drops, feeds, collector, destinations."""
+        begun = self._begun
+        current = status(self.dir)
+        return {
+            **begun.recorder.health(),
+            "reported": dict(self._report.counts),
+            "feeds": {feed.name: feed.health() for feed in begun.feeds},
+            "collector": {
+                "enabled": begun.watchdog.enabled,
+                "alive": begun.watchdog.alive(),
+                "deaths": begun.watchdog.deaths,
+            },
+            "destinations": current.get("destinations") or {},
+        }
+
+    # -- recording ------------------------------------------------------------------------------------
+
+    def event(self, name: str, /, *, step: int | None = None, **payload: Any) -> None:
+        """Record that something happened: a name (or a string enum) and what belongs to it."""
+        try:
+            label = getattr(name, "value", name)
+            self._tell(EVENT, {**plain(payload), "name": str(label)}, step)
+        except Exception as error:
+            if self._begun.strict:
+                raise
+            self._report("event", f"the event {name!r} was not recorded: {error!r}")
+
+    def _tell(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
+        self._begun.recorder.entry(kind, payload, step)
+
+    # -- the end --------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until what this process logged before the call is readable by another process.
+
+        Args:
+            timeout: seconds; None waits as long as a collector is at work.
+
+        Returns:
+            False: not within the time, or there is no collector; it stays in the journal.
+        """
+        return self._posted(float("inf") if timeout is None else time.monotonic() + timeout)
+
+    def finish(self, timeout: float | None = None) -> bool:
+        """End the recording: wait for posting and destinations, then close.
+
+        Args:
+            timeout: seconds in all; None: 2 seconds. What is not delivered by then stays on disk: the
+                collector, or `steno sync`, delivers it.
+
+        Returns:
+            True: all is posted and delivered. A second call returns the same.
+        """
+        return self._end("finished", timeout=timeout)
+
+    async def afinish(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - finish's own bound, kept by it
+        """`finish` for a coroutine: the event loop goes on meanwhile."""
+        import asyncio
+
+        return await asyncio.to_thread(self.finish, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
+            self._end("finished")
+        else:
+            self._end("failed", explain(error, trace))
+
+    def _end(self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None) -> bool:
+        with self._ending:
+            if self._ended is not None:
+                return self._ended
+            deadline = time.monotonic() + (_END_SECS if timeout is None else max(timeout, 0.0))
+            if os.getpid() != self._owner:
+                return self._end_child(deadline)
+            # Set first, so that a signal in the middle does not begin again.
+            self._ended = False
+            done = True
+            try:
+                for stage in (self._drained, lambda _: self._marked(state, why), self._posted, self._delivered):
+                    done = stage(deadline) and done
+            finally:
+                self._close()
+            self._ended = done
+            return done
+
+    def _end_child(self, deadline: float) -> bool:
+        """A forked child ends its own journal; the run, its feeds and its collector are its parent's."""
+        done = self._begun.recorder.flush(max(0.0, deadline - time.monotonic()))
+        self._ended = done
+        self._begun.recorder.close()
+        _leave(self)
+        return done
+
+    def _drained(self, deadline: float) -> bool:
+        done = True
+        for feed in self._begun.feeds:
+            done = feed.drain(max(0.0, deadline - time.monotonic())) and done
+        return done
+
+    def _marked(self, state: str, why: tuple[str, str] | None) -> bool:
+        payload = {"state": state}
+        if why is not None:
+            payload["error"], payload["traceback"] = why
+        self._tell(FINISH, payload)
+        return True
+
+    def _posted(self, deadline: float) -> bool:
+        """Wait for posting while there is somebody who posts."""
+        begun = self._begun
+        while True:
+            left = deadline - time.monotonic() if begun.watchdog.hopeful() else 0.0
+            if begun.recorder.flush(max(0.0, min(left, _SLICE_SECS))):
+                return True
+            if left <= 0:
+                return False
+
+    def _delivered(self, deadline: float) -> bool:
+        begun = self._begun
+        while lacking(begun.dir, begun.recorder.last_record):
+            if time.monotonic() >= deadline or not begun.watchdog.alive():
+                return False
+            time.sleep(_POLL_SECS)
+        return True
+
+    def _close(self) -> None:
+        begun = self._begun
+        for feed in begun.feeds:
+            feed.close()
+        begun.recorder.close()
+        begun.watchdog.release()
+        begun.restore()
+        _leave(self)
+
+
+def masked(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration as it is written down: plain values, secrets masked."""
+    return {key: mask(key, plain(value)) for key, value in changes.items()}
+
+
+# -- the current run ------------------------------------------------------------------------------------
+
+_lock = threading.RLock()
+_current: Run | None = None
+_last: Run | None = None
+_turns: dict[tuple[Path, str, str], int] = {}
+
+
+def init(
+    project: str = "default",
+    name: str | None = None,
+    config: Any = None,
+    dir: str | os.PathLike[str] | None = None,
+    destinations: Iterable[Any] = (),
+    *,
+    resume: bool | None = None,
+    rewind: int | None = None,
+    rank: int | None = None,
+    tags: Iterable[str] = (),
+    notes: str = "",
+    group: str | None = None,
+    mode: str | None = None,
+    strict: bool = False,
+    arrays: str = "summary",
+    collector: bool = True,
+    linger: float | None = None,
+    journal_dir: str | os.PathLike[str] | None = None,
+) -> Run:
+    """Begin, join or continue a run, and make it the current one.
+
+    Args:
+        project: directory under `dir` that the run is kept in.
+        name: the run's name. None: under a launcher the job's, so that all ranks meet, else time and words.
+            A run of this name is joined while it is live; an ended one stands aside for `name-2`.
+        config: mapping, dataclass or argparse.Namespace.
+        dir: where projects are kept; None: STENO_DIR or "runs".
+        destinations: names ("tensorboard", "csv", "jsonl", "console"), pairs (name, options), or objects
+            with the methods open, write, flush and close.
+        resume: True: the run must be there and is continued. False: it must not be there.
+        rewind: continue the run from this step: earlier points from it on are hidden, and kept.
+        rank: this process's index; None: the launcher's.
+        tags, notes, group: for people.
+        mode: "on", or "off": the same API, nothing recorded; None: STENO_MODE or "on".
+        strict: raise RecordError for what cannot be recorded; for tests.
+        arrays: what becomes of arrays and lists above 16 elements: "summary", "list" or "histogram".
+        collector: False: journal only; `steno sync` posts and delivers later.
+        linger: seconds the collector stays for destinations that cannot take their records; None: 60.
+        journal_dir: where journals lie; None: STENO_JOURNAL_DIR or the run's directory.
+
+    Raises:
+        UsageError: an argument, an environment variable or the directory cannot be used.
+        RunNotFoundError: `resume=True` or `rewind`, and there is no such run.
+        RunExistsError: `resume=False`, and the run is there.
+        DestinationError: an unknown or misconfigured destination.
+    """
+    wish = beginning.check(
+        project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, resume=resume,
+        rewind=rewind, rank=rank, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
+        collector=collector, linger=linger, journal_dir=journal_dir, version=VERSION,
+    )  # fmt: skip
+    with _lock:
+        if _current is not None and _current._owner == os.getpid():
+            if wish.mode == "on":
+                say(f"the run {_current.name!r} was current and is finished now, since init is called again")
+            _current.finish()
+        report = Reporter()
+        if wish.mode == "off":
+            begun = beginning.nothing(wish, report)
+        else:
+            key = (wish.root, wish.project, wish.name or "")
+            _turns[key] = _turns.get(key, 0) + 1
+            begun = beginning.begin(wish, turn=_turns[key], report=report)
+        run = Run(begun, report)
+        _take(run)
+        if wish.mode == "on":
+            _hooks.install()
+        return run
+
+
+def current() -> Run | None:
+    """The run that `steno.log` records into, or None."""
+    return _current
+
+
+def _take(run: Run) -> None:
+    global _current, _last, _log
+    _current = _last = run
+    _log = run.log
+
+
+def _leave(run: Run) -> None:
+    global _current
+    with _lock:
+        if _current is run:
+            _current = None
+            if os.getpid() == run._owner:
+                _hooks.uninstall()
+
+
+def _needed(what: str) -> Run:
+    run = _current or _last or _join()
+    if run is None:
+        msg = f"steno.{what} needs a run: call steno.init(...) first"
+        raise NoRunError(msg)
+    return run
+
+
+def _join() -> Run | None:
+    """The parent's run, in a child that multiprocessing has started; None elsewhere."""
+    with _lock:
+        if _current is None and _last is None:
+            report = Reporter()
+            begun = beginning.join(report)
+            if begun is not None:
+                _take(Run(begun, report))
+                _hooks.install()
+        return _current
+
+
+def _first_log(
+    data: Mapping[str, Any], step: int | None = None, *, level: int | None = None, arrays: str | None = None
+) -> None:
+    _needed("log").log(data, step, level=level, arrays=arrays)
+
+
+_log: Log = _first_log
+
+
+def log(
+    data: Mapping[str, Any], step: int | None = None, *, level: int | None = None, arrays: str | None = None
+) -> None:
+    """`Run.log` of the current run. A multiprocessing child of a run joins it by its first call.
+
+    Raises:
+        NoRunError: there was no `init`.
+    """
+    if level is None and arrays is None:
+        _log(data, step)
+    else:
+        _log(data, step, level=level, arrays=arrays)
+
+
+def event(name: str, /, *, step: int | None = None, **payload: Any) -> None:
+    """`Run.event` of the current run.
+
+    Raises:
+        NoRunError: there was no `init`.
+    """
+    _needed("event").event(name, step=step, **payload)
+
+
+def flush(timeout: float | None = None) -> bool:
+    """`Run.flush` of the current run.
+
+    Raises:
+        NoRunError: there was no `init`.
+    """
+    return _needed("flush").flush(timeout)
+
+
+def finish(timeout: float | None = None) -> bool:
+    """`Run.finish` of the current run; after it, the same answer again.
+
+    Raises:
+        NoRunError: there was no `init`.
+    """
+    return _needed("finish").finish(timeout)
+
+
+config: MutableMapping[str, Any] = Borrowed(lambda: _needed("config").config)
+summary: MutableMapping[str, Any] = Borrowed(lambda: _needed("summary").summary)
+
+
+# -- the process's ends -----------------------------------------------------------------------------------
+
+
+def _at_exit() -> None:
+    run = _current
+    if run is None:
+        return
+    if os.getpid() != run._owner:
+        run._begun.recorder.close()
+        return
+    run._end("finished" if _hooks.failure is None else "failed", _hooks.failure)
+
+
+def _at_term() -> None:
+    run = _current
+    if run is not None and run._ended is None and os.getpid() == run._owner:
+        run._marked("failed", ("SIGTERM", ""))
+
+
+_hooks = Hooks(_at_exit, _at_term)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+    run = _current
+    if run is not None:
+        run._ending = threading.RLock()
+        run._begun.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork)
