@@ -150,7 +150,16 @@ class Encoder:
         for index, (template, step_width) in groups.items():
             members = by_group[edges[index] : edges[index + 1]]
             if len(members) > _FEW:
-                _fill(template, step_width, flat, offsets[members], times[members], steps[members], starts[members], values)
+                _fill(
+                    template,
+                    step_width,
+                    flat,
+                    offsets[members],
+                    times[members],
+                    steps[members],
+                    starts[members],
+                    values,
+                )
                 continue
             for at in members.tolist():
                 _fill_one(template, step_width, flat, int(offsets[at]), times[at], steps[at], int(starts[at]), values)
@@ -260,7 +269,13 @@ def _mixed(time_nanos: int, step: int, pairs: Iterable[tuple[str, Any]]) -> byte
     if not summary:
         return b""
     return frame(
-        b"\x09" + struct.pack("<d", time_nanos / 1e9) + b"\x10" + varint(step) + b"\x2a" + varint(len(summary)) + summary
+        b"\x09"
+        + struct.pack("<d", time_nanos / 1e9)
+        + b"\x10"
+        + varint(step)
+        + b"\x2a"
+        + varint(len(summary))
+        + summary
     )
 
 

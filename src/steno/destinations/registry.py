@@ -95,7 +95,9 @@ def normalise(spec: object) -> Spec:
     if isinstance(spec, tuple | list):
         if len(spec) == 2 and isinstance(spec[0], str) and isinstance(spec[1], dict):
             return _named(spec[0], spec[1])
-        raise DestinationError(f'a destination with options is a pair such as ("csv", {{"format": "long"}}), not {spec!r}')
+        raise DestinationError(
+            f'a destination with options is a pair such as ("csv", {{"format": "long"}}), not {spec!r}'
+        )
     if isinstance(spec, type):
         raise DestinationError(f"pass an object, not the class: {spec.__name__}()")
     _check(spec, f"{type(spec).__name__} object")

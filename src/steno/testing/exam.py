@@ -41,7 +41,19 @@ _STRANGE = {
     "empty text": "",
     "ref": Ref("0" * 64, "image"),
 }
-_KEYS = ("loss", "train/loss", "λ/損失/🚂", "two\nlines", "car\rriage", 'quo"te', "com,ma", "../../up", " ", "=1+1", "k" * 10_000)
+_KEYS = (
+    "loss",
+    "train/loss",
+    "λ/損失/🚂",
+    "two\nlines",
+    "car\rriage",
+    'quo"te',
+    "com,ma",
+    "../../up",
+    " ",
+    "=1+1",
+    "k" * 10_000,
+)
 
 
 class ExamError(AssertionError):
@@ -198,7 +210,15 @@ def _any_step_is_kept(candidate: _Candidate) -> None:
 
 def _entries_are_taken(candidate: _Candidate) -> None:
     entries = [
-        Entry(10 + at, FIRST_TIME, None if at % 2 else at, 0, 1, kind, {"name": "x", "number": 1.5, "nested": {"a": [1, math.nan]}})
+        Entry(
+            10 + at,
+            FIRST_TIME,
+            None if at % 2 else at,
+            0,
+            1,
+            kind,
+            {"name": "x", "number": 1.5, "nested": {"a": [1, math.nan]}},
+        )
         for at, kind in enumerate(sorted(EVERY_KIND - {"points"}))
     ]
     destination = candidate.opened()

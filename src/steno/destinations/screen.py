@@ -1,0 +1,245 @@
+"""Draws the latest values: in a terminal, in a notebook, or as plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is drawn: `latest` has by key the step and value last seen, `rate` is in steps per second."""
+
+    title: str
+    step: int
+    latest: Mapping[str, tuple[int, Any]]
+    rate: float | None = None
+    left_out: int = 0
+    total: int | None = None
+
+    def speed(self) -> str:
+        return "" if self.rate is None else f"{self.rate:,.4g} steps/s"
+
+    def line(self) -> str:
+        """One plain line."""
+        head = f"step {self.step}" + (f"/{self.total}" if self.total else "")
+        values = [f"{brief(key)} {brief(value)}" for key, (_, value) in self.latest.items()]
+        more = [f"and {self.left_out} more keys"] if self.left_out else []
+        return "  ".join([head, *values, *more, *filter(None, [self.speed()])])
+
+    def table(self) -> Any:
+        """A rich renderable; its last line is empty, so that a progress bar of the program has a place."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        parts: list[Any] = [Text.assemble((self.title, "bold"), f"  step {self.step:,}", (f"  {self.speed()}", "dim"))]
+        if self.total:
+            parts.append(ProgressBar(total=self.total, completed=max(0, min(self.step + 1, self.total)), width=40))
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(overflow="ellipsis", no_wrap=True, style="cyan")
+        table.add_column(overflow="ellipsis", no_wrap=True, justify="right")
+        table.add_column(no_wrap=True, justify="right", style="dim")
+        for key, (step, value) in self.latest.items():
+            table.add_row(Text(brief(key)), Text(brief(value)), f"@{step:,}" if step != self.step else "")
+        parts.append(table)
+        if self.left_out:
+            parts.append(Text(f"and {self.left_out:,} more keys", "dim"))
+        return Group(*parts, Text(""))
+
+
+class Screen(Protocol):
+    """One kind of output."""
+
+    pause_secs: float
+    """Least time between two drawings."""
+
+    def draw(self, state: State) -> None:
+        """Show the state in place of the one before."""
+
+    def close(self) -> None:
+        """Leave the last state standing."""
+
+
+def find_screen() -> Screen:
+    """The best that the process's output can do."""
+    from rich import get_console
+
+    console = get_console()
+    if console.is_jupyter:
+        return NotebookScreen()
+    if console.is_terminal and not console.is_dumb_terminal:
+        with contextlib.suppress(Exception):  # another live display that will not share the terminal
+            return TerminalScreen(console)
+    return PlainScreen(sys.stdout)
+
+
+class PlainScreen:
+    """A line every two seconds, for files, pipes and logs."""
+
+    pause_secs = 2.0
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._last: State | None = None
+
+    def draw(self, state: State) -> None:
+        """Write the line, unless it is the same again."""
+        if state != self._last:
+            self._last = state
+            text = f"{state.line()}\n"
+            encoding = getattr(self._file, "encoding", None) or "utf-8"
+            self._file.write(text.encode(encoding, "replace").decode(encoding))
+            self._file.flush()
+
+    def close(self) -> None:
+        """Nothing: the file is the program's."""
+
+
+class NotebookScreen:
+    """One output under the cell, replaced twice a second."""
+
+    pause_secs = 0.5
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def draw(self, state: State) -> None:
+        """Show the table, or replace the one shown."""
+        import io
+
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), record=True, force_jupyter=False, width=100)
+        console.print(state.table())
+        page = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+        data = {"text/html": page, "text/plain": state.line()}
+        if self._handle is None:
+            from IPython.display import display
+
+            self._handle = display(data, raw=True, display_id=True)
+        else:
+            self._handle.update(data, raw=True)
+
+    def close(self) -> None:
+        """Nothing: the output stays."""
+
+
+class TerminalScreen:
+    """A table that is redrawn in its place; what the program prints goes above it."""
+
+    pause_secs = 0.5
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live
+
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._live.start()
+        console.show_cursor(True)  # a killed program must not leave the terminal without one
+        _redirect(console)
+
+    def draw(self, state: State) -> None:
+        """Redraw the table."""
+        self._live.update(state.table(), refresh=True)
+
+    def close(self) -> None:
+        """Stop redrawing and give the program its own output back."""
+        _restore()
+        self._live.stop()
+
+
+class _Above:
+    """Stands for stdout or stderr: whole lines go above the table, a "\\r" progress bar below it.
+
+    Thread-safe. Not for a forked child, whose copies of the locks may be held: it gets the real stream back.
+    """
+
+    def __init__(self, console: Console, stream: TextIO, *, bars: bool) -> None:
+        self.rich_proxied_file = stream
+        """Where rich itself writes; the name is rich's."""
+        self.console: Console | None = console
+        self._bars = bars
+        self._waiting = ""
+        self._lock = threading.RLock()
+
+    def write(self, text: str) -> int:
+        console = self.console
+        if console is None or not isinstance(text, str):
+            return self.rich_proxied_file.write(text)
+        with self._lock:
+            if self._bars and not self._waiting and not text.replace("\x1b[A", "").strip("\n"):
+                return len(text)  # tqdm moving between its bars; all of them take the one empty line
+            lines, newline, rest = (self._waiting + text).rpartition("\n")
+            if newline:
+                from rich.text import Text
+
+                shown = [line.rpartition("\r")[2] for line in lines.split("\n")]
+                console.print(Text.from_ansi("\n".join(shown)), soft_wrap=True)
+            if "\r" in rest:
+                self.rich_proxied_file.write(rest if newline else text)
+                rest = "\r" + rest.rpartition("\r")[2]
+            self._waiting = rest
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        self.rich_proxied_file.flush()
+
+    def give_back(self) -> None:
+        """Pass everything through from now on."""
+        self.console = None
+        waiting, self._waiting = self._waiting, ""
+        if waiting:
+            self.rich_proxied_file.write(waiting)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
+_standing: dict[str, _Above] = {}
+
+
+def _redirect(console: Console) -> None:
+    if console.file is not sys.stdout:
+        return
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and stream.isatty():
+            _standing[name] = _Above(console, stream, bars=name == "stderr")
+            setattr(sys, name, _standing[name])
+
+
+def _restore(*, in_child: bool = False) -> None:
+    for name, above in list(_standing.items()):
+        if getattr(sys, name) is above:
+            setattr(sys, name, above.rich_proxied_file)
+        if in_child:
+            above.console = None
+        else:
+            above.give_back()
+    _standing.clear()
+
+
+os.register_at_fork(after_in_child=lambda: _restore(in_child=True))
+
+
+def brief(value: Any) -> str:
+    """A few characters that tell the value, on one line and harmless to a terminal."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    text = "".join(letter if letter.isprintable() else " " for letter in text[:200])
+    return text if len(text) <= 60 else text[:59] + "…"
