@@ -87,10 +87,14 @@ class Tailer:
 
     def _catch_up(self, offset: int) -> None:
         """Learn the announcements before `offset` without returning what lies there."""
-        bodies, lengths, walked = self._walk(fmt.HEADER_BYTES, offset)
-        self._good.append((fmt.HEADER_BYTES, walked))
-        control = self._data[bodies + 1] <= fmt.CLOCK
-        decode_frames(self._data, self._view, bodies[control], lengths[control], self._context, _no_side)
+        at: int | None = fmt.HEADER_BYTES
+        while at is not None and at < offset:
+            bodies, lengths, walked = self._walk(at, offset)
+            self._good.append((at, walked))
+            control = self._data[bodies + 1] <= fmt.CLOCK
+            decode_frames(self._data, self._view, bodies[control], lengths[control], self._context, _no_side)
+            # Behind a stretch that was lost, announcements hold as they did for the first reader.
+            at = self._scan(walked + 1) if walked < offset else None
         self.offset = offset
 
     def _walk(self, start: int, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
@@ -162,6 +166,8 @@ class Tailer:
 
     def _behind(self, at: int, *, settled: bool) -> int | None:
         """Where reading can go on behind what is unreadable at `at`; None to wait or because all is read."""
+        if not settled and not self._leftover(at, at + fmt.FRAME_BYTES):
+            return None  # the usual case, many times a second: nothing has been written
         if at >= self._end or not self._leftover(at):
             return None
         if not settled:
@@ -175,8 +181,8 @@ class Tailer:
             return found
         return self._last_byte() if settled else None
 
-    def _leftover(self, at: int) -> bool:
-        return bool(self._data[at : self._end].any())
+    def _leftover(self, at: int, end: int | None = None) -> bool:
+        return bool(self._data[at : self._end if end is None else end].any())
 
     def _last_byte(self) -> int:
         """Just behind the last byte that is not zero."""
