@@ -78,6 +78,8 @@ class Poster:
         self.connection = connection
         self.node = node
         self.lock = lock or threading.RLock()
+        self.generation = 0
+        """Postings committed; a sync that began after one makes it durable."""
         self._notes: list[dict[str, Any]] = []
         self._load()
 
@@ -132,6 +134,7 @@ class Poster:
                 self._load()
                 raise
         self._notes.clear()
+        self.generation += 1
         return batch
 
     def _is_new(self, info: StreamInfo, piece: Slice) -> bool:
@@ -528,12 +531,23 @@ class Poster:
     def forget_segments(self, gone: Iterable[tuple[str, int]]) -> None:
         """Drop the offsets of segments that were unlinked."""
         keys = list(gone)
+        if not keys:
+            return
         with self.lock:
             self.connection.execute("begin immediate")
             self.connection.executemany("delete from offsets where stream=? and segment=?", keys)
             self.connection.execute("commit")
         for key in keys:
             self._offsets.pop(key, None)
+
+    def forget_stream(self, stream: str) -> None:
+        """Drop all offsets of a journal that is gone."""
+        self.forget_segments([key for key in self._offsets if key[0] == stream])
+
+    def reload(self) -> None:
+        """Read again what is kept in memory: others have changed the ledger."""
+        with self.lock:
+            self._load()
 
 
 def _no_rows() -> assemble.Rows:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steno.errors import CorruptError
 from steno.ledger import schema
 from steno.ledger.rebuild import PartBatches
 from steno.record import Batch, Entry
@@ -290,11 +291,15 @@ class Reader:
             fetch = connection.execute
             meta = {key: json.loads(value) for key, value in fetch("select key, value from meta")}
             batches: list[Batch] = []
+            damaged: list[Loss] = []
             if with_batches:
                 for id, columns in fetch("select id, columns from batches where id>? order by id", (since,)):
-                    batches.append(
-                        schema.batch_of(schema.decode(columns), id, node, self._namer(node, connection, meta))
-                    )
+                    try:
+                        decoded = schema.decode(columns)
+                    except CorruptError as error:
+                        damaged.append(Loss(node, "damaged batch", str(id), 1, str(error)))
+                        continue
+                    batches.append(schema.batch_of(decoded, id, node, self._namer(node, connection, meta)))
             last = fetch("select next - 1 from counters where scope='node' and name='batch'").fetchone()
             return Snapshot(
                 parts=tuple(Part(node, *row) for row in fetch(f"select {_PART} from parts order by first_batch, id")),
@@ -302,7 +307,7 @@ class Reader:
                 entries=tuple(_entry(row) for row in fetch(f"select {_ENTRY} from entries where batch>?", (since,))),
                 streams=tuple(_stream(node, row) for row in fetch(f"select {_STREAM} from streams order by started")),
                 cursors=tuple(_cursor(node, row) for row in fetch(f"select {_CURSOR} from cursors")),
-                losses=tuple(Loss(node, *row) for row in fetch("select kind, name, count, reason from losses")),
+                losses=(*(Loss(node, *row) for row in fetch("select kind, name, count, reason from losses")), *damaged),
                 meta=meta,
                 last_batch={node: last[0] if last else 0},
             )

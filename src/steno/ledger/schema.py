@@ -159,7 +159,8 @@ def _unpack(packed: Packed, length: int, dtype: str) -> NDArray[Any]:
 
 
 def encode(columns: Columns) -> bytes:
-    """One batch's columns as one blob."""
+    """One batch's columns as one blob: crc32c of the rest (SQLite itself checks no page), then a msgpack array."""
+    import crc32c
     import numpy as np
 
     special: list[tuple[int, int, Any]] = []
@@ -171,7 +172,7 @@ def encode(columns: Columns) -> bytes:
         else:
             special.append((point, 0, str(value)))
     ids = np.concatenate(columns.sets).astype(np.int32, copy=False) if columns.sets else np.empty(0, np.int32)
-    return msgspec.msgpack.encode(
+    body = msgspec.msgpack.encode(
         (
             FORMAT,
             len(columns.record),
@@ -188,6 +189,8 @@ def encode(columns: Columns) -> bytes:
             [(row, json_text(meta)) for row, meta in columns.meta.items()],
         )
     )
+    check: int = crc32c.crc32c(body)
+    return check.to_bytes(4, "little") + body
 
 
 def decode(blob: bytes) -> Columns:
@@ -196,10 +199,15 @@ def decode(blob: bytes) -> Columns:
     Raises:
         CorruptError: the blob is not what `encode` makes.
     """
+    import crc32c
     import numpy as np
 
     from steno.errors import CorruptError
 
+    view = memoryview(blob)
+    if crc32c.crc32c(view[4:]) != int.from_bytes(view[:4], "little"):
+        msg = f"a batch of {len(blob)} bytes in the ledger is damaged: its checksum is wrong"
+        raise CorruptError(msg)
     try:
         _, n, record, time, step, rank, attempt, chosen, widths, ids, value, special, meta = msgspec.msgpack.decode(
             blob

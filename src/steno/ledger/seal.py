@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steno.errors import CorruptError
 from steno.ledger import parts, schema
 from steno.ledger.read import Part, found_parts
 from steno.ledger.rebuild import PartBatches, part_took
@@ -83,10 +84,15 @@ class Sealer:
             fetch = self.connection.execute
             rows = fetch("select id, took, columns from batches where id between ? and ? order by id", between)
             batches, took = [], self._took_before()
+            damaged: list[tuple[int, str]] = []
             for id, some, blob in rows:
                 for stream, segment, end in json.loads(some):
                     took[stream, segment] = max(end, took.get((stream, segment), 0))
-                columns = schema.decode(blob)
+                try:
+                    columns = schema.decode(blob)
+                except CorruptError as error:
+                    damaged.append((id, str(error)))
+                    continue
                 if len(columns.record):
                     batches.append((id, columns))
             entries = fetch(
@@ -115,6 +121,7 @@ class Sealer:
                 facts,
                 ("delete from batches where id between ? and ?", between),
                 ("delete from entries where batch between ? and ?", between),
+                *(_damage(id, why) for id, why in damaged),
             )
         return len(chosen)
 
@@ -297,6 +304,11 @@ class Sealer:
             # execute() would step once and free one page.
             self.connection.executescript("pragma incremental_vacuum")
             self.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+
+def _damage(id: int, why: str) -> tuple[str, Sequence[Any]]:
+    """The statement that counts a batch whose bytes were damaged in the ledger."""
+    return "insert or ignore into losses values('damaged batch', ?, 1, ?)", (str(id), why)
 
 
 def _latest(some: Iterable[Sequence[Sequence[Any]]]) -> list[list[Any]]:

@@ -1,0 +1,268 @@
+"""Reading this node's journals, segment after segment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from steno.errors import CorruptError
+from steno.journal import format as fmt
+from steno.journal.tailer import Tailer
+from steno.ledger import streams
+from steno.ledger.post import StreamInfo
+from steno.ledger.schema import sync_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from steno.collector.reading import Marker
+    from steno.journal.decode import Slice
+    from steno.ledger.post import Poster
+
+ALIVE_EVERY_SECS = 0.5
+_YOUNG_SECS = 60.0
+"""A directory this young without a segment may be in the making."""
+_FORGET = 64
+
+
+class Journal:
+    """One process's journal. Use it from one thread.
+
+    Args:
+        found: where it lies.
+        poster: says how far each segment is posted.
+        marker: told what is being decoded.
+        say: tells a person, once per key.
+
+    """
+
+    def __init__(
+        self, found: streams.Found, poster: Poster, marker: Marker, say: Callable[[str, str], None], poison: Path
+    ) -> None:
+        self.found = found
+        self.name = found.stream
+        self.alive = True
+        self.foreign = False
+        """Another machine's: its own collector posts it."""
+        self.ended = False
+        """Its writer is gone and everything is posted and judged."""
+        self.retired: list[tuple[int, int]] = []
+        """(segment, generation of the posting that emptied it)"""
+        self._poster = poster
+        self._marker = marker
+        self._say = say
+        self._poison = poison
+        self._tailer: Tailer | None = None
+        self._number = -1
+        self._numbers: list[int] = []
+        self._listed_at = -1
+        self._next_look = 0.0
+        self._unlinked: list[int] = []
+        self._fresh = False
+        self._seen = False
+        self.last_mono = 0
+
+    def posted(self) -> None:
+        """What was read is in the ledger."""
+        self._fresh = False
+
+    def look(self, now: float) -> None:
+        """Refresh what the directory and the writer's lock say; cheap when nothing changed."""
+        try:
+            stamp = os.stat(self.found.dir).st_mtime_ns
+        except OSError:
+            stamp = 0
+        if now >= self._next_look:
+            self._next_look = now + ALIVE_EVERY_SECS
+            # Asked before the listing: what a dead writer left is then complete.
+            self.alive = streams.is_alive(self.found.dir)
+            self._listed_at = -1
+        if stamp != self._listed_at:
+            self._listed_at = stamp
+            self._numbers = sorted(_numbers(self.found.dir))
+            self._seen = self._seen or bool(self._numbers)
+
+    def read(self, limit_bytes: int, before: int) -> Iterator[tuple[StreamInfo, Slice, Tailer]]:
+        """What is new, in order, up to about `limit_bytes` and to the stamp `before`."""
+        while limit_bytes > 0 and not self.foreign:
+            tailer = self._current()
+            if tailer is None:
+                return
+            closed = tailer.closed  # before reading: nothing can come after it
+            piece = self._read_one(tailer, limit_bytes, before)
+            if piece is not None:
+                if len(piece.mono):
+                    self.last_mono = int(piece.mono[-1])
+                limit_bytes -= piece.end - piece.start
+                self._fresh = True
+                yield StreamInfo.of(tailer.identity), piece, tailer
+                continue
+            if not ((closed or not self.alive) and tailer.drained):
+                return
+            # What was just read is in the ledger with the next posting, what was read before already is.
+            self.retired.append((self._number, self._poster.generation + int(self._fresh)))
+            self._drop()
+
+    def _read_one(self, tailer: Tailer, limit_bytes: int, before: int) -> Slice | None:
+        suspect = self._marker.suspects(self.name, self._number, tailer.offset)
+        if suspect:
+            limit_bytes = fmt.FRAME_BYTES
+        self._marker.begin(self.name, self._number, tailer.offset)
+        try:
+            return tailer.read(limit_bytes, before=before, live=self.alive)
+        except Exception as error:  # a frame our own code cannot take must not stop all others
+            offset = tailer.offset
+            if limit_bytes > fmt.FRAME_BYTES:
+                self._marker.suspect(self.name, self._number, offset)
+                return self._read_one(tailer, fmt.FRAME_BYTES, before)
+            self.set_aside(offset, repr(error))
+            return None
+        finally:
+            self._marker.clear()
+
+    def set_aside(self, offset: int, why: str) -> None:
+        """Copy the frame at `offset` to the poison directory and make the tailer step over it."""
+        path = self.found.dir / f"{self._number:06d}.seg"
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            length = fmt.FRAME.unpack(file.read(fmt.FRAME_BYTES))[0]
+            file.seek(offset)
+            self._poison.mkdir(exist_ok=True)
+            (self._poison / f"{self.name}-{self._number:06d}-{offset}.frame").write_bytes(
+                file.read(fmt.FRAME_BYTES + length)
+            )
+            file.seek(offset + 4)
+            check = file.read(4)
+            file.seek(offset + 4)
+            # A wrong checksum is what tells the tailer to step over it, and to count it, for good.
+            file.write(bytes(byte ^ 0xFF for byte in check))
+        self._say(f"poison {path} {offset}", f"{path}: the frame at {offset} was set aside in .steno/poison ({why})")
+
+    def _current(self) -> Tailer | None:
+        while self._tailer is None:
+            number = next((one for one in self._numbers if one > self._number), None)
+            if number is None:
+                return None
+            path = self.found.dir / f"{number:06d}.seg"
+            try:
+                tailer = Tailer(path, self._poster.posted(self.name, number))
+            except FileNotFoundError:
+                self._number = number  # a spare that its writer took away again
+                continue
+            except (CorruptError, ValueError) as error:
+                self._number = number
+                self._give_up(path, error)
+                continue
+            if tailer.identity.host != socket.gethostname():
+                self.foreign = True
+                tailer.close()
+                return None
+            self._tailer, self._number = tailer, number
+        return self._tailer
+
+    def _give_up(self, path: Path, error: Exception) -> None:
+        """A segment whose identity is unreadable: nothing in it can be checked."""
+        self._poison.mkdir(exist_ok=True)
+        with contextlib.suppress(OSError):
+            size = path.stat().st_size
+            target = self._poison / f"{self.name}-{path.name}"
+            shutil.move(path, target)
+            self._poster.note(lost_bytes=size, segment=path.name, stream=self.name, reason=str(error))
+        self._say(f"segment {path}", f"{path}: set aside in .steno/poison ({error})")
+
+    def _drop(self) -> None:
+        if self._tailer is not None:
+            self._tailer.close()
+            self._tailer = None
+
+    def rewind(self) -> None:
+        """Forget what was read and not posted: the next read begins at the ledger's offset."""
+        self._drop()
+        self._fresh = False
+        self.retired = [(number, at) for number, at in self.retired if at <= self._poster.generation]
+        self._number = max((number for number, _ in self.retired), default=min(self._numbers, default=0) - 1)
+
+    @property
+    def drained(self) -> bool:
+        """Nothing is left to read, and the writer is gone."""
+        if self.alive or self.foreign:
+            return False
+        return self._tailer is None and all(number <= self._number for number in self._numbers)
+
+    def unlink(self, synced: int) -> None:
+        """Remove segments whose records are in the ledger as of a synced posting."""
+        gone = [number for number, at in self.retired if at <= synced]
+        if not gone:
+            return
+        for number in gone:
+            path = self.found.dir / f"{number:06d}.seg"
+            for side in _sides(path):
+                with contextlib.suppress(OSError):
+                    os.unlink(self.found.dir / side)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        self.retired = [(number, at) for number, at in self.retired if at > synced]
+        self._unlinked.extend(gone)
+        if len(self._unlinked) >= _FORGET:
+            # Their offsets go only when the unlinking is durable: a segment that came back would be posted twice.
+            sync_dir(self.found.dir)
+            self._poster.forget_segments((self.name, number) for number in self._unlinked)
+            self._unlinked.clear()
+
+    def remove(self, journal_dir: Path) -> bool:
+        """Remove an ended journal's directory and pointer once nothing is left to unlink."""
+        if self.retired or not self.ended:
+            return False
+        with contextlib.suppress(OSError):
+            if not self._seen and time.time() - os.stat(self.found.dir).st_mtime < _YOUNG_SECS:
+                return False
+        shutil.rmtree(self.found.dir, ignore_errors=True)
+        if self.found.pointer is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self.found.pointer)
+        with contextlib.suppress(OSError):
+            sync_dir(journal_dir)
+        self._poster.forget_stream(self.name)
+        return True
+
+    def close(self) -> None:
+        """Unmap."""
+        self._drop()
+
+
+def _numbers(place: Path) -> list[int]:
+    try:
+        names = os.listdir(place)
+    except OSError:
+        return []
+    return [int(name[:-4]) for name in names if name.endswith(".seg") and name[:-4].isdigit()]
+
+
+def _sides(path: Path) -> list[str]:
+    """Names of the side files that a segment's frames refer to."""
+    import msgspec
+
+    try:
+        if not any(name.startswith("side-") for name in os.listdir(path.parent)):
+            return []
+        data = path.read_bytes()
+    except OSError:
+        return []
+    at, out = fmt.HEADER_BYTES, []
+    while at + fmt.FRAME_BYTES + 2 <= len(data):
+        length = fmt.FRAME.unpack_from(data, at)[0]
+        body = data[at + fmt.FRAME_BYTES : at + fmt.FRAME_BYTES + length]
+        if not length:
+            break
+        if len(body) > 1 and body[1] == fmt.SIDE:
+            with contextlib.suppress(msgspec.DecodeError, IndexError):
+                name = msgspec.msgpack.decode(body)[1]
+                if isinstance(name, str) and name.startswith("side-") and "/" not in name:
+                    out.append(name)
+        at += fmt.FRAME_BYTES + length
+    return out

@@ -1,0 +1,97 @@
+"""Finding a run's journals, and telling which of their writers live."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+_GETLK = struct.Struct("hhqqi4x")
+ALIVE = "alive"
+SUFFIX = ".pointer"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One process's journal: its directory, and the pointer file when it lies outside the run."""
+
+    stream: str
+    dir: Path
+    pointer: Path | None = None
+    host: str = ""
+    """Known for journals with a pointer; the others say it in their segments."""
+
+
+def find(run_dir: Path) -> list[Found]:
+    """All journals of the run, those of other machines too."""
+    journal = run_dir / ".steno" / "journal"
+    out: list[Found] = []
+    try:
+        entries = sorted(os.scandir(journal), key=lambda entry: entry.name)
+    except OSError:
+        return out
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.name.endswith(SUFFIX):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                facts = json.loads(Path(entry.path).read_bytes())
+                name = entry.name.removesuffix(SUFFIX)
+                out.append(Found(name, Path(facts["path"]), Path(entry.path), str(facts["host"])))
+        elif entry.is_dir():
+            out.append(Found(entry.name, Path(entry.path)))
+    return out
+
+
+def live(run_dir: Path) -> list[str]:
+    """Names of the streams whose writers live, as far as this machine can tell."""
+    here = socket.gethostname()
+    return [
+        found.stream for found in find(run_dir) if found.host in {"", here} and is_alive(found.dir, own=pid_of(found))
+    ]
+
+
+def pid_of(found: Found) -> int:
+    """The writer's process id, by the stream's name `host-pid-token`; 0 when it says none."""
+    pid = found.stream.rpartition("-")[0].rpartition("-")[2]
+    return int(pid) if pid.isdecimal() else 0
+
+
+def is_alive(place: Path, *, own: int = 0) -> bool:
+    """Whether a process holds the lock of the journal in that directory.
+
+    Asks without taking the lock, so that two who ask do not see each other. Closing the file would drop
+    the lock of the process that holds it, so a process asks about itself (`own` is its id) another way.
+    """
+    path = place / ALIVE
+    if own == os.getpid():
+        return _listed(path)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        answer = fcntl.fcntl(handle, fcntl.F_GETLK, _GETLK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        return bool(_GETLK.unpack(answer)[0] != fcntl.F_UNLCK)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _listed(path: Path) -> bool:
+    try:
+        wanted = f":{os.stat(path).st_ino}"
+        with open("/proc/locks", encoding="ascii") as table:
+            for line in table:
+                fields = line.split()
+                if "POSIX" in fields and any(field.endswith(wanted) for field in fields):
+                    return True
+    except OSError:
+        return path.exists()
+    return False
