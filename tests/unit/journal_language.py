@@ -32,6 +32,7 @@ class Book:
             side=self._side,
             prepare=snapshot.prepare,
             step_of=snapshot.step,
+            convert=snapshot.convert,
             failed=lambda error: self.reports.append(("journal", str(error))),
             closed=lambda: self.reports.append(("finish", "closed")),
         )

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from journal_language import Book, Reading
+
 from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.decode import HOLE
@@ -106,7 +106,7 @@ def test_any_record_is_kept_exactly(tmp_path_factory, rows):
         got = read(book).records
         assert len(got) == 3 * len(rows)
         for (step, values), row in zip(got, rows * 3, strict=True):
-            encodable = {k: v for k, v in row.items()}
+            encodable = dict(row.items())
             assert values.keys() == encodable.keys()
             assert all(same(values[key], value) for key, value in encodable.items())
         assert not book.reports
@@ -157,7 +157,8 @@ def test_an_array_is_taken_as_it_is_at_the_call(book):
 
 
 @pytest.mark.parametrize(
-    "dtype", "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
+    "dtype",
+    ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"],
 )
 def test_numpy_scalars_of_every_dtype_are_exact(book, dtype):
     kind = np.dtype(dtype)
@@ -497,3 +498,44 @@ def test_a_file_that_is_no_segment_is_said(tmp_path):
         Tailer(path)
     assert struct.calcsize("<II") == fmt.FRAME_BYTES
     assert os.path.exists(path)
+
+
+def test_a_handler_that_raises_is_not_swallowed(tmp_path):
+    """A program's own timeout, thrown from a signal handler, must reach the program."""
+    book = Book(tmp_path)
+
+    class Late(Exception):
+        pass
+
+    def handler(*_):
+        raise Late
+
+    old = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(Late):
+            for step in range(10_000_000):
+                book.log({"a": 1.0, "b": 2.0}, step)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    book.close()
+
+
+def test_longdoubles_are_checked_each_time(book):
+    for _ in range(3):
+        book.log({"x": np.longdouble(0.5), "y": 1.0}, 0)
+    book.log({"x": np.longdouble(1) / 3, "y": 1.0}, 1)
+    assert [values.get("x") for _, values in read(book).records] == [0.5, 0.5, 0.5, None]
+    assert len(book.reports) == 1
+
+
+def test_a_defaultdict_is_not_touched(book):
+    from collections import defaultdict
+
+    for _ in range(3):
+        book.log({"a": 1.0, "b": 2.0}, 0)
+    data = defaultdict(float, {"a": 1.0, "z": 2.0})
+    book.log(data, 1)
+    assert set(data) == {"a", "z"}
+    assert read(book).records[-1] == (1, {"a": 1.0, "z": 2.0})

@@ -6,8 +6,8 @@ import random
 
 import msgspec
 import pytest
-
 from journal_language import Book, Reading
+
 from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.tailer import Tailer

@@ -83,6 +83,7 @@ class Recorder:
             side=self._side,
             prepare=snapshot.prepare,
             step_of=snapshot.step,
+            convert=snapshot.convert,
             failed=self._failed,
             closed=self._log_after_close,
         )

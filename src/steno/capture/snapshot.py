@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from steno.errors import RecordError
 from steno.journal import format as fmt
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _encode: Final = msgspec.msgpack.encode
 _Ext: Final = msgspec.msgpack.Ext
@@ -35,11 +32,13 @@ class Snapshot:
         strict: raise RecordError instead.
     """
 
-    __slots__ = ("_report", "_strict")
+    __slots__ = ("_report", "_strict", "convert")
 
     def __init__(self, report: Callable[[str, str], None], *, strict: bool = False) -> None:
         self._report = report
         self._strict = strict
+        self.convert: dict[type, Callable[[Any], Any]] = {float: float, int: _integer, bool: bool, str: _same}
+        """By exact type, what makes a scalar encodable; numpy's types are entered as they are met."""
 
     def _bad(self, key: str, message: str) -> None:
         if self._strict:
@@ -57,12 +56,20 @@ class Snapshot:
             self._bad("log", f"log takes a dict of metrics, not {type(data).__name__}: nothing was recorded")
             return None
         out: dict[str, Any] = {}
+        convert = self.convert
         try:
             items = list(data.items())
         except Exception as error:
             self._bad("log", f"the metrics could not be read: {error!r}")
             return None
         for key, value in items:
+            known = convert.get(value.__class__)
+            if known is not None and known is not _same and key.__class__ is str and key.isascii():
+                try:
+                    out[key] = known(value)
+                except Unrecordable as why:
+                    self._bad(key, f"{key!r} was left out: {why}")
+                continue
             name = self._name(key)
             if name is None:
                 continue
@@ -114,7 +121,11 @@ class Snapshot:
             return self._sequence(key, value, depth)
         module = kind.__module__.partition(".")[0]
         if module in {"numpy", "ml_dtypes"}:
-            return _numpy(value)
+            plain = _numpy(value)
+            if kind.__module__ == "numpy" and plain.__class__ in _PLAIN and value.shape == () and value.itemsize <= 8:
+                # float(x) is ten times cheaper than x.item(), and as exact for what item() makes a float of.
+                self.convert[kind] = _PLAIN[plain.__class__]
+            return plain
         if isinstance(value, bool):
             return bool(value)
         if isinstance(value, int):
@@ -192,6 +203,17 @@ class Snapshot:
                 "pass step=int(...)",
             )
             return None
+
+
+def _whole(value: Any) -> Any:
+    return _integer(int(value))
+
+
+_PLAIN: Final[dict[type, Callable[[Any], Any]]] = {float: float, int: _whole, bool: bool}
+
+
+def _same(value: str) -> str:
+    return value
 
 
 def _integer(value: int) -> Any:

@@ -16,7 +16,7 @@ import msgspec
 from steno.journal import format as fmt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from steno.journal.segment import Segment
 
@@ -29,6 +29,9 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _encode_into: Final = msgspec.msgpack.Encoder().encode_into
 _crc: Final = crc32c.crc32c
 _clock: Final = time.monotonic_ns
+# What the hot path's own steps raise. Nothing wider: an exception thrown into `log` by the program's own
+# signal handler is not ours to swallow.
+_ODD: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, MemoryError)
 
 
 class Appender:
@@ -44,6 +47,7 @@ class Appender:
         side: writes a body too large for a segment to a file, returns its name; raises OSError.
         prepare: makes a record's values encodable, reporting and dropping bad ones: (data, arrays) → dict.
         step_of: makes a bad step an int, or None after reporting it.
+        convert: by exact type, what makes a scalar encodable; grows as `prepare` meets types.
         failed: told an OSError once per bad spell.
         closed: told that somebody logs after `close`.
 
@@ -57,6 +61,7 @@ class Appender:
         side: Callable[[bytes], str],
         prepare: Callable[[Any, str | None], dict[str, Any] | None],
         step_of: Callable[[Any], int | None],
+        convert: Mapping[type, Callable[[Any], Any]],
         failed: Callable[[OSError], None],
         closed: Callable[[], None],
     ) -> None:
@@ -64,6 +69,7 @@ class Appender:
         self._rolled = rolled
         self._side = side
         self._prepare = prepare
+        self._convert = convert
         self._step_of = step_of
         self._failed = failed
         self._closed = closed
@@ -105,18 +111,18 @@ class Appender:
                     and level is None
                     and arrays is None
                 ):
-                    if len(data) == 1:
-                        ((key, values),) = data.items()
-                        number = singles[key]
-                    else:
+                    if len(data) > 1:
                         getter, number = plans[len(data)]
                         values = getter(data)
+                    else:
+                        (key,) = data
+                        values, number = data[key], singles[key]
                     buffer = pop()
                     encode_into((clock(), next_seq(), number, values, step), buffer)
                     write(header(len(buffer), crc(buffer, nonce)) + buffer)
                     push(buffer)
                     return
-            except Exception:
+            except _ODD:
                 pass
             if len(pool) < _POOL:
                 push(bytearray(_BUFFER_BYTES))
@@ -130,7 +136,7 @@ class Appender:
                 encode_into((clock(), next_seq(), singles[key], value, step), buffer)
                 write(header(len(buffer), crc(buffer, nonce)) + buffer)
                 push(buffer)
-            except Exception:
+            except _ODD:
                 if len(pool) < _POOL:
                     push(bytearray(_BUFFER_BYTES))
                 slow_add(key, value, step)
@@ -158,7 +164,7 @@ class Appender:
             try:
                 self._plan(data, step, stamp)
                 return
-            except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError):
+            except _ODD:
                 pass
         values = self._prepare(data, arrays)
         if values is None:
@@ -167,6 +173,20 @@ class Appender:
             self.append([fmt.RICH, stamp, self._next_seq(), values, step, meta])
         else:
             self._plan(values, step, stamp)
+            if values.keys() == getattr(data, "keys", dict)():
+                self._plan_odd(tuple(values))
+
+    def _plan_odd(self, keys: tuple[str, ...]) -> None:
+        """From now on this key set's values are converted by their type on the hot path: numpy scalars."""
+        _, _, plans, _, by_keys = self._get()
+        plan = by_keys.get(keys)
+        if plan is not None and len(keys) > 1:
+            convert = self._convert
+
+            def getter(data: dict[str, Any], chosen: Any = plan[0]) -> list[Any]:
+                return [convert[value.__class__](value) for value in chosen(data)]
+
+            by_keys[keys] = plans[len(keys)] = (getter, plan[1])
 
     def _slow_add(self, key: Any, value: Any, step: int | None) -> None:
         self._slow({key: value}, step, None, None)
