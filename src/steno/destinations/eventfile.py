@@ -220,7 +220,7 @@ def _fill(
         table[:, _STEP_AT + index] = septet | np.uint8(0x80 if index < width - 1 else 0)
     taken = values[starts[:, None] + template.order]
     table[:, places] = taken.view(np.uint8).reshape(count, -1)
-    payload = memoryview(table.reshape(-1))
+    payload = table.reshape(-1).data
     check = crc32c.crc32c
     crcs = np.array([check(payload[at : at + size - 16]) for at in range(12, count * size, size)], np.uint32)
     masked = ((crcs >> np.uint32(15)) | (crcs << np.uint32(17))) + np.uint32(0xA282EAD8)
@@ -243,7 +243,7 @@ def _fill_one(
     model, places = template.of_width(width)
     row = flat[offset : offset + len(model)]
     row[:] = model
-    view = memoryview(row)
+    view = row.data
     struct.pack_into("<d", view, _TIME_AT, time_secs)
     view[_STEP_AT : _STEP_AT + width] = varint(int(step))
     row[places] = values[template.order + start].view(np.uint8)

@@ -125,9 +125,9 @@ class NotebookScreen:
         page = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
         data = {"text/html": page, "text/plain": state.line()}
         if self._handle is None:
-            from IPython.display import display
+            from importlib import import_module
 
-            self._handle = display(data, raw=True, display_id=True)
+            self._handle = import_module("IPython.display").display(data, raw=True, display_id=True)
         else:
             self._handle.update(data, raw=True)
 
@@ -159,7 +159,7 @@ class TerminalScreen:
 
 
 class _Above:
-    """Stands for stdout or stderr: whole lines go above the table, a "\\r" progress bar below it.
+    """Stands for stdout or stderr: whole lines go above the table, a progress bar below it.
 
     Thread-safe. Not for a forked child, whose copies of the locks may be held: it gets the real stream back.
     """

@@ -59,19 +59,23 @@ def make_batch(
             value.append(_nearest(one))
     count = len(given)
     numbers = np.arange(first, first + count, dtype=np.int64)
-    columns = {
-        "record": numbers + (node << NODE_SHIFT),
-        "time": FIRST_TIME + (numbers - 1) * 1_000_000,
-        "step": np.array([step for step, _ in given], np.int64),
-        "rank": np.array(list(ranks) if ranks is not None else [0] * count, np.int32),
-        "attempt": np.full(count, attempt, np.int32),
-        "set": np.array(chosen, np.int32),
-        "value": np.array(value, np.float64),
-    }
-    for column in columns.values():
+    batch = Batch(
+        id=id,
+        node=node,
+        record=numbers + (node << NODE_SHIFT),
+        time=FIRST_TIME + (numbers - 1) * 1_000_000,
+        step=np.array([step for step, _ in given], np.int64),
+        rank=np.array(list(ranks) if ranks is not None else [0] * count, np.int32),
+        attempt=np.full(count, attempt, np.int32),
+        set=np.array(chosen, np.int32),
+        sets=tuple(keys for keys, _ in sets),
+        value=np.array(value, np.float64),
+        special=special,
+        entries=tuple(entries),
+    )
+    for column in (batch.record, batch.time, batch.step, batch.rank, batch.attempt, batch.set, batch.value):
         column.flags.writeable = False
-    names = tuple(keys for keys, _ in sets)
-    return Batch(id=id, node=node, sets=names, special=special, entries=tuple(entries), **columns)
+    return batch
 
 
 def _nearest(given: float) -> float:

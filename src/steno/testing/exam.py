@@ -193,7 +193,7 @@ def _strange_values_are_kept(candidate: _Candidate) -> None:
 
 
 def _strange_keys_are_kept(candidate: _Candidate) -> None:
-    _deliver(candidate, [make_batch([(step, {key: step + 0.5 for key in _KEYS}) for step in range(3)])])
+    _deliver(candidate, [make_batch([(step, dict.fromkeys(_KEYS, step + 0.5)) for step in range(3)])])
     strangers = [path.name for path in candidate.place.iterdir() if path.name != "run"]
     _demand(not strangers, f"a key became a path: {strangers}")
 
