@@ -68,10 +68,10 @@ class Csv:
         current = self._tails.get(self._name(self._table.number))
         if current is not None and current.at:
             keys = _header(current.path)
-            if keys is None:
-                self._table.number += 1
-            else:
+            if keys is not None:
                 self._table.keys = {key: index for index, key in enumerate(keys)}
+            elif current.path.exists():
+                self._table.number += 1
 
     def write(self, batch: Batch) -> None:
         """Append the batch; OSError when a file cannot be written."""
