@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import traceback as traces  # early: an import at the end, as it evaluates text, makes the interpreter forget Ctrl-C
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ class Hooks:
 
 def explain(error: BaseException, traceback: TracebackType | None = None) -> tuple[str, str]:
     """(what happened in one line, the traceback's text)."""
-    import traceback as traces
-
     try:
         text = "".join(traces.format_exception(type(error), error, traceback or error.__traceback__))
         if isinstance(error, KeyboardInterrupt):

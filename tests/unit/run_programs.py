@@ -1,0 +1,113 @@
+"""Runs real programs that use steno, and reads what they left in the journals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from steno.journal.tailer import Tailer
+
+SRC = str(Path(__file__).resolve().parents[2] / "src")
+LAUNCHERS = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "MASTER_",
+    "TORCHELASTIC_",
+    "SLURM_",
+    "OMPI_",
+    "PMIX_",
+    "JAX_",
+    "STENO_",
+)
+
+
+def environment(**more: str) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
+    return {**env, "PYTHONPATH": SRC, "STENO_COLLECTOR": "off", **more}
+
+
+def start(code: str, cwd: Path, *, before: str = "", **env: str) -> subprocess.Popen[str]:
+    path = cwd / f"program{len(list(cwd.glob('program*.py')))}.py"
+    path.write_text(before + textwrap.dedent(code))
+    return subprocess.Popen(
+        [sys.executable, "-X", "dev", str(path)],
+        cwd=cwd,
+        env=environment(**env),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(code: str, cwd: Path, *, timeout: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
+    with start(code, cwd, **env) as process:
+        out, err = process.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def ok(code: str, cwd: Path, **env: str) -> str:
+    done = run(code, cwd, **env)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr, done.stderr
+    return done.stdout
+
+
+@dataclass
+class Journal:
+    stream: str
+    rank: int
+    attempt: int
+    primary: bool
+    entries: list[tuple[str, dict]]
+    records: list[dict]
+    steps: list[int | None]
+
+
+def journals(run_dir: Path) -> list[Journal]:
+    """What the processes of a run have journalled, in order of their start."""
+    found = []
+    for place in sorted((run_dir / ".steno" / "journal").iterdir()):
+        directory = place
+        if place.suffix == ".pointer":
+            directory = Path(json.loads(place.read_text())["path"])
+        read = None
+        for segment in sorted(directory.glob("[0-9]*.seg")):
+            tailer = Tailer(segment)
+            who = tailer.identity
+            if read is None:
+                read = Journal(who.stream, who.rank, who.attempt, who.primary, [], [], [])
+            while (part := tailer.read(live=False)) is not None:
+                read.entries += [(entry.kind, entry.payload) for entry in part.entries]
+                at = 0
+                for row, chosen in enumerate(part.set.tolist()):
+                    keys = part.sets[chosen].keys
+                    values = [part.special.get(at + i, part.value[at + i].item()) for i in range(len(keys))]
+                    read.records.append(dict(zip(keys, values, strict=True)))
+                    read.steps.append(None if part.auto[row] else part.step[row].item())
+                    at += len(keys)
+            tailer.close()
+        if read is not None:
+            found.append((place.stat().st_mtime, read))
+    return [journal for _, journal in sorted(found, key=lambda item: item[0])]
+
+
+def entries(run_dir: Path, kind: str) -> list[dict]:
+    return [payload for journal in journals(run_dir) for what, payload in journal.entries if what == kind]
+
+
+def wait_for(what, timeout: float = 20.0):
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not come to pass in time")
