@@ -38,11 +38,12 @@ class Journal:
         poster: says how far each segment is posted.
         marker: told what is being decoded.
         say: tells a person, once per key.
+        poison: directory for what cannot be read.
 
     """
 
     def __init__(
-        self, found: streams.Found, poster: Poster, marker: Marker, say: Callable[[str, str], None], poison: Path
+        self, found: streams.Found, poster: Poster, marker: Marker, *, say: Callable[[str, str], None], poison: Path
     ) -> None:
         self.found = found
         self.name = found.stream
@@ -64,12 +65,21 @@ class Journal:
         self._next_look = 0.0
         self._unlinked: list[int] = []
         self._fresh = False
+        self._emptied: list[Tailer] = []
         self._seen = False
         self.last_mono = 0
 
-    def posted(self) -> None:
-        """What was read is in the ledger."""
-        self._fresh = False
+    def posted(self, record: int) -> None:
+        """What was read is in the ledger, up to the record of that number: tell the writer."""
+        if self._fresh:
+            for tailer in (*self._emptied, *([self._tailer] if self._tailer else ())):
+                tailer.mark_posted(record)
+            self._fresh = False
+        self._close_emptied()
+
+    def _close_emptied(self) -> None:
+        while self._emptied:
+            self._emptied.pop().close()
 
     def look(self, now: float) -> None:
         """Refresh what the directory and the writer's lock say; cheap when nothing changed."""
@@ -87,7 +97,7 @@ class Journal:
             self._numbers = sorted(_numbers(self.found.dir))
             self._seen = self._seen or bool(self._numbers)
 
-    def read(self, limit_bytes: int, before: int) -> Iterator[tuple[StreamInfo, Slice, Tailer]]:
+    def read(self, limit_bytes: int, before: int) -> Iterator[tuple[StreamInfo, Slice]]:
         """What is new, in order, up to about `limit_bytes` and to the stamp `before`."""
         while limit_bytes > 0 and not self.foreign:
             tailer = self._current()
@@ -100,7 +110,7 @@ class Journal:
                     self.last_mono = int(piece.mono[-1])
                 limit_bytes -= piece.end - piece.start
                 self._fresh = True
-                yield StreamInfo.of(tailer.identity), piece, tailer
+                yield StreamInfo.of(tailer.identity), piece
                 continue
             if not ((closed or not self.alive) and tailer.drained):
                 return
@@ -120,20 +130,20 @@ class Journal:
             if limit_bytes > fmt.FRAME_BYTES:
                 self._marker.suspect(self.name, self._number, offset)
                 return self._read_one(tailer, fmt.FRAME_BYTES, before)
-            self.set_aside(offset, repr(error))
+            self.set_aside(self._number, offset, repr(error))
             return None
         finally:
             self._marker.clear()
 
-    def set_aside(self, offset: int, why: str) -> None:
-        """Copy the frame at `offset` to the poison directory and make the tailer step over it."""
-        path = self.found.dir / f"{self._number:06d}.seg"
+    def set_aside(self, segment: int, offset: int, why: str) -> None:
+        """Copy the frame at `offset` to the poison directory and make tailers step over it."""
+        path = self.found.dir / f"{segment:06d}.seg"
         with open(path, "r+b") as file:
             file.seek(offset)
             length = fmt.FRAME.unpack(file.read(fmt.FRAME_BYTES))[0]
             file.seek(offset)
             self._poison.mkdir(exist_ok=True)
-            (self._poison / f"{self.name}-{self._number:06d}-{offset}.frame").write_bytes(
+            (self._poison / f"{self.name}-{segment:06d}-{offset}.frame").write_bytes(
                 file.read(fmt.FRAME_BYTES + length)
             )
             file.seek(offset + 4)
@@ -177,15 +187,21 @@ class Journal:
 
     def _drop(self) -> None:
         if self._tailer is not None:
-            self._tailer.close()
+            self._emptied.append(self._tailer)
             self._tailer = None
 
     def rewind(self) -> None:
         """Forget what was read and not posted: the next read begins at the ledger's offset."""
         self._drop()
+        self._close_emptied()
         self._fresh = False
         self.retired = [(number, at) for number, at in self.retired if at <= self._poster.generation]
         self._number = max((number for number, _ in self.retired), default=min(self._numbers, default=0) - 1)
+
+    @property
+    def unposted(self) -> bool:
+        """Something was read that is not in the ledger yet."""
+        return self._fresh
 
     @property
     def drained(self) -> bool:
@@ -233,6 +249,7 @@ class Journal:
     def close(self) -> None:
         """Unmap."""
         self._drop()
+        self._close_emptied()
 
 
 def _numbers(place: Path) -> list[int]:

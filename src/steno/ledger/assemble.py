@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steno.journal.decode import HOLE, KeySet
+from steno.journal.format import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,7 +198,7 @@ def fill(table: Rows, fills: dict[tuple[int, int], Values]) -> None:
             else:
                 values[key] = table.value[begin + offset] if value is None else value
         late = fills.pop((int(table.stream[row]), int(table.seq[row])), None)
-        if late:
+        if late is not None:
             values |= late
             missing = still_missing(missing, late)
         if missing:
@@ -215,8 +216,15 @@ def fill(table: Rows, fills: dict[tuple[int, int], Values]) -> None:
 
 
 def still_missing(missing: Sequence[str], late: Values) -> list[str]:
-    """Keys no late value answers: the key itself, or keys under it for an array that was spread out."""
-    return [key for key in missing if key not in late and not any(name.startswith(f"{key}/") for name in late)]
+    """Keys no late value answers: the key itself, or keys under it for an array that was spread out.
+
+    A reserved place is answered by any fill.
+    """
+    return [
+        key
+        for key in missing
+        if key != RESERVED and key not in late and not any(name.startswith(f"{key}/") for name in late)
+    ]
 
 
 def _extend(values: list[float], some: Any, at: int, special: dict[int, Any]) -> int:

@@ -516,6 +516,20 @@ class Poster:
                     fetch("rollback")
                 raise
 
+    def lose_stream(self, stream: str) -> bool:
+        """A journal vanished; whether it may have held something that was not posted."""
+        with self.lock:
+            row = self.connection.execute("select state from streams where stream=?", (stream,)).fetchone()
+            if row is not None and row[0] != "live":
+                return False
+            self.connection.execute("update streams set state='lost' where stream=?", (stream,))
+            self.lose("lost journal", stream, 1, "the journal's directory is gone")
+        return True
+
+    def next_step(self) -> int:
+        """The next automatic step of the run."""
+        return self._counter(steps.RUN)
+
     def begin_attempt(self, attempt: int, rewind: int | None) -> None:
         """A new attempt: automatic steps go on from where it rewinds to. Known attempts change nothing."""
         row = self.connection.execute("select value from meta where key='attempt'").fetchone()

@@ -9,6 +9,7 @@ import shutil
 import socket
 import sqlite3
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,6 +211,7 @@ class Reader:
         self.run_dir = Path(run_dir)
         self._names: dict[int, tuple[str, dict[int, str]]] = {}
         self._part: PartBatches | None = None
+        self._lock = threading.Lock()
 
     def nodes(self) -> dict[int, Path | None]:
         """Node number → its ledger file; None when it lies on another machine or is not there."""
@@ -273,10 +275,11 @@ class Reader:
 
     def _rebuilt(self, node: int, id: int, parts: list[Part]) -> Batch:
         names = tuple(sorted(part.name for part in parts))
-        held = self._part
-        if held is None or held.names != names:
-            held = PartBatches.load(self.run_dir, names, node)
-            self._part = held
+        with self._lock:
+            held = self._part
+            if held is None or held.names != names:
+                self._part = None  # two in memory at once would be one too many
+                held = self._part = PartBatches.load(self.run_dir, names, node)
         return held.batch(id)
 
     def _manifest(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from steno.errors import CorruptError, StenoError
 from steno.record import Batch, Ref
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def begin(path: Path | str) -> sqlite3.Connection:
 
     Raises:
         sqlite3.DatabaseError: the file is not a ledger, or is damaged.
+        StenoError: another version of steno wrote it.
         sqlite3.OperationalError: it cannot be opened, or the disk is full.
     """
     connection = sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
@@ -90,7 +92,7 @@ def begin(path: Path | str) -> sqlite3.Connection:
             connection.execute("insert or ignore into meta values('format', ?)", (str(FORMAT),))
         elif json.loads(row[0]) != FORMAT:
             msg = f"the ledger {path} has format {row[0]}, not {FORMAT}: use the version of steno that wrote it"
-            raise sqlite3.DatabaseError(msg)
+            raise StenoError(msg)
     except BaseException:
         connection.close()
         raise
@@ -201,8 +203,6 @@ def decode(blob: bytes) -> Columns:
     """
     import crc32c
     import numpy as np
-
-    from steno.errors import CorruptError
 
     view = memoryview(blob)
     if crc32c.crc32c(view[4:]) != int.from_bytes(view[:4], "little"):

@@ -1,0 +1,34 @@
+"""`python -m steno.collector RUN_DIR [--linger SECS] [--once]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from steno import settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Collect one run on this machine; exit status 0, 1 if destinations lack records, 2 for a wrong run."""
+    parser = argparse.ArgumentParser(prog="python -m steno.collector", description="Post a run's journals and deliver.")
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--linger", type=float, default=None, help="seconds to stay for destinations that lag")
+    parser.add_argument("--once", action="store_true", help="post and deliver what is there, then leave")
+    given = parser.parse_args(arguments)
+    if not given.run_dir.is_dir():
+        print(f"steno: no run at {given.run_dir}: give the directory that holds run.json", file=sys.stderr)
+        return 2
+    linger = given.linger if given.linger is not None else float(settings.read("STENO_LINGER", "60"))
+    from steno.collector.service import Service
+
+    status = Service(given.run_dir, linger_secs=linger, once=given.once).run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A destination that hangs in foreign code must not keep the process.
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

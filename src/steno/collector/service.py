@@ -1,0 +1,387 @@
+"""The collector: posts this node's journals, follows with destinations, seals, and leaves when all is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from steno.collector import catalogue
+from steno.collector.delivery import Delivery
+from steno.collector.durable import Syncer
+from steno.collector.journals import Journal
+from steno.collector.reading import Marker
+from steno.collector.sealing import Sealing
+from steno.ledger import manifest, schema, streams
+from steno.ledger.post import Poster
+from steno.ledger.read import Reader, Stream, run_state
+from steno.ledger.seal import Sealer, adopt_parts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from steno.journal.decode import Slice
+    from steno.ledger.post import StreamInfo
+    from steno.record import Batch
+
+POLL_SECS = 0.05
+BUSY_SECS = 0.09
+"""Between two postings that found something: a posting costs, whatever it brings."""
+POST_BYTES = 8 << 20
+_SCAN_SECS = 0.1
+_GRACE_SECS = 10.0
+"""A collector started by `init` may be there before the first journal."""
+_STATUS_SECS = 0.2
+_HEARTBEAT_SECS = 20.0
+_LEAVE_SECS = 2.0
+_DISK_SECS = 1.0
+
+
+class Service:
+    """One collector. `run` returns when it has left; use it once, from the main thread.
+
+    Killed at any instruction it loses nothing: the next one goes on from the last transaction.
+
+    Args:
+        run_dir: the run's directory.
+        linger_secs: how long to stay for destinations that make no progress, once all writers are gone.
+        once: post and deliver what is there now, then leave, also while writers live.
+        said: where lines for a person go; None: `collector.log` of the node.
+
+    """
+
+    def __init__(self, run_dir: Path, *, linger_secs: float = 60.0, once: bool = False) -> None:
+        self.run_dir = run_dir.absolute()
+        self.linger_secs = linger_secs
+        self.once = once
+        self._stop = threading.Event()
+        self._said: set[str] = set()
+        self._problem: str | None = None
+        self._poison = self.run_dir / ".steno" / "poison"
+
+    def run(self) -> int:
+        """Collect until all is done: 0; 1 if destinations lack records."""
+        self.node = catalogue.claim(self.run_dir)
+        lock = catalogue.lock(self.node.dir / "collector.lock")
+        if lock is None:
+            return 0
+        with contextlib.suppress(ValueError):  # not the main thread: tests
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, lambda *_: self._stop.set())
+        try:
+            while True:
+                try:
+                    self._open()
+                    self._work()
+                    complete = self._leave()
+                except sqlite3.DatabaseError as error:
+                    if not _is_damage(error):
+                        raise
+                    self._abandon()
+                    self._set_ledger_aside(error)
+                    continue
+                if self._stop.is_set() or self.once or not self._has_writers():
+                    return 0 if complete else 1
+        finally:
+            self._abandon()
+            os.close(lock)
+
+    # -- beginning ---------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._began = time.monotonic()
+        self._quiet_since: float | None = None
+        self._next_scan = 0.0
+        self._journal_stamp = -1
+        self._status: dict[str, Any] = {}
+        self._next_status = 0.0
+        self._heartbeat = 0.0
+        self._progress = -1
+        self._progress_at = self._began
+        self.journals: dict[str, Journal] = {}
+        connection = self._connection = self._begin_ledger()
+        self._lock = threading.RLock()
+        self.poster = Poster(connection, self.node.number, self._lock)
+        sealer = Sealer(self.run_dir, connection, self._lock, self.node.number)
+        self.sealing = Sealing(sealer, self.say)
+        self._adopt()
+        sealer.clean()
+        manifest.remove(self.run_dir, self.node.dir)
+        connection.execute("delete from meta where key='done'")
+        self.marker = Marker(self.node.ledger.with_name("reading"))
+        self.syncer = Syncer(self.node.ledger, lambda: self.poster.generation, self.say)
+        self.reader = Reader(self.run_dir)
+        self.delivery = Delivery(
+            self.run_dir, self.node, connection=connection, lock=self._lock, reader=self.reader, say=self.say
+        )
+        self.delivery.publish(self.poster.next_batch - 1, self.poster.next_record - 1, None)
+        self._scan(time.monotonic())
+        if self.marker.poison is not None:
+            self._set_frame_aside(*self.marker.poison)
+        self.syncer.start()
+
+    def _begin_ledger(self) -> sqlite3.Connection:
+        connection = schema.begin(self.node.ledger)
+        try:
+            if os.path.getsize(self.node.ledger) < 1 << 28:
+                found = connection.execute("pragma quick_check(1)").fetchone()[0]
+                if found != "ok":
+                    raise sqlite3.DatabaseError(found)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _adopt(self) -> None:
+        """Parts of this node and an empty ledger: the old ledger is lost, go on behind them."""
+        fetch = self._connection.execute
+        if fetch("select 1 from counters limit 1").fetchone() or fetch("select 1 from parts limit 1").fetchone():
+            return
+        adopted = adopt_parts(self.run_dir, self._connection, self.node.number)
+        if not adopted:
+            return
+        self.poster.reload()
+        self.poster.note(
+            lost_ledger=str(self.node.ledger),
+            parts=adopted,
+            reason="the ledger was missing or damaged; what it held and no part or journal does is lost",
+        )
+        batch = self.poster.next_batch - 1
+        old = catalogue.read_json(self.node.dir / "status.json").get("destinations") or {}
+        Delivery.restore(self._connection, self._lock, old, batch)
+
+    def _set_ledger_aside(self, error: Exception) -> None:
+        for number in range(1, 1000):
+            aside = self.node.ledger.with_name(f"{schema.LEDGER}.corrupt-{number}")
+            if not aside.exists():
+                break
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(f"{self.node.ledger}{suffix}", f"{aside}{suffix}")
+        self.say(f"ledger {aside}", f"the ledger is damaged ({error}); it lies aside as {aside.name}, a new one begins")
+
+    def _set_frame_aside(self, stream: str, segment: int, offset: int) -> None:
+        journal = self.journals.get(stream)
+        if journal is not None:
+            journal.set_aside(segment, offset, "a collector died twice while decoding it")
+
+    # -- the loop ----------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            found, more = self._tick()
+            if not found and self._is_done():
+                return
+            if not more:
+                self._stop.wait(BUSY_SECS if found else POLL_SECS)
+
+    def _tick(self) -> tuple[bool, bool]:
+        """One posting. (something was found, there is more at once)"""
+        cut = time.monotonic_ns()
+        now = time.monotonic()
+        self._scan(now)
+        self.sealing.check()
+        slices: list[tuple[StreamInfo, Slice]] = []
+        more = False
+        # Those that lag behind come first, and hold the others back: an order across processes.
+        active = sorted(self.journals.values(), key=lambda journal: journal.last_mono)
+        share = max(POST_BYTES // max(len(active), 1), 256 << 10)
+        for journal in active:
+            journal.look(now)
+            size = 0
+            for info, piece in journal.read(share, cut):
+                slices.append((info, piece))
+                size += piece.end - piece.start
+            if size >= share:
+                cut, more = min(cut, journal.last_mono + 1), True
+        found = bool(slices)
+        if not self._post(slices):
+            return True, False
+        self._end_journals()
+        self.delivery.look(now)
+        self._report(now)
+        return found, more
+
+    def _post(self, slices: list[tuple[StreamInfo, Slice]]) -> bool:
+        batch: Batch | None = None
+        try:
+            batch = self.poster.post(slices)
+            self._problem = None
+        except sqlite3.OperationalError as error:
+            # A full disk, most likely: the journals keep everything until there is room again.
+            self._problem = f"posting failed: {error}"
+            self.say("post", f"{self._problem} ({self.node.ledger}); trying again")
+            for journal in self.journals.values():
+                journal.rewind()
+            self._report(time.monotonic())
+            self._stop.wait(_DISK_SECS)
+            return False
+        record = self.poster.next_record - 1
+        for journal in self.journals.values():
+            journal.posted(record)
+        if batch is not None:
+            self.sealing.added(batch)
+        self.delivery.publish(self.poster.next_batch - 1, record, batch)
+        return True
+
+    def _scan(self, now: float) -> None:
+        if now < self._next_scan:
+            return
+        self._next_scan = now + _SCAN_SECS
+        try:
+            stamp = os.stat(self.run_dir / ".steno" / "journal").st_mtime_ns
+        except OSError:
+            return
+        if stamp == self._journal_stamp:
+            return
+        self._journal_stamp = stamp
+        here = catalogue.hostname()
+        for found in streams.find(self.run_dir):
+            if found.stream in self.journals or found.host not in {"", here}:
+                continue
+            if found.pointer is not None and not found.dir.is_dir():
+                self._lost(found)
+                continue
+            self.journals[found.stream] = Journal(found, self.poster, self.marker, say=self.say, poison=self._poison)
+            self._quiet_since = None
+        for attempt, rewind in catalogue.attempts(self.run_dir):
+            self.poster.begin_attempt(attempt, rewind)
+
+    def _lost(self, found: streams.Found) -> None:
+        """The directory is gone, as after a reboot when it lay in memory: what was not posted is lost."""
+        assert found.pointer is not None
+        if self.poster.lose_stream(found.stream):
+            self.poster.note(lost_journal=found.stream, path=str(found.dir), reason="its directory is gone")
+            self.say(f"lost {found.stream}", f"the journal {found.dir} is gone; what was not posted of it is lost")
+        with contextlib.suppress(OSError):
+            os.unlink(found.pointer)
+
+    def _end_journals(self) -> None:
+        synced = self.syncer.synced
+        for name, journal in list(self.journals.items()):
+            if journal.foreign:
+                continue
+            if journal.drained and not journal.ended and not journal.unposted:
+                self.poster.end_stream(name)
+                journal.ended = True
+            journal.unlink(synced)
+            if journal.ended and journal.remove(self.run_dir / ".steno" / "journal"):
+                del self.journals[name]
+
+    # -- leaving -----------------------------------------------------------------------------------------
+
+    def _is_done(self) -> bool:
+        now = time.monotonic()
+        if self._problem is not None and not self.once:
+            return False
+        if self.once:
+            writing = any(not journal.ended and not journal.alive for journal in self._mine())
+        else:
+            writing = any(not journal.ended for journal in self._mine())
+            young = not self.poster.generation and now - self._began < min(_GRACE_SECS, max(self.linger_secs, 1.0))
+            writing = writing or young
+        if writing:
+            self._quiet_since = None
+            return False
+        if self._quiet_since is None:
+            self._quiet_since = self._progress_at = now
+        if self.delivery.caught_up:
+            return True
+        progress = self.delivery.progress()
+        if progress != self._progress:
+            self._progress, self._progress_at = progress, now
+        return now - self._progress_at >= self.linger_secs
+
+    def _mine(self) -> list[Journal]:
+        return [journal for journal in self.journals.values() if not journal.foreign]
+
+    def _has_writers(self) -> bool:
+        here = catalogue.hostname()
+        return any(found.host in {"", here} and streams.is_alive(found.dir) for found in streams.find(self.run_dir))
+
+    def _leave(self) -> bool:
+        """Close everything; whether all destinations have everything."""
+        complete = self.delivery.close(_LEAVE_SECS)
+        self.sealing.join()
+        writing = any(journal.alive for journal in self._mine())
+        self.syncer.close()
+        self._end_journals()
+        if not writing and not self._stop.is_set():
+            self._seal_all()
+        self._report(time.monotonic(), force=True)
+        for journal in self.journals.values():
+            journal.close()
+        self.marker.close()
+        schema.end(self._connection)
+        return complete
+
+    def _seal_all(self) -> None:
+        try:
+            self.sealing.sealer.finish()
+            state = run_state(self._streams(), live=())
+            self.poster.set_meta("done", {"state": state, "time": time.time_ns()})
+            manifest.write(self.run_dir, self.node.dir)
+        except (OSError, sqlite3.OperationalError) as error:
+            self.say("seal", f"the run could not be sealed: {error}; `steno sync` does it later")
+
+    def _streams(self) -> tuple[Stream, ...]:
+        return self.reader.snapshot(batches=False).streams
+
+    def _abandon(self) -> None:
+        """Close handles after an error, or twice."""
+        for name in ("delivery", "sealing", "syncer"):
+            held = self.__dict__.pop(name, None)
+            if held is not None:
+                held.abandon()
+        for journal in self.__dict__.pop("journals", {}).values():
+            journal.close()
+        connection = self.__dict__.pop("_connection", None)
+        if connection is not None:
+            connection.close()
+
+    # -- telling -----------------------------------------------------------------------------------------
+
+    def say(self, key: str, message: str) -> None:
+        """One line for a person in `collector.log`, once per key."""
+        if key in self._said:
+            return
+        self._said.add(key)
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n"
+        try:
+            with open(self.node.dir / "collector.log", "a", encoding="utf-8") as log:
+                log.write(line)
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(line)
+
+    def _report(self, now: float, *, force: bool = False) -> None:
+        if now < self._next_status and not force:
+            return
+        self._next_status = now + _STATUS_SECS
+        current = {
+            "pid": os.getpid(),
+            "host": catalogue.hostname(),
+            "node": self.node.number,
+            "record": self.poster.next_record - 1,
+            "batch": self.poster.next_batch - 1,
+            "counters": {"run": self.poster.next_step()},
+            "streams": {name: "live" if journal.alive else "draining" for name, journal in self.journals.items()},
+            "destinations": self.delivery.health(),
+            "unsealed": self.sealing.points,
+            "error": self._problem or self.sealing.error or self.syncer.error,
+        }
+        if current == self._status and now < self._heartbeat and not force:
+            return
+        self._status, self._heartbeat = current, now + _HEARTBEAT_SECS
+        with contextlib.suppress(OSError):
+            catalogue.replace_json(self.node.dir / "status.json", {"time": time.time_ns(), **current})
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether SQLite says that the file itself is bad, as against busy or full."""
+    return type(error) is sqlite3.DatabaseError

@@ -1,0 +1,65 @@
+"""The manifest: what a reader needs of a run that ended, where no ledger is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from steno.ledger import schema
+from steno.ledger.read import MANIFEST, Reader, run_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(run_dir: Path, node_dir: Path) -> None:
+    """Enter this node's parts, streams, config and summary; each node that has ended keeps its own piece.
+
+    The run's manifest is written once all its nodes have theirs. Raises OSError or sqlite3.Error.
+    """
+    reader = Reader(run_dir)
+    snapshot = reader.snapshot(batches=False)
+    node = int(node_dir.name)
+    mine = {
+        "node": node,
+        "parts": [dataclasses.asdict(part) for part in snapshot.parts if part.node == node],
+        "streams": [dataclasses.asdict(stream) for stream in snapshot.streams if stream.node == node],
+        "config": snapshot.meta.get("config") or {},
+        "summary": snapshot.meta.get("summary") or {},
+    }
+    _replace(node_dir / MANIFEST, mine)
+    pieces = []
+    for number in reader.nodes():
+        try:
+            pieces.append(json.loads((node_dir.parent / f"{number:02d}" / MANIFEST).read_bytes()))
+        except (OSError, ValueError):
+            return  # another node is at work: it writes the manifest when it ends
+    whole: dict[str, Any] = {"format": schema.FORMAT, "written": time.time_ns()}
+    for name in ("parts", "streams"):
+        whole[name] = [row for piece in pieces for row in piece[name]]
+    for name in ("config", "summary"):
+        whole[name] = {key: value for piece in pieces for key, value in piece[name].items()}
+    whole["attempts"] = sorted({row["attempt"] for row in whole["streams"]})
+    whole["state"] = run_state(snapshot.streams, live=())
+    _replace(run_dir / MANIFEST, whole)
+
+
+def remove(run_dir: Path, node_dir: Path) -> None:
+    """The run goes on: what the manifests say does not hold any more."""
+    for path in (run_dir / MANIFEST, node_dir / MANIFEST):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+def _replace(path: Path, value: Any) -> None:
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(hidden, "w", encoding="utf-8") as file:
+        file.write(schema.json_text(value))
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(hidden, path)
