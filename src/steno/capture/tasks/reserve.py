@@ -1,0 +1,54 @@
+"""Places kept in the run for results to come: `step_at="submit"`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from steno.journal import format as fmt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from steno.capture.nothing import Nothing
+    from steno.capture.recorder import Recorder
+
+_HOLE: Final = msgspec.msgpack.Ext(fmt.EXT_HOLE, b"")
+
+
+def reserve(recorder: Recorder | Nothing) -> int | None:
+    """Journal a record without values, numbered in its turn; returns its sequence number (mode="off": None)."""
+    appender = getattr(recorder, "_appender", None)
+    if appender is None:
+        return None
+    mono: int
+    seq: int
+    mono, seq = appender.stamp()
+    appender.append((fmt.RICH, mono, seq, {fmt.RESERVED: _HOLE}, None, {}))
+    return seq
+
+
+def redeem(recorder: Recorder | Nothing, seq: int, data: Mapping[str, Any]) -> None:
+    """Journal the values that belong to a reserved place; none at all gives the place up.
+
+    Off the training thread: a value still on its way from a device is waited for.
+    """
+    appender = getattr(recorder, "_appender", None)
+    if appender is None:
+        return
+    values = appender._prepare(_arrived(data), None) if data else None
+    appender.append((fmt.FILL, seq, values or {}))
+
+
+def _arrived(value: Any) -> Any:
+    """The value with device arrays brought to the host: a fill has no holes of its own."""
+    if isinstance(value, dict):
+        return {key: _arrived(item) for key, item in value.items()}
+    if type(value).__module__.partition(".")[0] in {"jax", "jaxlib"} and hasattr(value, "__array__"):
+        import numpy as np
+
+        return np.asarray(value)
+    if type(value).__module__ == "torch" and getattr(value, "is_cuda", False):
+        return value.detach().cpu()
+    return value
