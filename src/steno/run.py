@@ -12,18 +12,24 @@ from steno.capture.config import Borrowed, Journalled, as_config, mask, plain
 from steno.capture.delivery import lacking, status
 from steno.capture.lifecycle import Hooks, explain
 from steno.capture.report import Reporter, say
-from steno.errors import NoRunError
+from steno.capture.stepping import next_step
+from steno.capture.tasks.guard import refuse_import
+from steno.capture.tasks.options import Options
+from steno.errors import ClosedError, NoRunError
 from steno.record import CONFIG, EVENT, FINISH, SUMMARY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, MutableMapping
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping
+    from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
 
     from steno.capture.beginning import Begun
+    from steno.capture.tasks.register import Register
 
 VERSION: Final = "0.1.0"
 _END_SECS: Final = 2.0
+_POSTING_SECS: Final = 0.5
 _SLICE_SECS: Final = 0.1
 _POLL_SECS: Final = 0.01
 
@@ -47,7 +53,7 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_begun", "_ended", "_ending", "_owner", "_report",
+        "__weakref__", "_async_options", "_begun", "_ended", "_ending", "_owner", "_report", "_tasks",
         "config", "log", "summary",
     )  # fmt: skip
 
@@ -62,9 +68,11 @@ class Run:
     summary: MutableMapping[str, Any]
     """Values of the user's that stand for the run; last, min and max of every key are computed when read."""
 
-    def __init__(self, begun: Begun, report: Reporter) -> None:
+    def __init__(self, begun: Begun, report: Reporter, async_options: Options | None = None) -> None:
         self._begun = begun
         self._report = report
+        self._async_options = async_options
+        self._tasks: Register | None = None
         self._owner = os.getpid()
         self._ending = threading.RLock()
         self._ended: bool | None = None
@@ -108,11 +116,10 @@ class Run:
     def step(self) -> int:
         """The next automatic step, as far as this process knows.
 
-        An approximation: the collector numbers automatic steps as it posts, so what it posted in the last
-        second, and what other processes have logged since, may be missing. 0 where nothing is posted.
+        An approximation: the collector numbers automatic steps as it posts. Counted are what it said last,
+        at most a second ago, and what this process has logged since; what others logged since is missing.
         """
-        counters = status(self.dir).get("counters") or {}
-        return int(counters.get("run") or 0)
+        return next_step(self._begun.recorder, self.dir)
 
     def __repr__(self) -> str:
         state = "recording" if self._ended is None else "finished"
@@ -132,6 +139,7 @@ class Run:
                 "deaths": begun.watchdog.deaths,
             },
             "destinations": current.get("destinations") or {},
+            "tasks": {} if self._tasks is None else self._tasks.health(),
         }
 
     # -- recording ------------------------------------------------------------------------------------
@@ -145,6 +153,56 @@ class Run:
             if self._begun.strict:
                 raise
             self._report("event", f"the event {name!r} was not recorded: {error!r}")
+
+    def async_log(
+        self,
+        func: Callable[..., Mapping[str, Any]],
+        /,
+        *args: Any,
+        step: int | None = None,
+        mode: str = "threading",
+        step_at: str = "complete",
+        **kwargs: Any,
+    ) -> Future[Any]:
+        """Run `func(*args, **kwargs)` elsewhere and record the dict that it returns.
+
+        Args:
+            func: what to run; anything but step, mode and step_at reaches it. One that has a parameter of
+                such a name gets it by `functools.partial`.
+            step: of the record; None: the run's next automatic step.
+            mode: "threading": a daemon thread, any objects. "asyncio": a coroutine function, on the running
+                loop. "spawn": a warm child process; function and arguments are pickled at the call.
+                "fork": a child forked at the call, with everything as it is then.
+            step_at: "complete" numbers the record when the task ends, "submit" keeps its place at the call.
+
+        Returns:
+            Resolves when the value is in the journal, with what `func` returned, or with its error.
+
+        Raises:
+            ClosedError: after `finish`.
+            RuntimeError: mode "asyncio" where no loop runs.
+            ValueError, TypeError: an unknown mode, or no function.
+        """
+        tasks = self._tasks
+        if tasks is None:
+            tasks = self._take_tasks()
+        return tasks.async_log(func, *args, step=step, mode=mode, step_at=step_at, **kwargs)
+
+    def _take_tasks(self) -> Register:
+        from steno.capture.tasks.register import Register
+
+        with _lock:
+            if self._ended is not None:
+                msg = "async_log was called after finish: the run takes no more tasks; call steno.init for a new one"
+                raise ClosedError(msg)
+            if self._tasks is None:
+                child_log = (
+                    ("steno.run", "log") if self._begun.id and hasattr(self._begun.recorder, "add") else ("", "")
+                )
+                self._tasks = Register(
+                    self._begun.recorder, report=self._report, options=self._async_options, child_log=child_log
+                )
+            return self._tasks
 
     def _tell(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
         self._begun.recorder.entry(kind, payload, step)
@@ -163,22 +221,38 @@ class Run:
         return self._posted(float("inf") if timeout is None else time.monotonic() + timeout)
 
     def finish(self, timeout: float | None = None) -> bool:
-        """End the recording: wait for posting and destinations, then close.
+        """End the recording: wait for tasks, then posting and destinations, then close.
 
         Args:
-            timeout: seconds in all; None: 2 seconds. What is not delivered by then stays on disk: the
-                collector, or `steno sync`, delivers it.
+            timeout: seconds in all. None: as long as `async_log` tasks take (Ctrl-C abandons them), then
+                2 seconds. What is not delivered by then stays on disk: the collector, or `steno sync`,
+                delivers it.
 
         Returns:
-            True: all is posted and delivered. A second call returns the same.
+            True: all is posted and delivered, no task was abandoned. A second call returns the same.
+
+        Raises:
+            RuntimeError: called by a task, which finish would have to wait for.
         """
         return self._end("finished", timeout=timeout)
 
     async def afinish(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - finish's own bound, kept by it
-        """`finish` for a coroutine: the event loop goes on meanwhile."""
+        """`finish` for a coroutine: the event loop, and the tasks on it, go on meanwhile."""
         import asyncio
+        from concurrent.futures import Future
 
-        return await asyncio.to_thread(self.finish, timeout)
+        future: Future[bool] = Future()
+        future.set_running_or_notify_cancel()
+
+        def end() -> None:
+            try:
+                future.set_result(self.finish(timeout))
+            except BaseException as error:
+                future.set_exception(error)
+
+        # A daemon thread of our own: an executor's would be joined at the interpreter's exit.
+        threading.Thread(target=end, name="steno-finish", daemon=True).start()
+        return await asyncio.wrap_future(future)
 
     def __enter__(self) -> Self:
         return self
@@ -189,18 +263,25 @@ class Run:
         if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
             self._end("finished")
         else:
-            self._end("failed", explain(error, trace))
+            interrupted = isinstance(error, KeyboardInterrupt)
+            self._end("failed", explain(error, trace), timeout=_END_SECS if interrupted else None)
 
     def _end(self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None) -> bool:
-        with self._ending:
+        if self._tasks is not None and self._tasks.calls():
+            msg = "finish was called by an async_log task, which it would have to wait for: call it where init was"
+            raise RuntimeError(msg)
+        began = time.monotonic()
+        if not self._ending.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
+            return False
+        try:
             if self._ended is not None:
                 return self._ended
-            deadline = time.monotonic() + (_END_SECS if timeout is None else max(timeout, 0.0))
+            done = self._awaited(None if timeout is None else began + max(timeout, 0.0))
+            deadline = time.monotonic() + _END_SECS if timeout is None else began + max(timeout, 0.0)
             if os.getpid() != self._owner:
                 return self._end_child(deadline)
             # Set first, so that a signal in the middle does not begin again.
             self._ended = False
-            done = True
             try:
                 for stage in (self._drained, lambda _: self._marked(state, why), self._posted, self._delivered):
                     done = stage(deadline) and done
@@ -208,6 +289,17 @@ class Run:
                 self._close()
             self._ended = done
             return done
+        finally:
+            self._ending.release()
+
+    def _awaited(self, deadline: float | None) -> bool:
+        """The tasks' stage: all ended. Of a given time it leaves a part for what comes after."""
+        if self._tasks is None:
+            return True
+        if deadline is None:
+            return not self._tasks.close(None)
+        left = max(0.0, deadline - time.monotonic())
+        return not self._tasks.close(left - min(left / 4, _POSTING_SECS))
 
     def _end_child(self, deadline: float) -> bool:
         """A forked child ends its own journal; the run, its feeds and its collector are its parent's."""
@@ -290,6 +382,10 @@ def init(
     collector: bool = True,
     linger: float | None = None,
     journal_dir: str | os.PathLike[str] | None = None,
+    async_workers: int = 4,
+    async_processes: int = 2,
+    async_queue: int = 10_000,
+    async_full: str = "raise",
 ) -> Run:
     """Begin, join or continue a run, and make it the current one.
 
@@ -311,6 +407,11 @@ def init(
         collector: False: journal only; `steno sync` posts and delivers later.
         linger: seconds the collector stays for destinations that cannot take their records; None: 60.
         journal_dir: where journals lie; None: STENO_JOURNAL_DIR or the run's directory.
+        async_workers: threads for `async_log`.
+        async_processes: its child processes, in mode "spawn" and at work in mode "fork".
+        async_queue: its tasks that may be pending in each mode.
+        async_full: what becomes of a task beyond them: "raise" (an error in its Future, never here), "wait"
+            or "drop".
 
     Raises:
         UsageError: an argument, an environment variable or the directory cannot be used.
@@ -318,6 +419,8 @@ def init(
         RunExistsError: `resume=False`, and the run is there.
         DestinationError: an unknown or misconfigured destination.
     """
+    refuse_import("steno.init")
+    options = Options(async_workers, async_processes, async_queue, async_full)
     wish = beginning.check(
         project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, resume=resume,
         rewind=rewind, rank=rank, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
@@ -335,7 +438,7 @@ def init(
             key = (wish.root, wish.project, wish.name or "")
             _turns[key] = _turns.get(key, 0) + 1
             begun = beginning.begin(wish, turn=_turns[key], report=report)
-        run = Run(begun, report)
+        run = Run(begun, report, options)
         _take(run)
         if wish.mode == "on":
             _hooks.install()
@@ -414,6 +517,23 @@ def event(name: str, /, *, step: int | None = None, **payload: Any) -> None:
     _needed("event").event(name, step=step, **payload)
 
 
+def async_log(
+    func: Callable[..., Mapping[str, Any]],
+    /,
+    *args: Any,
+    step: int | None = None,
+    mode: str = "threading",
+    step_at: str = "complete",
+    **kwargs: Any,
+) -> Future[Any]:
+    """`Run.async_log` of the current run.
+
+    Raises:
+        NoRunError: there was no `init`.
+    """
+    return _needed("async_log").async_log(func, *args, step=step, mode=mode, step_at=step_at, **kwargs)
+
+
 def flush(timeout: float | None = None) -> bool:
     """`Run.flush` of the current run.
 
@@ -446,7 +566,7 @@ def _at_exit() -> None:
     if os.getpid() != run._owner:
         run._begun.recorder.close()
         return
-    run._end("finished" if _hooks.failure is None else "failed", _hooks.failure)
+    run._end("finished" if _hooks.failure is None else "failed", _hooks.failure, timeout=_END_SECS)
 
 
 def _at_term() -> None:

@@ -80,6 +80,20 @@ def test_log_has_no_wrapper():
     assert run.log is run._begun.recorder.log
 
 
+def test_step_is_the_next_automatic_one():
+    run = steno.init()
+    assert run.step == 0
+    for _ in range(3):
+        run.log({"a": 1.0, "b": 2.0})
+    assert run.step == 3
+    run.log({"a": 1.0}, step=10)
+    run.log({"a": 1.0}, step=4)
+    run.event("x", step=99)
+    assert run.step == 11
+    run.log({"a": 1.0})
+    assert run.step == 12
+
+
 def test_config_and_summary_are_journalled():
     run = steno.init(config={"lr": 0.1})
     run.config.update(seed=1)

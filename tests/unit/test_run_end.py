@@ -92,6 +92,7 @@ def test_finish_is_true_when_all_is_posted_and_delivered(program):
         run.log({"a": 1.0}, step=0)
         assert run.flush(10) is True
         assert run.step == 7
+        run.log({"a": 1.0}, step=20)
         assert run.finish() is True
     assert run.finish() is True
     os.kill(pid, signal.SIGKILL)

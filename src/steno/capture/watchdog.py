@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import subprocess
 import sys
@@ -160,13 +162,25 @@ def environment() -> dict[str, str]:
 
 
 def node_dirs(run_dir: Path) -> list[Path]:
-    """The directories of this machine's nodes of the run."""
+    """The directories of this machine's nodes of the run: collectors tell them by host and machine id."""
     found = []
     for entry in scan(run_dir / ".steno" / "nodes"):
         path = Path(entry.path)
-        if load_json(path / "node.json").get("host") == os.uname().nodename:
+        facts = load_json(path / "node.json")
+        if facts.get("host") == os.uname().nodename and facts.get("machine", "") in {"", _machine()}:
             found.append(path)
     return found
+
+
+@functools.cache
+def _machine() -> str:
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            with open(path, "rb") as file:
+                return hashlib.sha256(file.read().strip()).hexdigest()[:16]
+        except OSError:
+            continue
+    return ""
 
 
 def is_running(run_dir: Path) -> bool:
