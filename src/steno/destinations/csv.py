@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from steno.destinations.file import Tail, name_on_node
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from steno.destinations.file import Tail
     from steno.record import Batch, Record, RunInfo
 
 FIXED = ("record", "step", "time", "rank", "attempt")
 LONG = (*FIXED, "key", "value")
 MAX_FILES = 20
+_MARKS = re.compile('[",\\r\\n]')
 
 
 @dataclass(slots=True)
@@ -58,8 +61,6 @@ class Csv:
 
     def open(self, run: RunInfo) -> None:
         """Begin, or go on from `run.position`; makes no file before the first record."""
-        from steno.destinations.file import Tail
-
         self.close()
         self._run = run
         saved = run.position or {}
@@ -105,35 +106,34 @@ class Csv:
 
     def _add(self, record: Record, time: str, table: _Table, rows: dict[str, list[str]]) -> None:
         """Put the record into the rows of its files. Depends on earlier records, never on the batch's boundaries."""
-        fresh = [key for key in record.values if key not in table.keys]
+        columns = table.keys
+        known = record.values.keys() <= columns.keys()
+        fresh = [] if known else [key for key in record.values if key not in columns]
         if fresh and len(table.keys) + len(fresh) <= self._max_columns and (not table.keys or table.number < MAX_FILES):
             table.number += 1 if table.keys else 0
             table.keys.update((key, index) for index, key in enumerate(fresh, len(table.keys)))
             fresh = []
         fixed = f"{record.record},{record.step},{time},{record.rank},{record.attempt}"
         if len(fresh) < len(record.values):
-            cells = [""] * len(table.keys)
+            cells = [""] * len(columns)
             for key, value in record.values.items():
-                if key in table.keys:
-                    cells[table.keys[key]] = _cell(value)
-            lines = self._lines(rows, self._name(table.number), (*FIXED, *table.keys))
+                if known or key in columns:
+                    cells[columns[key]] = repr(value) if type(value) is float else _cell(value)
+            name = self._name(table.number)
+            lines = rows.get(name) or self._begin(rows, name, (*FIXED, *columns))
             lines.append(f"{fixed},{','.join(cells)}\n")
         if fresh:
-            lines = self._lines(rows, self._long(), LONG)
+            name = self._long()
+            lines = rows.get(name) or self._begin(rows, name, LONG)
             lines.extend(f"{fixed},{_quoted(key)},{_cell(record.values[key])}\n" for key in fresh)
 
-    def _lines(self, rows: dict[str, list[str]], name: str, header: tuple[str, ...]) -> list[str]:
-        lines = rows.get(name)
-        if lines is None:
-            lines = rows[name] = []
-            tail = self._tails.get(name)
-            if tail is None or not tail.at:
-                lines.append(",".join(map(_quoted, header)) + "\n")
+    def _begin(self, rows: dict[str, list[str]], name: str, header: tuple[str, ...]) -> list[str]:
+        tail = self._tails.get(name)
+        is_new = tail is None or not tail.at
+        lines = rows[name] = [",".join(map(_quoted, header)) + "\n"] if is_new else []
         return lines
 
     def _settled(self, name: str) -> Tail:
-        from steno.destinations.file import Tail
-
         assert self._run is not None
         tail = self._tails.get(name)
         if tail is None:
@@ -149,13 +149,9 @@ class Csv:
         return not (tail.missing_bytes and tail.at) or _header(tail.path) == list(table.keys)
 
     def _name(self, number: int) -> str:
-        from steno.destinations.file import name_on_node
-
         return name_on_node("metrics.csv", self._run.node if self._run else 0, number)
 
     def _long(self) -> str:
-        from steno.destinations.file import name_on_node
-
         return name_on_node("metrics-long.csv", self._run.node if self._run else 0)
 
 
@@ -177,6 +173,6 @@ def _cell(value: Any) -> str:
 
 def _quoted(text: str) -> str:
     """RFC 4180; an empty text is quoted, so that it differs from no value."""
-    if not text or any(mark in text for mark in '",\r\n'):
+    if not text or _MARKS.search(text):
         return '"' + text.replace('"', '""') + '"'
     return text

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from steno.destinations.file import Tail, name_on_node
 from steno.record import ARTIFACT, CONFIG, EVENT, FINISH, NOTE, START, SUMMARY, TASK, Ref
 
 if TYPE_CHECKING:
-    from steno.destinations.file import Tail
     from steno.record import Batch, RunInfo
 
 
@@ -37,8 +37,6 @@ class Jsonl:
 
     def open(self, run: RunInfo) -> None:
         """Begin, or go on from `run.position`; makes no file before the first record."""
-        from steno.destinations.file import Tail, name_on_node
-
         self.close()
         saved = run.position or {}
         name = saved.get("name") or name_on_node("metrics.jsonl", run.node)
@@ -60,15 +58,19 @@ class Jsonl:
         index = 0
         for one in merged(batch):
             if isinstance(one, Record):
-                values: Any = {key: plain(value) for key, value in one.values.items()} if odd else one.values
-                line = {"record": one.record, "step": one.step, "time": times[index], "rank": one.rank}
-                line |= {"attempt": one.attempt, "values": values}
                 index += 1
+                if not one.values:
+                    continue  # a part does not keep it: the same bytes must come out when it is read from there
+                values: Any = {key: plain(value) for key, value in one.values.items()} if odd else one.values
+                line = {"record": one.record, "step": one.step, "time": times[index - 1], "rank": one.rank}
+                line |= {"attempt": one.attempt, "values": values}
             else:
                 time = str(np.datetime64(one.time, "ns")) + "Z"
                 line = {"record": one.record, "step": one.step, "time": time, "rank": one.rank}
                 line |= {"attempt": one.attempt, "kind": one.kind, "payload": plain(one.payload)}
             lines.append(line)
+        if not lines:
+            return
         self._tail.settle()
         self._tail.append(msgspec.json.Encoder().encode_lines(lines))
         self._tail.commit()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from steno.destinations.file import Tail
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -11,7 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from steno.destinations.eventfile import Encoder
-    from steno.destinations.file import Tail
     from steno.record import Batch, RunInfo
 
 _OPEN_FILES = 64
@@ -47,7 +48,6 @@ class TensorBoard:
     def open(self, run: RunInfo) -> None:
         """Begin, or go on from `run.position`; makes no file before the first point."""
         from steno.destinations.eventfile import Encoder
-        from steno.destinations.file import Tail
 
         self.close()
         self._run, self._encoder = run, Encoder()
@@ -124,7 +124,6 @@ class TensorBoard:
     def _put(self, rank: int, time: int, data: bytearray) -> None:
         """Append to the rank's file, or begin the next one when there is none or it is not as we left it."""
         from steno.destinations.eventfile import file_version
-        from steno.destinations.file import Tail
 
         tail = self._files.get(rank)
         if tail is not None and tail.settle() and not tail.missing_bytes:
