@@ -32,10 +32,11 @@ if TYPE_CHECKING:
         Skip,
         StenoError,
         Stop,
+        TaskError,
         UsageError,
     )
     from steno.record import Batch, Entry, Record, Ref, RunInfo
-    from steno.run import Run, config, current, event, finish, flush, init, log, summary
+    from steno.run import Run, async_log, config, current, event, finish, flush, init, log, summary
     from steno.store.book import open_book as open
     from steno.store.book import sql
     from steno.store.runs import runs
@@ -47,10 +48,10 @@ _HOMES = {
     "steno.destinations.base": ("Destination",),
     "steno.errors": (
         "ClosedError", "CorruptError", "DestinationError", "NoRunError", "RecordError", "Retry", "RunExistsError",
-        "RunNotFoundError", "Skip", "StenoError", "Stop", "UsageError",
+        "RunNotFoundError", "Skip", "StenoError", "Stop", "TaskError", "UsageError",
     ),
     "steno.record": ("Batch", "Entry", "Record", "Ref", "RunInfo"),
-    "steno.run": ("Run", "config", "current", "event", "finish", "flush", "init", "log", "summary"),
+    "steno.run": ("Run", "async_log", "config", "current", "event", "finish", "flush", "init", "log", "summary"),
     "steno.store.book": ("sql",),
     "steno.store.runs": ("runs",),
 }  # fmt: skip
@@ -60,8 +61,8 @@ _HOME["open"] = ("steno.store.book", "open_book")
 __all__ = [
     "Batch", "ClosedError", "CorruptError", "Destination", "DestinationError", "Entry", "NoRunError", "Record",
     "RecordError", "Ref", "Retry", "Run", "RunExistsError", "RunInfo", "RunNotFoundError", "Skip", "StenoError",
-    "Stop", "UsageError", "__version__", "config", "current", "event", "finish", "flush", "init", "log", "open",
-    "runs", "sql", "summary", "sync",
+    "Stop", "TaskError", "UsageError", "__version__", "async_log", "config", "current", "event", "finish",
+    "flush", "init", "log", "open", "runs", "sql", "summary", "sync",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@
     │   └── DestinationError           unknown or misconfigured destination
     ├── NoRunError (RuntimeError)      steno.log before steno.init
     ├── ClosedError (RuntimeError)     used after finish
+    ├── TaskError (RuntimeError)       in a Future: an async_log task that could not run or be recorded
     ├── RecordError (ValueError)       strict=True only: a value or step that cannot be recorded
     └── CorruptError                   bytes that are not what the format says; readers count and go on
 
@@ -45,6 +46,10 @@ class NoRunError(StenoError, RuntimeError):
 
 class ClosedError(StenoError, RuntimeError):
     """The run was used after `finish`."""
+
+
+class TaskError(StenoError, RuntimeError):
+    """An `async_log` task that could not run, or whose result could not be recorded; its Future has it."""
 
 
 class RecordError(StenoError, ValueError):

@@ -54,6 +54,9 @@ ENTRY = 4  # [ENTRY, monotonic ns, seq, kind, payload, step | nil]
 FILL = 5  # [FILL, seq of the record, {key: value}]
 SIDE = 6  # [SIDE, file name, length, crc32c of the body]: the body lies in a file beside the segment
 
+RESERVED = "\0reserved"
+"""The one key, a hole, of a record that only holds a place: any FILL of it, an empty one too, closes it."""
+
 # Codes of msgpack extension values inside a record.
 EXT_HOLE = 1  # empty: a device value, a FILL brings it
 EXT_BIG = 2  # decimal digits of an integer beyond 64 bits
