@@ -209,9 +209,8 @@ def decode(blob: bytes) -> Columns:
         msg = f"a batch of {len(blob)} bytes in the ledger is damaged: its checksum is wrong"
         raise CorruptError(msg)
     try:
-        _, n, record, time, step, rank, attempt, chosen, widths, ids, value, special, meta = msgspec.msgpack.decode(
-            blob
-        )
+        whole = msgspec.msgpack.decode(view[4:])
+        _, n, record, time, step, rank, attempt, chosen, widths, ids, value, special, meta = whole
         flat = np.frombuffer(ids, np.int32)
         bounds = [0]
         for width in widths:

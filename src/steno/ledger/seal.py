@@ -91,6 +91,7 @@ class Sealer:
                 try:
                     columns = schema.decode(blob)
                 except CorruptError as error:
+                    self._keep_damaged(id, blob)
                     damaged.append((id, str(error)))
                     continue
                 if len(columns.record):
@@ -124,6 +125,11 @@ class Sealer:
                 *(_damage(id, why) for id, why in damaged),
             )
         return len(chosen)
+
+    def _keep_damaged(self, id: int, blob: bytes) -> None:
+        poison = self.run_dir / ".steno" / "poison"
+        poison.mkdir(exist_ok=True, parents=True)
+        (poison / f"{self.node:02d}-batch-{id}.blob").write_bytes(blob)
 
     def _choose(self) -> list[int]:
         chosen: list[int] = []
