@@ -31,6 +31,8 @@ KEYS = ("train/loss", "train/accuracy", "learning_rate", "gradient_norm")
 REFRESH_SECS = 0.25
 PLAIN_SECS = 2.0
 """Time between two lines where the output is no terminal."""
+SETTLE_SECS = 10.0
+"""How long the report waits for the collector to post the last records, on a machine that is very busy."""
 MAX_WORKERS = 11
 """Each rank's shard of the training images must hold a batch."""
 
@@ -114,8 +116,9 @@ def _team(plan: digits.Plan) -> Any:
 
 def _watch(console: Console, plan: digits.Plan, team: _Team) -> None:
     """Show the run, read from its directory while it is written, until the workers have ended."""
+    live_run = _LiveRun(plan)
     if not console.is_terminal:
-        _watch_plain(plan, team)
+        _watch_plain(plan, team, live_run)
         return
     from rich.console import Group
     from rich.live import Live
@@ -127,7 +130,7 @@ def _watch(console: Console, plan: digits.Plan, team: _Team) -> None:
         busy = True
         while busy:
             busy = team.busy()
-            latest = _latest(plan)
+            latest = live_run.latest()
             if len(latest) == plan.workers:
                 bar.update(task, completed=min(row.step + 1 for row in latest.values()))
             live.update(Group(bar, _table(plan, latest)), refresh=True)
@@ -135,13 +138,13 @@ def _watch(console: Console, plan: digits.Plan, team: _Team) -> None:
                 time.sleep(REFRESH_SECS)
 
 
-def _watch_plain(plan: digits.Plan, team: _Team) -> None:
+def _watch_plain(plan: digits.Plan, team: _Team, live_run: _LiveRun) -> None:
     said, due = -1, 0.0
     busy = True
     while busy:
         busy = team.busy()
         if not busy or time.monotonic() >= due:
-            latest = _latest(plan)
+            latest = live_run.latest()
             step = min((row.step for row in latest.values()), default=-1)
             if step > said:
                 said, due = step, time.monotonic() + PLAIN_SECS
@@ -161,31 +164,33 @@ class _Row:
     values: dict[str, float]
 
 
-def _latest(plan: digits.Plan) -> dict[int, _Row]:
-    """Each rank's newest values by rank, of the ranks that have any yet."""
-    import numpy as np
+class _LiveRun:
+    """The run as another process sees it while it is written."""
 
-    book = _book(plan)
-    if book is None:
-        return {}
-    rows: dict[int, _Row] = {}
-    for key in KEYS:
-        series = book.series(key)
-        for rank in np.unique(series.rank).tolist():
-            last = int(np.flatnonzero(series.rank == rank)[-1])
-            row = rows.setdefault(rank, _Row(int(series.step[last]), {}))
-            row.values[key] = float(series.value[last])
-    return rows
+    def __init__(self, plan: digits.Plan) -> None:
+        self._place = Path(plan.dir, plan.project, plan.name)
+        self._book: Book | None = None
 
+    def latest(self) -> dict[int, _Row]:
+        """Each rank's newest values by rank, of the ranks that have any yet."""
+        import numpy as np
 
-def _book(plan: digits.Plan) -> Book | None:
-    """The run as a reader sees it; None before its first rank has made it."""
-    import steno
+        import steno
 
-    try:
-        return steno.open(Path(plan.dir, plan.project, plan.name))
-    except UsageError:
-        return None
+        if self._book is None:
+            try:
+                self._book = steno.open(self._place)
+            except UsageError:
+                # The first rank has not made it yet.
+                return {}
+        rows: dict[int, _Row] = {}
+        for key in KEYS:
+            series = self._book.series(key)
+            for rank in np.unique(series.rank).tolist():
+                last = int(np.flatnonzero(series.rank == rank)[-1])
+                row = rows.setdefault(rank, _Row(int(series.step[last]), {}))
+                row.values[key] = float(series.value[last])
+        return rows
 
 
 def _table(plan: digits.Plan, latest: dict[int, _Row]) -> Table:
@@ -203,13 +208,18 @@ def _report(console: Console, plan: digits.Plan) -> None:
     from steno.cli.show import chart_of
 
     book = steno.open(Path(plan.dir, plan.project, plan.name))
+    deadline = time.monotonic() + SETTLE_SECS
+    while (state := book.info.state) in {"", "running"} and time.monotonic() < deadline:
+        time.sleep(REFRESH_SECS)
+    if state in {"", "running"}:
+        raise StenoError(
+            f"the run is not posted to its end, see {book.dir}/.steno; steno sync {book.dir} goes on with it"
+        )
     console.print()
     terminal.print_text(console, chart_of(book, "train/loss", ranks=None, points=400))
-    accuracy = book.series("test/accuracy", rank=0).value
-    points = book.info.points
-    console.print(
-        f"\ntest accuracy {accuracy[-1]:.1%}; {points:,} points recorded, run {book.info.state}", markup=False
-    )
+    accuracy = book.series("test/accuracy").value
+    reached = f"test accuracy {accuracy[-1]:.1%}; " if len(accuracy) else ""
+    console.print(f"\n{reached}{book.info.points:,} points recorded, run {state}\n", markup=False)
     shown = os.path.relpath(book.dir)
     run = str(book.dir) if shown.startswith("..") else shown
     steps = (

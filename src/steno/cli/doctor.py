@@ -52,8 +52,10 @@ def _print_run(console: Console, report: examine.Report) -> None:
         age = node["status_age_secs"]
         said = "" if age is None else f", last status {terminal.duration(age)} ago"
         console.print(f"node {node['node']} on {node['host']}: collector {node['collector']}{said}", markup=False)
-        for line in node["log"]:
-            console.print(f"    {line}", markup=False)
+    if report.log:
+        console.print("the end of .steno/collector.log:")
+        for line in report.log:
+            console.print(f"    {line}", markup=False, soft_wrap=True)
     if report.destinations:
         console.print(_destinations(report.destinations))
     for loss in report.losses:

@@ -70,7 +70,9 @@ class Report:
     journals: list[Journal]
     unposted_bytes: int
     nodes: list[dict[str, Any]]
-    """Per node: number, host, collector (running or not), status as the collector wrote it, last lines of its log."""
+    """Per node: number, host, collector (running or not), age of its status, the status as the collector wrote it."""
+    log: list[str]
+    """The last lines that collectors wrote."""
     destinations: list[dict[str, Any]]
     """Per node and destination: node, name, delivered, lag (records), skipped, retries, state, error."""
     losses: list[dict[str, Any]]
@@ -121,6 +123,7 @@ def examine(run_dir: Path) -> Report:
         journals=journals,
         unposted_bytes=sum(one.unposted_bytes for one in journals),
         nodes=nodes,
+        log=_last_lines(machinery / "collector.log"),
         destinations=list(_destinations(run_dir, nodes)),
         losses=[dataclasses.asdict(loss) for loss in book.info.losses],
         notes=[{"time": note.time, **note.payload} for note in book.records("note")][-20:],
@@ -210,7 +213,6 @@ def _nodes(place: Path) -> Iterator[dict[str, Any]]:
                 "collector": "running" if _locked(place / name / "collector.lock") else "not running",
                 "status_age_secs": _age(place / name / "status.json"),
                 "status": status,
-                "log": _last_lines(place / name / "collector.log") or _last_lines(place.parent / "collector.log"),
             }
 
 

@@ -1,0 +1,119 @@
+"""The main job, for real: processes that train, read back by steno and by TensorBoard."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import steno
+
+STEPS, WORKERS = 12, 2
+KEYS = ["gradient_norm", "learning_rate", "test/accuracy", "test/loss", "train/accuracy", "train/loss"]
+
+
+def command(*arguments, cwd, **options):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
+    environment["PYTHONPATH"] = str(Path(steno.__file__).parents[1])
+    return subprocess.run(
+        [sys.executable, "-m", "steno.cli", *arguments],
+        check=False,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A directory where `steno demo` ran, and what it printed."""
+    place = tmp_path_factory.mktemp("demo")
+    done = command("demo", "--steps", str(STEPS), "--workers", str(WORKERS), cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place, done.stdout
+
+
+@pytest.fixture
+def run_dir(trained):
+    (found,) = (trained[0] / "runs" / "digits").iterdir()
+    return found
+
+
+def test_demo_says_where_the_run_is_and_how_to_go_on(trained, run_dir):
+    shown = trained[1]
+    assert f"runs/digits/{run_dir.name}" in shown
+    assert f"step {STEPS}/{STEPS}" in shown
+    assert re.search(r"steno show runs/digits/", shown)
+    assert re.search(r"tensorboard --logdir runs/digits/", shown)
+    assert re.search(r"steno export runs/digits/", shown)
+    assert "rank 0" in shown
+    assert "rank 1" in shown
+    assert any("\u2801" <= character <= "\u28ff" for character in shown), "no chart"
+    assert "\x1b" not in shown, "colours where there is no terminal"
+
+
+def test_each_rank_logged_each_step_once(run_dir):
+    with steno.open(run_dir) as book:
+        assert book.info.state == "finished"
+        assert book.info.ranks == tuple(range(WORKERS))
+        assert book.info.config["workers"] == WORKERS
+        assert book.keys() == KEYS
+        for rank in range(WORKERS):
+            for key in ("train/loss", "train/accuracy", "learning_rate", "gradient_norm"):
+                series = book.series(key, rank=rank)
+                assert series.step.tolist() == list(range(STEPS))
+                assert np.isfinite(series.value).all()
+
+
+def test_it_really_trains(run_dir):
+    with steno.open(run_dir) as book:
+        loss = book.series("train/loss", rank=0).value
+        assert math.log(10) * 0.8 < loss[0] < math.log(10) * 1.6, "an untrained guess among ten digits"
+        assert loss[-1] < loss[0]
+        norms = [book.series("gradient_norm", rank=rank).value for rank in range(WORKERS)]
+        assert np.array_equal(*norms), "the ranks average their gradients, so all have the same norm"
+
+
+def test_tensorboard_reads_the_same_values(run_dir):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with steno.open(run_dir) as book:
+        for rank in range(WORKERS):
+            place = run_dir / "tensorboard" / (f"rank-{rank}" if rank else "")
+            files = [path for path in place.iterdir() if path.is_file()]
+            assert len(files) == 1
+            accumulator = EventAccumulator(str(files[0]), size_guidance={"scalars": 0})
+            accumulator.Reload()
+            assert sorted(accumulator.Tags()["scalars"]) == KEYS
+            for key in KEYS:
+                events = accumulator.Scalars(key)
+                series = book.series(key, rank=rank)
+                assert [event.step for event in events] == series.step.tolist()
+                assert [event.value for event in events] == series.value.astype(np.float32).tolist()
+
+
+def test_the_commands_it_names_work(trained, run_dir):
+    place = trained[0]
+    shown = command("show", f"digits/{run_dir.name}", cwd=place)
+    assert shown.returncode == 0, shown.stderr
+    assert "finished" in shown.stdout
+    exported = command("export", str(run_dir), "--to", "csv", "--out", "digits.csv", cwd=place)
+    assert exported.returncode == 0, exported.stderr
+    rows = (place / "digits.csv").read_text().splitlines()
+    assert len(rows) == 1 + WORKERS * (4 * STEPS + 2)
+
+
+def test_too_many_workers_is_said_in_a_line(tmp_path):
+    done = command("demo", "--workers", "64", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "64" in done.stderr
+    assert not list(tmp_path.iterdir())
