@@ -47,9 +47,7 @@ class Writer:
         for _, row in records:
             chosen.append(sets.setdefault(tuple(row), len(sets)))
             for item in row.values():
-                if isinstance(item, str | Ref):
-                    special[len(value)] = item
-                elif isinstance(item, int) and abs(item) > 2**53:
+                if isinstance(item, str | Ref) or isinstance(item, int) and abs(item) > 2**53:
                     special[len(value)] = item
                 value.append(float("nan") if isinstance(item, str | Ref) else float(item))
         mono = self.mono + 1 + np.arange(len(records) + len(entries), dtype=np.int64) * 1_000_003
@@ -106,4 +104,6 @@ class Writer:
 
 def listing(run_dir: Path) -> dict[str, int]:
     """Every file below a directory and its size, to show that reading left nothing behind."""
-    return {str(path.relative_to(run_dir)): path.stat().st_size for path in sorted(run_dir.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(run_dir)): path.stat().st_size for path in sorted(run_dir.rglob("*")) if path.is_file()
+    }

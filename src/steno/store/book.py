@@ -16,7 +16,7 @@ from steno.store import records as records_
 from steno.store import runs as runs_
 from steno.store import sql as sql_
 from steno.store.downsample import downsample
-from steno.store.engine import Engine, again
+from steno.store.engine import Engine, again, inherit
 from steno.store.info import Info, info_of, read_manifest, state_of
 from steno.store.points import Points, concat, of_arrow
 from steno.store.series import Series, series_of
@@ -62,9 +62,8 @@ class Book:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._reader = Reader(self.dir)
         self._engine = Engine()
-        self._unsealed = Unsealed(self._reader)
+        self._unsealed = Unsealed(self.dir)
         self._summary = Summary(self._engine)
         self._keys: dict[str, frozenset[str]] = {}
 
@@ -84,7 +83,9 @@ class Book:
 
     def _view(self) -> View:
         if self._pid != os.getpid():
-            self._begin()  # DuckDB's threads and our locks did not survive the fork
+            # DuckDB's threads did not survive the fork, and a lock may have been held in it.
+            inherit(self._engine)
+            self._begin()
         return self._unsealed.view()
 
     def _attempts(self) -> tuple[Attempt, ...]:
@@ -242,7 +243,7 @@ class Book:
         raise UsageError(msg)
 
     def _state(self) -> str:
-        return state_of(self.dir, self._reader.snapshot(batches=False), read_manifest(self.dir))
+        return state_of(self.dir, Reader(self.dir).snapshot(batches=False), read_manifest(self.dir))
 
     # -- records ---------------------------------------------------------------------------------------
 
@@ -261,7 +262,7 @@ class Book:
         A device value that comes late gives a further `Record` of the same number.
         """
         return records_.tail(
-            self._engine, self._reader, self._view, self._state, last=last, follow=follow, poll_secs=poll_secs
+            self._engine, self.dir, self._view, self._state, last=last, follow=follow, poll_secs=poll_secs
         )
 
     # -- everything ------------------------------------------------------------------------------------

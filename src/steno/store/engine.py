@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _TRIES = 50
+_inherited: list[object] = []
+"""Databases of a parent process: closing one in the child would wait for threads that are not there."""
 
 T = TypeVar("T")
 
@@ -42,7 +44,10 @@ class Engine:
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the one database; the caller closes it."""
         with self._lock:
-            if self._database is None or self._pid != os.getpid():
+            if self._database is not None and self._pid != os.getpid():
+                _inherited.append(self._database)
+                self._database = None
+            if self._database is None:
                 import duckdb
 
                 self._database = duckdb.connect(
@@ -58,8 +63,11 @@ class Engine:
     def close(self) -> None:
         """Free the database; a later query makes a new one."""
         with self._lock:
-            if self._database is not None and self._pid == os.getpid():
-                self._database.close()
+            if self._database is not None:
+                if self._pid == os.getpid():
+                    self._database.close()
+                else:
+                    _inherited.append(self._database)
             self._database = None
 
     def table(self, paths: Sequence[Path], query: str, values: Sequence[object] = ()) -> pa.Table | None:
@@ -124,6 +132,11 @@ class Engine:
         reason = str(error).splitlines()[0]
         self.damaged[str(path)] = reason
         warnings.warn(f"the part {path} is damaged and left out: {reason}", RuntimeWarning, stacklevel=5)
+
+
+def inherit(engine: Engine) -> None:
+    """Keep a parent's database in the child for good, taking no lock."""
+    _inherited.append(engine._database)
 
 
 def scan(paths: Iterable[Path]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from steno.ledger import streams
 from steno.ledger.read import MANIFEST, run_state
 
 if TYPE_CHECKING:
@@ -64,26 +66,18 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
     return read_json(run_dir / MANIFEST)
 
 
-def live_streams(run_dir: Path) -> list[str] | None:
-    """Names of streams whose writers live on this machine; None where that cannot be told."""
-    try:
-        from steno.ledger import streams  # type: ignore[attr-defined,unused-ignore]
-    except ImportError:
-        return None
-    try:
-        found: Iterable[str] = streams.live(run_dir)
-    except OSError:
-        return None
-    return list(found)
-
-
 def state_of(run_dir: Path, snapshot: Snapshot, manifest: Mapping[str, Any]) -> str:
     """The run's state; empty when neither ledger nor manifest say one."""
     if not snapshot.streams:
-        return "running" if live_streams(run_dir) else str(manifest.get("state") or "")
-    # A ledger that calls a writer alive may be that of a collector killed together with it.
-    seems_live = any(stream.state == "live" for stream in snapshot.streams)
-    return run_state(snapshot.streams, live_streams(run_dir) if seems_live else None)
+        return "running" if streams.live(run_dir) else str(manifest.get("state") or "")
+    seems_live = [stream for stream in snapshot.streams if stream.state == "live"]
+    if not seems_live:
+        return run_state(snapshot.streams)
+    # A ledger that calls a writer alive may be that of a collector killed together with it; of a writer on
+    # another machine there is no better witness.
+    here = socket.gethostname()
+    elsewhere = [stream.stream for stream in seems_live if stream.host != here]
+    return run_state(snapshot.streams, [*streams.live(run_dir), *elsewhere])
 
 
 def info_of(
@@ -92,8 +86,8 @@ def info_of(
     """The information on a run, from run.json, its ledgers or manifest, and its attempts."""
     run, manifest = read_json(run_dir / "run.json"), read_manifest(run_dir)
     state = state_of(run_dir, snapshot, manifest)
-    streams = snapshot.streams
-    started = [stream.started for stream in streams if stream.started]
+    known = snapshot.streams
+    started = [stream.started for stream in known if stream.started]
     return Info(
         dir=run_dir,
         name=str(run.get("name") or run_dir.name),
@@ -103,17 +97,17 @@ def info_of(
         config={**(run.get("config") or {}), **(snapshot.meta.get("config") or {})},
         summary=dict(snapshot.meta.get("summary") or {}),
         attempts=attempts,
-        ranks=tuple(sorted({stream.rank for stream in streams})),
+        ranks=tuple(sorted({stream.rank for stream in known})),
         started=min(started, default=None),
-        ended=None if state in {"", "running"} else max((stream.last_time for stream in streams), default=None),
+        ended=None if state in {"", "running"} else max((stream.last_time for stream in known), default=None),
         tags=tuple(run.get("tags") or ()),
         notes=str(run.get("notes") or ""),
         group=run.get("group"),
         command=_command(run.get("command")),
         git=run.get("git") or {},
-        records=sum(stream.records for stream in streams),
-        points=sum(stream.points for stream in streams),
-        error=_error(streams),
+        records=sum(stream.records for stream in known),
+        points=sum(stream.points for stream in known),
+        error=_error(known),
         losses=snapshot.losses,
         unreadable={**{f"node {node:02d}": why for node, why in snapshot.unreadable.items()}, **(damaged or {})},
         run=run,
@@ -124,7 +118,7 @@ def _command(command: Any) -> str:
     return " ".join(map(str, command)) if isinstance(command, list) else str(command or "")
 
 
-def _error(streams: Iterable[Stream]) -> str | None:
-    found = list(streams)
+def _error(known: Iterable[Stream]) -> str | None:
+    found = list(known)
     latest = max((stream.attempt for stream in found), default=0)
     return next((stream.error for stream in found if stream.error and stream.attempt == latest), None)

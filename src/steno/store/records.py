@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from steno.ledger.read import Reader
 from steno.record import NODE_SHIFT, Entry, Record
 from steno.store.engine import again
 from steno.store.points import concat, of_arrow
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from steno.ledger.read import Reader
     from steno.store.engine import Engine
     from steno.store.points import Points
     from steno.store.unsealed import View
@@ -113,7 +113,7 @@ def newest(engine: Engine, run_dir: Path, view: View, count: int) -> list[Record
 
 def tail(
     engine: Engine,
-    reader: Reader,
+    run_dir: Path,
     look: Callable[[], View],
     state: Callable[[], str],
     *,
@@ -126,13 +126,14 @@ def tail(
 
     def begin() -> list[Record | Entry]:
         begun[:] = [look()]
-        return newest(engine, reader.run_dir, begun[0], last)
+        return newest(engine, run_dir, begun[0], last)
 
     yield from again(begin)
     seen = dict(begun[0].snapshot.last_batch)
     quiet_since = time.monotonic()
     while follow:
         now = state()  # asked before the look, so that the last records are not missed
+        reader = Reader(run_dir)  # a new one each time, see Unsealed
         snapshot = reader.snapshot(since=seen)
         fresh: list[Record | Entry] = list(snapshot.entries)
         held = {(batch.node, batch.id): batch for batch in snapshot.batches}

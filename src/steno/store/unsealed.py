@@ -6,14 +6,19 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from steno.ledger.read import Reader
 from steno.record import NODE_SHIFT
 from steno.store.points import Points, concat, of_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    from steno.ledger.read import Part, Reader, Snapshot
+    from steno.ledger.read import Loss, Part, Snapshot
     from steno.record import Batch, Entry
+
+DAMAGED = "damaged batch"
+"""Kind of the loss that the ledger's reader counts for a batch it cannot decode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ class View:
 class Unsealed:
     """Follows the unsealed batches of a run. Thread-safe; a forked child makes its own."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
         self._lock = threading.Lock()
         self._forget()
 
@@ -50,27 +55,44 @@ class Unsealed:
         self._chunks: list[Points] = []
         self._entries: list[Entry] = []
         self._ids: dict[str, int] = {}
+        self._damaged: dict[tuple[int, str], Loss] = {}
         self._ledger: object = None
         self._sealed: dict[tuple[str, int], int] = {}
 
     def view(self) -> View:
         """What is readable now; only batches newer than the last view's are read from the ledgers."""
         with self._lock:
-            snapshot = self._reader.snapshot(since=self._seen)
-            if self._seen and self._replaced(snapshot):
-                self._forget()
-                snapshot = self._reader.snapshot()
-            self._ledger = snapshot.meta.get("ledger")
-            self._drop_sealed(snapshot)
-            self._add(snapshot.batches)
-            self._entries.extend(snapshot.entries)
-            # A batch may have entries and no points, so the ledger's own count goes first.
-            self._seen = dict(snapshot.last_batch)
-            for batch in snapshot.batches:
-                self._seen[batch.node] = max(self._seen.get(batch.node, 0), batch.id)
-            return View(
-                replace(snapshot, batches=(), entries=tuple(self._entries)), tuple(self._chunks), dict(self._ids)
-            )
+            try:
+                return self._look()
+            except BaseException:
+                self._forget()  # half a step taken must not be taken again
+                raise
+
+    def _look(self) -> View:
+        # A reader of its own each time: it keeps the names of key ids, and a ledger numbers its keys anew
+        # when a run that was finished goes on.
+        snapshot = Reader(self._run_dir).snapshot(since=self._seen)
+        if self._seen and self._replaced(snapshot):
+            self._forget()
+            snapshot = Reader(self._run_dir).snapshot()
+        self._ledger = snapshot.meta.get("ledger")
+        self._drop_sealed(snapshot)
+        self._add(snapshot.batches)
+        self._entries.extend(snapshot.entries)
+        # A damaged batch is met once, when it is read.
+        self._damaged.update(((loss.node, loss.name), loss) for loss in snapshot.losses if loss.kind == DAMAGED)
+        losses = [loss for loss in snapshot.losses if loss.kind != DAMAGED]
+        self._seen = dict(snapshot.last_batch)
+        return View(
+            replace(
+                snapshot,
+                batches=(),
+                entries=tuple(self._entries),
+                losses=(*losses, *self._damaged.values()),
+            ),
+            tuple(self._chunks),
+            dict(self._ids),
+        )
 
     def _replaced(self, snapshot: Snapshot) -> bool:
         """Whether a ledger is another one than before, or out of reach: what we keep of it is then no one's."""

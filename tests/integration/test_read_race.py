@@ -1,0 +1,153 @@
+"""Readers racing posting, sealing and finishing: each point exactly once at every look, never going back.
+
+Two writer processes (two nodes of one run) post, seal, merge, leave and come back, as fast as they can, while
+this process reads through a book that it keeps and through fresh ones. STENO_RACE_SECONDS sets how long (5).
+
+    python tests/integration/test_read_race.py RUN_DIR NODE SECONDS PROGRESS   is one writer
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+
+from store_runs import Writer
+
+from steno.store.book import Book
+
+KEYS = ("loss", "opt/lr", "acc", "grad norm", "ü")
+SECONDS = float(os.environ.get("STENO_RACE_SECONDS") or 5)
+RECORDS = 40
+SEAL_EVERY = 9
+LEAVE_EVERY = 40
+SLOT = struct.Struct("<q")
+
+
+def value(key: str, node: int, step):
+    """What a point must be: no two points of the run that share a step are alike."""
+    return np.asarray(step) * 10.0 + KEYS.index(key) + node / 4
+
+
+def write(run_dir: Path, node: int, seconds: float, progress: Path) -> None:
+    """Post, seal, finish and come back until the time is over; say in `progress` how many steps are in."""
+    with open(progress, "r+b") as file, mmap.mmap(file.fileno(), 0) as shared:
+        end, posted, round_, writer = time.monotonic() + seconds, 0, 0, Writer(run_dir, node=node)
+        while time.monotonic() < end:
+            # Another order of keys after each return, so that the ledger numbers them anew.
+            keys = np.roll(KEYS, round_).tolist()
+            rows = [
+                (step, {key: float(value(key, node, step)) for key in keys}) for step in range(posted, posted + RECORDS)
+            ]
+            writer.log(*rows, rank=node, entries=[("event", {"name": "posted", "at": posted})])
+            posted += RECORDS
+            SLOT.pack_into(shared, node * SLOT.size, posted)
+            batches = posted // RECORDS
+            if batches % SEAL_EVERY == 0:
+                writer.sealer.seal()
+            if batches % LEAVE_EVERY == 0:
+                ends, mono = writer.ends, writer.mono
+                writer.finish()
+                round_ += 1
+                writer = Writer(run_dir, node=node)
+                writer.ends, writer.mono = ends, mono
+        writer.finish()
+
+
+def check(book: Book, least: list[int], seen: dict, ways: tuple[str, ...]) -> None:
+    """One look in each of the ways; `least` steps of each node were posted before it."""
+    for way in ways:
+        if way in KEYS:
+            series = book.series(way)
+            for node in (0, 1):
+                mine = series.rank == node
+                steps = series.step[mine]
+                count = len(steps)
+                assert np.array_equal(steps, np.arange(count)), f"{way} of node {node}: {_odd(steps)}"
+                assert np.array_equal(series.value[mine], value(way, node, steps)), (
+                    f"{way} of node {node}: wrong values"
+                )
+                _grew(seen, (way, node), count, least[node])
+        elif way == "frame":
+            frame = book.frame(KEYS, as_="arrow")
+            assert all(frame[key].null_count == 0 for key in KEYS), "a record was seen in part"
+            _grew(seen, way, len(frame), sum(least))
+        elif way == "sql":
+            counts = "select rank, key, count(*), count(distinct step), max(step) from metrics group by all"
+            rows = book.sql(counts).fetchall()
+            assert all(count == distinct == last + 1 for _, _, count, distinct, last in rows), rows
+            _grew(seen, way, sum(row[2] for row in rows), sum(least) * len(KEYS))
+        elif way == "summary":
+            _grew(seen, way, sum(found["count"] for found in book.summary.values()), sum(least) * len(KEYS))
+        else:
+            events = [(entry.rank, entry.payload["at"]) for entry in book.records("event")]
+            assert len(events) == len(set(events))
+            _grew(seen, way, len(events), sum(least) // RECORDS)
+
+
+WAYS = (*KEYS, "frame", "sql", "summary", "records")
+
+
+def _grew(seen: dict, what, count: int, least: int) -> None:
+    assert count >= least, f"{what}: {least} were posted, {count} were read"
+    assert count >= seen.get(what, 0), f"{what}: went back from {seen[what]} to {count}"
+    seen[what] = count
+
+
+def _odd(steps) -> str:
+    found, counts = np.unique(steps, return_counts=True)
+    missing = np.setdiff1d(np.arange(found[-1] + 1), found) if len(found) else []
+    return f"{(counts > 1).sum()} steps twice, {len(missing)} missing, first {missing[:3]} of {len(steps)}"
+
+
+@pytest.mark.timeout(SECONDS * 2 + 60)
+def test_each_point_is_read_exactly_once_while_runs_are_written_sealed_and_finished(tmp_path):
+    run_dir, progress = tmp_path / "tests" / "race", tmp_path / "progress"
+    run_dir.mkdir(parents=True)
+    progress.write_bytes(bytes(2 * SLOT.size))
+    writers = [
+        subprocess.Popen([sys.executable, __file__, str(run_dir), str(node), str(SECONDS), str(progress)])
+        for node in (0, 1)
+    ]
+    looks = 0
+    try:
+        with open(progress, "rb") as file:
+
+            def posted() -> list[int]:
+                return [SLOT.unpack_from(os.pread(file.fileno(), 16, 0), node * SLOT.size)[0] for node in (0, 1)]
+
+            give_up = time.monotonic() + 30
+            while min(posted()) == 0:
+                assert time.monotonic() < give_up, "a writer posted nothing"
+                assert all(writer.poll() is None for writer in writers)
+                time.sleep(0.005)
+            kept, seen, turn = Book(run_dir), {}, random.Random(0)
+            while any(writer.poll() is None for writer in writers):
+                check(kept, posted(), seen, tuple(turn.sample(WAYS, 3)))
+                with Book(run_dir) as fresh:
+                    check(fresh, posted(), seen, (turn.choice(WAYS),))
+                looks += 4
+            check(kept, posted(), seen, WAYS)
+            assert kept.sql("select count(*) from metrics").fetchall() == [(sum(posted()) * len(KEYS),)]
+            print(f"{looks} looks, {sum(posted()) * len(KEYS):,} points in the end")
+            kept.close()
+    finally:
+        for writer in writers:
+            writer.kill() if writer.poll() is None else None
+            writer.wait()
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert looks >= 8
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
