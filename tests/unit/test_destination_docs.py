@@ -32,21 +32,22 @@ def run_example(place, code):
     not (ROOT / "src/steno/collector/__main__.py").exists(), reason="there is no collector to deliver yet"
 )
 def test_example_of_recording_runs(tmp_path):
-    run_example(tmp_path, "\n".join(EXAMPLES[:2]))
+    run_example(tmp_path, EXAMPLES[0])
     (place,) = (path for path in (tmp_path / "runs" / "manual").iterdir() if path.is_dir())
     names = {path.name for path in place.iterdir()}
     assert {"tensorboard", "metrics.csv", "metrics.jsonl"} <= names
 
 
 def test_example_destination_passes_its_exam(tmp_path):
-    code = "\n".join(EXAMPLES[2:])
+    code = EXAMPLES[2]
     assert "check_destination(Sqlite, read=read)" in code
     run_example(tmp_path, code)
 
 
 def test_example_destination_is_twenty_lines():
-    start = EXAMPLES[2].index("class Sqlite")
-    assert len([line for line in EXAMPLES[2][start:].splitlines() if line.strip()]) <= 20
+    code = EXAMPLES[2]
+    example = code[code.index("class Sqlite") : code.index("def read")]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 20
 
 
 def test_every_destination_and_option_is_described():
