@@ -125,6 +125,25 @@ def test_parts_are_enough(tmp_path):
     assert listing(copy) == before
 
 
+def test_a_copy_without_machinery_still_knows_what_was_rewound(tmp_path):
+    run_dir = tmp_path / "p" / "wound"
+    with Writer(run_dir) as writer:
+        writer.attempt(1)
+        writer.log(*[(step, {"x": 1.0}) for step in range(10)], entries=[("start", {"pid": 1})])
+        writer.attempt(2, rewind=4)
+        writer.log((4, {"x": 2.0}), attempt=2, entries=[("start", {"pid": 2, "rewind": 4}), ("start", {"pid": 3})])
+        with Book(run_dir) as book:
+            assert book.series("x").value.tolist() == [1.0] * 4 + [2.0]
+        writer.finish()
+    shutil.rmtree(run_dir / ".steno")
+    before = listing(run_dir)
+    with Book(run_dir) as book:
+        assert book.series("x").value.tolist() == [1.0] * 4 + [2.0]
+        assert [(one.attempt, one.rewind) for one in book.info.attempts] == [(1, None), (2, 4)]
+    (run_dir / "manifest.json").write_text('{"attempts": [1, 2]}')
+    assert listing(run_dir).keys() - before.keys() == {"manifest.json"}
+
+
 def test_a_part_that_is_listed_and_gone_is_said(tmp_path):
     path = make(tmp_path, "p", "gone")
     part = next((path / "metrics").glob("*.parquet"))

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from steno.record import Entry
     from steno.store.points import Points
 
 
@@ -31,11 +32,19 @@ class Attempt:
     token: str = ""
 
 
-def read_attempts(run_dir: Path, manifest: Mapping[str, Any]) -> tuple[Attempt, ...]:
-    """The attempts by number, from `.steno/attempts` or else from the manifest; a torn file is passed over."""
+def read_attempts(
+    run_dir: Path, manifest: Mapping[str, Any], starts: Callable[[], Iterable[Entry]]
+) -> tuple[Attempt, ...]:
+    """The attempts by number, from `.steno/attempts`, else the manifest, else the entries of starting processes.
+
+    Args:
+        run_dir: the run's directory.
+        manifest: the run's, or empty.
+        starts: reads the entries of kind "start"; called only where nothing else tells.
+
+    A torn file is passed over.
+    """
     found: dict[int, Attempt] = {}
-    for row in manifest.get("attempts") or ():
-        _add(found, row)
     place = run_dir / ".steno" / "attempts"
     try:
         names = os.listdir(place)
@@ -47,6 +56,14 @@ def read_attempts(run_dir: Path, manifest: Mapping[str, Any]) -> tuple[Attempt, 
                 _add(found, json.loads((place / name).read_bytes()))
             except (OSError, ValueError):
                 continue
+    for row in () if found else manifest.get("attempts") or ():
+        _add(found, row)
+    if not found and not names:
+        for entry in starts():
+            known = found.get(entry.attempt)
+            if known is None or known.rewind is None:
+                row = {"attempt": entry.attempt, "started": entry.time, "rewind": entry.payload.get("rewind")}
+                _add(found, row)
     return tuple(found[number] for number in sorted(found))
 
 

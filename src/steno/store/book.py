@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from steno.errors import UsageError
 from steno.ledger.read import Reader
+from steno.record import START
 from steno.store import attempts as attempts_
 from steno.store import export as export_
 from steno.store import frame as frame_
+from steno.store import media as media_
 from steno.store import records as records_
 from steno.store import runs as runs_
 from steno.store import sql as sql_
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from steno.record import Entry, Record
     from steno.store.attempts import Attempt, Choice
+    from steno.store.media import Item
 
 _COLUMNS = "record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 
@@ -66,6 +69,7 @@ class Book:
         self._unsealed = Unsealed(self.dir)
         self._summary = Summary(self._engine)
         self._keys: dict[str, frozenset[str]] = {}
+        self._starts: tuple[frozenset[str], list[Entry]] | None = None
 
     def __repr__(self) -> str:
         return f"<Book {str(self.dir)!r}>"
@@ -89,7 +93,15 @@ class Book:
         return self._unsealed.view()
 
     def _attempts(self) -> tuple[Attempt, ...]:
-        return attempts_.read_attempts(self.dir, read_manifest(self.dir))
+        def starts() -> list[Entry]:
+            view = self._view()
+            names = frozenset(part.name for part in view.entry_parts)
+            if self._starts is None or self._starts[0] != names:
+                found = records_.read_entries(self._engine, self.dir, view)
+                self._starts = (names, [entry for entry in found if entry.kind == START])
+            return [*self._starts[1], *(entry for entry in view.snapshot.entries if entry.kind == START)]
+
+        return attempts_.read_attempts(self.dir, read_manifest(self.dir), starts)
 
     # -- what there is ---------------------------------------------------------------------------------
 
@@ -244,6 +256,23 @@ class Book:
 
     def _state(self) -> str:
         return state_of(self.dir, Reader(self.dir).snapshot(batches=False), read_manifest(self.dir))
+
+    def media(self, key: str, *, rank: int | None = None, attempt: int | str = "latest") -> list[Item]:
+        """One key's media values in order of step, or, for a logged list, those of `key/0`, `key/1`, … at each step.
+
+        Args:
+            key, rank, attempt: as for `series`.
+
+        Raises:
+            UsageError: a run that has ended has no such key.
+            CorruptError: a part that is listed is not there.
+        """
+        keys = media_.keys_of(key, self.keys())
+        choice = attempts_.choose(self._attempts(), attempt, rank, None)
+        found = [item for one in keys for item in media_.items(self.dir, series_of(one, again(lambda: self._points([one], choice))))]
+        if not found:
+            self._require([key])
+        return sorted(found, key=media_.order)
 
     # -- records ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,110 @@
+"""Media values of a run, read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from steno.media import files
+from steno.record import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from steno.store.series import Series
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One media value: where it stands in the run, what is known of it, and its file.
+
+    A plain value; `value` reads the file each time.
+    """
+
+    key: str
+    step: int
+    time: np.datetime64
+    rank: int
+    attempt: int
+    record: int
+    ref: Ref
+    run_dir: Path
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.key!r} at step {self.step}>"
+
+    @property
+    def kind(self) -> str:
+        """image, mask, figure, audio, video, histogram, text, html, table or mesh."""
+        return self.ref.kind
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What was said with it: shape, rate, boxes, ..."""
+        return self.ref.meta
+
+    @property
+    def caption(self) -> str | None:
+        """The caption, if it has one."""
+        return self.ref.meta.get("caption")
+
+    @property
+    def path(self) -> Path | None:
+        """Its encoded file; None when it has none, or none yet."""
+        return files.encoded(self.run_dir, self.ref)
+
+    @property
+    def value(self) -> Any:
+        """The value, decoded; before it is encoded, from what was captured.
+
+        image, mask, plotted figure: uint8 (H, W, C) · plotly figure: plain data · audio: float32 (frames, channels)
+        in [-1, 1] · video: uint8 (T, H, W, C) · histogram: {"counts", "edges", "outside", "min", "max", "sum",
+        "sum_squares"} · text, html: str · table: `pyarrow.Table` · mesh: {"vertices", "colors", "faces"}.
+
+        Raises:
+            UsageError: a package of `steno[media]` is missing, or the value was lost with its journal.
+            FileNotFoundError: its file is gone.
+        """
+        return files.value(self.run_dir, self.ref)
+
+    @property
+    def attached(self) -> dict[str, Item]:
+        """What belongs to it and has a file of its own: an image's masks, by name."""
+        from dataclasses import replace
+
+        found = self.ref.meta.get("attached") or {}
+        return {name: replace(self, ref=Ref(one["digest"], one["kind"], one["meta"])) for name, one in found.items()}
+
+
+def items(run_dir: Path, series: Series) -> Iterator[Item]:
+    """The media values among a key's points."""
+    for row, found in sorted(series.special.items()):
+        if isinstance(found, Ref):
+            yield Item(
+                series.key,
+                int(series.step[row]),
+                series.time[row],
+                int(series.rank[row]),
+                int(series.attempt[row]),
+                int(series.record[row]),
+                found,
+                run_dir,
+            )
+
+
+def keys_of(key: str, known: Iterable[str]) -> list[str]:
+    """The key itself, or the keys that a list logged under it has become."""
+    names = list(known)
+    if key in names:
+        return [key]
+    found = [name for name in names if name.startswith(f"{key}/") and name[len(key) + 1 :].isdigit()]
+    return found or [key]
+
+
+def order(item: Item) -> tuple[Any, ...]:
+    """By step, attempt, rank and record; within a record by place in the list."""
+    place = item.key.rpartition("/")[2]
+    return item.step, item.attempt, item.rank, item.record, int(place) if place.isdigit() else 0, item.key
