@@ -44,7 +44,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def run_dir(trained):
-    (found,) = (trained[0] / "runs" / "digits").iterdir()
+    (found,) = (path for path in (trained[0] / "runs" / "digits").iterdir() if path.is_dir())
     return found
 
 
@@ -115,5 +115,5 @@ def test_the_commands_it_names_work(trained, run_dir):
 def test_too_many_workers_is_said_in_a_line(tmp_path):
     done = command("demo", "--workers", "64", cwd=tmp_path)
     assert done.returncode == 2
-    assert "64" in done.stderr
+    assert "--workers" in done.stderr
     assert not list(tmp_path.iterdir())

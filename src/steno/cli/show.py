@@ -128,7 +128,7 @@ def _values(console: Console, book: Book, keys: list[str]) -> None:
 def _as_data(book: Book, keys: list[str], ranks: list[int] | None, points: int) -> dict[str, Any]:
     series = {
         key: {
-            str(rank): {"step": one.step, "time": one.time, "value": one.value}
+            str(rank): {"step": one.step, "time": one.time, "value": one.exact}
             for rank, one in _by_rank(book, key, ranks, points)
         }
         for key in keys
