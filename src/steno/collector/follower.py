@@ -52,7 +52,8 @@ class Follower:
         save: keeps the progress, in one transaction.
         progress: as it was saved last.
         say: tells a person, once per key.
-        first_wait_secs: the first pause after a failure; it doubles up to `LAST_WAIT_SECS`.
+        first_wait_secs: the first pause after a failure; it doubles.
+        last_wait_secs: the longest pause.
 
     """
 
@@ -68,6 +69,7 @@ class Follower:
         progress: Progress | None = None,
         say: Callable[[str, str], None] = lambda _key, _message: None,
         first_wait_secs: float = FIRST_WAIT_SECS,
+        last_wait_secs: float = LAST_WAIT_SECS,
     ) -> None:
         self.name = name
         self.progress = progress or Progress()
@@ -81,6 +83,7 @@ class Follower:
         self._save = save
         self._say = say
         self._first_wait_secs = first_wait_secs
+        self._last_wait_secs = last_wait_secs
         self._wake = threading.Event()
         self._leave = threading.Event()
         self._destination: Destination | None = None
@@ -165,7 +168,7 @@ class Follower:
             except Exception as error:
                 self._failed(error)
                 self._pause(wait)
-                wait = min(wait * 2, LAST_WAIT_SECS)
+                wait = min(wait * 2, self._last_wait_secs)
                 continue
             self._destination = made
             self._kinds = frozenset(getattr(made, "kinds", self._kinds))
@@ -236,7 +239,7 @@ class Follower:
                 if self._leave.is_set():
                     raise
                 self._pause(wait)
-                wait = min(wait * 2, LAST_WAIT_SECS)
+                wait = min(wait * 2, self._last_wait_secs)
 
     def _deliver(self, batch: Batch) -> int | None:
         """Try until the batch is delivered; how many of it were given up, None when told to leave."""
@@ -259,7 +262,7 @@ class Follower:
                 if bad is not None:
                     return bad
             self._pause(wait)
-            wait = min(wait * 2, LAST_WAIT_SECS)
+            wait = min(wait * 2, self._last_wait_secs)
         return None
 
     def _sift(self, batch: Batch) -> int | None:

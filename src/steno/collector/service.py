@@ -21,6 +21,7 @@ from steno.ledger import manifest, schema, streams
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader, Stream, run_state
 from steno.ledger.seal import Sealer, adopt_parts
+from steno.media.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,6 +116,7 @@ class Service:
         connection.execute("delete from meta where key='done'")
         self.marker = Marker(self.node.ledger.with_name("reading"))
         self.syncer = Syncer(self.node.ledger, lambda: self.poster.generation, self.say)
+        self.media = Spool(self.run_dir, self.node.dir, self.say)
         self.reader = Reader(self.run_dir)
         self.delivery = Delivery(
             self.run_dir, self.node, connection=connection, lock=self._lock, reader=self.reader, say=self.say
@@ -210,9 +212,15 @@ class Service:
     def _post(self, slices: list[tuple[StreamInfo, Slice]]) -> bool:
         batch: Batch | None = None
         try:
+            for _, piece in slices:
+                self.media.take(piece.special)
+                for late in piece.fills:
+                    self.media.take(late.values)
+            for failure in self.media.failures():
+                self.poster.note(**failure)
             batch = self.poster.post(slices)
             self._problem = None
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             # A full disk, most likely: the journals keep everything until there is room again.
             self._problem = f"posting failed: {error}"
             self.say("post", f"{self._problem} ({self.node.ledger}); trying again")
@@ -221,6 +229,7 @@ class Service:
             self._report(time.monotonic())
             self._stop.wait(_DISK_SECS)
             return False
+        self.media.posted(self.poster.generation)
         record = self.poster.next_record - 1
         for journal in self.journals.values():
             journal.posted(record)
@@ -263,6 +272,7 @@ class Service:
 
     def _end_journals(self) -> None:
         synced = self.syncer.synced
+        self.media.release(synced)
         for name, journal in list(self.journals.items()):
             if journal.foreign:
                 continue
@@ -290,9 +300,9 @@ class Service:
             return False
         if self._quiet_since is None:
             self._quiet_since = self._progress_at = now
-        if self.delivery.caught_up:
+        if self.delivery.caught_up and not self.media.waiting:
             return True
-        progress = self.delivery.progress()
+        progress = self.delivery.progress() + self.media.done
         if progress != self._progress:
             self._progress, self._progress_at = progress, now
         return now - self._progress_at >= self.linger_secs
@@ -306,6 +316,7 @@ class Service:
 
     def _leave(self) -> bool:
         """Close everything; whether all destinations have everything."""
+        self.media.close(_LEAVE_SECS)
         complete = self.delivery.close(_LEAVE_SECS)
         self.sealing.join()
         writing = any(journal.alive for journal in self._mine())
@@ -334,7 +345,7 @@ class Service:
 
     def _abandon(self) -> None:
         """Close handles after an error, or twice."""
-        for name in ("delivery", "sealing", "syncer"):
+        for name in ("delivery", "sealing", "syncer", "media"):
             held = self.__dict__.pop(name, None)
             if held is not None:
                 held.abandon()
@@ -373,6 +384,7 @@ class Service:
             "streams": {name: "live" if journal.alive else "draining" for name, journal in self.journals.items()},
             "destinations": self.delivery.health(),
             "unsealed": self.sealing.points,
+            "media": {"waiting": self.media.waiting, "encoded": self.media.done, "kept_raw": self.media.failed},
             "error": self._problem or self.sealing.error or self.syncer.error,
         }
         if current == self._status and now < self._heartbeat and not force:

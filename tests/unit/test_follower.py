@@ -1,0 +1,331 @@
+"""Followers: in order, with patience, one destination's trouble its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from steno.collector.follower import Follower, Progress
+from steno.errors import CorruptError, Retry, Skip, Stop
+from steno.record import Batch, Entry, RunInfo
+from steno.testing.fakes import FailingDestination, HangingDestination, MemoryDestination
+
+
+def batch(id, count=4, kind="event"):
+    first = (id - 1) * 10 + 1
+    zeros = np.zeros(count, np.int32)
+    records = np.arange(first, first + count)
+    entry = Entry(first + count, 0, None, 0, 1, kind, {"n": id})
+    return Batch(
+        id, 0, records, records, records, zeros, zeros, zeros, (("a", "b"),) if count else (), np.arange(2.0 * count), entries=(entry,),
+        special={1: "text"} if count else {}, meta={0: {"level": id}} if count else {},
+    )  # fmt: skip
+
+
+class Ledger:
+    """Batches, and the cursor as it is saved."""
+
+    def __init__(self, batches):
+        self.batches = {one.id: one for one in batches}
+        self.saved = []
+        self.said = {}
+
+    def newest(self):
+        last = max(self.batches, default=0)
+        return last, last * 10
+
+    def follower(self, factory, tmp_path, **more):
+        made = Follower(
+            "dest", factory, RunInfo(tmp_path, "id", "name", "project"), fetch=lambda id: self.batches[id], newest=self.newest,
+            save=self.saved.append, say=lambda key, message: self.said.setdefault(key, message), first_wait_secs=0.001, last_wait_secs=0.004, **more,
+        )  # fmt: skip
+        made.start()
+        return made
+
+
+def until(condition, timeout_secs=10.0):
+    deadline = time.monotonic() + timeout_secs
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def follow(tmp_path):
+    followers = []
+
+    def begin(ledger, factory, **more):
+        made = ledger.follower(factory, tmp_path, **more)
+        followers.append(made)
+        return made
+
+    yield begin
+    for one in followers:
+        one.leave()
+        one.join(2)
+
+
+def given(destination):
+    return [number for one in destination.batches for number in one.record.tolist()]
+
+
+def test_batches_come_in_order_and_the_cursor_after_them(follow):
+    ledger, memory = Ledger([batch(1), batch(2), batch(3)]), MemoryDestination()
+    follower = follow(ledger, lambda: memory)
+
+    until(lambda: follower.caught_up)
+
+    assert [1, 2, 3] == [one.id for one in memory.batches]
+    assert [1, 2, 3] == [one.batch for one in ledger.saved]
+    assert 30 == follower.health()["delivered"]
+    assert 0 == follower.health()["lag"]
+    assert memory.flushes
+
+    ledger.batches[4] = batch(4)
+    follower.wake()
+    until(lambda: len(memory.batches) == 4)
+
+
+def test_a_follower_goes_on_behind_its_cursor(follow):
+    ledger, memory = Ledger([batch(1), batch(2), batch(3)]), MemoryDestination()
+
+    follower = follow(ledger, lambda: memory, progress=Progress(batch=2, record=20, position={"x": 1}))
+    until(lambda: follower.caught_up)
+
+    assert [3] == [one.id for one in memory.batches]
+    assert {"x": 1} == memory.run.position
+
+
+def test_only_the_kinds_it_takes_are_given(follow):
+    ledger, memory = Ledger([batch(1), batch(2, kind="task")]), MemoryDestination()
+    memory.kinds = frozenset({"task"})
+
+    follower = follow(ledger, lambda: memory)
+    until(lambda: follower.caught_up)
+
+    assert [2] == [one.id for one in memory.batches]
+    assert 0 == len(memory.batches[0])
+    assert ["task"] == [one.kind for one in memory.batches[0].entries]
+
+
+@pytest.mark.parametrize("error", [Retry("later"), OSError("down"), ZeroDivisionError()])
+def test_a_failure_is_tried_again_with_the_same_batch(follow, error):
+    failing = FailingDestination(error, times=5)
+    ledger = Ledger([batch(1), batch(2)])
+
+    follower = follow(ledger, lambda: failing)
+    until(lambda: follower.caught_up)
+
+    assert [1, 2] == [one.id for one in failing.kept.batches]
+    assert [4, 4] == [len(one) for one in failing.kept.batches]
+    assert 5 == follower.health()["retries"]
+    assert 0 == follower.health()["skipped"]
+    assert follower.error is None
+
+
+def test_a_destination_that_is_down_loses_nothing_however_long(follow):
+    failing = FailingDestination(OSError("down"), times=80)
+    ledger = Ledger([batch(1), batch(2)])
+
+    follower = follow(ledger, lambda: failing)
+    until(lambda: follower.health()["retries"] > 30)
+    assert [] == ledger.saved
+    assert "retrying" == follower.state
+    until(lambda: follower.caught_up, 60)
+
+    assert 0 == follower.health()["skipped"]
+    assert [1, 2, 3, 4, 11, 12, 13, 14] == given(failing.kept)
+
+
+class Picky(MemoryDestination):
+    """Refuses the batches that have one of these records."""
+
+    def __init__(self, bad, error=ValueError("bad record")):
+        super().__init__()
+        self.bad = set(bad)
+        self.failure = error
+        self.tries = 0
+
+    def write(self, batch):
+        self.tries += 1
+        numbers = {*batch.record.tolist(), *(entry.record for entry in batch.entries)}
+        if numbers & self.bad:
+            raise self.failure
+        super().write(batch)
+
+
+@pytest.mark.parametrize("bad", [{3}, {1}, {4, 11}, {15}, {1, 2}, {25}])
+def test_a_bad_record_is_found_by_halving_and_given_up_alone(follow, bad):
+    picky = Picky(bad)
+    ledger = Ledger([batch(1), batch(2), batch(3)])
+
+    follower = follow(ledger, lambda: picky)
+    until(lambda: follower.caught_up, 30)
+
+    wanted = [number for one in ledger.batches.values() for number in one.record.tolist()]
+    assert [number for number in wanted if number not in bad] == given(picky)
+    assert [1 + number // 10 for number in (5, 15, 25) if number not in bad] == [
+        entry.payload["n"] for one in picky.batches for entry in one.entries
+    ]
+    assert len(bad) == follower.health()["skipped"]
+    assert 3 == ledger.saved[-1].batch
+
+
+def test_values_stay_with_their_records_when_a_batch_is_halved(follow):
+    picky = Picky({2})
+    ledger = Ledger([batch(1, 6), batch(2)])
+
+    follower = follow(ledger, lambda: picky)
+    until(lambda: follower.caught_up, 30)
+
+    whole = [one for one in ledger.batches[1].records() if one.record != 2]
+    assert whole == [one for piece in picky.batches if piece.id == 1 for one in piece.records()]
+    assert [{0: {"level": 1}}] == [piece.meta for piece in picky.batches if piece.id == 1 and piece.meta]
+
+
+def test_a_lone_bad_record_is_given_up_once_the_next_batch_shows_it(follow):
+    picky = Picky({1})
+    picky.kinds = frozenset({"points"})
+    ledger = Ledger([batch(1, 1)])
+
+    follower = follow(ledger, lambda: picky)
+    until(lambda: picky.tries > 25)
+    assert [] == ledger.saved
+    ledger.batches[2] = batch(2)
+    follower.wake()
+    until(lambda: follower.caught_up, 30)
+
+    assert [11, 12, 13, 14] == given(picky)
+    assert 1 == follower.health()["skipped"]
+    assert [2] == [one.batch for one in ledger.saved]
+
+
+def test_skip_gives_records_up_and_counts_them(follow):
+    class Skipping(MemoryDestination):
+        def write(self, batch):
+            super().write(batch)
+            if batch.id == 1:
+                raise Skip((2, 3, 999), "too odd")
+            if batch.id == 2:
+                raise Skip
+
+    ledger, skipping = Ledger([batch(1), batch(2), batch(3)]), Skipping()
+    follower = follow(ledger, lambda: skipping)
+    until(lambda: follower.caught_up)
+
+    assert [1, 2, 3] == [one.id for one in skipping.batches]
+    assert 2 + 5 == follower.health()["skipped"]
+    assert "skip dest" in ledger.said
+
+
+def test_stop_is_said_once_and_ends_only_this_destination(follow):
+    ledger = Ledger([batch(1)])
+    stopping = follow(ledger, lambda: FailingDestination(Stop("no such project")))
+    other = MemoryDestination()
+    follower = follow(ledger, lambda: other)
+
+    until(lambda: stopping.state == "stopped" and follower.caught_up)
+
+    assert stopping.caught_up
+    assert "no such project" == stopping.health()["error"]
+    assert 10 == stopping.health()["lag"]
+    assert [] == [one for one in ledger.saved if one.batch == 1][1:]
+    assert [1] == [one.id for one in other.batches]
+
+
+def test_a_destination_that_cannot_be_opened_is_tried_again(follow):
+    tries = []
+
+    def factory():
+        tries.append(1)
+        if len(tries) < 4:
+            raise ConnectionError("not yet")
+        return MemoryDestination()
+
+    follower = follow(Ledger([batch(1)]), factory)
+    until(lambda: follower.caught_up)
+
+    assert 3 == follower.health()["retries"]
+
+
+def test_a_hanging_destination_delays_only_itself(follow):
+    ledger, hanging, memory = Ledger([batch(1), batch(2)]), HangingDestination(), MemoryDestination()
+    stuck, fine = follow(ledger, lambda: hanging), follow(ledger, lambda: memory)
+    until(lambda: fine.caught_up)
+    assert hanging.entered.wait(5)
+
+    stuck.leave()
+
+    assert not stuck.join(0.05)
+    assert not stuck.caught_up
+    assert [1, 2] == [one.id for one in memory.batches]
+    hanging.release()
+    assert stuck.join(5)
+
+
+def test_a_cursor_that_cannot_be_saved_holds_everything(follow):
+    ledger, memory = Ledger([batch(1), batch(2)]), MemoryDestination()
+    fails = [OSError("full")] * 3
+    save = ledger.saved.append
+
+    def failing_save(progress):
+        if fails:
+            raise fails.pop()
+        save(progress)
+
+    ledger.saved = type("Saved", (list,), {"append": lambda _, progress: failing_save(progress)})()
+    follower = follow(ledger, lambda: memory)
+    until(lambda: follower.caught_up)
+
+    assert [1, 2] == [one.id for one in memory.batches]
+    assert 2 == follower.progress.batch
+
+
+def test_a_damaged_batch_is_passed_over_and_counted(follow):
+    ledger, memory = Ledger([batch(1), batch(2), batch(3)]), MemoryDestination()
+
+    class Damaged(dict):
+        def __getitem__(self, id):
+            if id == 2:
+                raise CorruptError("flipped")
+            return super().__getitem__(id)
+
+    ledger.batches = Damaged(ledger.batches)
+    follower = follow(ledger, lambda: memory)
+    until(lambda: follower.caught_up)
+
+    assert [1, 3] == [one.id for one in memory.batches]
+    assert 1 == follower.health()["skipped"]
+
+
+def test_the_position_is_saved_with_the_cursor(follow):
+    class Positioned(MemoryDestination):
+        position: dict | None = None
+
+        def write(self, batch):
+            super().write(batch)
+            self.position = {"size": batch.id * 100}
+
+    ledger = Ledger([batch(1), batch(2)])
+    follower = follow(ledger, Positioned)
+    until(lambda: follower.caught_up)
+
+    assert [(1, {"size": 100}), (2, {"size": 200})] == [(one.batch, one.position) for one in ledger.saved]
+
+
+def test_no_thread_is_left_when_followers_leave(follow):
+    follower = follow(Ledger([batch(1)]), MemoryDestination)
+    until(lambda: follower.caught_up)
+
+    follower.leave()
+
+    assert follower.join(5)
+    assert "closed" == follower.state
+    assert not [
+        one
+        for one in threading.enumerate()
+        if one.name == "steno-follow-dest" and one.is_alive() and one is follower._thread
+    ]
