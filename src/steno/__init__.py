@@ -35,6 +35,14 @@ if TYPE_CHECKING:
         TaskError,
         UsageError,
     )
+    from steno.media.audio import Audio
+    from steno.media.figure import Figure
+    from steno.media.histogram import Histogram
+    from steno.media.image import Image
+    from steno.media.mesh import Mesh
+    from steno.media.table import Table
+    from steno.media.text import Html, Text
+    from steno.media.video import Video
     from steno.record import Batch, Entry, Record, Ref, RunInfo
     from steno.run import Run, async_log, config, current, event, finish, flush, init, log, summary
     from steno.store.book import open_book as open
@@ -50,6 +58,14 @@ _HOMES = {
         "ClosedError", "CorruptError", "DestinationError", "NoRunError", "RecordError", "Retry", "RunExistsError",
         "RunNotFoundError", "Skip", "StenoError", "Stop", "TaskError", "UsageError",
     ),
+    "steno.media.audio": ("Audio",),
+    "steno.media.figure": ("Figure",),
+    "steno.media.histogram": ("Histogram",),
+    "steno.media.image": ("Image",),
+    "steno.media.mesh": ("Mesh",),
+    "steno.media.table": ("Table",),
+    "steno.media.text": ("Html", "Text"),
+    "steno.media.video": ("Video",),
     "steno.record": ("Batch", "Entry", "Record", "Ref", "RunInfo"),
     "steno.run": ("Run", "async_log", "config", "current", "event", "finish", "flush", "init", "log", "summary"),
     "steno.store.book": ("sql",),
@@ -59,9 +75,10 @@ _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME["open"] = ("steno.store.book", "open_book")
 
 __all__ = [
-    "Batch", "ClosedError", "CorruptError", "Destination", "DestinationError", "Entry", "NoRunError", "Record",
-    "RecordError", "Ref", "Retry", "Run", "RunExistsError", "RunInfo", "RunNotFoundError", "Skip", "StenoError",
-    "Stop", "TaskError", "UsageError", "__version__", "async_log", "config", "current", "event", "finish",
+    "Audio", "Batch", "ClosedError", "CorruptError", "Destination", "DestinationError", "Entry", "Figure",
+    "Histogram", "Html", "Image", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
+    "RunExistsError", "RunInfo", "RunNotFoundError", "Skip", "StenoError", "Stop", "Table", "TaskError", "Text",
+    "UsageError", "Video", "__version__", "async_log", "config", "current", "event", "finish",
     "flush", "init", "log", "open", "runs", "sql", "summary", "sync",
 ]  # fmt: skip
 

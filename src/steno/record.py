@@ -29,13 +29,25 @@ ARTIFACT = "artifact"  # {name, digest, size, ...}
 NOTE = "note"  # steno's own remark: a loss, a refused value, a recovery
 
 
+RAW = "raw"
+"""In the meta of a `Ref` that is not posted yet, where its bytes are: {"data"}, or {"file", "at", "size"}."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A value kept in a file of the run: `digest` is its content address, `kind` its media kind."""
+    """A value kept in a file of the run: `digest` is its content address, `kind` its media kind.
+
+    The digest is "" when the meta says it all (a histogram, a short text), or when it is not posted yet.
+    """
 
     digest: str
     kind: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def file(self) -> str | None:
+        """The file's place under the run directory; None when there is none."""
+        return f"media/{self.digest[:2]}/{self.digest}.{self.meta.get('ext', 'bin')}" if self.digest else None
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.digest}"

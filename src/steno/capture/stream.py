@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import settings
+from steno.capture.raws import Raws
 from steno.journal import format as fmt
 from steno.journal import place
 from steno.journal.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 FIRST_BYTES: Final = 256 << 10
 """A process may log three numbers and end: its first segment is small."""
@@ -44,15 +45,17 @@ class Stream:
     Args:
         run_dir: the run's directory.
         identity: what goes into every segment's identity besides its own numbers.
+        wanted: told that `stock` has something to make.
     """
 
-    def __init__(self, run_dir: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, run_dir: Path, identity: Mapping[str, Any], wanted: Callable[[], None] = lambda: None) -> None:
         self.host = socket.gethostname()
         self.name = f"{_safe(self.host)}-{os.getpid()}-{secrets.token_hex(4)}"
         self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": boot_id()}
         self.full_bytes = max(64 << 10, int(settings.read("STENO_SEGMENT_BYTES", str(FULL_BYTES))))
         self.directory, outside = place.choose(run_dir, self.name, self.full_bytes)
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.raws = Raws(self.directory, wanted)
         self.pointer: Path | None = None
         self.spares: deque[Segment] = deque()
         self.late = 0
@@ -121,7 +124,7 @@ class Stream:
             self._discarded.append(segment)
 
     def stock(self) -> bool:
-        """Make one spare if fewer than SPARES are ready; called off the caller's thread.
+        """Make one spare if fewer than SPARES are ready, then room for media; called off the caller's thread.
 
         Raises:
             OSError: as `make`.
@@ -129,7 +132,7 @@ class Stream:
         while self._discarded:
             self._discarded.pop().discard()
         if len(self.spares) >= SPARES:
-            return False
+            return self.raws.stock()
         self.spares.append(self.make())
         return True
 
@@ -155,6 +158,7 @@ class Stream:
             segment.discard()
         self.spares.clear()
         self._discarded.clear()
+        self.raws.close()
         if drop_lock:
             os.close(self._alive)
 
@@ -163,6 +167,7 @@ class Stream:
         for spare in (*self.spares, *self._discarded):
             spare.close()
         self.spares.clear()
+        self.raws.close()
         try:
             os.close(self._alive)
         except OSError:

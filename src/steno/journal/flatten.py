@@ -11,7 +11,7 @@ import msgspec
 
 from steno.journal import format as fmt
 from steno.journal.decode import HOLE
-from steno.record import Ref
+from steno.record import RAW, Ref
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,9 +85,8 @@ class Flattener:
             array = np.frombuffer(raw, np.dtype(dtype)).reshape(shape)
             self._array(key, array, mode or self.arrays)
         elif code == fmt.EXT_MEDIA:
-            meta = _decode(data)
             self.keys.append(key)
-            self.values.append(Ref(str(meta.pop("digest", "")), str(meta.pop("kind", "")), meta))
+            self.values.append(_media(_decode(data)))
         elif code == fmt.EXT_LOST:
             self.refused[key] = data.decode("utf-8", "replace")
         else:
@@ -124,6 +123,15 @@ class Flattener:
         else:
             self.keys += [f"{key}/min", f"{key}/mean", f"{key}/max", f"{key}/std"]
             self.values += summary(flat)
+
+
+def _media(message: dict[str, Any]) -> Ref:
+    """A media value as captured: its bytes are still where `meta["raw"]` says, and it has no digest."""
+    meta = dict(message.get("meta") or {})
+    for name in (RAW, "attached"):
+        if name in message:
+            meta[name] = message[name]
+    return Ref("", str(message["kind"]), meta)
 
 
 def summary(array: np.ndarray[Any, Any]) -> list[float]:

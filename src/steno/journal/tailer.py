@@ -14,6 +14,7 @@ from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.columns import Context, decode_frames
 from steno.journal.segment import read_identity
+from steno.record import RAW, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,10 +145,22 @@ class Tailer:
                     return None
         result, senseless = decode_frames(self._data, self._view, starts, sizes, self._context, self._side)
         result.start, result.end, result.lost_bytes = start, end, lost + senseless
+        self._locate(result)
         self._good.append((int(starts[0]) - fmt.FRAME_BYTES, end) if len(starts) else (end, end))
         self.offset = end
         self._torn_since = None
         return result
+
+    def _locate(self, result: Slice) -> None:
+        """Say with its directory where the bytes of a captured media value lie."""
+        place = os.path.dirname(self.path)
+        for values in (result.special.values(), *(fill.values.values() for fill in result.fills)):
+            for value in values:
+                if isinstance(value, Ref) and value.digest == "":
+                    for meta in (value.meta, *(value.meta.get("attached") or {}).values()):
+                        raw = meta.get(RAW)
+                        if raw and "file" in raw:
+                            raw["file"] = os.path.join(place, os.path.basename(str(raw["file"])))
 
     def _stamps(self, bodies: NDArray[np.int64]) -> NDArray[np.int64]:
         """Monotonic ns of each frame; 0 for frames that carry none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -267,9 +268,11 @@ class Book:
             UsageError: a run that has ended has no such key.
             CorruptError: a part that is listed is not there.
         """
-        keys = media_.keys_of(key, self.keys())
         choice = attempts_.choose(self._attempts(), attempt, rank, None)
-        found = [item for one in keys for item in media_.items(self.dir, series_of(one, again(lambda: self._points([one], choice))))]
+        found: list[Item] = []
+        for name in media_.keys_of(key, self.keys()):
+            points = again(partial(self._points, [name], choice))
+            found.extend(media_.items(self.dir, series_of(name, points)))
         if not found:
             self._require([key])
         return sorted(found, key=media_.order)

@@ -1,0 +1,95 @@
+"""Where a media value's file is, and what it says: encoded, still raw, or kept raw for good."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.errors import UsageError
+from steno.media import kinds
+from steno.media.raw import Raw
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from steno.record import Ref
+
+WAITING: Final = "raw"
+"""Extension of a value that is not encoded yet."""
+KEPT: Final = "kept"
+"""Extension of a raw value that could not be encoded."""
+_POLL_SECS: Final = 0.02
+_CHUNK_BYTES: Final = 1 << 20
+
+
+def place(run_dir: Path, digest: str, ext: str) -> Path:
+    """The file of that digest; two letters of it make the directory."""
+    return run_dir / "media" / digest[:2] / f"{digest}.{ext}"
+
+
+def encoded(run_dir: Path, ref: Ref, timeout: float = 0.0) -> Path | None:
+    """The encoded file; None when there is none, even after waiting for an encoder at work.
+
+    Args:
+        run_dir: the run's directory.
+        ref: the value.
+        timeout: seconds to wait while the value is raw.
+    """
+    if ref.file is None:
+        return None
+    path = run_dir / ref.file
+    deadline = time.monotonic() + timeout
+    while not path.exists():
+        if time.monotonic() >= deadline or not place(run_dir, ref.digest, WAITING).exists():
+            return path if path.exists() else None
+        time.sleep(_POLL_SECS)
+    return path
+
+
+def value(run_dir: Path, ref: Ref) -> Any:
+    """The value, decoded from its file or, before that is made or where it cannot be, from its raw form.
+
+    Raises:
+        UsageError: a package is missing, or the value was lost.
+        FileNotFoundError: the file is gone.
+    """
+    if ref.file is None:
+        if "lost" in ref.meta:
+            msg = f"this {ref.kind} was lost: {ref.meta['lost']}"
+            raise UsageError(msg)
+        return ref.meta["text"] if ref.kind == "text" else dict(ref.meta)
+    for _ in range(2):
+        # An encoder may rename the file between two looks.
+        path = run_dir / ref.file
+        if path.exists():
+            return kinds.from_file(ref.kind, path)
+        for ext in (WAITING, KEPT):
+            try:
+                raw = Raw.open(place(run_dir, ref.digest, ext))
+            except FileNotFoundError:
+                continue
+            return kinds.from_raw(ref.kind, raw)
+    msg = f"the file of this {ref.kind} is gone: {run_dir / ref.file}"
+    raise FileNotFoundError(msg)
+
+
+def digest_of(path: str | os.PathLike[str], at: int = 0, size: int | None = None) -> str:
+    """The content address of a stretch of a file: 40 hexadecimal digits of its SHA-256."""
+    state = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        file.seek(at)
+        left = os.fstat(file.fileno()).st_size - at if size is None else size
+        while left > 0:
+            data = file.read(min(left, _CHUNK_BYTES))
+            if not data:
+                break
+            state.update(data)
+            left -= len(data)
+    return state.hexdigest()[:40]
+
+
+def digest_of_bytes(data: bytes) -> str:
+    """The content address of bytes."""
+    return hashlib.sha256(data).hexdigest()[:40]

@@ -1,0 +1,244 @@
+"""Histograms: `steno.Histogram`, of data or of bins."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.errors import UsageError
+from steno.media.arrays import as_array
+from steno.media.raw import Captured, Raw, capture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+INLINE_BYTES: Final = 4 << 20
+"""Data up to this size is counted as it is posted and needs no file; more is counted behind the scalars."""
+_MAX_BINS: Final = 16_384
+_CHUNK: Final = 1 << 20
+_RULES: Final = ("auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt", "tensorflow")
+_STATISTICS: Final = ("min", "max", "sum", "sum_squares")
+
+
+class Histogram:
+    """A histogram for `run.log`: of data, which is copied when logged and counted by the collector, or of bins.
+
+    Args:
+        data: numbers of any shape; those that are not finite are counted apart.
+        bins: how many equal bins; or their edges, rising; or the name of a rule of `numpy.histogram_bin_edges`;
+            or "tensorflow" for TensorBoard's exponential ones.
+        counts: shape (n,), not negative; instead of data, with `edges`.
+        edges: shape (n + 1,), rising, finite.
+        statistics: with counts, what is known of the data: "min", "max", "sum", "sum_squares"; the others are
+            reckoned from the middles of the bins.
+
+    Raises:
+        UsageError: empty, no numbers, edges that do not rise, counts that do not fit them.
+
+    When `log` has returned, the data survives the process.
+    """
+
+    __slots__ = ("_bins", "_data", "_meta")
+
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        bins: Any = 64,
+        counts: Any = None,
+        edges: Any = None,
+        statistics: Mapping[str, float] | None = None,
+    ) -> None:
+        self._data: NDArray[Any] | None = None
+        self._meta: dict[str, Any] | None = None
+        self._bins: Any = None
+        if (data is None) == (counts is None) or (counts is None) != (edges is None):
+            msg = "Histogram takes either data, or counts and edges"
+            raise UsageError(msg)
+        if data is not None:
+            self._data = as_array(data, "Histogram")
+            self._bins = _bins(bins)
+        else:
+            self._meta = _given(counts, edges, statistics or {})
+
+    def __repr__(self) -> str:
+        return f"steno.Histogram({self._data.shape if self._data is not None else self._meta})"
+
+    def __steno__(self) -> Captured:
+        """What `log` takes of it."""
+        if self._data is None:
+            assert self._meta is not None
+            return Captured("histogram", self._meta)
+        return capture("histogram", {"bins": self._bins}, {"data": self._data}, {"ext": "json"})
+
+
+def _bins(bins: Any) -> Any:
+    """A rule's name, a number of bins, or edges as a list.
+
+    Raises:
+        UsageError: none of them.
+    """
+    if isinstance(bins, str):
+        if bins in _RULES:
+            return bins
+        msg = f"Histogram: bins={bins!r} is no rule; use a number, edges, or one of {', '.join(_RULES)}"
+        raise UsageError(msg)
+    if hasattr(bins, "__index__") and not hasattr(bins, "__len__"):
+        if not 1 <= int(bins) <= _MAX_BINS:
+            msg = f"Histogram: bins={bins} is not in 1..{_MAX_BINS}"
+            raise UsageError(msg)
+        return int(bins)
+    return _edges(bins)
+
+
+def _edges(edges: Any) -> list[float]:
+    import numpy as np
+
+    array = as_array(edges, "Histogram edges").astype(np.float64).reshape(-1)
+    if not 2 <= len(array) <= _MAX_BINS + 1 or not np.isfinite(array).all() or (np.diff(array) < 0).any():
+        msg = f"Histogram: the edges of n bins are n + 1 finite, rising numbers, 2 to {_MAX_BINS + 1}"
+        raise UsageError(msg)
+    return [float(edge) for edge in array]
+
+
+def _given(counts: Any, edges: Any, statistics: Mapping[str, float]) -> dict[str, Any]:
+    import numpy as np
+
+    bounds = _edges(edges)
+    found = as_array(counts, "Histogram counts").reshape(-1)
+    if len(found) != len(bounds) - 1:
+        msg = f"Histogram: {len(found)} counts need {len(found) + 1} edges, not {len(bounds)}"
+        raise UsageError(msg)
+    if not np.isfinite(found).all() or (found < 0).any():
+        msg = "Histogram: counts must be finite and not negative"
+        raise UsageError(msg)
+    if unknown := set(statistics) - set(_STATISTICS):
+        msg = f"Histogram: statistics {sorted(unknown)} are unknown; use {', '.join(_STATISTICS)}"
+        raise UsageError(msg)
+    numbers = found.astype(np.float64)
+    limits = np.array(bounds)
+    middles = (limits[1:] + limits[:-1]) / 2
+    used = np.flatnonzero(numbers)
+    guess = {
+        "min": bounds[used[0]] if len(used) else math.nan,
+        "max": bounds[used[-1] + 1] if len(used) else math.nan,
+        "sum": float((numbers * middles).sum()),
+        "sum_squares": float((numbers * middles * middles).sum()),
+    }
+    return {
+        "counts": found.tolist(),
+        "edges": bounds,
+        "outside": 0,
+        **guess,
+        **{name: float(value) for name, value in statistics.items()},
+    }
+
+
+# -- counting ------------------------------------------------------------------------------------------------
+
+
+def counted(raw: Raw) -> dict[str, Any]:
+    """The histogram of captured data, as stands in a `Ref`'s meta; a little of the data in memory at a time."""
+    import numpy as np
+
+    data = raw.arrays()["data"].reshape(-1)
+    low, high, total, squares, finite = math.inf, -math.inf, 0.0, 0.0, 0
+    with np.errstate(all="ignore"):
+        for piece in _finite(raw, data):
+            if len(piece):
+                low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+                total += float(piece.sum())
+                squares += float(np.square(piece).sum())
+                finite += len(piece)
+        edges = _edges_for(raw.header["bins"], data, low, high)
+        counts = np.zeros(len(edges) - 1, np.int64)
+        equal = isinstance(raw.header["bins"], int)
+        for piece in _finite(raw, data):
+            # Equal bins need no search: numpy's road for a number of bins is several times faster.
+            some, _ = np.histogram(piece, len(counts), (edges[0], edges[-1])) if equal else np.histogram(piece, edges)
+            counts += some
+    if not equal and len(counts) > 1:
+        counts, edges = _trimmed(counts, edges)
+    return {
+        "counts": counts.tolist(),
+        "edges": [float(edge) for edge in edges],
+        "outside": len(data) - finite,
+        "min": low if finite else math.nan,
+        "max": high if finite else math.nan,
+        "sum": total,
+        "sum_squares": squares,
+    }
+
+
+def _finite(raw: Raw, data: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    import numpy as np
+
+    for at in range(0, len(data), _CHUNK):
+        piece = data[at : at + _CHUNK].astype(np.float64)
+        whole = np.isfinite(piece)
+        yield piece if whole.all() else piece[whole]
+        raw.forget()
+
+
+def _edges_for(bins: Any, data: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    import numpy as np
+
+    if isinstance(bins, list):
+        return np.array(bins)
+    if low > high:
+        return np.array([0.0, 1.0])
+    if bins == "tensorflow":
+        return tensorflow_edges()
+    if isinstance(bins, str):
+        sample = data[:: max(1, len(data) // (4 * _CHUNK))]
+        sample = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
+        count = min(_MAX_BINS, len(np.histogram_bin_edges(sample, bins, (low, high))) - 1)
+        return np.histogram_bin_edges(np.empty(0), count, (low, high))
+    # The range of float64 itself may be wider than a float64: halve it rather than overflow.
+    if not math.isfinite(high - low):
+        low, high = low / 2, high / 2
+    return np.histogram_bin_edges(np.empty(0), bins, (low, high))
+
+
+def _trimmed(counts: NDArray[Any], edges: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Without the empty bins at both ends, one of which is kept on each side."""
+    import numpy as np
+
+    used = np.flatnonzero(counts)
+    if not len(used):
+        return counts, edges
+    first, last = max(0, int(used[0]) - 1), min(len(counts), int(used[-1]) + 2)
+    return counts[first:last], edges[first : last + 1]
+
+
+def tensorflow_edges() -> NDArray[Any]:
+    """TensorBoard's own edges: exponential to both sides of 0, from 1e-12 to 1e20."""
+    import numpy as np
+
+    steps = math.ceil(math.log(1e32) / math.log(1.1))
+    positive = 1e-12 * 1.1 ** np.arange(steps)
+    return np.concatenate([-positive[::-1], [0.0], positive])
+
+
+def encode(raw: Raw, path: Path) -> None:
+    """Write the histogram of much data as JSON."""
+    import json
+
+    with open(path, "x", encoding="utf-8") as file:
+        json.dump(counted(raw), file)
+
+
+def from_raw(raw: Raw) -> dict[str, Any]:
+    """{"counts", "edges", "outside", "min", "max", "sum", "sum_squares"}."""
+    return counted(raw)
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """The same, from its file."""
+    import json
+
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    return found

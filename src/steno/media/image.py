@@ -1,0 +1,350 @@
+"""Images: `steno.Image`, its capture and its encoding as PNG."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.errors import UsageError
+from steno.media.arrays import as_array, captioned, extent, is_torch, text_of
+from steno.media.raw import CHUNK_BYTES, FORGET_BYTES, Captured, Raw, capture, capture_file, regular_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TYPES: Final = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "gif": "gif", "webp": "webp", "bmp": "bmp"}
+_CHANNELS: Final = (1, 3, 4)
+_AXES: Final = ("HW", "HWC", "CHW", "NHW", "NHWC", "NCHW")
+_SLACK: Final = 1e-3
+"""Arithmetic leaves float pixels a little outside [0, 1]: they are clipped, not refused."""
+
+
+class Image:
+    """An image for `run.log`; its pixels are copied when it is logged, and encoded by the collector as PNG.
+
+    Args:
+        data: one of
+            an array (numpy, torch on the CPU, anything numpy reads): shape (H, W), (H, W, C) or (C, H, W), C of
+            1, 3 or 4; uint8 or other integers in 0..255, bool, or floats in [0, 1];
+            a PIL image; a matplotlib figure; the path of a png, jpg, gif, webp or bmp file, which is kept as it is.
+        caption: shown with it.
+        axes: what the array's axes are, "HW", "HWC", "CHW"; with a leading "N" a grid of N images. Default: by
+            shape; if both ends could be channels, a torch tensor has them first and everything else last.
+        boxes: a sequence of {"box": (x0, y0, x1, y1), "label": str, "score": float} in pixels, the last two
+            optional; or an array of shape (n, 4).
+        masks: name → integer array (H, W) of class numbers 0..65535, or {"data": array, "classes": {number: name}}.
+
+    Raises:
+        UsageError: wrong shape, dtype or range, empty, or a file that is no image.
+
+    Not thread-safe while the array is being changed. Nothing is recorded before `log`; when that has returned,
+    the pixels survive the process.
+    """
+
+    __slots__ = ("_axes", "_boxes", "_caption", "_data", "_ext", "_masks", "_shape")
+
+    def __init__(
+        self,
+        data: Any,
+        caption: str | None = None,
+        *,
+        axes: str | None = None,
+        boxes: Any = None,
+        masks: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._data: Any
+        self._caption = captioned(caption)
+        self._ext: str | None = None
+        self._axes = ""
+        self._shape: tuple[int, int, int] | None = None
+        if isinstance(data, (str, os.PathLike)):
+            self._data, self._ext = regular_file(data, "Image", TYPES)
+        else:
+            if hasattr(data, "canvas") and hasattr(data, "savefig"):
+                from steno.media.figure import rendered
+
+                data, axes = rendered(data), "HWC"
+            elif type(data).__module__.partition(".")[0] == "PIL":
+                data, axes = _pil(data), axes or "HWC"
+            self._data = as_array(data, "Image")
+            self._axes = image_axes(self._data.shape, axes, channels_first=is_torch(data))
+            in_range(self._data, "Image")
+            self._shape = grid_shape(self._data.shape, self._axes)
+        self._boxes = _boxes(boxes)
+        self._masks = {text_of(name, "the name of a mask"): _mask(name, mask) for name, mask in (masks or {}).items()}
+        for name, (mask, _) in self._masks.items():
+            if self._shape is not None and mask.shape != self._shape[:2]:
+                msg = f"Image: mask {name!r} has shape {mask.shape}, the image {self._shape[:2]}"
+                raise UsageError(msg)
+
+    def __repr__(self) -> str:
+        return f"steno.Image({self._data if self._ext else self._shape})"
+
+    def __steno__(self) -> Captured:
+        """What `log` takes of it."""
+        meta: dict[str, Any] = {"ext": self._ext or "png", **self._caption}
+        if self._boxes:
+            meta["boxes"] = self._boxes
+        attached = {
+            name: capture(
+                "mask",
+                {},
+                {"pixels": mask},
+                {"ext": "png", "shape": list(mask.shape), **({"classes": classes} if classes else {})},
+            )
+            for name, (mask, classes) in self._masks.items()
+        }
+        if self._ext is not None:
+            made = capture_file("image", {"ext": self._ext}, str(self._data), meta)
+            return Captured(made.kind, made.meta, made.size_bytes, made.parts, attached)
+        assert self._shape is not None
+        meta["shape"] = list(self._shape)
+        return capture("image", {"axes": self._axes}, {"pixels": self._data}, meta, attached)
+
+
+def image_axes(shape: tuple[int, ...], axes: str | None, *, channels_first: bool) -> str:
+    """What the axes of an image of this shape are.
+
+    Raises:
+        UsageError: no image has this shape.
+    """
+    if axes is not None:
+        name = axes.upper() if isinstance(axes, str) else ""
+        if sorted(name) not in [sorted(one) for one in _AXES]:
+            msg = f"Image: axes={axes!r} is unknown; use one of {', '.join(_AXES)}"
+            raise UsageError(msg)
+        if len(name) != len(shape):
+            msg = f"Image: axes={axes!r} has {len(name)} axes, the array has shape {shape}"
+            raise UsageError(msg)
+        if "C" in name and shape[name.index("C")] not in _CHANNELS:
+            msg = f"Image: {shape[name.index('C')]} channels (shape {shape}, axes {name}); an image has 1, 3 or 4"
+            raise UsageError(msg)
+        return name
+    if len(shape) == 2:
+        return "HW"
+    if len(shape) == 3:
+        first, last = shape[0] in _CHANNELS, shape[2] in _CHANNELS
+        if first and (channels_first or not last):
+            return "CHW"
+        if last:
+            return "HWC"
+    hint = "; log a list of images, or say axes='NCHW' for a grid" if len(shape) == 4 else ""
+    msg = f"Image: shape {shape} is not (H, W), (H, W, C) or (C, H, W) with C of 1, 3 or 4{hint}"
+    raise UsageError(msg)
+
+
+def in_range(array: NDArray[Any], what: str) -> None:
+    """Check that the elements are pixels.
+
+    Raises:
+        UsageError: out of range.
+    """
+    kind = array.dtype.kind
+    if kind == "b" or array.dtype == "u1":
+        return
+    low, high = extent(array, what)
+    if kind == "f" and not (low >= -_SLACK and high <= 1 + _SLACK):
+        msg = f"{what}: float pixels must lie in [0, 1], these in [{low:g}, {high:g}]; "
+        msg += "convert to uint8" if low >= 0 and high <= 255 else "scale them"
+        raise UsageError(msg)
+    if kind in "iu" and not (low >= 0 and high <= 255):
+        msg = f"{what}: integer pixels must lie in 0..255, these in {low:g}..{high:g}; scale them to uint8"
+        raise UsageError(msg)
+
+
+def grid_shape(shape: tuple[int, ...], axes: str) -> tuple[int, int, int]:
+    """(height, width, channels) of the picture an array of these axes makes."""
+    size = dict(zip(axes, shape, strict=True))
+    columns, rows = _grid(size.get("N", 1))
+    return size["H"] * rows, size["W"] * columns, size.get("C", 1)
+
+
+def _grid(count: int) -> tuple[int, int]:
+    columns = math.ceil(math.sqrt(count))
+    return columns, -(-count // columns)
+
+
+def _pil(image: Any) -> NDArray[Any]:
+    import numpy as np
+
+    if image.mode in {"L", "RGB", "RGBA"}:
+        pass
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in {"P", "PA", "LA", "La", "RGBa"}:
+        image = image.convert("RGBA" if image.mode != "P" or "transparency" in image.info else "RGB")
+    elif image.mode in {"CMYK", "YCbCr", "LAB", "HSV"}:
+        image = image.convert("RGB")
+    else:
+        msg = f"Image: a PIL image of mode {image.mode}; convert it to L, RGB or RGBA"
+        raise UsageError(msg)
+    array: NDArray[Any] = np.asarray(image)
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+def _boxes(boxes: Any) -> list[dict[str, Any]]:
+    """Boxes as plain data.
+
+    Raises:
+        UsageError: not four finite numbers each, or inside out.
+    """
+    if boxes is None:
+        return []
+    if hasattr(boxes, "shape"):
+        array = as_array(boxes, "boxes")
+        if array.ndim != 2 or array.shape[1] != 4:
+            msg = f"boxes: shape {array.shape} is not (n, 4)"
+            raise UsageError(msg)
+        boxes = [{"box": row} for row in array.tolist()]
+    found: list[dict[str, Any]] = []
+    for given in boxes:
+        one = given if isinstance(given, dict) else {"box": given}
+        try:
+            corners = [float(number) for number in one["box"]]
+        except (KeyError, TypeError, ValueError):
+            corners = []
+        if len(corners) != 4 or not all(map(math.isfinite, corners)):
+            msg = f"boxes: {given!r} has no four finite numbers (x0, y0, x1, y1)"
+            raise UsageError(msg)
+        if corners[2] < corners[0] or corners[3] < corners[1]:
+            msg = f"boxes: {corners} ends before it begins; the order is x0, y0, x1, y1"
+            raise UsageError(msg)
+        box: dict[str, Any] = {"box": corners}
+        if one.get("label") is not None:
+            box["label"] = text_of(one["label"], "the label of a box")
+        if one.get("score") is not None:
+            box["score"] = float(one["score"])
+        found.append(box)
+    return found
+
+
+def _mask(name: str, mask: Any) -> tuple[NDArray[Any], dict[str, str]]:
+    import numpy as np
+
+    classes: dict[str, str] = {}
+    if isinstance(mask, dict):
+        classes = {
+            str(number): text_of(word, "the name of a class") for number, word in mask.get("classes", {}).items()
+        }
+        mask = mask.get("data")
+    array = as_array(mask, f"mask {name!r}")
+    low, high = (0.0, 1.0) if array.dtype.kind == "b" else extent(array, f"mask {name!r}")
+    if array.ndim != 2 or array.dtype.kind == "f" or low < 0 or high > 65535:
+        msg = f"mask {name!r}: {array.dtype} of shape {array.shape} in {low:g}..{high:g}; "
+        raise UsageError(msg + "a mask is (H, W) class numbers 0..65535")
+    return array.astype(np.uint8 if high <= 255 else np.uint16), classes
+
+
+# -- encoding ------------------------------------------------------------------------------------------------
+
+
+def encode(raw: Raw, path: Path) -> None:
+    """Write the PNG of captured pixels.
+
+    Raises:
+        OSError, CorruptError: as it says.
+    """
+    from steno.media.png import write_png
+
+    (height, width, channels), strips = pictured(raw)
+    with open(path, "xb") as file:
+        write_png(file, strips, width, height, channels)
+
+
+def pictured(raw: Raw) -> tuple[tuple[int, int, int], Iterator[NDArray[Any]]]:
+    """((height, width, channels), strips from the top down) of captured pixels."""
+    pixels = raw.arrays()["pixels"]
+    axes = raw.header.get("axes", "HW")
+    shape = grid_shape(pixels.shape, axes)
+    order = [axes.index(axis) for axis in "NHWC" if axis in axes]
+    pixels = pixels.transpose(order)
+    if "C" not in axes:
+        pixels = pixels[..., None]
+    if "N" not in axes:
+        pixels = pixels[None]
+    return shape, _forgetting(raw, _strips(pixels))
+
+
+def _forgetting(raw: Raw, strips: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    held = 0
+    for strip in strips:
+        yield pixel_bytes(strip)
+        held += strip.nbytes
+        if held > FORGET_BYTES:
+            raw.forget()
+            held = 0
+
+
+def _strips(images: NDArray[Any]) -> Iterable[NDArray[Any]]:
+    """The rows of a grid of images (N, H, W, C), some at a time; places left over are black."""
+    import numpy as np
+
+    count, height, width, channels = images.shape
+    columns, rows = _grid(count)
+    some = max(1, CHUNK_BYTES // max(1, columns * width * channels * images.dtype.itemsize))
+    for row in range(rows):
+        members = images[row * columns : (row + 1) * columns]
+        for at in range(0, height, some):
+            if count == 1:
+                yield members[0, at : at + some]
+                continue
+            strip = np.zeros((min(some, height - at), columns * width, channels), images.dtype)
+            for place, image in enumerate(members):
+                strip[:, place * width : (place + 1) * width] = image[at : at + some]
+            yield strip
+
+
+def pixel_bytes(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Pixels of any accepted dtype as uint8; uint16 (masks) stays."""
+    import numpy as np
+
+    kind = pixels.dtype.kind
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels
+    if kind == "b":
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if kind == "f":
+        scaled = np.nan_to_num(pixels.astype(np.float32)) * np.float32(255) + np.float32(0.5)
+        pixels = scaled
+    plain: NDArray[Any] = np.clip(pixels, 0, 255).astype(np.uint8)
+    return plain
+
+
+def from_raw(raw: Raw) -> NDArray[Any]:
+    """The pixels, uint8 (H, W, C); a file is decoded."""
+    import io
+
+    import numpy as np
+
+    if raw.ext is not None:
+        return _decoded(io.BytesIO(raw.body))
+    _, strips = pictured(raw)
+    return np.concatenate(list(strips))
+
+
+def from_file(path: Path) -> NDArray[Any]:
+    """The pixels of an encoded image: uint8 (H, W, C), C of 1, 3 or 4; a mask of many classes uint16 (H, W, 1).
+
+    Raises:
+        UsageError: pillow is not installed.
+    """
+    return _decoded(path)
+
+
+def _decoded(file: Any) -> NDArray[Any]:
+    import numpy as np
+
+    try:
+        import PIL.Image
+    except ImportError as error:
+        msg = "reading images needs pillow: pip install 'steno[media]'"
+        raise UsageError(msg) from error
+    with PIL.Image.open(file) as image:
+        if image.mode.startswith("I"):
+            deep: NDArray[Any] = np.asarray(image).astype(np.uint16)[:, :, None]
+            return deep
+        return _pil(image)

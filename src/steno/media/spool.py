@@ -1,0 +1,370 @@
+"""The collector's side of media: raw values out of the journals, encoded behind the scalars.
+
+    journal frame, shelf or file  --take, before the posting-->  media/ab/DIGEST.raw   + encode/DIGEST.EXT.0
+    media/ab/DIGEST.raw           --encode, a thread-------->    media/ab/DIGEST.EXT
+
+The digest is of the raw form, so a point can be posted before its value is encoded, and equal values are one file.
+A value so large that hashing it would hold up the scalars goes under the name its file has, and shares its encoded
+file by a hard link with an equal one. What is to be encoded is told by the names in `encode/`, so that a collector
+goes on where the last one died; the number counts the deaths.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.errors import CorruptError
+from steno.media import files, kinds
+from steno.media.histogram import INLINE_BYTES as _COUNTED_BYTES
+from steno.media.histogram import counted
+from steno.media.raw import MAGIC, Raw
+from steno.record import RAW, Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HASHED_BYTES: Final = 64 << 20
+_MAX_DEATHS: Final = 2
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+_PAUSE_SECS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    digest: str
+    ext: str
+    deaths: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.digest}.{self.ext}.{self.deaths}"
+
+
+class Spool:
+    """Takes raw media values over from the journals and encodes them. One per ledger.
+
+    `take`, `posted` and `release` are for the posting thread; a thread of its own encodes. Killed at any
+    instruction, a value is still in its journal or already under `media/`, raw or encoded.
+
+    Args:
+        run_dir: the run's directory.
+        node_dir: this node's, where the names of what is to be encoded are kept.
+        say: tells a person, once per key.
+    """
+
+    def __init__(self, run_dir: Path, node_dir: Path, say: Callable[[str, str], None]) -> None:
+        self._run_dir = run_dir
+        self._todo = node_dir / "encode"
+        self._part = f"{node_dir.name}.part"
+        self._say = say
+        self._jobs: deque[_Job] = deque()
+        self._known: set[str] = set()
+        self._wake = threading.Condition()
+        self._stop = False
+        self._busy = False
+        self._thread: threading.Thread | None = None
+        self._taken: list[tuple[str, int, int]] = []
+        self._consumed: deque[tuple[int, list[tuple[str, int, int]]]] = deque()
+        self._failures: list[dict[str, Any]] = []
+        self.done = 0
+        """Values encoded since the start."""
+        self.failed = 0
+        self._resume()
+
+    def _resume(self) -> None:
+        try:
+            names = sorted(os.listdir(self._todo))
+        except FileNotFoundError:
+            return
+        for name in names:
+            digest, _, rest = name.partition(".")
+            ext, _, deaths = rest.partition(".")
+            if not deaths.isdigit():
+                continue
+            kept = files.place(self._run_dir, digest, files.KEPT)
+            if kept.exists():
+                # Kept because a package was missing: it may be there now.
+                os.rename(kept, kept.with_suffix(f".{files.WAITING}"))
+            self._queue(_Job(digest, ext, int(deaths)))
+
+    # -- the posting thread -------------------------------------------------------------------------------
+
+    def take(self, values: dict[Any, Any]) -> None:
+        """Put in place of each captured value of a slice its final `Ref`; taken again, it does nothing more.
+
+        Raises:
+            OSError: no space; nothing is lost, take again.
+        """
+        for key, value in list(values.items()):
+            if isinstance(value, Ref) and value.digest == "" and (RAW in value.meta or "attached" in value.meta):
+                values[key] = self._final(value.kind, value.meta)
+
+    def _final(self, kind: str, found: Any) -> Ref:
+        meta = dict(found)
+        raw, attached = meta.pop(RAW, None), meta.pop("attached", None)
+        if attached:
+            meta["attached"] = {name: self._attached(one) for name, one in attached.items()}
+        if raw is None:
+            return Ref("", kind, meta)
+        try:
+            return self._own(kind, meta, raw)
+        except (FileNotFoundError, CorruptError) as error:
+            self._failures.append({"media": kind, "reason": f"a captured value is lost: {error}"})
+            return Ref("", kind, {**meta, "lost": str(error)})
+
+    def _attached(self, one: dict[str, Any]) -> dict[str, Any]:
+        if RAW not in one:
+            return one  # final already: a posting that failed is tried again
+        ref = self._final(str(one["kind"]), {**one.get("meta", {}), RAW: one[RAW]})
+        return {"kind": ref.kind, "digest": ref.digest, "meta": dict(ref.meta)}
+
+    def _own(self, kind: str, meta: dict[str, Any], raw: dict[str, Any]) -> Ref:
+        """The value's bytes under `media/`, and its name."""
+        data: bytes | None = raw.get("data")
+        path, at, size = str(raw.get("file", "")), int(raw.get("at", 0)), int(raw.get("size", 0))
+        whole = os.path.basename(path).startswith("value-")
+        if data is None and (size <= _COUNTED_BYTES or not whole):
+            data = _read(path, at, size)
+        if data is not None and data[: len(MAGIC)] != MAGIC:
+            msg = "its bytes are not those that were captured"
+            raise CorruptError(msg)
+        if kind == "histogram" and data is not None:
+            meta.pop("ext", None)
+            counts = counted(Raw.read(memoryview(data)))
+            self._consume(path, at, size)
+            return Ref("", kind, {**meta, **counts})
+        if data is not None:
+            digest = files.digest_of_bytes(data)
+        elif size <= HASHED_BYTES:
+            digest = files.digest_of(path)
+        else:
+            digest = os.path.basename(path).removeprefix("value-")
+        if data is None and os.path.getsize(path) != size:
+            msg = f"{os.path.getsize(path)} bytes of {size} are there"
+            raise CorruptError(msg)
+        ref = Ref(digest, kind, meta)
+        job = _Job(digest, str(meta.get("ext", "bin")))
+        if not files.place(self._run_dir, digest, job.ext).exists():
+            self._lay(digest, data, path)
+            self._todo.mkdir(exist_ok=True)
+            if digest not in self._known:
+                (self._todo / job.name).touch()
+                self._queue(job)
+        self._consume(path, at, size)
+        return ref
+
+    def _lay(self, digest: str, data: bytes | None, path: str) -> None:
+        """Have the raw form under `media/`, whole or not at all."""
+        target = files.place(self._run_dir, digest, files.WAITING)
+        if target.exists() or target.with_suffix(f".{files.KEPT}").exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if data is None:
+            try:
+                os.link(path, target)
+            except FileExistsError:
+                return
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) or error.errno in _FULL:
+                    raise
+            else:
+                return
+        # Another file system, or one without hard links.
+        part = target.with_name(f".{target.name}.{self._part}")
+        try:
+            if data is not None:
+                part.write_bytes(data)
+            else:
+                _copy(path, part)
+            os.rename(part, target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def _consume(self, path: str, at: int, size: int) -> None:
+        if path:
+            self._taken.append((path, at, size))
+
+    def posted(self, generation: int) -> None:
+        """What was taken is in the ledger with this posting."""
+        if self._taken:
+            self._consumed.append((generation, self._taken))
+            self._taken = []
+
+    def release(self, synced: int) -> None:
+        """Give back the journals' space of values whose posting is synced."""
+        while self._consumed and self._consumed[0][0] <= synced:
+            _, taken = self._consumed.popleft()
+            for path, at, size in taken:
+                _give_back(path, at, size)
+
+    def failures(self) -> list[dict[str, Any]]:
+        """What went wrong since the last call, to be entered as notes."""
+        found: list[dict[str, Any]] = []
+        while self._failures:
+            found.append(self._failures.pop(0))
+        return found
+
+    # -- the encoding thread ------------------------------------------------------------------------------
+
+    def _queue(self, job: _Job) -> None:
+        with self._wake:
+            self._known.add(job.digest)
+            self._jobs.append(job)
+            if self._thread is None and not self._stop:
+                self._thread = threading.Thread(target=self._work, name="steno-media", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    @property
+    def waiting(self) -> int:
+        """How many values are to be encoded, the one in the works included."""
+        with self._wake:
+            return len(self._jobs) + self._busy
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                while not self._jobs and not self._stop:
+                    self._wake.wait()
+                if self._stop:
+                    return
+                job = self._jobs.popleft()
+                self._busy = True
+            try:
+                self._encode(job)
+            except OSError as error:
+                # A full disk, most likely: the raw value is safe, and tried again.
+                self._say("media", f"encoding waits: {error}")
+                with self._wake:
+                    self._jobs.appendleft(job)
+                    self._wake.wait_for(lambda: self._stop, _PAUSE_SECS)
+            except Exception as error:
+                self._say(f"media {job.digest}", f"media {job.digest}: {error!r}")
+                self._forget(job)
+
+    def _forget(self, job: _Job) -> None:
+        with self._wake:
+            self._known.discard(job.digest)
+
+    def _encode(self, job: _Job) -> None:
+        final = files.place(self._run_dir, job.digest, job.ext)
+        source = files.place(self._run_dir, job.digest, files.WAITING)
+        marker = self._todo / job.name
+        if not final.exists():
+            if job.deaths >= _MAX_DEATHS:
+                self._keep(job, marker, "the collector died twice while encoding it")
+                return
+            counted_name = _Job(job.digest, job.ext, job.deaths + 1).name
+            os.replace(marker, self._todo / counted_name)
+            part = final.with_name(f".{job.digest}.{self._part}")
+            try:
+                part.unlink(missing_ok=True)
+                raw = Raw.open(source)
+                kinds.encode(raw, part)
+                self._finish(part, final, raw.size_bytes)
+            except ImportError as error:
+                part.unlink(missing_ok=True)
+                os.replace(self._todo / counted_name, marker)
+                self._keep(job, None, f"{error}; pip install 'steno[media]', then steno sync")
+                return
+            except Exception as error:
+                part.unlink(missing_ok=True)
+                if isinstance(error, OSError) and error.errno in _FULL:
+                    os.replace(self._todo / counted_name, marker)
+                    raise
+                self._keep(job, self._todo / counted_name, repr(error))
+                return
+            marker = self._todo / counted_name
+        source.unlink(missing_ok=True)
+        marker.unlink(missing_ok=True)
+        self.done += 1
+        self._forget(job)
+
+    def _finish(self, part: Path, final: Path, raw_bytes: int) -> None:
+        """Give an encoded file its name, synced: the raw form goes right after."""
+        fd = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        if raw_bytes > HASHED_BYTES:
+            same = files.place(self._run_dir, files.digest_of(part), final.suffix.lstrip("."))
+            same.parent.mkdir(exist_ok=True)
+            try:
+                os.link(part, same)
+            except FileExistsError:
+                part.unlink()
+                os.link(same, part)
+            except OSError:
+                pass  # no hard links here: each has a file of its own
+        os.rename(part, final)
+
+    def _keep(self, job: _Job, marker: Path | None, why: str) -> None:
+        """Leave the value raw; it can be read so. Without `marker`, the next collector tries again."""
+        source = files.place(self._run_dir, job.digest, files.WAITING)
+        try:
+            os.rename(source, source.with_suffix(f".{files.KEPT}"))
+        except FileNotFoundError:
+            why = f"{why}; its raw form is gone"
+        if marker is not None:
+            marker.unlink(missing_ok=True)
+        self.failed += 1
+        self._failures.append({"media": job.digest, "ext": job.ext, "reason": f"kept raw: {why}"})
+        self._say(f"media {why}", f"a media value could not be encoded as {job.ext} and is kept raw: {why}")
+        self._forget(job)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop after the value in the works; the rest is encoded by the next collector."""
+        with self._wake:
+            self._stop = True
+            self._wake.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def abandon(self) -> None:
+        """Stop without waiting."""
+        self.close(0.0)
+
+
+def _read(path: str, at: int, size: int) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.pread(fd, size, at)
+    finally:
+        os.close(fd)
+    if len(data) != size:
+        msg = f"{len(data)} bytes of {size} are there"
+        raise CorruptError(msg)
+    return data
+
+
+def _copy(path: str, target: Path) -> None:
+    import shutil
+
+    shutil.copyfile(path, target)
+
+
+def _give_back(path: str, at: int, size: int) -> None:
+    """Remove a value's file, or free its pages of a shelf."""
+    try:
+        if os.path.basename(path).startswith("value-"):
+            os.unlink(path)
+            return
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            start, end = at, -(-(at + size) // mmap.PAGESIZE) * mmap.PAGESIZE
+            with mmap.mmap(fd, end - start, offset=start) as mapped:
+                mapped.madvise(mmap.MADV_REMOVE)
+        finally:
+            os.close(fd)
+    except (OSError, ValueError, AttributeError):
+        pass  # gone already, or a file system without holes: it goes with the stream's directory

@@ -1,0 +1,134 @@
+"""Tables: `steno.Table`, kept as Parquet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from steno.errors import UsageError
+from steno.media.arrays import captioned, text_of
+from steno.media.raw import Captured, Raw, capture_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+
+class Table:
+    """A table for `run.log`; it is copied here, and kept by the collector as Parquet.
+
+    Args:
+        data: a pandas or polars frame, a pyarrow table, {column: values}, a sequence of {column: value}, or, with
+            `columns`, a sequence of rows.
+        columns: names of the columns of rows.
+        caption: shown with it.
+
+    A column whose values are of several types is kept as text.
+
+    Raises:
+        UsageError: none of these, no columns, or rows of another length than `columns`.
+
+    Imports pyarrow at its first use. When `log` has returned, the table survives the process.
+    """
+
+    __slots__ = ("_caption", "_columns", "_data", "_rows")
+
+    def __init__(self, data: Any, columns: Sequence[str] | None = None, caption: str | None = None) -> None:
+        import pyarrow as pa
+
+        self._caption = captioned(caption)
+        table = _table(data, columns)
+        if not table.num_columns:
+            msg = "Table: it has no columns"
+            raise UsageError(msg)
+        self._columns = [text_of(name, "the name of a column") for name in table.column_names]
+        self._rows = table.num_rows
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        self._data = sink.getvalue()
+
+    def __repr__(self) -> str:
+        return f"steno.Table({self._rows} rows, {self._columns})"
+
+    def __steno__(self) -> Captured:
+        """What `log` takes of it."""
+        meta = {"ext": "parquet", "rows": self._rows, "columns": self._columns[:1000], **self._caption}
+        return capture_bytes("table", {"ext": "arrow"}, self._data.to_pybytes(), meta)
+
+
+def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
+    import pyarrow as pa
+
+    module = type(data).__module__.partition(".")[0]
+    try:
+        if isinstance(data, pa.Table):
+            return data
+        if module == "pandas":
+            return _of_pandas(data)
+        if module == "polars":
+            return data.to_arrow()
+        if isinstance(data, dict):
+            return pa.table({str(name): _column(list(values)) for name, values in data.items()})
+        rows = list(data)
+        if columns is not None:
+            names = [str(name) for name in columns]
+            for index, row in enumerate(rows):
+                if isinstance(row, (str, bytes, dict)) or len(row) != len(names):
+                    msg = f"Table: row {index} is {row!r:.80}, not a sequence of {len(names)} values"
+                    raise UsageError(msg)
+            found = zip(*rows, strict=True) if rows else [()] * len(names)
+            return pa.table({name: _column(list(values)) for name, values in zip(names, found, strict=True)})
+        if rows and all(isinstance(row, dict) for row in rows):
+            names = list(dict.fromkeys(str(name) for row in rows for name in row))
+            return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+    except UsageError:
+        raise
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        msg = f"Table: {type(data).__name__} cannot be read: {error}"
+        raise UsageError(msg) from error
+    msg = f"Table: {type(data).__name__} is not a frame, a dict of columns or a sequence of dicts; rows need columns="
+    raise UsageError(msg)
+
+
+def _of_pandas(frame: Any) -> pa.Table:
+    import pyarrow as pa
+
+    frame = frame.to_frame() if not hasattr(frame, "columns") else frame
+    try:
+        return pa.Table.from_pandas(frame)
+    except pa.ArrowException:
+        return pa.table({str(name): _column(frame[name].tolist()) for name in frame.columns})
+
+
+def _column(values: list[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def encode(raw: Raw, path: Path) -> None:
+    """Write the table as Parquet."""
+    import pyarrow.parquet as pq
+
+    with open(path, "xb") as file:
+        pq.write_table(from_raw(raw), file, compression="zstd")
+
+
+def from_raw(raw: Raw) -> pa.Table:
+    """The table."""
+    import pyarrow as pa
+
+    with pa.ipc.open_stream(pa.py_buffer(raw.body)) as reader:
+        return reader.read_all()
+
+
+def from_file(path: Path) -> pa.Table:
+    """The table of its file."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path)
