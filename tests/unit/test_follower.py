@@ -78,10 +78,10 @@ def test_batches_come_in_order_and_the_cursor_after_them(follow):
 
     until(lambda: follower.caught_up)
 
-    assert [1, 2, 3] == [one.id for one in memory.batches]
-    assert [1, 2, 3] == [one.batch for one in ledger.saved]
-    assert 30 == follower.health()["delivered"]
-    assert 0 == follower.health()["lag"]
+    assert [one.id for one in memory.batches] == [1, 2, 3]
+    assert [one.batch for one in ledger.saved] == [1, 2, 3]
+    assert follower.health()["delivered"] == 30
+    assert follower.health()["lag"] == 0
     assert memory.flushes
 
     ledger.batches[4] = batch(4)
@@ -95,8 +95,8 @@ def test_a_follower_goes_on_behind_its_cursor(follow):
     follower = follow(ledger, lambda: memory, progress=Progress(batch=2, record=20, position={"x": 1}))
     until(lambda: follower.caught_up)
 
-    assert [3] == [one.id for one in memory.batches]
-    assert {"x": 1} == memory.run.position
+    assert [one.id for one in memory.batches] == [3]
+    assert memory.run.position == {"x": 1}
 
 
 def test_only_the_kinds_it_takes_are_given(follow):
@@ -106,9 +106,9 @@ def test_only_the_kinds_it_takes_are_given(follow):
     follower = follow(ledger, lambda: memory)
     until(lambda: follower.caught_up)
 
-    assert [2] == [one.id for one in memory.batches]
-    assert 0 == len(memory.batches[0])
-    assert ["task"] == [one.kind for one in memory.batches[0].entries]
+    assert [one.id for one in memory.batches] == [2]
+    assert len(memory.batches[0]) == 0
+    assert [one.kind for one in memory.batches[0].entries] == ["task"]
 
 
 @pytest.mark.parametrize("error", [Retry("later"), OSError("down"), ZeroDivisionError()])
@@ -119,10 +119,10 @@ def test_a_failure_is_tried_again_with_the_same_batch(follow, error):
     follower = follow(ledger, lambda: failing)
     until(lambda: follower.caught_up)
 
-    assert [1, 2] == [one.id for one in failing.kept.batches]
-    assert [4, 4] == [len(one) for one in failing.kept.batches]
-    assert 5 == follower.health()["retries"]
-    assert 0 == follower.health()["skipped"]
+    assert [one.id for one in failing.kept.batches] == [1, 2]
+    assert [len(one) for one in failing.kept.batches] == [4, 4]
+    assert follower.health()["retries"] == 5
+    assert follower.health()["skipped"] == 0
     assert follower.error is None
 
 
@@ -132,12 +132,12 @@ def test_a_destination_that_is_down_loses_nothing_however_long(follow):
 
     follower = follow(ledger, lambda: failing)
     until(lambda: follower.health()["retries"] > 30)
-    assert [] == ledger.saved
-    assert "retrying" == follower.state
+    assert ledger.saved == []
+    assert follower.state == "retrying"
     until(lambda: follower.caught_up, 60)
 
-    assert 0 == follower.health()["skipped"]
-    assert [1, 2, 3, 4, 11, 12, 13, 14] == given(failing.kept)
+    assert follower.health()["skipped"] == 0
+    assert given(failing.kept) == [1, 2, 3, 4, 11, 12, 13, 14]
 
 
 class Picky(MemoryDestination):
@@ -171,7 +171,7 @@ def test_a_bad_record_is_found_by_halving_and_given_up_alone(follow, bad):
         entry.payload["n"] for one in picky.batches for entry in one.entries
     ]
     assert len(bad) == follower.health()["skipped"]
-    assert 3 == ledger.saved[-1].batch
+    assert ledger.saved[-1].batch == 3
 
 
 def test_values_stay_with_their_records_when_a_batch_is_halved(follow):
@@ -183,7 +183,7 @@ def test_values_stay_with_their_records_when_a_batch_is_halved(follow):
 
     whole = [one for one in ledger.batches[1].records() if one.record != 2]
     assert whole == [one for piece in picky.batches if piece.id == 1 for one in piece.records()]
-    assert [{0: {"level": 1}}] == [piece.meta for piece in picky.batches if piece.id == 1 and piece.meta]
+    assert [piece.meta for piece in picky.batches if piece.id == 1 and piece.meta] == [{0: {"level": 1}}]
 
 
 def test_a_lone_bad_record_is_given_up_once_the_next_batch_shows_it(follow):
@@ -193,14 +193,14 @@ def test_a_lone_bad_record_is_given_up_once_the_next_batch_shows_it(follow):
 
     follower = follow(ledger, lambda: picky)
     until(lambda: picky.tries > 25)
-    assert [] == ledger.saved
+    assert ledger.saved == []
     ledger.batches[2] = batch(2)
     follower.wake()
     until(lambda: follower.caught_up, 30)
 
-    assert [11, 12, 13, 14] == given(picky)
-    assert 1 == follower.health()["skipped"]
-    assert [2] == [one.batch for one in ledger.saved]
+    assert given(picky) == [11, 12, 13, 14]
+    assert follower.health()["skipped"] == 1
+    assert [one.batch for one in ledger.saved] == [2]
 
 
 def test_skip_gives_records_up_and_counts_them(follow):
@@ -216,8 +216,8 @@ def test_skip_gives_records_up_and_counts_them(follow):
     follower = follow(ledger, lambda: skipping)
     until(lambda: follower.caught_up)
 
-    assert [1, 2, 3] == [one.id for one in skipping.batches]
-    assert 2 + 5 == follower.health()["skipped"]
+    assert [one.id for one in skipping.batches] == [1, 2, 3]
+    assert follower.health()["skipped"] == 2 + 5
     assert "skip dest" in ledger.said
 
 
@@ -230,10 +230,10 @@ def test_stop_is_said_once_and_ends_only_this_destination(follow):
     until(lambda: stopping.state == "stopped" and follower.caught_up)
 
     assert stopping.caught_up
-    assert "no such project" == stopping.health()["error"]
-    assert 10 == stopping.health()["lag"]
-    assert [] == [one for one in ledger.saved if one.batch == 1][1:]
-    assert [1] == [one.id for one in other.batches]
+    assert stopping.health()["error"] == "no such project"
+    assert stopping.health()["lag"] == 10
+    assert [one for one in ledger.saved if one.batch == 1][1:] == []
+    assert [one.id for one in other.batches] == [1]
 
 
 def test_a_destination_that_cannot_be_opened_is_tried_again(follow):
@@ -248,7 +248,7 @@ def test_a_destination_that_cannot_be_opened_is_tried_again(follow):
     follower = follow(Ledger([batch(1)]), factory)
     until(lambda: follower.caught_up)
 
-    assert 3 == follower.health()["retries"]
+    assert follower.health()["retries"] == 3
 
 
 def test_a_hanging_destination_delays_only_itself(follow):
@@ -261,7 +261,7 @@ def test_a_hanging_destination_delays_only_itself(follow):
 
     assert not stuck.join(0.05)
     assert not stuck.caught_up
-    assert [1, 2] == [one.id for one in memory.batches]
+    assert [one.id for one in memory.batches] == [1, 2]
     hanging.release()
     assert stuck.join(5)
 
@@ -280,8 +280,8 @@ def test_a_cursor_that_cannot_be_saved_holds_everything(follow):
     follower = follow(ledger, lambda: memory)
     until(lambda: follower.caught_up)
 
-    assert [1, 2] == [one.id for one in memory.batches]
-    assert 2 == follower.progress.batch
+    assert [one.id for one in memory.batches] == [1, 2]
+    assert follower.progress.batch == 2
 
 
 def test_a_damaged_batch_is_passed_over_and_counted(follow):
@@ -297,8 +297,8 @@ def test_a_damaged_batch_is_passed_over_and_counted(follow):
     follower = follow(ledger, lambda: memory)
     until(lambda: follower.caught_up)
 
-    assert [1, 3] == [one.id for one in memory.batches]
-    assert 1 == follower.health()["skipped"]
+    assert [one.id for one in memory.batches] == [1, 3]
+    assert follower.health()["skipped"] == 1
 
 
 def test_the_position_is_saved_with_the_cursor(follow):
@@ -313,7 +313,7 @@ def test_the_position_is_saved_with_the_cursor(follow):
     follower = follow(ledger, Positioned)
     until(lambda: follower.caught_up)
 
-    assert [(1, {"size": 100}), (2, {"size": 200})] == [(one.batch, one.position) for one in ledger.saved]
+    assert [(one.batch, one.position) for one in ledger.saved] == [(1, {"size": 100}), (2, {"size": 200})]
 
 
 def test_no_thread_is_left_when_followers_leave(follow):
@@ -323,7 +323,7 @@ def test_no_thread_is_left_when_followers_leave(follow):
     follower.leave()
 
     assert follower.join(5)
-    assert "closed" == follower.state
+    assert follower.state == "closed"
     assert not [
         one
         for one in threading.enumerate()

@@ -35,11 +35,7 @@ def poster(ledger):
 
 def rows(*batches):
     """(record, step, values) of all records, NaN as None."""
-    out = []
-    for batch in batches:
-        for one in batch.records():
-            out.append((one.record, one.step, dict(one.values)))
-    return out
+    return [(one.record, one.step, dict(one.values)) for batch in batches for one in batch.records()]
 
 
 def test_records_of_all_streams_are_ordered_by_their_stamps(poster):
@@ -50,9 +46,9 @@ def test_records_of_all_streams_are_ordered_by_their_stamps(poster):
         ]
     )
 
-    assert [(1, 0, {"x": 1.0}), (2, 1, {"y": 2.0, "z": 5.0}), (3, 2, {"x": 3.0}), (4, 3, {"x": 4.0})] == rows(batch)
-    assert [0, 1, 0, 1] == batch.rank.tolist()
-    assert [10**18 + 10, 10**18 + 20, 10**18 + 30, 10**18 + 40] == batch.time.tolist()
+    assert rows(batch) == [(1, 0, {"x": 1.0}), (2, 1, {"y": 2.0, "z": 5.0}), (3, 2, {"x": 3.0}), (4, 3, {"x": 4.0})]
+    assert batch.rank.tolist() == [0, 1, 0, 1]
+    assert batch.time.tolist() == [10**18 + 10, 10**18 + 20, 10**18 + 30, 10**18 + 40]
 
 
 def test_equal_stamps_keep_the_journals_order(poster):
@@ -67,8 +63,8 @@ def test_an_explicit_step_raises_the_counter(poster):
     )
     second = poster.post([(info(), piece([(5, None, {"a": 1.0})], start=first and 4496))])
 
-    assert [0, 10, 11, 3] == first.step.tolist()
-    assert [12] == second.step.tolist()
+    assert first.step.tolist() == [0, 10, 11, 3]
+    assert second.step.tolist() == [12]
 
 
 @given(
@@ -102,9 +98,9 @@ def test_a_counter_option_numbers_by_kind_and_key(poster, per):
 
     batch = poster.post([(info("a"), one), (info("b"), two)])
 
-    assert [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] == batch.step.tolist()[:10]
+    assert batch.step.tolist()[:10] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert ([0, 1, 2] if per else [5, 6, 7]) == batch.step.tolist()[10:]
-    assert [0] == poster.post([(info("c"), piece([(1, None, {"a": 1.0})]))]).step.tolist()
+    assert poster.post([(info("c"), piece([(1, None, {"a": 1.0})]))]).step.tolist() == [0]
 
 
 def test_many_counters_and_sets_of_several_keys_count_row_by_row(poster):
@@ -131,10 +127,10 @@ def test_a_hole_is_left_out_and_its_fill_comes_under_the_old_record(poster, ledg
     held = ledger.execute("select count(*) from holes").fetchone()[0]
     second = poster.post([(info(), piece([(3, 9, {"host": 3.0}, 502)], start=4296, fills=[(500, {"gpu": 0.5})]))])
 
-    assert [(1, 7, {"host": 1.0}), (2, 8, {"host": 2.0})] == rows(first)
-    assert 1 == held
-    assert [(1, 7, {"gpu": 0.5}), (3, 9, {"host": 3.0})] == rows(second)
-    assert 0 == ledger.execute("select count(*) from holes").fetchone()[0]
+    assert rows(first) == [(1, 7, {"host": 1.0}), (2, 8, {"host": 2.0})]
+    assert held == 1
+    assert rows(second) == [(1, 7, {"gpu": 0.5}), (3, 9, {"host": 3.0})]
+    assert ledger.execute("select count(*) from holes").fetchone()[0] == 0
 
 
 def test_a_fill_in_the_same_posting_takes_its_place(poster, ledger):
@@ -158,7 +154,7 @@ def test_a_fill_in_the_same_posting_takes_its_place(poster, ledger):
     assert [(1, 0, {"a": 2**60 + 1, "b": 2.0, "c": ref}), (2, 1, {"b": "text"}), (3, 2, {"a": float("inf")})] == rows(
         batch
     )
-    assert 0 == ledger.execute("select count(*) from holes").fetchone()[0]
+    assert ledger.execute("select count(*) from holes").fetchone()[0] == 0
 
 
 def test_an_array_that_was_spread_out_fills_its_hole(poster, ledger):
@@ -166,8 +162,8 @@ def test_an_array_that_was_spread_out_fills_its_hole(poster, ledger):
 
     batch = poster.post([(info(), piece([], start=4196, fills=[(500, {"h/min": 0.0, "h/max": 1.0})]))])
 
-    assert [(1, 0, {"h/max": 1.0, "h/min": 0.0})] == rows(batch)
-    assert 0 == ledger.execute("select count(*) from holes").fetchone()[0]
+    assert rows(batch) == [(1, 0, {"h/max": 1.0, "h/min": 0.0})]
+    assert ledger.execute("select count(*) from holes").fetchone()[0] == 0
 
 
 def test_a_record_of_holes_alone_keeps_its_number(poster):
@@ -175,7 +171,7 @@ def test_a_record_of_holes_alone_keeps_its_number(poster):
     second = poster.post([(info(), piece([(2, None, {"b": 1.0}, 501)], start=4196, fills=[(500, {"a": 3.0})]))])
 
     assert first is None
-    assert [(1, 0, {"a": 3.0}), (2, 1, {"b": 1.0})] == rows(second)
+    assert rows(second) == [(1, 0, {"a": 3.0}), (2, 1, {"b": 1.0})]
 
 
 def test_holes_that_never_fill_are_counted_when_the_writer_is_gone(poster, tmp_path):
@@ -184,15 +180,15 @@ def test_holes_that_never_fill_are_counted_when_the_writer_is_gone(poster, tmp_p
 
     snapshot = Reader(tmp_path).snapshot()
 
-    assert 2 == snapshot.streams[0].unfilled
-    assert [("unfilled", 2)] == [(loss.kind, loss.count) for loss in snapshot.losses]
-    assert "dead" == snapshot.streams[0].state
+    assert snapshot.streams[0].unfilled == 2
+    assert [(loss.kind, loss.count) for loss in snapshot.losses] == [("unfilled", 2)]
+    assert snapshot.streams[0].state == "dead"
 
 
 def test_a_fill_of_an_unknown_record_is_counted(poster, tmp_path):
     poster.post([(info(), piece([], fills=[(999, {"a": 1.0})]))])
 
-    assert [("orphan fill", 1)] == [(loss.kind, loss.count) for loss in Reader(tmp_path).snapshot().losses]
+    assert [(loss.kind, loss.count) for loss in Reader(tmp_path).snapshot().losses] == [("orphan fill", 1)]
 
 
 def test_entries_share_the_numbers_of_records(poster, tmp_path):
@@ -212,11 +208,11 @@ def test_entries_share_the_numbers_of_records(poster, tmp_path):
         ]
     )
 
-    assert [2, 4] == batch.record.tolist()
-    assert [(1, "start"), (3, "config"), (5, "finish")] == [(one.record, one.kind) for one in batch.entries]
+    assert batch.record.tolist() == [2, 4]
+    assert [(one.record, one.kind) for one in batch.entries] == [(1, "start"), (3, "config"), (5, "finish")]
     snapshot = Reader(tmp_path).snapshot()
-    assert {"lr": 0.1, "n": 2} == snapshot.meta["config"]
-    assert "finished" == run_state(snapshot.streams)
+    assert snapshot.meta["config"] == {"lr": 0.1, "n": 2}
+    assert run_state(snapshot.streams) == "finished"
     assert batch.entries == snapshot.entries
 
 
@@ -246,7 +242,7 @@ def test_the_latest_attempt_decides(poster, tmp_path):
         [(info("b", attempt=2), piece([(1, 0, {"a": 1.0})], entries=[(2, 1, "finish", {"state": "finished"})]))]
     )
 
-    assert "finished" == run_state(Reader(tmp_path).snapshot().streams)
+    assert run_state(Reader(tmp_path).snapshot().streams) == "finished"
 
 
 def test_a_slice_that_was_posted_is_passed_over(poster, ledger):
@@ -257,6 +253,19 @@ def test_a_slice_that_was_posted_is_passed_over(poster, ledger):
     assert poster.next_record == 2
     with pytest.raises(ValueError, match="begins at"):
         poster.post([(info(), piece([(1, None, {"a": 1.0})], start=9000))])
+
+
+def test_slices_that_follow_each_other_in_a_segment_are_posted_together(poster):
+    batch = poster.post(
+        [
+            (info(), piece([(1, None, {"a": 1.0})], start=4096, end=4200)),
+            (info(), piece([(2, None, {"a": 2.0})], start=4200, end=4300)),
+            (info(segment=1), piece([(3, None, {"a": 3.0})], start=4096, end=4200)),
+        ]
+    )
+
+    assert batch.step.tolist() == [0, 1, 2]
+    assert poster.posted("s-1", 0) == 4300
 
 
 def test_a_failed_posting_changes_nothing(poster, ledger, tmp_path):
@@ -272,8 +281,8 @@ def test_a_failed_posting_changes_nothing(poster, ledger, tmp_path):
     batch = poster.post(retry)
 
     assert rows(*before.batches) == rows(*after.batches)
-    assert [(2, 1, {"b": 2.0})] == rows(batch)
-    assert 2 == batch.id
+    assert rows(batch) == [(2, 1, {"b": 2.0})]
+    assert batch.id == 2
 
 
 def test_a_new_poster_goes_on_where_the_old_one_was(poster, ledger):
@@ -282,9 +291,9 @@ def test_a_new_poster_goes_on_where_the_old_one_was(poster, ledger):
     again = Poster(ledger, 0)
     batch = again.post([(info(), piece([(3, None, {"b": 2.0})], start=4296, fills=[(500, {"b": 9.0})]))])
 
-    assert 4296 == Poster(ledger, 0).posted("s-1", 0) - 100
-    assert [(1, 0, {"b": 9.0}), (3, 2, {"b": 2.0})] == rows(batch)
-    assert 2 == ledger.execute("select count(*) from keys").fetchone()[0]
+    assert Poster(ledger, 0).posted("s-1", 0) - 100 == 4296
+    assert rows(batch) == [(1, 0, {"b": 9.0}), (3, 2, {"b": 2.0})]
+    assert ledger.execute("select count(*) from keys").fetchone()[0] == 2
 
 
 def test_losses_and_refusals_are_counted_and_noted_once(poster, tmp_path):
@@ -296,10 +305,10 @@ def test_losses_and_refusals_are_counted_and_noted_once(poster, tmp_path):
     assert {("refused", "bad", 2), ("lost bytes", "s-1", 77)} == {
         (one.kind, one.name, one.count) for one in snapshot.losses
     }
-    assert [{"refused": "bad", "reason": "no number"}] == [
-        one.payload for one in snapshot.entries if one.kind == "note"
+    assert [one.payload for one in snapshot.entries if one.kind == "note"] == [
+        {"refused": "bad", "reason": "no number"}
     ]
-    assert 77 == snapshot.streams[0].lost_bytes
+    assert snapshot.streams[0].lost_bytes == 77
 
 
 def test_options_beyond_numbering_become_meta(poster):
@@ -307,14 +316,14 @@ def test_options_beyond_numbering_become_meta(poster):
         [(info(), piece([(1, 0, {"a": 1.0}), (2, 1, {"b": 1.0})], options={"level": 3}, meta={1: {"x": 1}}))]
     )
 
-    assert {0: {"level": 3}, 1: {"level": 3, "x": 1}} == batch.meta
+    assert batch.meta == {0: {"level": 3}, 1: {"level": 3, "x": 1}}
 
 
 def test_numbers_carry_the_node(ledger):
     batch = Poster(ledger, 5).post([(info(), piece([(1, 0, {"a": 1.0})], entries=[(2, 1, "event", {})]))])
 
-    assert [5 << NODE_SHIFT | 1] == batch.record.tolist()
-    assert 5 << NODE_SHIFT | 2 == batch.entries[0].record
+    assert batch.record.tolist() == [5 << NODE_SHIFT | 1]
+    assert batch.entries[0].record == 5 << NODE_SHIFT | 2
 
 
 def test_a_new_attempt_rewinds_the_counter_once(poster):
@@ -324,8 +333,8 @@ def test_a_new_attempt_rewinds_the_counter_once(poster):
     poster.begin_attempt(2, 3)
     second = poster.post([(info(), piece([(10, None, {"a": 1.0})], start=4696))])
 
-    assert [3] == first.step.tolist()
-    assert [4] == second.step.tolist()
+    assert first.step.tolist() == [3]
+    assert second.step.tolist() == [4]
 
 
 VALUES = st.one_of(
@@ -428,18 +437,18 @@ def test_a_million_keys_leave_no_million_in_memory(poster, monkeypatch):
 
     ids = dict(poster.connection.execute("select key, id from keys"))
 
-    assert 60 * 20 + 1 == len(ids)
-    assert 1 == poster.connection.execute("select count(*) from keys where key='same'").fetchone()[0]
+    assert len(ids) == 60 * 20 + 1
+    assert poster.connection.execute("select count(*) from keys where key='same'").fetchone()[0] == 1
 
 
 def test_the_ledger_remembers_what_each_batch_consumed(poster, ledger):
     poster.post([(info("a", segment=3), piece([(1, 0, {"x": 1.0})], end=5000))])
 
-    assert [["a", 3, 5000]] == json.loads(ledger.execute("select took from batches").fetchone()[0])
+    assert json.loads(ledger.execute("select took from batches").fetchone()[0]) == [["a", 3, 5000]]
 
 
 def test_a_key_set_may_be_empty(poster):
     slices = piece([(1, None, {}), (2, None, {"a": 1.0}), (3, None, {})])
     slices.sets[0] = KeySet(())
 
-    assert [(2, 1, {"a": 1.0})] == rows(poster.post([(info(), slices)]))
+    assert rows(poster.post([(info(), slices)])) == [(2, 1, {"a": 1.0})]

@@ -151,13 +151,13 @@ def test_a_batch_read_from_a_part_is_the_batch_that_was_posted(run):
     before = run.points()
     from_ledger = [run.reader.batch(0, batch.id) for batch in batches]
 
-    assert 30 == run.sealer.seal()
+    assert run.sealer.seal() == 30
 
     for posted, unsealed in zip(batches, from_ledger, strict=True):
         same(posted, unsealed)
         same(posted, run.reader.batch(0, posted.id))
     assert before == run.points()
-    assert (0, 0, 0) == run.sealer.unsealed()
+    assert run.sealer.unsealed() == (0, 0, 0)
     assert run.reader.batch(0, 31) is None
 
 
@@ -210,7 +210,7 @@ def test_small_parts_are_merged_and_batches_survive_it(run):
 
     assert gone >= 7
     assert before == run.points()
-    assert [1, 1] == [len(os.listdir(run.dir / kind)) for kind in ("metrics", "records")]
+    assert [len(os.listdir(run.dir / kind)) for kind in ("metrics", "records")] == [1, 1]
     for posted in batches:
         same(posted, run.reader.batch(0, posted.id))
 
@@ -248,7 +248,7 @@ def test_a_death_while_sealing_loses_and_doubles_nothing(run, monkeypatch, where
 
     assert before == run.points()
     run.sealer.clean()
-    assert [] == os.listdir(run.dir / "metrics")
+    assert os.listdir(run.dir / "metrics") == []
     run.sealer.seal()
     assert before == run.points()
 
@@ -263,9 +263,9 @@ def test_a_damaged_batch_is_counted_and_kept_aside_and_the_others_live(run):
     run.sealer.seal()
     sealed = run.reader.snapshot()
 
-    assert [1, 3] == [batch.id for batch in unsealed.batches]
+    assert [batch.id for batch in unsealed.batches] == [1, 3]
     for snapshot in (unsealed, sealed):
-        assert [("damaged batch", "2")] == [(loss.kind, loss.name) for loss in snapshot.losses]
+        assert [(loss.kind, loss.name) for loss in snapshot.losses] == [("damaged batch", "2")]
     assert [batches[0].record[0], batches[2].record[0]] == pq.read_table(run.dir / sealed.parts[0].name)[
         "record"
     ].to_pylist()
@@ -288,10 +288,10 @@ def test_a_lost_ledger_is_begun_again_behind_the_highest_sealed_record(run):
     again.ends = {"s": again.poster.posted("s", 0)}
     batch = again.post([(10**7, None, {"new": 1.0})])
 
-    assert 2 == adopted
-    assert 4096 + 100 == again.ends["s"] - 10
+    assert adopted == 2
+    assert again.ends["s"] - 10 == 4096 + 100
     assert last + 1 == batch.record[0]
-    assert 11 == batch.id
+    assert batch.id == 11
     assert [row for row in again.points() if row[1] != "new"] == before
     assert max(row[2] for row in before) < batch.step[0]
     again.connection.close()
@@ -414,5 +414,5 @@ def test_readers_race_posting_sealing_and_merging(run, monkeypatch):
     for thread in threads:
         thread.join()
 
-    assert [] == errors
+    assert errors == []
     assert len(set(seen)) > 5

@@ -120,7 +120,7 @@ class Poster:
             ValueError: a slice begins behind what its segment's last posting reached.
 
         """
-        fresh = [(info, piece) for info, piece in slices if self._is_new(info, piece)]
+        fresh = self._new_ones(slices)
         if not fresh and not self._notes:
             return None
         with self.lock:
@@ -137,12 +137,20 @@ class Poster:
         self.generation += 1
         return batch
 
-    def _is_new(self, info: StreamInfo, piece: Slice) -> bool:
-        posted = self.posted(info.stream, info.segment)
-        if piece.start > posted:
-            msg = f"{info.stream}/{info.segment}: a slice begins at {piece.start}, posted is {posted}"
-            raise ValueError(msg)
-        return piece.start == posted and piece.end > posted
+    def _new_ones(self, slices: Sequence[tuple[StreamInfo, Slice]]) -> list[tuple[StreamInfo, Slice]]:
+        """Those that are not posted yet; several of one segment must follow each other."""
+        reached: dict[tuple[str, int], int] = {}
+        fresh = []
+        for info, piece in slices:
+            key = (info.stream, info.segment)
+            posted = reached.get(key, self.posted(*key))
+            if piece.start > posted:
+                msg = f"{info.stream}/{info.segment}: a slice begins at {piece.start}, posted is {posted}"
+                raise ValueError(msg)
+            if piece.start == posted and piece.end > posted:
+                fresh.append((info, piece))
+                reached[key] = piece.end
+        return fresh
 
     # -- inside the transaction ------------------------------------------------------------------------
 
