@@ -34,7 +34,7 @@ _LOOK_MILLIS: Final = 250
 class _Child:
     """A forked child, seen from its parent."""
 
-    __slots__ = ("answer", "gate", "pid", "result", "settled", "task")
+    __slots__ = ("answer", "gate", "pid", "result", "status", "task")
 
     def __init__(self, task: Task, pid: int, gate: int, result: int) -> None:
         self.task = task
@@ -43,7 +43,8 @@ class _Child:
         """Writing end: it runs when it reads one byte, and leaves when it reads the end."""
         self.result = result
         self.answer = bytearray()
-        self.settled = False
+        self.status: int | None = None
+        """How it ended, once it was waited for."""
 
 
 class Forking:
@@ -168,7 +169,7 @@ class Forking:
             else:
                 self._register.succeed(child.task, answer.value, recorded=answer.recorded)
         elif not piece:
-            self._bury(child, poll, _wait(child.pid))
+            self._bury(child, poll, _wait(child.pid) if child.status is None else child.status)
 
     def _look(self, child: _Child, poll: select.poll) -> None:
         """A child of the child may hold the pipe open after its end."""
@@ -179,13 +180,14 @@ class Forking:
         except ChildProcessError:
             return
         if pid:
+            child.status = os.waitstatus_to_exitcode(status)
             while child.result in self._working and select.select([child.result], [], [], 0)[0]:
                 before = len(child.answer)
                 self._read(child, poll)
                 if len(child.answer) == before:
                     break
             if child.result in self._working:
-                self._bury(child, poll, os.waitstatus_to_exitcode(status))
+                self._bury(child, poll, child.status)
 
     def _bury(self, child: _Child, poll: select.poll, status: int | None) -> None:
         self._forget(child, poll)

@@ -199,6 +199,7 @@ class Register:
             elif result and not recorded:
                 self.recorder.log(result, task.step)
         except BaseException as error:
+            self._let_place_go(task)
             self._close(task, FAILED, error, None)
         else:
             self._close(task, DONE, None, result)
@@ -219,10 +220,14 @@ class Register:
     def _settle(self, task: Task, state: str, error: BaseException | None) -> bool:
         if not task.claim.acquire(blocking=False):
             return False
-        if task.place is not None:
-            reserve.redeem(self.recorder, task.place, {})
+        self._let_place_go(task)
         self._close(task, state, error, None)
         return True
+
+    def _let_place_go(self, task: Task) -> None:
+        """Its number stays unused."""
+        if task.place is not None:
+            reserve.redeem(self.recorder, task.place, {})
 
     def _close(self, task: Task, state: str, error: BaseException | None, result: Any) -> None:
         """Its entry in the run, its count, its Future; by the holder of its claim."""
@@ -328,8 +333,7 @@ class Register:
             pool = self._pools.get(task.mode)
             if pool is not None:
                 pool.give_up(task)
-            if task.place is not None:
-                reserve.redeem(self.recorder, task.place, {})
+            self._let_place_go(task)
             self._close(task, ABANDONED, TaskError(f"{task.refer()} was abandoned while {state}: {why}"), None)
         if names:
             some = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -104,7 +104,7 @@ def _slim(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _slim(item) for key, item in value.items()}
     try:
-        if not _is_media(value) and len(pickle.dumps(value, _PROTOCOL)) <= HEAVY_BYTES // 16:
+        if not _has_media(value) and len(pickle.dumps(value, _PROTOCOL)) <= HEAVY_BYTES // 16:
             return value
     except Exception:
         pass

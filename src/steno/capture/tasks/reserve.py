@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from steno.capture.nothing import Nothing
 from steno.journal import format as fmt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from steno.capture.nothing import Nothing
     from steno.capture.recorder import Recorder
 
 _HOLE: Final = msgspec.msgpack.Ext(fmt.EXT_HOLE, b"")
@@ -19,11 +19,9 @@ _HOLE: Final = msgspec.msgpack.Ext(fmt.EXT_HOLE, b"")
 
 def reserve(recorder: Recorder | Nothing) -> int | None:
     """Journal a record without values, numbered in its turn; returns its sequence number (mode="off": None)."""
-    appender = getattr(recorder, "_appender", None)
-    if appender is None:
+    if isinstance(recorder, Nothing):
         return None
-    mono: int
-    seq: int
+    appender = recorder._appender
     mono, seq = appender.stamp()
     appender.append((fmt.RICH, mono, seq, {fmt.RESERVED: _HOLE}, None, {}))
     return seq
@@ -34,11 +32,11 @@ def redeem(recorder: Recorder | Nothing, seq: int, data: Mapping[str, Any]) -> N
 
     Off the training thread: a value still on its way from a device is waited for.
     """
-    appender = getattr(recorder, "_appender", None)
-    if appender is None:
+    if isinstance(recorder, Nothing):
         return
-    values = appender._prepare(_arrived(data), None) if data else None
-    appender.append((fmt.FILL, seq, values or {}))
+    appender = recorder._appender
+    prepared = recorder._snapshot.prepare(_arrived(data), None) if data else None
+    appender.append((fmt.FILL, seq, {} if prepared is None else prepared[0]))
 
 
 def _arrived(value: Any) -> Any:
