@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 import steno
@@ -18,14 +21,18 @@ STEPS, WORKERS = 12, 2
 KEYS = ["gradient_norm", "learning_rate", "test/accuracy", "test/loss", "train/accuracy", "train/loss"]
 
 
+def clean_environment():
+    found = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
+    found["PYTHONPATH"] = str(Path(steno.__file__).parents[1])
+    return found
+
+
 def command(*arguments, cwd, **options):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
-    environment["PYTHONPATH"] = str(Path(steno.__file__).parents[1])
     return subprocess.run(
         [sys.executable, "-m", "steno.cli", *arguments],
         check=False,
         cwd=cwd,
-        env=environment,
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=100,
@@ -117,3 +124,66 @@ def test_too_many_workers_is_said_in_a_line(tmp_path):
     assert done.returncode == 2
     assert "--workers" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def _group(number):
+    """Command lines of the processes of a process group that still run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == number and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.cmdline())
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def test_ctrl_c_ends_it_all(tmp_path):
+    """Ctrl-C reaches the whole group: every process leaves, the run is marked, and nobody prints a traceback."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "steno.cli", "demo", "--steps", "5000", "--workers", "2"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as demo:
+        while not demo.stdout.readline().startswith("step "):
+            assert demo.poll() is None
+        os.killpg(demo.pid, signal.SIGINT)
+        _, errors = demo.communicate(timeout=30)
+    assert demo.returncode == 130
+    assert "Traceback" not in errors
+    deadline = time.monotonic() + 10
+    while (left := _group(demo.pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)  # multiprocessing's resource tracker leaves when it has seen the end
+    assert left == []
+    (run_dir,) = (path for path in (tmp_path / "runs" / "digits").iterdir() if path.is_dir())
+    with steno.open(run_dir) as book:
+        deadline = time.monotonic() + 20
+        while book.info.state == "running" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert book.info.state == "failed"
+        assert len(book.series("train/loss", rank=0)) > 0
+
+
+def test_a_dead_rank_ends_the_others(tmp_path):
+    """One rank killed: the demo says so with exit status 1, soon, and the run is marked as crashed or failed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "steno.cli", "demo", "--steps", "5000", "--workers", "2"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        while not demo.stdout.readline().startswith("step "):
+            assert demo.poll() is None
+        ranks = [child for child in psutil.Process(demo.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+        assert len(ranks) == 2
+        ranks[0].kill()
+        _, errors = demo.communicate(timeout=40)
+    assert demo.returncode == 1
+    assert "did not train to its end" in errors
+    assert "ended with -9" in errors

@@ -168,7 +168,9 @@ def _journal(stream: str, place: Path) -> Journal:
                 unposted += _unposted(path)
             except (CorruptError, ValueError) as error:
                 problems.append(str(error))
-    return Journal(stream, str(place), _locked(place / "alive"), segments, size, unposted, "; ".join(problems))
+    # Closing its own lock file would drop a process's lock, so a run of this very process is not asked.
+    alive = f"-{os.getpid()}-" in stream or _locked(place / "alive")
+    return Journal(stream, str(place), alive, segments, size, unposted, "; ".join(problems))
 
 
 def _unposted(path: Path) -> int:
