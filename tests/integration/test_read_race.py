@@ -1,13 +1,17 @@
 """Readers racing posting, sealing and finishing: each point exactly once at every look, never going back.
 
-Two writer processes (two nodes of one run) post, seal, merge, leave and come back, as fast as they can, while
-this process reads through a book that it keeps and through fresh ones. STENO_RACE_SECONDS sets how long (5).
+Once with two writers on the ledger itself (two nodes of one run) that post, seal, merge, leave and come back
+as fast as they can; once with a training process that logs, finishes and resumes, and its collector. This
+process reads meanwhile, through a book that it keeps and through fresh ones. STENO_RACE_SECONDS sets how long
+each takes (5).
 
-    python tests/integration/test_read_race.py RUN_DIR NODE SECONDS PROGRESS   is one writer
+    python tests/integration/test_read_race.py ledger RUN_DIR NODE SECONDS PROGRESS    is one writer
+    python tests/integration/test_read_race.py train RUN_DIR 0 SECONDS PROGRESS        is the training process
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import random
@@ -64,6 +68,29 @@ def write(run_dir: Path, node: int, seconds: float, progress: Path) -> None:
         writer.finish()
 
 
+TRAIN_KEYS = tuple(f"metric/{number:02d}" for number in range(20))
+BURST = 2_000
+
+
+def train(run_dir: Path, _: int, seconds: float, progress: Path) -> None:
+    """Log, finish and resume until the time is over; say in `progress` how many steps are readable."""
+    import steno
+
+    end, step = time.monotonic() + seconds, 0
+    with open(progress, "r+b") as file, mmap.mmap(file.fileno(), 0) as shared:
+        while time.monotonic() < end:
+            run = steno.init(project="tests", name=run_dir.name, dir=run_dir.parents[1], resume=step > 0 or None)
+            leave = min(time.monotonic() + 1.5, end)
+            while time.monotonic() < leave:
+                for step in range(step, step + BURST):
+                    run.log({key: step + number / 32 for number, key in enumerate(TRAIN_KEYS)}, step=step)
+                step += 1
+                if run.flush(10):
+                    SLOT.pack_into(shared, 0, step)
+            assert run.finish(60), run.health()
+            SLOT.pack_into(shared, 0, step)
+
+
 def check(book: Book, least: list[int], seen: dict, ways: tuple[str, ...]) -> None:
     """One look in each of the ways; `least` steps of each node were posted before it."""
     for way in ways:
@@ -110,44 +137,83 @@ def _odd(steps) -> str:
     return f"{(counts > 1).sum()} steps twice, {len(missing)} missing, first {missing[:3]} of {len(steps)}"
 
 
-@pytest.mark.timeout(SECONDS * 2 + 60)
-def test_each_point_is_read_exactly_once_while_runs_are_written_sealed_and_finished(tmp_path):
-    run_dir, progress = tmp_path / "tests" / "race", tmp_path / "progress"
-    run_dir.mkdir(parents=True)
-    progress.write_bytes(bytes(2 * SLOT.size))
+@contextlib.contextmanager
+def writing(kind: str, run_dir: Path, count: int):
+    """Start the writers; yields (still at work?, steps that each has posted) and checks that all ended well."""
+    progress = run_dir.parents[1] / "progress"
+    run_dir.mkdir(parents=True) if kind == "ledger" else None
+    progress.write_bytes(bytes(count * SLOT.size))
+    path = os.pathsep.join(filter(None, sys.path))
     writers = [
-        subprocess.Popen([sys.executable, __file__, str(run_dir), str(node), str(SECONDS), str(progress)])
-        for node in (0, 1)
+        subprocess.Popen(
+            [sys.executable, __file__, kind, str(run_dir), str(node), str(SECONDS), str(progress)],
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        for node in range(count)
     ]
-    looks = 0
     try:
         with open(progress, "rb") as file:
 
             def posted() -> list[int]:
-                return [SLOT.unpack_from(os.pread(file.fileno(), 16, 0), node * SLOT.size)[0] for node in (0, 1)]
+                return [SLOT.unpack_from(os.pread(file.fileno(), 16, 0), node * SLOT.size)[0] for node in range(count)]
+
+            def at_work() -> bool:
+                return any(writer.poll() is None for writer in writers)
 
             give_up = time.monotonic() + 30
             while min(posted()) == 0:
                 assert time.monotonic() < give_up, "a writer posted nothing"
-                assert all(writer.poll() is None for writer in writers)
+                assert at_work()
                 time.sleep(0.005)
-            kept, seen, turn = Book(run_dir), {}, random.Random(0)
-            while any(writer.poll() is None for writer in writers):
-                check(kept, posted(), seen, tuple(turn.sample(WAYS, 3)))
-                with Book(run_dir) as fresh:
-                    check(fresh, posted(), seen, (turn.choice(WAYS),))
-                looks += 4
-            check(kept, posted(), seen, WAYS)
-            assert kept.sql("select count(*) from metrics").fetchall() == [(sum(posted()) * len(KEYS),)]
-            print(f"{looks} looks, {sum(posted()) * len(KEYS):,} points in the end")
-            kept.close()
+            yield at_work, posted
     finally:
         for writer in writers:
             writer.kill() if writer.poll() is None else None
             writer.wait()
-    assert [writer.returncode for writer in writers] == [0, 0]
+    assert [writer.returncode for writer in writers] == [0] * count
+
+
+@pytest.mark.timeout(SECONDS * 2 + 60)
+def test_each_point_is_read_exactly_once_while_runs_are_written_sealed_and_finished(tmp_path):
+    run_dir = tmp_path / "tests" / "race"
+    looks, seen, turn = 0, {}, random.Random(0)
+    with writing("ledger", run_dir, 2) as (at_work, posted), Book(run_dir) as kept:
+        while at_work():
+            check(kept, posted(), seen, tuple(turn.sample(WAYS, 3)))
+            with Book(run_dir) as fresh:
+                check(fresh, posted(), seen, (turn.choice(WAYS),))
+            looks += 4
+        check(kept, posted(), seen, WAYS)
+        assert kept.sql("select count(*) from metrics").fetchall() == [(sum(posted()) * len(KEYS),)]
+        print(f"{looks} looks, {sum(posted()) * len(KEYS):,} points in the end")
+    assert looks >= 8
+
+
+@pytest.mark.timeout(SECONDS * 2 + 120)
+def test_a_training_process_is_read_exactly_once_while_it_logs_finishes_and_resumes(tmp_path):
+    run_dir = tmp_path / "tests" / "race"
+    looks, seen, turn = 0, 0, random.Random(0)
+    with writing("train", run_dir, 1) as (at_work, posted), Book(run_dir) as kept:
+        going = True
+        while going:
+            going = at_work()
+            with Book(run_dir) as fresh:
+                for book in (kept, kept, kept, fresh):
+                    number, least = turn.randrange(len(TRAIN_KEYS)), posted()[0]
+                    series = book.series(TRAIN_KEYS[number])
+                    count = len(series)
+                    assert np.array_equal(series.step, np.arange(count)), _odd(series.step)
+                    assert np.array_equal(series.value, np.arange(count) + number / 32)
+                    assert count >= max(least, seen), f"{least} were posted, {seen} seen, {count} are read"
+                    looks, seen = looks + 1, count
+        assert seen == posted()[0]
+        assert kept.info.state == "finished"
+        assert len(kept.info.attempts) >= 1
+        print(f"{looks} looks, {seen * len(TRAIN_KEYS):,} points, {len(kept.info.attempts)} attempts in the end")
     assert looks >= 8
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
+    {"ledger": write, "train": train}[sys.argv[1]](
+        Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), Path(sys.argv[5])
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
 from steno.record import Ref
+from steno.store.columns import to_arrow
 from steno.store.points import INT64_MAX, INT64_MIN
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def join(points: Points, keys: Sequence[str], on: str) -> pa.Table:
     for name in JOINS[on]:
         data = getattr(points, name)[heads]
         # A user's own key of that name keeps it; ours steps aside.
-        out[f"_{name}" if name in keys else name] = pa.array(data, pa.timestamp("ns") if name == "time" else None)
+        kind = pa.timestamp("ns") if name == "time" else pa.int32() if data.dtype == np.int32 else pa.int64()
+        out[f"_{name}" if name in keys else name] = to_arrow(data, kind)
     for number, key in enumerate(keys):
         out[key] = _column(points, np.flatnonzero(points.key == number), row, len(heads))
     return pa.table(out)
@@ -80,7 +82,7 @@ def _column(points: Points, mine: NDArray[np.int64], row: NDArray[np.int64], row
     if points.special:
         special = {at: points.special[point] for at, point in enumerate(source.tolist()) if point in points.special}
     if not special:
-        return pa.array(value, mask=missing)
+        return to_arrow(value, pa.float64(), missing)
     objects: list[Any] = [None if gone else one for one, gone in zip(value.tolist(), missing.tolist(), strict=True)]
     for at, found in special.items():
         objects[at] = found

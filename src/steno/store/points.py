@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.ledger.schema import read_ref, ref_text
 from steno.record import Ref
+from steno.store.columns import strings, to_arrow, to_numpy, valid_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,8 +132,9 @@ def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
     import numpy as np
 
     count = len(table)
-    columns: dict[str, Any] = {name: table[name].to_numpy() for name in ("record", "step", "time", "rank", "attempt")}
-    value = table["value"].to_numpy()
+    whole = (("record", "int64"), ("step", "int64"), ("time", "int64"), ("rank", "int32"), ("attempt", "int32"))
+    columns: dict[str, Any] = {name: to_numpy(table[name], dtype) for name, dtype in whole}
+    value = to_numpy(table["value"], "float64")
     return Points(
         key=np.zeros(count, np.int32) if ids is None else _numbered(table["key"], ids),
         batch=np.zeros(count, np.int64),
@@ -148,23 +150,25 @@ def _numbered(names: pa.ChunkedArray, ids: dict[str, int]) -> NDArray[np.int32]:
     import pyarrow as pa
 
     coded = names if pa.types.is_dictionary(names.type) else names.dictionary_encode()
-    pieces = []
+    pieces = [np.empty(0, np.int32)]
     for chunk in coded.chunks:
-        known = [ids.setdefault(name, len(ids)) for name in chunk.dictionary.to_pylist()]
-        pieces.append(np.array(known, np.int32)[chunk.indices.to_numpy()])
-    return np.concatenate(pieces) if pieces else np.empty(0, np.int32)
+        known = np.array([ids.setdefault(name, len(ids)) for name in chunk.dictionary.to_pylist()], np.int32)
+        indices = pa.chunked_array([chunk.indices])
+        pieces.append(known[to_numpy(indices, f"int{chunk.indices.type.bit_width}")])
+    return np.concatenate(pieces)
 
 
 def _specials(table: pa.Table, value: NDArray[np.float64]) -> dict[int, Special]:
     import numpy as np
+    import pyarrow as pa
 
     out: dict[int, Special] = {}
     for name in ("exact", "text", "ref"):
         column = table[name]
         if column.null_count == len(column):
             continue
-        rows = np.flatnonzero(column.is_valid().to_numpy())
-        for row, found in zip(rows.tolist(), column.drop_null().to_pylist(), strict=True):
+        rows = valid_rows(column)
+        for row, found in zip(rows.tolist(), column.take(to_arrow(rows, pa.int64())).to_pylist(), strict=True):
             if name == "exact":
                 out[row] = found
             elif name == "ref":
@@ -175,38 +179,36 @@ def _specials(table: pa.Table, value: NDArray[np.float64]) -> dict[int, Special]
     return out
 
 
-def to_arrow(points: Points, names: Sequence[str]) -> pa.Table:
+def table_of(points: Points, names: Sequence[str]) -> pa.Table:
     """A table with the columns that the view `metrics` has; `time` as timestamp(ns), UTC."""
     import numpy as np
     import pyarrow as pa
 
-    exact: dict[int, int] = {}
-    text: dict[int, str] = {}
-    ref: dict[int, str] = {}
-    for row, found in points.special.items():
-        if isinstance(found, str):
-            text[row] = found
-        elif isinstance(found, Ref):
-            ref[row] = ref_text(found)
-        elif INT64_MIN <= found <= INT64_MAX:
-            exact[row] = found
-        else:
-            text[row] = str(found)
-    unvalued = np.zeros(len(points), bool)
+    count = len(points)
+    odd: dict[str, dict[int, Any]] = {"exact": {}, "text": {}, "ref": {}}
+    unvalued = np.zeros(count, bool)
     for row, found in points.special.items():
         unvalued[row] = not isinstance(found, int)
+        if isinstance(found, str):
+            odd["text"][row] = found
+        elif isinstance(found, Ref):
+            odd["ref"][row] = ref_text(found)
+        elif INT64_MIN <= found <= INT64_MAX:
+            odd["exact"][row] = found
+        else:
+            odd["text"][row] = str(found)
     return pa.table(
         {
-            "record": points.record,
-            "key": pa.DictionaryArray.from_arrays(points.key, pa.array(names, pa.string())),
-            "step": points.step,
-            "time": pa.array(points.time, pa.timestamp("ns")),
-            "rank": points.rank,
-            "attempt": points.attempt,
-            "value": pa.array(points.value, mask=unvalued) if unvalued.any() else pa.array(points.value),
-            "exact": _sparse(exact, len(points), pa.int64()),
-            "text": _sparse(text, len(points), pa.string()),
-            "ref": _sparse(ref, len(points), pa.string()),
+            "record": to_arrow(points.record, pa.int64()),
+            "key": pa.DictionaryArray.from_arrays(to_arrow(points.key, pa.int32()), strings(names)),
+            "step": to_arrow(points.step, pa.int64()),
+            "time": to_arrow(points.time, pa.timestamp("ns")),
+            "rank": to_arrow(points.rank, pa.int32()),
+            "attempt": to_arrow(points.attempt, pa.int32()),
+            "value": to_arrow(points.value, pa.float64(), unvalued),
+            "exact": _sparse(odd["exact"], count, pa.int64()),
+            "text": _sparse(odd["text"], count, pa.string()),
+            "ref": _sparse(odd["ref"], count, pa.string()),
         }
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
 from steno.store.engine import quoted, require, scan
-from steno.store.points import to_arrow
+from steno.store.points import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ def views(engine: Engine, sources: Sequence[Source]) -> Iterator[duckdb.DuckDBPy
             names = list(source.view.ids)
             for index, chunk in enumerate(source.view.chunks):
                 table = f"unsealed_{number}_{index}"
-                cursor.register(table, to_arrow(chunk, names))
+                cursor.register(table, table_of(chunk, names))
                 points.append(f"(select {COLUMNS} from {table})")
             for piece in points:
                 pieces["metrics"].append(f"{run}{piece} where {source.choice.sql()}")
