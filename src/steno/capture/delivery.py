@@ -31,8 +31,22 @@ def asked(run_dir: Path) -> list[str]:
 
 def lacking(run_dir: Path, record: int) -> list[str]:
     """The destinations that have not taken this node's record of this number yet."""
+    return [name for name, _ in _behind(run_dir, record)]
+
+
+def is_hopeless(run_dir: Path, record: int) -> bool:
+    """Whether some destination that lacks the record has said that it will never take it."""
+    return any(state == "stopped" for _, state in _behind(run_dir, record))
+
+
+def _behind(run_dir: Path, record: int) -> list[tuple[str, str]]:
     names = asked(run_dir)
     if not names:
         return []
     progress = status(run_dir).get("destinations") or {}
-    return [name for name in names if int((progress.get(name) or {}).get("delivered") or 0) < record]
+    found = []
+    for name in names:
+        health = progress.get(name) or {}
+        if int(health.get("delivered") or 0) < record:
+            found.append((name, str(health.get("state", ""))))
+    return found

@@ -30,7 +30,7 @@ _WELL_SECS: Final = 300.0
 class Watchdog:
     """Keeps a collector running for a run on this machine, as long as this process records.
 
-    `watch` is called by one thread. Nothing is lost when this process or the collector dies: the journal
+    `watch` may be called by several threads: one of them does the work. Nothing is lost when this process or the collector dies: the journal
     stays, and `steno sync` posts it.
 
     Args:
@@ -53,9 +53,19 @@ class Watchdog:
         self._began = 0.0
         self._next = time.monotonic() + _JOIN_SECS
         self._wait_secs = _FIRST_WAIT_SECS
+        self._watching = threading.Lock()
 
     def start(self) -> None:
-        """Start a collector now unless one is there; a failure is reported."""
+        """Start a collector now unless one is there; a failure is reported.
+
+        One that is there may be an earlier attempt's, about to leave: then the first `watch` that finds it
+        gone starts another.
+        """
+        with self._watching:
+            self._next = 0.0
+            self._start()
+
+    def _start(self) -> None:
         if not self.enabled or self.given_up or self.alive():
             return
         try:
@@ -65,8 +75,14 @@ class Watchdog:
 
     def watch(self) -> None:
         """Start a collector again when there is none; called about once a second."""
-        if not self.enabled or self.given_up:
+        if not self.enabled or self.given_up or not self._watching.acquire(blocking=False):
             return
+        try:
+            self._watch()
+        finally:
+            self._watching.release()
+
+    def _watch(self) -> None:
         process = self._process
         if process is not None:
             code = process.poll()
@@ -80,7 +96,7 @@ class Watchdog:
             self._died(f"ended with exit status {code}")
             return
         if time.monotonic() >= self._next and not is_running(self._run_dir):
-            self.start()
+            self._start()
 
     def alive(self) -> bool:
         """Whether a collector works for this run on this machine."""
@@ -88,7 +104,8 @@ class Watchdog:
         return (process is not None and process.poll() is None) or is_running(self._run_dir)
 
     def hopeful(self) -> bool:
-        """Whether journals will be posted soon: a collector works, or one will be started again."""
+        """Whether journals will be posted soon: a collector works, or one will be started again; now, if due."""
+        self.watch()
         return (self.enabled and not self.given_up) or is_running(self._run_dir)
 
     @property
@@ -98,8 +115,9 @@ class Watchdog:
 
     def release(self) -> None:
         """Leave the collector to itself: it ends when its work is done."""
-        process, self._process = self._process, None
-        self.enabled = False
+        with self._watching:
+            process, self._process = self._process, None
+            self.enabled = False
         if process is not None and process.poll() is None:
             # A long-lived program that has had many runs must not collect zombies.
             try:
@@ -110,6 +128,7 @@ class Watchdog:
     def abandon(self) -> None:
         """In a forked child: the collector is the parent's business."""
         self.enabled = False
+        self._watching = threading.Lock()
         if self._process is not None:
             _disown(self._process)
             self._process = None
