@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from steno.capture import beginning
 from steno.capture.config import Borrowed, Journalled, as_config, mask, plain
-from steno.capture.delivery import lacking, status
+from steno.capture.delivery import is_hopeless, lacking, status
 from steno.capture.lifecycle import Hooks, explain
 from steno.capture.report import Reporter, say
 from steno.capture.stepping import next_step
@@ -335,7 +335,10 @@ class Run:
     def _delivered(self, deadline: float) -> bool:
         begun = self._begun
         while lacking(begun.dir, begun.recorder.last_record):
-            if time.monotonic() >= deadline or not begun.watchdog.alive():
+            if time.monotonic() >= deadline or not begun.watchdog.hopeful():
+                return False
+            if is_hopeless(begun.dir, begun.recorder.last_record):
+                # No retry will help: the exit need not wait for it.
                 return False
             time.sleep(_POLL_SECS)
         return True

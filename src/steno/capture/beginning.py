@@ -347,13 +347,19 @@ def _record(place: Place, about: dict[str, Any], wish: Wish, report: Reporter) -
     except BaseException:
         begun.restore()
         raise
-    rewind = {} if place.rewind is None else {"rewind": place.rewind}
-    recorder.entry(START, {**_start(begun, wish.launch.world_size), **rewind})
-    if not place.born:
-        _merge_config(begun, about.get("config", {}), wish.config, report)
-    if place.opened:
-        watchdog.start()
-    _feed(begun, recorder, wish, about, report)
+    try:
+        rewind = {} if place.rewind is None else {"rewind": place.rewind}
+        recorder.entry(START, {**_start(begun, wish.launch.world_size), **rewind})
+        if not place.born:
+            _merge_config(begun, about.get("config", {}), wish.config, report)
+        if place.opened:
+            watchdog.start()
+        _feed(begun, recorder, wish, about, report)
+    except BaseException:
+        recorder.close()
+        watchdog.release()
+        begun.restore()
+        raise
     return begun
 
 
