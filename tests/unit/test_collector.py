@@ -446,3 +446,45 @@ def test_a_full_disk_is_said_once_and_nothing_is_lost(run):
     assert process.returncode == 0
     assert [float(i) for i in range(3000)] == [value for _, _, value in run.series("x")]
     assert run.log().count("posting failed") == 1
+
+
+def test_a_destination_with_foreign_code_has_a_process_of_its_own(run):
+    """It dies in mid-delivery and is begun again behind its cursor; what it prints is in nobody's way."""
+    run.ask("foreign", kind="process", dir=str(run.dir))
+    package = run.dir.parent / "site"
+    (package / "foreign-1.0.dist-info").mkdir(parents=True)
+    (package / "foreign-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
+    (package / "foreign-1.0.dist-info" / "entry_points.txt").write_text(
+        "[steno.destinations]\nforeign = foreign:Foreign\n"
+    )
+    (package / "foreign.py").write_text(
+        "import os\n"
+        "class Foreign:\n"
+        "    def __init__(self, dir): self.dir = dir\n"
+        "    def open(self, run): pass\n"
+        "    def write(self, batch):\n"
+        "        print('noise')\n"
+        "        once = os.path.join(self.dir, 'died')\n"
+        "        if not os.path.exists(once):\n"
+        "            open(once, 'w').close(); os._exit(11)\n"
+        "        with open(os.path.join(self.dir, 'out.txt'), 'a') as file:\n"
+        "            file.writelines(f'{record.record} {record.values}\\n' for record in batch.records())\n"
+        "    def flush(self): pass\n"
+        "    def close(self): pass\n"
+    )
+    recorder = run.record()
+    command = [sys.executable, "-m", "steno.collector", str(run.dir)]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": f"{SRC}:{package}"})
+    run.processes.append(process)
+    for i in range(20):
+        recorder.log({"x": float(i)})
+    until(lambda: (run.dir / "out.txt").exists())
+    for i in range(20, 40):
+        recorder.log({"x": float(i)})
+    recorder.close()
+
+    assert process.wait(30) == 0
+
+    assert [f"{i + 1} {{'x': {float(i)}}}" for i in range(40)] == (run.dir / "out.txt").read_text().splitlines()
+    assert "exit status 11" in run.log()
+    assert run.status()["destinations"]["foreign"]["lag"] == 0

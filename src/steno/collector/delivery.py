@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from steno.collector import catalogue
+from steno.collector.apart import Apart
 from steno.collector.follower import Follower, Progress
 from steno.destinations import registry
 from steno.ledger import cursors
@@ -51,7 +52,7 @@ class Delivery:
         reader: Reader,
         say: Callable[[str, str], None],
     ) -> None:
-        self.followers: dict[str, Follower] = {}
+        self.followers: dict[str, Follower | Apart] = {}
         self._run_dir = run_dir
         self._node = node
         self._connection = connection
@@ -86,20 +87,34 @@ class Delivery:
             if name not in self.followers:
                 self.followers[name] = self._begin(wanted)
 
-    def _begin(self, wanted: Wanted) -> Follower:
+    def _begin(self, wanted: Wanted) -> Follower | Apart:
         with self._lock:
             saved = cursors.load(self._connection, wanted.name)
             row = self._connection.execute("select value from meta where key='config'").fetchone()
-        follower = Follower(
-            wanted.name,
-            lambda: _create(wanted),
-            catalogue.run_info(self._run_dir, self._node.number, json.loads(row[0]) if row else {}, wanted.options),
-            fetch=self._fetch,
-            newest=lambda: self._newest,
-            save=lambda progress: self._save(wanted.name, progress),
-            progress=Progress(**saved),
-            say=self._say,
-        )
+        config = json.loads(row[0]) if row else {}
+        follower: Follower | Apart
+        if wanted.kind == "process":
+            follower = Apart(
+                wanted,
+                self._run_dir,
+                self._node,
+                newest=lambda: self._newest,
+                save=lambda progress: self._save(wanted.name, progress),
+                progress=Progress(**saved),
+                config=config,
+                say=self._say,
+            )
+        else:
+            follower = Follower(
+                wanted.name,
+                lambda: _create(wanted),
+                catalogue.run_info(self._run_dir, self._node.number, config, wanted.options),
+                fetch=self._fetch,
+                newest=lambda: self._newest,
+                save=lambda progress: self._save(wanted.name, progress),
+                progress=Progress(**saved),
+                say=self._say,
+            )
         follower.start()
         return follower
 

@@ -37,6 +37,24 @@ class Progress:
     retries: int = 0
 
 
+def describe(state: str, error: str | None, progress: Progress, newest: tuple[int, int]) -> dict[str, Any]:
+    """The health of a follower."""
+    batch, record = newest
+    delivered = record if progress.batch >= batch else progress.record
+    return {
+        "state": state,
+        "delivered": delivered,
+        "lag": max(record - delivered, 0),
+        "batch": progress.batch,
+        "record": progress.record,
+        "count": progress.delivered,
+        "skipped": progress.skipped,
+        "retries": progress.retries,
+        "error": error,
+        "position": progress.position,
+    }
+
+
 class Follower:
     """Delivers to one destination on a thread of its own, so that it can hang and delay only itself.
 
@@ -118,25 +136,16 @@ class Follower:
         """Everything there is is delivered, flushed and saved, or never will be."""
         if self.state == "stopped":
             return True
-        return self.progress.batch >= self._newest()[0] and self._dirty_since is None
+        return self.progress.batch >= self._newest()[0] and self.settled
+
+    @property
+    def settled(self) -> bool:
+        """Everything delivered is flushed too."""
+        return self._dirty_since is None
 
     def health(self) -> dict[str, Any]:
         """Delivered (record number), lag (records), error, skipped, retries, state, and the cursor itself."""
-        batch, record = self._newest()
-        current = self.progress
-        delivered = record if current.batch >= batch else current.record
-        return {
-            "state": self.state,
-            "delivered": delivered,
-            "lag": max(record - delivered, 0),
-            "batch": current.batch,
-            "record": current.record,
-            "count": current.delivered,
-            "skipped": current.skipped,
-            "retries": current.retries,
-            "error": self.error,
-            "position": current.position,
-        }
+        return describe(self.state, self.error, self.progress, self._newest())
 
     # -- the worker's side -------------------------------------------------------------------------------
 

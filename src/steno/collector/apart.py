@@ -1,0 +1,240 @@
+"""A follower in a process of its own, so that a hang, a crash or a full memory there touches nothing else.
+
+The collector writes JSON lines to the child's stdin: first what to follow, then {"newest": [batch, record]}
+and at last {"leave": true}. The child reads batches from the ledger itself, which it cannot write, and
+answers on its stdout with {"state", "error", "dirty", "progress"}; the collector saves the cursor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from steno.collector import catalogue
+from steno.collector.follower import FIRST_WAIT_SECS, LAST_WAIT_SECS, Follower, Progress, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from steno.collector.catalogue import Node, Wanted
+
+_SAY_SECS = 0.2
+
+
+class Apart:
+    """The collector's side: starts the child, again when it dies, and saves what it reports.
+
+    It has the face of a `Follower`. Thread-safe like one.
+
+    Args:
+        wanted: the destination.
+        run_dir: the run's directory.
+        node: this node.
+        newest: (number of the newest batch, number of the newest record).
+        save: keeps the progress.
+        progress: as it was saved last.
+        config: the run's configuration so far.
+        say: tells a person, once per key.
+
+    """
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        run_dir: Path,
+        node: Node,
+        *,
+        newest: Callable[[], tuple[int, int]],
+        save: Callable[[Progress], None],
+        progress: Progress,
+        config: dict[str, Any],
+        say: Callable[[str, str], None],
+    ) -> None:
+        self.name = wanted.name
+        self.progress = progress
+        self.state = "waiting"
+        self.error: str | None = None
+        self.deaths = 0
+        self._wanted = wanted
+        self._run_dir = run_dir
+        self._node = node
+        self._newest = newest
+        self._save = save
+        self._config = config
+        self._say = say
+        self._dirty = False
+        self._leave = threading.Event()
+        self._wake = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self._thread = threading.Thread(target=self._work, name=f"steno-apart-{self.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin following."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be a new batch."""
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Stop after the current write; saved progress stands."""
+        self._leave.set()
+        self._wake.set()
+
+    def join(self, timeout_secs: float) -> bool:
+        """Wait for the child to end, and kill it then; False when that was needed."""
+        if self._thread.ident is None:
+            return True
+        self._thread.join(timeout_secs)
+        process = self._process
+        if not self._thread.is_alive() or process is None:
+            return not self._thread.is_alive()
+        process.kill()
+        self._thread.join(2)
+        return False
+
+    @property
+    def caught_up(self) -> bool:
+        """Everything there is is delivered and saved, or never will be."""
+        return self.state == "stopped" or (self.progress.batch >= self._newest()[0] and not self._dirty)
+
+    def health(self) -> dict[str, Any]:
+        """As `Follower.health`."""
+        return describe(self.state, self.error, self.progress, self._newest())
+
+    def _work(self) -> None:
+        wait = FIRST_WAIT_SECS
+        while not self._leave.is_set() and self.state != "stopped":
+            began = time.monotonic()
+            try:
+                code = self._follow()
+            except OSError as error:
+                code, self.error = -1, repr(error)
+            if self._leave.is_set() or self.state == "stopped":
+                break
+            self.deaths += 1
+            self.state, self.error = "retrying", f"its process ended with exit status {code}"
+            self._say(f"death {self.name}", f"{self.name}: {self.error}; started again")
+            wait = FIRST_WAIT_SECS if time.monotonic() - began > LAST_WAIT_SECS else min(wait * 2, LAST_WAIT_SECS)
+            self._leave.wait(wait)
+        if self.state != "stopped":
+            self.state = "closed"
+
+    def _follow(self) -> int:
+        """One life of the child; its exit status."""
+        with open(self._node.dir / "collector.log", "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "steno.follow", str(self._run_dir), self.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+            )
+        self._process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        teller = threading.Thread(target=self._tell, args=(process, process.stdin), daemon=True)
+        teller.start()
+        with process.stdout:
+            for line in process.stdout:
+                with contextlib.suppress(ValueError):
+                    self._hear(json.loads(line))
+        code = process.wait()
+        self._wake.set()
+        teller.join(5)
+        return code
+
+    def _tell(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:
+        last: tuple[int, int] | None = None
+        first = {
+            "wanted": dataclasses.asdict(self._wanted),
+            "node": self._node.number,
+            "config": self._config,
+            "progress": dataclasses.asdict(self.progress),
+        }
+        with contextlib.suppress(OSError, ValueError), pipe:
+            pipe.write(json.dumps(first) + "\n")
+            while process.poll() is None:
+                newest = self._newest()
+                if newest != last:
+                    pipe.write(json.dumps({"newest": newest}) + "\n")
+                    last = newest
+                if self._leave.is_set():
+                    pipe.write(json.dumps({"leave": True}) + "\n")
+                    return
+                pipe.flush()
+                self._wake.wait(1.0)
+                self._wake.clear()
+
+    def _hear(self, report: dict[str, Any]) -> None:
+        self.state, self.error, self._dirty = report["state"], report["error"], report["dirty"]
+        following = Progress(**report["progress"])
+        if following.batch > self.progress.batch:
+            try:
+                self._save(following)
+            except Exception as error:  # a full disk: saved with the next report, or delivered again
+                self._say(f"cursor {self.name}", f"{self.name}: the cursor could not be saved: {error!r}")
+                return
+        self.progress = following
+
+
+def main() -> int:
+    """The child: follow what stdin says until it closes."""
+    from steno.destinations import registry
+    from steno.ledger.read import Reader
+
+    # What third-party code prints must not get between our lines.
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    run_dir = Path(sys.argv[1])
+    order = json.loads(sys.stdin.readline())
+    wanted = catalogue.Wanted(**order["wanted"])
+    node, newest = int(order["node"]), [0, 0]
+    reader = Reader(run_dir)
+    lock = threading.Lock()
+
+    def report(progress: Progress) -> None:
+        line = {"state": follower.state, "error": follower.error, "dirty": not follower.settled}
+        with lock:
+            pipe.write(json.dumps({**line, "progress": dataclasses.asdict(progress)}) + "\n")
+            pipe.flush()
+
+    follower = Follower(
+        wanted.name,
+        lambda: registry.create(wanted.destination, dict(wanted.options)),
+        catalogue.run_info(run_dir, node, order["config"], wanted.options),
+        fetch=lambda number: reader.batch(node, number),
+        newest=lambda: (newest[0], newest[1]),
+        save=report,
+        progress=Progress(**order["progress"]),
+    )
+
+    def listen() -> None:
+        for line in sys.stdin:
+            order = json.loads(line)
+            if "newest" in order:
+                newest[:] = order["newest"]
+                follower.wake()
+            if order.get("leave"):
+                break
+        follower.leave()  # told to, or the collector is dead
+
+    threading.Thread(target=listen, daemon=True).start()
+    follower.start()
+    last: Any = None
+    while not follower.join(_SAY_SECS):
+        current = (follower.state, follower.error, follower.settled, follower.progress)
+        if current != last:
+            report(follower.progress)
+            last = current
+    report(follower.progress)
+    return 0
