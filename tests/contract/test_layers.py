@@ -34,8 +34,11 @@ ALLOWED: dict[str, set[str]] = {
 EXCEPTIONS = {
     # The doctor looks into journals itself: it has to tell what is there when nothing can post them.
     "cli/examine.py": {"journal"},
+    # Encoded values are read back by those who encoded them.
+    "destinations/summary_media.py": {"media"},
+    "store/media.py": {"media"},
 }
-FACE = {"catchup", "destinations", "errors", "record", "run", "store"}
+FACE = {"catchup", "destinations", "errors", "media", "record", "run", "store"}
 
 
 def files() -> list[Path]:

@@ -21,7 +21,7 @@ from steno.ledger import manifest, schema, streams
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader, Stream, run_state
 from steno.ledger.seal import Sealer, adopt_parts
-from steno.media.spool import Spool
+from steno.ledger.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path

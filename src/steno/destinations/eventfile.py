@@ -21,7 +21,7 @@ import numpy as np
 from steno.record import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -105,9 +105,14 @@ class _Template:
 
 
 class Encoder:
-    """Encodes batches as event records. Keeps the templates of recent key sets, ≤ 32 MiB. Not thread-safe."""
+    """Encodes batches as event records. Keeps the templates of recent key sets, ≤ 32 MiB. Not thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        media: the summary values of a media point; None leaves media out.
+    """
+
+    def __init__(self, media: Callable[[str, Ref], list[bytes]] | None = None) -> None:
+        self._media = media
         self._templates: dict[tuple[str, ...], _Template] = {}
         self._held_bytes = 0
 
@@ -115,7 +120,7 @@ class Encoder:
         """The records `rows` (int64, rising) of the batch, in that order; `splits` is `batch.splits()`.
 
         Numbers become float32 as in TensorBoard: beyond its range they are infinite. Text becomes a text
-        summary. A `Ref` is left out, and so is a record without values.
+        summary, a `Ref` what `media` makes of it. A record without values is left out.
         """
         starts = splits[rows]
         sets = batch.set[rows].astype(np.int64)
@@ -191,7 +196,7 @@ class Encoder:
                 for index in range(len(values)):
                     values[index] = batch.special.get(start + index, values[index])
                 pairs = sorted(zip(batch.sets[batch.set[owner]], values, strict=True), key=lambda pair: pair[0])
-                found[at] = _mixed(int(batch.time[owner]), int(batch.step[owner]), pairs)
+                found[at] = _mixed(int(batch.time[owner]), int(batch.step[owner]), pairs, self._media)
         return found
 
 
@@ -250,18 +255,30 @@ def _fill_one(
     struct.pack_into("<I", view, len(model) - 4, masked_crc(view[12 : len(model) - 4]))
 
 
-def _mixed(time_nanos: int, step: int, pairs: Iterable[tuple[str, Any]]) -> bytes:
-    """A record some of whose values are text or big integers."""
+def text_value(text: str) -> bytes:
+    """What follows the tag in the value of a text summary: a string tensor."""
+    data = text.encode("utf-8", "replace")
+    tensor = b"\x08\x07\x12\x00\x42" + varint(len(data)) + data  # DT_STRING, scalar shape, string_val
+    return _TEXT + b"\x42" + varint(len(tensor)) + tensor
+
+
+def _mixed(
+    time_nanos: int,
+    step: int,
+    pairs: Iterable[tuple[str, Any]],
+    media: Callable[[str, Ref], list[bytes]] | None,
+) -> bytes:
+    """A record some of whose values are text, media or big integers."""
     summary = bytearray()
     for key, given in pairs:
         if isinstance(given, Ref):
+            for value in media(key, given) if media is not None else ():
+                summary += b"\x0a" + varint(len(value)) + value
             continue
         name = key.encode("utf-8", "replace")
         value = b"\x0a" + varint(len(name)) + name
         if isinstance(given, str):
-            text = given.encode("utf-8", "replace")
-            tensor = b"\x08\x07\x12\x00\x42" + varint(len(text)) + text  # DT_STRING, scalar shape, string_val
-            value += _TEXT + b"\x42" + varint(len(tensor)) + tensor
+            value += text_value(given)
         else:
             with np.errstate(over="ignore"):
                 value += b"\x15" + np.array(_float(given)).astype("<f4").tobytes()

@@ -19,7 +19,7 @@ _OPEN_FILES = 64
 
 
 class TensorBoard:
-    """Numbers as scalars and text as text summaries, exactly once; one event per record.
+    """Numbers as scalars, text and media as their own summaries, exactly once; one event per record.
 
     Rank 0 writes in `tensorboard/` of the run directory, rank N in `tensorboard/rank-N/`; in a writers' logdir,
     in the logdir itself and its `rank-N/`. A rewind makes TensorBoard forget the points from that step on.
@@ -48,9 +48,10 @@ class TensorBoard:
     def open(self, run: RunInfo) -> None:
         """Begin, or go on from `run.position`; makes no file before the first point."""
         from steno.destinations.eventfile import Encoder
+        from steno.destinations.summary_media import Media
 
         self.close()
-        self._run, self._encoder = run, Encoder()
+        self._run, self._encoder = run, Encoder(Media(run.dir).values)
         saved: Mapping[str, Any] = run.position or {}
         self._rewound = int(saved.get("rewound", 0))
         self._files = {

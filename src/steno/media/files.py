@@ -64,7 +64,7 @@ def value(run_dir: Path, ref: Ref) -> Any:
         # An encoder may rename the file between two looks.
         path = run_dir / ref.file
         if path.exists():
-            return kinds.from_file(ref.kind, path)
+            return _cut(kinds.from_file(ref.kind, path), ref)
         for ext in (WAITING, KEPT):
             try:
                 raw = Raw.open(place(run_dir, ref.digest, ext))
@@ -73,6 +73,12 @@ def value(run_dir: Path, ref: Ref) -> Any:
             return kinds.from_raw(ref.kind, raw)
     msg = f"the file of this {ref.kind} is gone: {run_dir / ref.file}"
     raise FileNotFoundError(msg)
+
+
+def _cut(value: Any, ref: Ref) -> Any:
+    """A video without the row and column that were added to make its sides even."""
+    shape = ref.meta.get("shape")
+    return value[:, : shape[1], : shape[2]] if ref.kind == "video" and shape else value
 
 
 def digest_of(path: str | os.PathLike[str], at: int = 0, size: int | None = None) -> str:
