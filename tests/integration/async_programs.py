@@ -14,14 +14,14 @@ import steno
 SRC = str(Path(__file__).resolve().parents[2] / "src")
 
 
-def launch(code: str, cwd: Path, *, before: str = "import steno\n") -> subprocess.Popen[str]:
+def launch(code: str, cwd: Path, *, flags: tuple[str, ...] = ("-X", "dev"), **more: str) -> subprocess.Popen[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
     path = cwd / "program.py"
-    path.write_text(before + textwrap.dedent(code))
+    path.write_text("import steno\n" + textwrap.dedent(code))
     return subprocess.Popen(
-        [sys.executable, "-X", "dev", str(path)],
+        [sys.executable, *flags, str(path)],
         cwd=cwd,
-        env={**env, "PYTHONPATH": SRC},
+        env={**env, "PYTHONPATH": SRC, **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -29,10 +29,10 @@ def launch(code: str, cwd: Path, *, before: str = "import steno\n") -> subproces
     )
 
 
-def run(code: str, cwd: Path, *, timeout: float = 60) -> tuple[subprocess.CompletedProcess[str], float]:
+def run(code: str, cwd: Path, *, timeout: float = 60, **more) -> tuple[subprocess.CompletedProcess[str], float]:
     """(what it did, seconds it took)."""
     began = time.monotonic()
-    with launch(code, cwd) as process:
+    with launch(code, cwd, **more) as process:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

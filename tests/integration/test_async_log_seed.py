@@ -103,7 +103,7 @@ steno.finish()
     ],
 )
 def test_program_records_what_it_says(tmp_path, code, step, wanted):
-    done, _ = run(code, tmp_path)
+    done, _ = run(code, tmp_path, flags=())
 
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
