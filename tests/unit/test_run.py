@@ -416,6 +416,58 @@ def test_a_forked_childs_finish_ends_only_its_own_journal(tmp_path):
     assert [kind for journal in children for kind, _ in journal.entries] == []
 
 
+def test_a_forked_child_may_begin_a_run_of_its_own(tmp_path):
+    out = ok(
+        """
+        import os, steno
+        run = steno.init(name="a")
+        run.log({"a": 0.0})
+        pid = os.fork()
+        if pid == 0:
+            mine = steno.init(name="b")
+            steno.log({"b": 1.0})
+            raise SystemExit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        steno.log({"a": 2.0})
+        print(run.dir)
+        """,
+        tmp_path,
+    )
+    (parent,) = journals(Path(out.strip()))
+    assert parent.records == [{"a": 0.0}, {"a": 2.0}]
+    (child,) = journals(tmp_path / "runs/default/b")
+    assert child.records == [{"b": 1.0}]
+    assert [kind for kind, _ in child.entries] == ["start", "finish"]
+
+
+def test_a_directory_of_another_user_is_one_clear_error(tmp_path):
+    if os.getuid() != 0:
+        pytest.skip("needs to become another user")
+    code = """
+    import os, steno
+    steno.init  # loaded while its file can be read
+    os.setgid(65534); os.setuid(65534)
+    try:
+        steno.init(dir="/steno-runs")
+    except steno.UsageError as error:
+        print(error)
+    """
+    assert "STENO_DIR to a directory you can write" in ok(code, tmp_path)
+
+
+def test_what_fails_late_in_init_leaves_no_run_behind(monkeypatch):
+    from steno.capture import beginning
+
+    monkeypatch.setattr(beginning, "_merge_config", None)
+    first = steno.init(name="a")
+    first.finish(0)
+    threads = threading.active_count()
+    with pytest.raises(TypeError):
+        steno.init(name="a", resume=True)
+    assert threading.active_count() == threads
+    assert "STENO_RUN_DIR" not in os.environ
+
+
 def test_threads_that_begin_at_once_get_one_run_each_in_turn():
     runs: list = []
     threads = [threading.Thread(target=lambda: runs.append(steno.init(name="a"))) for _ in range(4)]

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -121,6 +122,46 @@ def test_finish_waits_for_a_destination_that_comes_in_time(program):
     os.kill(pid, signal.SIGKILL)
 
 
+def test_a_destination_that_has_stopped_is_not_waited_for(program):
+    program("exec sleep 60")
+    run = steno.init(name="a", destinations=["csv"])
+    pid = run._begun.watchdog.pid
+    with Poster(run.dir, delivered=0) as poster:
+        poster.status.write_text(json.dumps({"destinations": {"csv": {"delivered": 0, "state": "stopped"}}}))
+        run.log({"a": 1.0}, step=0)
+        assert run.flush(10)
+        began = time.monotonic()
+        assert run.finish() is False
+        assert time.monotonic() - began < 1
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_collector_that_leaves_as_the_next_attempt_begins_is_replaced_at_once(program, tmp_path):
+    """init found the lock held and started none; finish does not wait for the keeper's next look."""
+    (tmp_path / ".steno").mkdir()
+    node = tmp_path / ".steno" / "nodes" / "00"
+    node.mkdir(parents=True)
+    (node / "node.json").write_text(json.dumps({"host": os.uname().nodename}))
+    lock = node / "collector.lock"
+    lock.write_text("")
+    code = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    dog = Watchdog(tmp_path, linger_secs=None, report=lambda key, text: None)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        dog.start()
+        dog.watch()
+        assert dog.pid is None
+        holder.stdin.close()
+        holder.wait()
+    program("exec sleep 60")
+    assert dog.hopeful()
+    assert dog.pid is not None
+    os.kill(dog.pid, signal.SIGKILL)
+    dog._process.wait()
+
+
 def test_a_collector_that_hangs_costs_at_most_two_seconds(program):
     program("exec sleep 60")
     run = steno.init(name="a", destinations=["csv"])
@@ -203,8 +244,6 @@ def test_a_collector_that_cannot_be_started_is_counted_too(monkeypatch, tmp_path
 
 @pytest.mark.parametrize("sort", ["posix", "flock"])
 def test_a_collector_of_another_process_is_seen_by_its_lock(tmp_path, sort):
-    import subprocess
-
     node = tmp_path / ".steno" / "nodes" / "00"
     node.mkdir(parents=True)
     (node / "node.json").write_text(json.dumps({"host": os.uname().nodename}))
