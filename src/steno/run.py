@@ -303,7 +303,7 @@ class Run:
 
     def _end_child(self, deadline: float) -> bool:
         """A forked child ends its own journal; the run, its feeds and its collector are its parent's."""
-        done = self._begun.recorder.flush(max(0.0, deadline - time.monotonic()))
+        done = self._posted(deadline)
         self._ended = done
         self._begun.recorder.close()
         _leave(self)
