@@ -29,6 +29,9 @@ ALLOWED: dict[str, set[str]] = {
     "integrations": BASE | {"steno"},
     "cli": BASE | {"steno", "store", "destinations"},
     "viewer": BASE | {"steno"},
+    # One framework's own way to log: `steno.torch.log` in compiled code and the like.
+    "torch": BASE | {"steno"},
+    "jax": BASE | {"steno"},
     "follow": BASE | {"collector"},
 }
 EXCEPTIONS = {
