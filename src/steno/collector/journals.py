@@ -104,7 +104,8 @@ class Journal:
             if tailer is None:
                 return
             closed = tailer.closed  # before reading: nothing can come after it
-            piece = self._read_one(tailer, limit_bytes, before)
+            # A limit with no room for one frame would look like a frame that cannot be read.
+            piece = self._read_one(tailer, max(limit_bytes, fmt.FRAME_BYTES), before)
             if piece is not None:
                 if len(piece.mono):
                     self.last_mono = int(piece.mono[-1])

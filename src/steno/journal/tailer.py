@@ -127,6 +127,7 @@ class Tailer:
 
         """
         start = self.offset
+        limit_bytes = max(limit_bytes, fmt.FRAME_BYTES)  # room for one frame, or it would be taken for loss
         starts, sizes, end = self._walk(start, start + limit_bytes)
         lost = 0
         if not len(starts):

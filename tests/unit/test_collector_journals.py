@@ -1,0 +1,112 @@
+"""Reading journals in pieces of any size."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+import numpy as np
+import pytest
+
+from steno.capture.recorder import Recorder
+from steno.collector.journals import Journal
+from steno.collector.reading import Marker
+from steno.journal.tailer import Tailer
+from steno.ledger import schema, streams
+from steno.ledger.post import Poster
+
+
+@pytest.fixture
+def poster():
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(schema.TABLES)
+    yield Poster(connection, 0)
+    connection.close()
+
+
+@pytest.fixture
+def journal(tmp_path, poster, monkeypatch):
+    """A dead writer's journal of 2,000 records in several segments."""
+    monkeypatch.setenv("STENO_SEGMENT_BYTES", str(64 << 10))
+    recorder = Recorder(tmp_path, run_id="r", report=lambda key, message: pytest.fail(f"{key}: {message}"))
+    for i in range(2000):
+        recorder.log({"x": float(i), "y": i})
+    recorder.close()
+    marker = Marker(tmp_path / "reading")
+    said = []
+    made = Journal(streams.find(tmp_path)[0], poster, marker, say=lambda *line: said.append(line), poison=tmp_path)
+    made.said = said
+    yield made
+    made.close()
+    marker.close()
+
+
+@pytest.mark.parametrize("limit", [1, 7, 8, 9, 100, 4096 + 3, 20_000, 1 << 20])
+def test_whatever_the_limit_nothing_is_lost(journal, poster, limit):
+    seen = []
+    for _ in range(10_000):
+        journal.look(time.monotonic())
+        slices = list(journal.read(limit, time.monotonic_ns()))
+        batch = poster.post(slices)
+        journal.posted(poster.next_record - 1)
+        if batch is not None:
+            seen += [one.values["x"] for one in batch.records()]
+        if journal.drained:
+            break
+
+    assert seen == [float(i) for i in range(2000)]
+    assert poster.connection.execute("select count(*) from losses").fetchone()[0] == 0
+    assert journal.said == []
+
+
+def test_a_tailer_takes_one_frame_where_the_limit_has_room_for_none(journal):
+    path = journal.found.dir / "000000.seg"
+    tailer = Tailer(path)
+    stamps, lost = [], 0
+    while (piece := tailer.read(1, live=False)) is not None:
+        stamps += piece.mono.tolist()
+        lost += piece.lost_bytes
+    tailer.close()
+    whole = Tailer(path)
+    expected = whole.read(live=False)
+    whole.close()
+
+    assert lost == 0
+    assert np.array_equal(expected.mono, stamps)
+
+
+def test_what_was_read_and_not_posted_is_read_again(journal, poster):
+    journal.look(time.monotonic())
+    first = [piece.mono.tolist() for _, piece in journal.read(30_000, time.monotonic_ns())]
+    journal.rewind()
+    again = [piece.mono.tolist() for _, piece in journal.read(30_000, time.monotonic_ns())]
+
+    assert first == again
+    assert first
+
+
+def test_frames_stamped_after_the_cut_wait(journal, poster):
+    journal.look(time.monotonic())
+
+    assert sum(len(piece.mono) for _, piece in journal.read(1 << 20, 1)) == 0
+
+    whole = np.concatenate([piece.mono for _, piece in journal.read(1 << 20, time.monotonic_ns())])
+    assert len(whole) == 2000
+
+
+def test_a_marker_suspects_after_one_death_and_condemns_after_two_more_at_the_same_frame(tmp_path):
+    def life(offset):
+        marker = Marker(tmp_path / "reading")
+        suspected, poison = marker.suspects("s", 1, offset), marker.poison
+        marker.begin("s", 1, offset)
+        return suspected, poison  # dies here: not cleared, not closed
+
+    assert life(4096) == (False, None)
+    assert life(5000) == (True, None)
+    assert life(5000) == (True, None)
+    assert life(6000) == (True, ("s", 1, 5000))
+    last = Marker(tmp_path / "reading")
+    last.begin("s", 1, 7000)
+    last.clear()
+    last.close()
+    assert Marker(tmp_path / "reading").poison is None
