@@ -539,3 +539,16 @@ def test_a_defaultdict_is_not_touched(book):
     book.log(data, 1)
     assert set(data) == {"a", "z"}
     assert read(book).records[-1] == (1, {"a": 1.0, "z": 2.0})
+
+
+def test_a_discarded_spare_does_not_hold_up_its_reader(tmp_path):
+    """A tailer that opened it before it was unlinked sees that nothing will come."""
+    book = Book(tmp_path)
+    spare = book._next(0)
+    tailer = Tailer(spare.path)
+    spare.discard()
+    assert tailer.closed
+    assert tailer.drained
+    tailer.close()
+    book.segments.clear()
+    book.close()

@@ -125,7 +125,11 @@ class Segment:
         self.map.close()
 
     def discard(self) -> None:
-        """Unmap and delete: for a segment made ahead and never used."""
+        """Unmap and delete: for a segment made ahead and never used.
+
+        Closed first: a tailer that has it open already must not wait for its first frame.
+        """
+        self.map[fmt.CLOSED_AT : fmt.CLOSED_AT + 4] = b"\1\0\0\0"
         self.map.close()
         try:
             os.unlink(self.path)
