@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture.config import mask, plain
+from steno.capture.config import HIDDEN, is_secret, mask, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ _ENVIRONMENT: Final = (
 """What is kept of the environment: nothing that names a person or carries a secret."""
 _GIT_SECS: Final = 0.1
 """How long `init` waits for git; a tree too large for that has `dirty: null`."""
-_SECRET_OPTION: Final = re.compile(r"(?i)^--?[\w-]*(password|passwd|secret|token|api[-_]?key|credential)s?$")
+_ARGUMENT_CHARS: Final = 2000
 _FULL_HASH: Final = re.compile(r"^[0-9a-f]{40,64}$")
 
 
@@ -84,20 +84,19 @@ def command(argv: Sequence[str]) -> list[str]:
     """The command line without secrets, the home directory as `~`."""
     home, out, hide = os.path.expanduser("~"), [], False
     for index, argument in enumerate(argv):
-        if hide:
-            out.append("***")
+        if hide and not argument.startswith("-"):
+            out.append(HIDDEN)
             hide = False
             continue
+        hide = False
         if index == 0:
             # The interpreter's place says nothing about the run.
             out.append(os.path.basename(argument))
             continue
         name, equals, value = argument.partition("=")
-        if _SECRET_OPTION.match(name):
-            hide = not equals
-            out.append(f"{name}=***" if equals else argument)
-            continue
-        shown = str(mask(name.lstrip("-") if equals else "", value if equals else argument))
+        if not equals:
+            hide = argument.startswith("-") and is_secret(argument)
+        shown = str(mask(name if equals else "", value if equals else argument))[:_ARGUMENT_CHARS]
         if len(home) > 1 and shown.startswith(home + os.sep):
             shown = "~" + shown[len(home) :]
         out.append(f"{name}={shown}" if equals else shown)
@@ -120,7 +119,14 @@ class Git:
         if top is None:
             return
         self._found = {"commit": _commit(top), "branch": _branch(top), "dirty": None}
-        self._process = subprocess.Popen(
+        try:
+            self._process = self._ask(top)
+        except OSError:  # no git here: what its files say remains
+            self._process = None
+
+    @staticmethod
+    def _ask(top: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             ["git", "--no-optional-locks", "status", "--porcelain", "--untracked-files=no", "--ignore-submodules"],
             cwd=top,
             stdin=subprocess.DEVNULL,
