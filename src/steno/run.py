@@ -15,6 +15,7 @@ from steno.capture.report import Reporter, say
 from steno.capture.stepping import next_step
 from steno.capture.tasks.guard import refuse_import
 from steno.capture.tasks.options import Options
+from steno.devices.found import conceal
 from steno.errors import ClosedError, NoRunError
 from steno.record import CONFIG, EVENT, FINISH, SUMMARY
 
@@ -310,7 +311,7 @@ class Run:
         return done
 
     def _drained(self, deadline: float) -> bool:
-        done = True
+        done = self._begun.recorder.drain(deadline)
         for feed in self._begun.feeds:
             done = feed.drain(max(0.0, deadline - time.monotonic())) and done
         return done
@@ -382,6 +383,7 @@ def init(
     mode: str | None = None,
     strict: bool = False,
     arrays: str = "summary",
+    device_full: str = "oldest",
     collector: bool = True,
     linger: float | None = None,
     journal_dir: str | os.PathLike[str] | None = None,
@@ -407,6 +409,8 @@ def init(
         mode: "on", or "off": the same API, nothing recorded; None: STENO_MODE or "on".
         strict: raise RecordError for what cannot be recorded; for tests.
         arrays: what becomes of arrays and lists above 16 elements: "summary", "list" or "histogram".
+        device_full: when thousands of device values are on their way: "oldest" or "newest" is given up, and
+            counted in `health()["device"]`; "wait" makes `log` wait for room, and counts the time.
         collector: False: journal only; `steno sync` posts and delivers later.
         linger: seconds the collector stays for destinations that cannot take their records; None: 60.
         journal_dir: where journals lie; None: STENO_JOURNAL_DIR or the run's directory.
@@ -427,7 +431,7 @@ def init(
     wish = beginning.check(
         project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, resume=resume,
         rewind=rewind, rank=rank, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
-        collector=collector, linger=linger, journal_dir=journal_dir, version=VERSION,
+        device_full=device_full, collector=collector, linger=linger, journal_dir=journal_dir, version=VERSION,
     )  # fmt: skip
     with _lock:
         if _current is not None and _current._owner == os.getpid():
@@ -509,6 +513,9 @@ def log(
         _log(data, step)
     else:
         _log(data, step, level=level, arrays=arrays)
+
+
+conceal(log)
 
 
 def event(name: str, /, *, step: int | None = None, **payload: Any) -> None:

@@ -26,12 +26,17 @@ class Book:
         self.reports: list[tuple[str, str]] = []
         self.full = False
         snapshot = Snapshot(lambda key, message: self.reports.append((key, message)))
+
+        def prepare(data, step, level, arrays):
+            number, prepared = snapshot.step(step), snapshot.prepare(data, arrays)
+            return None if prepared is None else (prepared[0], number, prepared[1])
+
         self.appender = Appender(
             next_segment=self._next,
             rolled=lambda left, taken: None,
             side=self._side,
-            prepare=snapshot.prepare,
-            step_of=snapshot.step,
+            prepare=prepare,
+            owe=lambda seq, owed, arrays: None,
             convert=snapshot.convert,
             failed=lambda error: self.reports.append(("journal", str(error))),
             closed=lambda: self.reports.append(("finish", "closed")),

@@ -17,6 +17,7 @@ from steno.capture.files import load_json, write_json, write_once
 from steno.capture.identity import describe
 from steno.capture.nothing import Nothing
 from steno.capture.watchdog import Watchdog
+from steno.devices.base import FULL
 from steno.errors import UsageError
 from steno.record import CONFIG, START, RunInfo
 
@@ -53,6 +54,7 @@ class Wish:
     mode: str
     strict: bool
     arrays: str
+    device_full: str
     collector: bool
     linger_secs: float | None
     journal_dir: Path | None
@@ -119,6 +121,7 @@ def check(
     mode: Any,
     strict: Any,
     arrays: Any,
+    device_full: Any,
     collector: Any,
     linger: Any,
     journal_dir: Any,
@@ -165,6 +168,7 @@ def check(
         mode=mode,
         strict=bool(strict),
         arrays=_choice("arrays", arrays, _ARRAYS),
+        device_full=_choice("device_full", device_full, FULL),
         collector=bool(collector) and settings.read("STENO_COLLECTOR").lower() not in _OFF,
         linger_secs=None if linger is None or math.isinf(linger) else float(linger),
         journal_dir=None if journal_dir is None else Path(os.path.abspath(_path("journal_dir", journal_dir))),
@@ -343,6 +347,7 @@ def _record(place: Place, about: dict[str, Any], wish: Wish, report: Reporter) -
             strict=wish.strict,
             report=report,
             watch=watchdog.watch,
+            device_full=wish.device_full,
         )
     except BaseException:
         begun.restore()

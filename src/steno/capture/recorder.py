@@ -7,19 +7,26 @@ import os
 import threading
 import time
 import weakref
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture.snapshot import Snapshot
+from steno.capture.device_queue import QUEUE, Account
+from steno.capture.snapshot import Snapshot, encodable
 from steno.capture.stream import Stream
+from steno.devices.base import Refused, Traced
+from steno.devices.found import conceal
 from steno.errors import RecordError
 from steno.journal import format as fmt
 from steno.journal.appender import Appender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from steno.capture.raws import Place
+    from steno.capture.snapshot import Owed
     from steno.journal.segment import Segment
+    from steno.media.raw import Buffer
 
 _TICK_SECS: Final = 1.0
 _POLL_SECS: Final = 0.002
@@ -41,6 +48,7 @@ class Recorder:
         strict: raise RecordError for a bad value instead of reporting it.
         report: told (key, message) once per key; must not raise.
         watch: called about once a second on the keeper thread.
+        device_full: which device value is given up when too many are on their way; see `Account.full`.
 
     Raises:
         OSError: the journal cannot be made.
@@ -58,6 +66,7 @@ class Recorder:
         arrays: str = "summary",
         strict: bool = False,
         watch: Callable[[], None] | None = None,
+        device_full: str = "oldest",
     ) -> None:
         self._run_dir = run_dir
         self._fixed = {"run": run_id, "rank": rank, "attempt": attempt, "primary": primary, "arrays": arrays}
@@ -76,19 +85,23 @@ class Recorder:
         self._stop = False
         self.feeds: list[Callable[[Segment], None]] = []
         """Told each segment taken, so that a destination in this process can read it too."""
-        snapshot = Snapshot(self._report, strict=strict)
+        snapshot = Snapshot(self._report, strict=strict, put=self._put)
+        self._snapshot = snapshot
+        self.account = Account(full=device_full)
+        """What this process's device values have come to."""
         self._appender = Appender(
             next_segment=self._next_segment,
             rolled=self._rolled,
             side=self._side,
-            prepare=snapshot.prepare,
-            step_of=snapshot.step,
+            prepare=self._prepare,
+            owe=self._owe,
             convert=snapshot.convert,
             failed=self._failed,
             closed=self._log_after_close,
         )
         self.log: Callable[..., None] = self._appender.log
         self.add: Callable[..., None] = self._appender.add
+        conceal(self.log)
         self._begin()
         self._appender.clock_frame()
         _live.add(self)
@@ -96,7 +109,7 @@ class Recorder:
     # -- the stream -------------------------------------------------------------------------------------
 
     def _begin(self) -> Stream:
-        self._stream = stream = Stream(self._run_dir, self._fixed)
+        self._stream = stream = Stream(self._run_dir, self._fixed, self._nudge)
         self._stop = False
         self._keeper = threading.Thread(target=self._keep, name="steno-keeper", daemon=True)
         self._keeper.start()
@@ -120,6 +133,67 @@ class Recorder:
         if self._stream is None:
             raise OSError("no stream")
         return self._stream.side(body)
+
+    def _put(self, parts: Iterable[Buffer], size_bytes: int) -> Place:
+        stream = self._stream
+        if stream is None:
+            with self._appender.lock:
+                stream = self._stream or self._begin()
+        return stream.raws.put(parts, size_bytes)
+
+    # -- device values ----------------------------------------------------------------------------------
+
+    def _prepare(self, data: Any, step: Any, level: Any, arrays: Any) -> tuple[dict[str, Any], int | None, Any] | None:
+        try:
+            number = self._snapshot.step(step)
+            prepared = self._snapshot.prepare(data, arrays)
+        except Traced:
+            from steno.capture import staged
+
+            staged.stage(self, data, step, level=level, arrays=arrays)
+            return None
+        return None if prepared is None else (prepared[0], number, prepared[1])
+
+    def _owe(self, seq: int, owed: list[Owed], arrays: str | None) -> None:
+        """Start fetching a record's device values; each comes as a fill."""
+        by_adapter: dict[int, list[Owed]] = {}
+        for one in owed:
+            by_adapter.setdefault(id(one.adapter), []).append(one)
+        account = self.account
+        for group in by_adapter.values():
+            try:
+                for late in group[0].adapter.begin([one.value for one in group], QUEUE.room(account)):
+                    QUEUE.submit(late, self._fill(seq, [group[place].key for place in late.places], arrays), account)
+            except Refused:
+                pass  # there was no room: counted
+            except Exception as error:
+                self.account.failed += 1
+                for one in group:
+                    self._report(one.key, f"the device value of {one.key!r} was left out: {error!r}")
+
+    def _fill(self, seq: int, keys: list[str], arrays: str | None) -> Callable[[list[Any]], None]:
+        def fill(values: list[Any]) -> None:
+            if self._appender.sealed:
+                msg = "it came after finish"
+                raise Refused(msg)
+            late = self.encodable(dict(zip(keys, values, strict=True)), arrays)
+            if late:
+                self._appender.append((fmt.FILL, seq, late))
+
+        return fill
+
+    def encodable(self, values: dict[str, Any], arrays: str | None = None) -> dict[str, Any]:
+        """Values as adapters read them, encodable; those that are none are reported and counted."""
+        out: dict[str, Any] = {}
+        for key, value in values.items():
+            try:
+                if value.__class__ is Refused:
+                    raise value
+                out[key] = encodable(value, arrays)
+            except ValueError as why:
+                self.account.failed += 1
+                self._report(key, f"{key!r} was left out: {why}")
+        return out
 
     # -- the keeper -------------------------------------------------------------------------------------
 
@@ -224,7 +298,7 @@ class Recorder:
                 self._report(kind, f"a {kind} entry was left out: {again!r}")
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything this process logged before the call is in the ledger.
+        """Wait until everything this process logged before the call, device values too, is in the ledger.
 
         Args:
             timeout: seconds to wait; None waits as long as it takes.
@@ -233,6 +307,7 @@ class Recorder:
             True: another process can read it. False: not within the time; it stays in the journal.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        arrived = self.drain(deadline)
         current = self._appender.current
         goals = [*self._retired]
         if current is not None:
@@ -245,7 +320,11 @@ class Recorder:
                     return False
                 time.sleep(_POLL_SECS)
             self._last_record = max(self._last_record, goal.record)
-        return not self._appender.waiting
+        return arrived and not self._appender.waiting
+
+    def drain(self, deadline: float | None) -> bool:
+        """Wait until the device values logged so far are in the journal; False at the deadline (monotonic secs)."""
+        return QUEUE.drain(self.account, deadline)
 
     @property
     def last_record(self) -> int:
@@ -268,12 +347,14 @@ class Recorder:
             "kept_in_memory": len(self._appender.backlog),
             "segments_made_late": stream.late if stream else 0,
             "segments_waiting": len(self._retired),
+            "device": asdict(self.account),
         }
 
     def close(self) -> None:
         """No more log: close the segments and let go of the lock. Safe to call twice."""
         if self._appender.sealed:
             return
+        QUEUE.abandon(self.account)
         self._stop = True
         self._nudge()
         self._appender.close()
@@ -304,6 +385,7 @@ class Recorder:
         self._watch = None
         self._wake = _thread.allocate_lock()
         self._failing = False
+        self.account = Account(full=self.account.full)
         self._appender.after_fork()
 
 

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from steno.capture.raws import placed
+from steno.devices import found
+from steno.devices.base import LATER, Refused, Traced
 from steno.errors import RecordError
 from steno.journal import format as fmt
+from steno.media.raw import Captured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from steno.capture.raws import Place
+    from steno.devices.base import Adapter
+    from steno.media.raw import Buffer
 
 _encode: Final = msgspec.msgpack.encode
 _Ext: Final = msgspec.msgpack.Ext
+_HOLE: Final = _Ext(fmt.EXT_HOLE, b"")
+_KINDS: Final = 4096
+_NUMBERS: Final = frozenset({float, int, bool})
 MODES: Final = ("summary", "list", "histogram")
 _MAX_DEPTH: Final = 32
 _BIG: Final = (-(2**63), 2**64)
 
 
-class Unrecordable(Exception):  # noqa: N818 - never leaves this module
+class Unrecordable(ValueError):  # noqa: N818 - never leaves this module
     """Why one value cannot be recorded; the message is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A value that stands in the record as a hole: a device still has it."""
+
+    key: str
+    adapter: Adapter
+    value: Any
 
 
 class Snapshot:
@@ -30,23 +54,38 @@ class Snapshot:
     Args:
         report: told (key, what is wrong and the remedy).
         strict: raise RecordError instead.
+        put: copies the raw bytes of a media value, returns where they lie; raises OSError.
     """
 
-    __slots__ = ("_report", "_strict", "convert")
+    __slots__ = ("_adapters", "_put", "_report", "_strict", "convert")
 
-    def __init__(self, report: Callable[[str, str], None], *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        report: Callable[[str, str], None],
+        *,
+        strict: bool = False,
+        put: Callable[[Iterable[Buffer], int], Place] | None = None,
+    ) -> None:
         self._report = report
         self._strict = strict
-        self.convert: dict[type, Callable[[Any], Any]] = {float: float, int: _integer, bool: bool, str: _same}
-        """By exact type, what makes a scalar encodable; numpy's types are entered as they are met."""
+        self._put = put
+        self._adapters: dict[type, Adapter | None] = {}
+        self.convert: dict[type, Callable[[Any], Any]] = {
+            float: float, int: _integer, bool: bool, str: _same, list: _same, dict: _same, _Ext: _same,
+        }  # fmt: skip
+        """By exact type, what makes a value encodable; numpy's, torch's and JAX's types are entered when met."""
 
     def _bad(self, key: str, message: str) -> None:
         if self._strict:
             raise RecordError(message)
         self._report(key, message)
 
-    def prepare(self, data: Any, arrays: str | None) -> dict[str, Any] | None:
-        """The record with every value encodable, or None when there is nothing left to record."""
+    def prepare(self, data: Any, arrays: str | None) -> tuple[dict[str, Any], list[Owed]] | None:
+        """The record with every value encodable and what devices owe it; None when nothing is left to record.
+
+        Raises:
+            Traced: a value exists only while a function is compiled.
+        """
         if arrays is not None and arrays not in MODES:
             self._bad(
                 "arrays", f"arrays={arrays!r} is unknown: use one of {', '.join(MODES)}; the run's default was used"
@@ -56,32 +95,29 @@ class Snapshot:
             self._bad("log", f"log takes a dict of metrics, not {type(data).__name__}: nothing was recorded")
             return None
         out: dict[str, Any] = {}
-        convert = self.convert
+        owed: list[Owed] = []
         try:
             items = list(data.items())
         except Exception as error:
             self._bad("log", f"the metrics could not be read: {error!r}")
             return None
         for key, value in items:
-            known = convert.get(value.__class__)
-            if known is not None and known is not _same and key.__class__ is str and key.isascii():
-                try:
-                    out[key] = known(value)
-                except Unrecordable as why:
-                    self._bad(key, f"{key!r} was left out: {why}")
-                continue
             name = self._name(key)
             if name is None:
                 continue
             try:
-                out[name] = self.value(name, value, 0)
+                out[name] = self.value(name, value, 0, owed)
+            except Traced:
+                raise
             except Unrecordable as why:
                 self._bad(name, f"{name!r} was left out: {why}")
             except Exception as error:
                 self._bad(name, f"{name!r} was left out: reading it failed with {error!r}")
-        return out or None
+        return (out, owed) if out else None
 
     def _name(self, key: Any) -> str | None:
+        if key.__class__ is str and key.isascii():
+            return str(key)
         if isinstance(key, str):
             name = str.__str__(key)
             try:
@@ -99,15 +135,21 @@ class Snapshot:
         self._bad(name, f"the key {key!r} is not a string: it was recorded as {name!r}")
         return name
 
-    def value(self, key: str, value: Any, depth: int) -> Any:
-        """One value, encodable.
+    def value(self, key: str, value: Any, depth: int, owed: list[Owed]) -> Any:
+        """One value, encodable; a device value is a hole, and added to `owed`.
 
         Raises:
             Unrecordable: why not.
+            Traced: it exists only while a function is compiled.
         """
         kind = value.__class__
-        if kind is float or kind is bool:
-            return value
+        known = self.convert.get(kind)
+        if known is not None and known is not _same:
+            try:
+                return known(value)
+            except ValueError:
+                # What else it may be, or why it cannot be recorded, is told below.
+                pass
         if kind is int:
             return _integer(value)
         if kind is str:
@@ -115,10 +157,13 @@ class Snapshot:
         if value is None:
             msg = "None has no value; leave the key out, or log float('nan')"
             raise Unrecordable(msg)
+        adapter = self.adapter(kind)
+        if adapter is not None:
+            return self._device(key, value, adapter, owed)
         if isinstance(value, Mapping):
-            return self._mapping(key, value, depth)
+            return self._mapping(key, value, depth, owed)
         if isinstance(value, (list, tuple)):
-            return self._sequence(key, value, depth)
+            return self._sequence(key, value, depth, owed)
         module = kind.__module__.partition(".")[0]
         if module in {"numpy", "ml_dtypes"}:
             plain = _numpy(value)
@@ -126,6 +171,9 @@ class Snapshot:
                 # float(x) is ten times cheaper than x.item(), and as exact for what item() makes a float of.
                 self.convert[kind] = _PLAIN[plain.__class__]
             return plain
+        media = getattr(kind, "__steno__", None)
+        if media is not None:
+            return self._media(key, media(value), depth, owed)
         if isinstance(value, bool):
             return bool(value)
         if isinstance(value, int):
@@ -141,6 +189,8 @@ class Snapshot:
             return _string(str(value))
         if hasattr(value, "isoformat"):
             return _string(value.isoformat())
+        if module == "tensordict" and kind.__name__ == "NonTensorData":
+            return self.value(key, value.data, depth + 1, owed)
         if hasattr(value, "__array__") and module not in {"torch", "jax", "jaxlib", "tensorflow"}:
             import numpy as np
 
@@ -151,7 +201,45 @@ class Snapshot:
         msg = f"{_describe(kind)} is not a number, string, array or dict; log float(x) or a dict of numbers"
         raise Unrecordable(msg)
 
-    def _mapping(self, key: str, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _media(self, key: str, made: Any, depth: int, owed: list[Owed]) -> Any:
+        """What an object's `__steno__` returned: a media value to copy now, or anything else to log in its place."""
+        if not isinstance(made, Captured):
+            if depth >= _MAX_DEPTH:
+                msg = "its __steno__ returns another such object, without end"
+                raise Unrecordable(msg)
+            return self.value(key, made, depth + 1, owed)
+        if self._put is None:
+            msg = f"a media value ({made.kind}) cannot be recorded here"
+            raise Unrecordable(msg)
+        try:
+            return placed(made, self._put)
+        except OSError as error:
+            msg = f"its {made.size_bytes} bytes could not be written ({error}); make room, training goes on"
+            raise Unrecordable(msg) from error
+
+    def adapter(self, kind: type) -> Adapter | None:
+        """The adapter for values of an array library's type."""
+        try:
+            return self._adapters[kind]
+        except KeyError:
+            if len(self._adapters) >= _KINDS:
+                self._adapters.clear()
+            adapter = self._adapters[kind] = found.adapter_of(kind)
+            return adapter
+
+    def _device(self, key: str, value: Any, adapter: Adapter, owed: list[Owed]) -> Any:
+        try:
+            plain = adapter.now(value)
+        except Refused as why:
+            raise Unrecordable(str(why)) from None
+        if plain is LATER:
+            owed.append(Owed(key, adapter, value))
+            return _HOLE
+        if plain.__class__ in _NUMBERS:
+            self.convert.setdefault(value.__class__, adapter.scalar)
+        return encodable(plain)
+
+    def _mapping(self, key: str, value: Mapping[Any, Any], depth: int, owed: list[Owed]) -> dict[str, Any]:
         if depth >= _MAX_DEPTH:
             msg = f"it is nested more than {_MAX_DEPTH} levels deep"
             raise Unrecordable(msg)
@@ -162,7 +250,7 @@ class Snapshot:
                 continue
             path = f"{key}/{name}"
             try:
-                out[name] = self.value(path, item, depth + 1)
+                out[name] = self.value(path, item, depth + 1, owed)
             except Unrecordable as why:
                 self._bad(path, f"{path!r} was left out: {why}")
         if not out:
@@ -170,7 +258,7 @@ class Snapshot:
             raise Unrecordable(msg)
         return out
 
-    def _sequence(self, key: str, value: list[Any] | tuple[Any, ...], depth: int) -> Any:
+    def _sequence(self, key: str, value: list[Any] | tuple[Any, ...], depth: int, owed: list[Owed]) -> Any:
         if not value:
             msg = "it is empty"
             raise Unrecordable(msg)
@@ -180,7 +268,7 @@ class Snapshot:
         out = []
         for index, item in enumerate(value):
             try:
-                out.append(self.value(f"{key}/{index}", item, depth + 1))
+                out.append(self.value(f"{key}/{index}", item, depth + 1, owed))
             except Unrecordable as why:
                 self._bad(f"{key}/{index}", f"'{key}/{index}' was left out: {why}")
                 out.append(_Ext(fmt.EXT_LOST, str(why).encode()))
@@ -194,7 +282,11 @@ class Snapshot:
                 return None
             return step
         try:
-            return int(operator.index(step))
+            adapter = self.adapter(step.__class__)
+            # A device is not asked: that would wait for it.
+            return int(operator.index(step if adapter is None else adapter.now(step)))
+        except Traced:
+            raise
         except Exception:
             shown = repr(step)[:80]
             self._bad(
@@ -216,6 +308,20 @@ def _same(value: str) -> str:
     return value
 
 
+def encodable(value: Any, arrays: str | None = None) -> Any:
+    """A number or a numpy array, as an adapter gives it, encodable; an array keeps the mode it was logged with.
+
+    Raises:
+        Unrecordable: why not.
+    """
+    kind = value.__class__
+    if kind is float or kind is bool:
+        return value
+    if kind is int:
+        return _integer(value)
+    return _numpy(value, arrays)
+
+
 def _integer(value: int) -> Any:
     if _BIG[0] <= value < _BIG[1]:
         return value
@@ -234,12 +340,12 @@ def _string(value: str) -> str:
     return value
 
 
-def _numpy(value: Any) -> Any:
+def _numpy(value: Any, arrays: str | None = None) -> Any:
     """A numpy scalar or array; exact, or refused."""
     import numpy as np
 
     if isinstance(value, np.ndarray):
-        return _array(value)
+        return _array(value, arrays)
     if not isinstance(value, np.generic):
         return _array(np.asarray(value))
     kind = value.dtype.kind
@@ -262,7 +368,7 @@ def _numpy(value: Any) -> Any:
     raise Unrecordable(msg)
 
 
-def _array(array: Any) -> Any:
+def _array(array: Any, arrays: str | None = None) -> Any:
     import numpy as np
 
     if array.size == 0:
@@ -277,7 +383,7 @@ def _array(array: Any) -> Any:
         array = array.astype(np.float32)
     if array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    return _Ext(fmt.EXT_ARRAY, _encode((array.dtype.str, array.shape, array.tobytes(), None)))
+    return _Ext(fmt.EXT_ARRAY, _encode((array.dtype.str, array.shape, array.tobytes(), arrays)))
 
 
 def _object(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""One file per framework; found by the value's type, nothing imported first."""
+"""Values of array libraries: one adapter per library, found by a value's type; nothing is imported first."""

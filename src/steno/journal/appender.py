@@ -45,8 +45,9 @@ class Appender:
         next_segment: gives a fresh segment of at least that many bytes; raises OSError when it cannot.
         rolled: told the segment that was left and the one taken.
         side: writes a body too large for a segment to a file, returns its name; raises OSError.
-        prepare: makes a record's values encodable, reporting and dropping bad ones: (data, arrays) → dict.
-        step_of: makes a bad step an int, or None after reporting it.
+        prepare: makes a record encodable, reporting and dropping what is bad: (data, step, level, arrays) →
+            (values, step, what devices owe), or None: nothing is to be appended.
+        owe: told (sequence number, what devices owe, arrays) after the record was appended.
         convert: by exact type, what makes a scalar encodable; grows as `prepare` meets types.
         failed: told an OSError once per bad spell.
         closed: told that somebody logs after `close`.
@@ -59,8 +60,8 @@ class Appender:
         next_segment: Callable[[int], Segment],
         rolled: Callable[[Segment | None, Segment], None],
         side: Callable[[bytes], str],
-        prepare: Callable[[Any, str | None], dict[str, Any] | None],
-        step_of: Callable[[Any], int | None],
+        prepare: Callable[[Any, Any, Any, Any], tuple[dict[str, Any], int | None, Any] | None],
+        owe: Callable[[int, Any, Any], None],
         convert: Mapping[type, Callable[[Any], Any]],
         failed: Callable[[OSError], None],
         closed: Callable[[], None],
@@ -70,7 +71,7 @@ class Appender:
         self._side = side
         self._prepare = prepare
         self._convert = convert
-        self._step_of = step_of
+        self._owe = owe
         self._failed = failed
         self._closed = closed
         self.lock = threading.RLock()
@@ -158,23 +159,26 @@ class Appender:
         if self.sealed:
             self._closed()
             return
-        step = self._step_of(step)
         meta = {k: v for k, v in (("level", level), ("arrays", arrays)) if v is not None}
-        if data.__class__ is dict and not meta:
+        if data.__class__ is dict and not meta and (step is None or step.__class__ is int):
             try:
                 self._plan(data, step, stamp)
                 return
             except _ODD:
                 pass
-        values = self._prepare(data, arrays)
-        if values is None:
+        prepared = self._prepare(data, step, level, arrays)
+        if prepared is None:
             return
+        values, step, owed = prepared
         if meta:
-            self.append([fmt.RICH, stamp, self._next_seq(), values, step, meta])
+            seq = self._next_seq()
+            self.append([fmt.RICH, stamp, seq, values, step, meta])
         else:
-            self._plan(values, step, stamp)
+            seq = self._plan(values, step, stamp)
             if values.keys() == getattr(data, "keys", dict)():
                 self._plan_odd(tuple(values))
+        if owed:
+            self._owe(seq, owed, arrays)
 
     def _plan_odd(self, keys: tuple[str, ...]) -> None:
         """From now on this key set's values are converted by their type on the hot path: numpy scalars."""
@@ -191,8 +195,11 @@ class Appender:
     def _slow_add(self, key: Any, value: Any, step: int | None) -> None:
         self._slow({key: value}, step, None, None)
 
-    def _plan(self, data: dict[str, Any], step: int | None, stamp: int) -> None:
+    def _plan(self, data: dict[str, Any], step: int | None, stamp: int) -> int:
         """Append the record behind its key set's number, or inline while the set is new.
+
+        Returns:
+            Its sequence number.
 
         Raises:
             TypeError, ValueError, OverflowError: a value msgpack cannot take; nothing was appended.
@@ -206,17 +213,18 @@ class Appender:
                 plan = self._announce(keys, write, by_keys)
                 if plan is False:
                     continue
+            seq = self._next_seq()
             if plan is None:
-                body = _encode((stamp, self._next_seq(), data, step))
+                body = _encode((stamp, seq, data, step))
             else:
                 getter, number = plan
                 if len(keys) == 1:
                     singles[keys[0]] = number
                 else:
                     plans[len(keys)] = plan
-                body = _encode((stamp, self._next_seq(), number, getter(data), step))
+                body = _encode((stamp, seq, number, getter(data), step))
             if self._write(body, write, nonce):
-                return
+                return int(seq)
 
     def _announce(self, keys: tuple[Any, ...], write: Any, by_keys: Any) -> Any:
         """A plan for the key set in this segment; None to go inline; False when the segment has changed."""

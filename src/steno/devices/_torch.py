@@ -1,0 +1,167 @@
+"""torch tensors: host scalars at the call, device values through the staging rows."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from steno.devices._staging import GATHERED, Rows
+from steno.devices.base import LATER, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from steno.devices.base import Late, Room
+
+_PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
+_NUMPY = frozenset(
+    {torch.float32, torch.float64, torch.float16, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32}
+    | {torch.int64, torch.uint16, torch.uint32, torch.uint64}
+)
+_capturing = torch.cuda.is_current_stream_capturing
+_NUMBERS = frozenset({float, int, bool})
+
+
+class TorchAdapter:
+    """See `steno.devices.base.Adapter`. CUDA streams are the ones current on each tensor's own device."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, Rows] = {}
+        self._lock = threading.Lock()
+
+    def scalar(self, value: Any) -> float | int | bool:
+        """A one-element CPU tensor's number."""
+        if value.is_cpu:
+            try:
+                number = value.item()
+            except RuntimeError as error:
+                raise Refused(str(error)) from None
+            if number.__class__ in _NUMBERS:
+                return cast("float", number)
+        msg = "not a number on the host"
+        raise Refused(msg)
+
+    def now(self, value: Any) -> Any:
+        """See `Adapter.now`. A CPU tensor is read at once; a DTensor's local part, never a collective."""
+        if value.__class__ not in _PLAIN:
+            value = _local(value)
+        if value.is_cuda:
+            if _capturing():
+                msg = (
+                    "it was logged while a CUDA graph was being captured, when nothing has run yet; "
+                    "log the graph's static output tensors after each replay()"
+                )
+                raise Refused(msg)
+            if value.dtype in GATHERED and value.layout is torch.strided and value.numel() == 1:
+                return LATER
+        if value.is_meta:
+            msg = "a meta tensor has no values; log a tensor on a device"
+            raise Refused(msg)
+        if value.layout is not torch.strided:
+            msg = f"a {str(value.layout).removeprefix('torch.')} tensor is not recorded; log x.to_dense() or x.values()"
+            raise Refused(msg)
+        if value.is_complex():
+            msg = "a complex tensor cannot be recorded; log x.real and x.imag"
+            raise Refused(msg)
+        size = value.numel()
+        if size == 0:
+            msg = f"the tensor is empty (shape {tuple(value.shape)})"
+            raise Refused(msg)
+        if value.is_cpu:
+            try:
+                return value.item() if size == 1 else array(value)
+            except RuntimeError as error:
+                msg = f"torch cannot read it here ({_first_line(error)})"
+                raise Refused(msg) from None
+        if value.is_quantized:
+            msg = "a quantized tensor on a device is not recorded; log x.dequantize()"
+            raise Refused(msg)
+        return LATER
+
+    def begin(self, values: Sequence[Any], room: Room) -> list[Late]:
+        """See `Adapter.begin`: one launch per dtype and two small copies per device."""
+        by_device: dict[Any, list[int]] = {}
+        local = [value if value.__class__ in _PLAIN else _local(value) for value in values]
+        for place, value in enumerate(local):
+            by_device.setdefault(value.device, []).append(place)
+        late: list[Late] = []
+        for device, places in by_device.items():
+            chosen = [local[place] for place in places]
+            if device.type == "cuda":
+                late += self._rows_of(device).begin(chosen, places, room)
+            else:
+                late.append(Cloned(chosen, places))
+        return late
+
+    def _rows_of(self, device: Any) -> Rows:
+        rows = self._rows.get(device.index)
+        if rows is None:
+            from steno.devices._cuda import Cuda
+
+            with self._lock:
+                rows = self._rows.get(device.index)
+                if rows is None:
+                    rows = self._rows[device.index] = Rows(Cuda(device))
+        return rows
+
+
+class Cloned:
+    """Values of a device whose progress cannot be asked (MPS, XPU): cloned there, read on the worker, which waits."""
+
+    __slots__ = ("_values", "lane", "places", "size_bytes")
+
+    def __init__(self, values: Sequence[Any], places: Sequence[int]) -> None:
+        with torch.no_grad():
+            self._values = [value.detach().clone() for value in values]
+        self.lane = ("torch", str(values[0].device))
+        self.places = places
+        self.size_bytes = sum(value.numel() * value.element_size() for value in self._values)
+
+    def ready(self) -> bool:
+        """True: reading waits, on the worker's thread."""
+        return True
+
+    def read(self) -> list[Any]:
+        """See `Late.read`."""
+        values, self._values = self._values, []
+        return [value.item() if value.numel() == 1 else array(value.cpu()) for value in values]
+
+    def drop(self) -> None:
+        """See `Late.drop`."""
+        self._values = []
+
+
+def array(value: Any) -> Any:
+    """A host tensor as a numpy array; types numpy lacks become float32, exactly."""
+    if value.is_quantized:
+        value = value.dequantize()
+    value = value.detach()
+    if value.dtype not in _NUMPY:
+        value = value.float()
+    return value.resolve_neg().numpy()
+
+
+def _local(value: Any) -> Any:
+    """The values of this process in a tensor subclass.
+
+    Raises:
+        Refused: there are none.
+    """
+    kind = type(value)
+    module = kind.__module__
+    if module.startswith("torch._subclasses"):
+        msg = f"a {kind.__name__} has no values; log outside the traced function, or through steno.torch.log"
+        raise Refused(msg)
+    if kind.__name__ == "AsyncCollectiveTensor":
+        return value.trigger_wait()
+    if kind.__name__ == "DTensor":
+        # Not to_local(): that is a function of autograd, and would keep the graph.
+        inner = value._local_tensor
+        return inner if inner.__class__ in _PLAIN else _local(inner)
+    return value
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0][:200]
