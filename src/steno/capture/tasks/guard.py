@@ -22,6 +22,7 @@ def refuse_import(what: str) -> None:
     """
     global refused
     processes = sys.modules.get("multiprocessing.process")
-    if processes is not None and getattr(processes.current_process(), "_inheriting", False):
+    # Not by `current_process()`: another thread may be importing that module just now.
+    if getattr(getattr(processes, "_current_process", None), "_inheriting", False):
         refused = True
         raise UsageError(f"{what} was called while {MESSAGE}")
