@@ -193,6 +193,20 @@ def test_a_query_over_many_runs_says_which_run(tmp_path):
         sql(counts, dir=tmp_path / "nowhere")
 
 
+def test_a_query_over_runs_leaves_out_what_each_ones_rewinds_hide(tmp_path):
+    with Writer(tmp_path / "p" / "[a]*", project="p") as one, Writer(tmp_path / "p" / "it's", project="p") as two:
+        for writer, rewind in ((one, 3), (two, 5)):
+            writer.log(*[(step, {"x": 0.0}) for step in range(10)], entries=[("event", {})])
+            writer.seal()
+            writer.attempt(2, rewind=rewind)
+            writer.log((rewind, {"x": 1.0}), attempt=2, entries=[("event", {})])
+        make(tmp_path, "p", "plain", 4)
+        counts = "select run, count(*), max(step) from metrics group by run order by run"
+        assert sql(counts, tmp_path).fetchall() == [("p/[a]*", 4, 3), ("p/it's", 6, 5), ("p/plain", 4, 3)]
+        counts = "select (select count(*) from metrics_all), (select count(*) from records where kind = 'event')"
+        assert sql(counts, tmp_path).fetchall() == [(26, 4)]
+
+
 def test_a_wrong_query_is_said_with_duckdbs_words(tmp_path):
     path = make(tmp_path, "p", "run")
     with Book(path) as book:

@@ -60,13 +60,13 @@ class Book:
     until it is closed or dropped; it holds nothing that another process waits for.
     """
 
-    def __init__(self, run_dir: Path | str) -> None:
+    def __init__(self, run_dir: Path | str, *, engine: Engine | None = None) -> None:
         self.dir = Path(run_dir)
-        self._begin()
+        self._begin(engine)
 
-    def _begin(self) -> None:
+    def _begin(self, engine: Engine | None = None) -> None:
         self._pid = os.getpid()
-        self._engine = Engine()
+        self._engine = engine or Engine()
         self._unsealed = Unsealed(self.dir)
         self._summary = Summary(self._engine)
         self._keys: dict[str, frozenset[str]] = {}
@@ -351,7 +351,7 @@ def sql(
         RunNotFoundError: a run is not there, or there is none.
         UsageError: the query is wrong.
     """
-    books = [Book(path) for path in runs_.resolve(runs, dir)]
-    engine = Engine()
+    engine = Engine()  # one for all: a database takes tens of milliseconds to make
+    books = [Book(path, engine=engine) for path in runs_.resolve(runs, dir)]
     table = again(lambda: sql_.query(engine, [book._source() for book in books], query, values))
     return engine.cursor().from_arrow(table)

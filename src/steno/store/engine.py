@@ -139,10 +139,10 @@ def inherit(engine: Engine) -> None:
     _inherited.append(engine._database)
 
 
-def scan(paths: Iterable[Path]) -> str:
+def scan(paths: Iterable[Path], options: str = "") -> str:
     """SQL that reads these parts, whatever their directory is called: DuckDB takes a path for a pattern."""
     plain = ("".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path)) for path in paths)
-    return f"read_parquet([{', '.join(map(quoted, plain))}])"
+    return f"read_parquet([{', '.join(map(quoted, plain))}]{', ' if options else ''}{options})"
 
 
 def quoted(text: str) -> str:

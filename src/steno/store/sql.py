@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
+from steno.store.columns import strings, to_arrow
 from steno.store.engine import quoted, require, scan
 from steno.store.points import table_of
 
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 COLUMNS = "record, key, step, time::timestamp_ns as time, rank, attempt, value, exact, text, ref"
 ENTRY_COLUMNS = "record, time::timestamp_ns as time, step, rank, attempt, kind, payload"
 EMPTY = (
-    "select null::bigint as record, null::varchar as key, null::bigint as step, null::timestamp_ns as time, "
-    "null::integer as rank, null::integer as attempt, null::double as value, null::bigint as exact, "
-    "null::varchar as text, null::varchar as ref where false"
+    "select ''::varchar as run, null::bigint as record, null::varchar as key, null::bigint as step, "
+    "null::timestamp_ns as time, null::integer as rank, null::integer as attempt, null::double as value, "
+    "null::bigint as exact, null::varchar as text, null::varchar as ref where false"
 )
 ENTRY_EMPTY = (
-    "select null::bigint as record, null::timestamp_ns as time, null::bigint as step, null::integer as rank, "
-    "null::integer as attempt, null::varchar as kind, null::varchar as payload where false"
+    "select ''::varchar as run, null::bigint as record, null::timestamp_ns as time, null::bigint as step, "
+    "null::integer as rank, null::integer as attempt, null::varchar as kind, null::varchar as payload where false"
 )
 
 
@@ -62,39 +63,82 @@ def views(engine: Engine, sources: Sequence[Source]) -> Iterator[duckdb.DuckDBPy
     cursor = engine.cursor()
     try:
         cursor.execute("set TimeZone='UTC'")
-        pieces: dict[str, list[str]] = {"metrics": [], "metrics_all": [], "records": []}
-        for number, source in enumerate(sources):
-            run = f"select {quoted(source.run)} as run, * from "
-            metrics = [path for path in source.parts("metrics") if str(path) not in engine.damaged]
-            points = [f"(select {COLUMNS} from {scan(metrics)})"] if metrics else []
-            names = list(source.view.ids)
-            for index, chunk in enumerate(source.view.chunks):
-                table = f"unsealed_{number}_{index}"
-                cursor.register(table, table_of(chunk, names))
-                points.append(f"(select {COLUMNS} from {table})")
-            for piece in points:
-                pieces["metrics"].append(f"{run}{piece} where {source.choice.sql()}")
-                pieces["metrics_all"].append(run + piece)
-            records = [path for path in source.parts("records") if str(path) not in engine.damaged]
-            if records:
-                pieces["records"].append(f"{run}(select {ENTRY_COLUMNS} from {scan(records)})")
-            if source.view.snapshot.entries:
-                cursor.register(f"entries_{number}", _entries(source.view))
-                pieces["records"].append(f"{run}(select {ENTRY_COLUMNS} from entries_{number})")
-        for name, selects in pieces.items():
-            empty = ENTRY_EMPTY if name == "records" else EMPTY
-            union = " union all ".join(selects or [f"select ''::varchar as run, * from ({empty})"])
-            cursor.execute(f"create temp view {name} as {union}")
+        paths = {kind: _paths(engine, sources, kind) for kind in ("metrics", "records")}
+        points = _sealed(cursor, "metrics", COLUMNS, paths["metrics"])
+        unsealed = [table for source in sources for table in _unsealed(source)]
+        points += _registered(cursor, "unsealed", COLUMNS, unsealed)
+        rewinds = [(source.run, *hidden) for source in sources for hidden in source.choice.hidden]
+        union = " union all ".join(points or [EMPTY])
+        cursor.execute(f"create temp view metrics_all as {union}")
+        cursor.execute(f"create temp view metrics as {_left(rewinds, sources, points)}")
+        entries = _sealed(cursor, "records", ENTRY_COLUMNS, paths["records"])
+        entries += _registered(cursor, "entries", ENTRY_COLUMNS, [_entries(source) for source in sources])
+        cursor.execute(f"create temp view records as {' union all '.join(entries or [ENTRY_EMPTY])}")
         yield cursor
     finally:
         cursor.close()
 
 
-def _entries(view: View) -> pa.Table:
+def _paths(engine: Engine, sources: Sequence[Source], kind: str) -> dict[Path, str]:
+    """Part → its run, of the parts that are not known to be damaged."""
+    return {path: source.run for source in sources for path in source.parts(kind) if str(path) not in engine.damaged}
+
+
+def _sealed(cursor: duckdb.DuckDBPyConnection, kind: str, columns: str, paths: dict[Path, str]) -> list[str]:
+    """The select over the parts: one scan of all, however many runs; planning a thousand takes minutes."""
     import pyarrow as pa
 
-    entries = view.snapshot.entries
-    return pa.table(
+    if not paths:
+        return []
+    if len(set(paths.values())) == 1:
+        return [f"select {quoted(next(iter(paths.values())))} as run, {columns} from {scan(paths)}"]
+    table = pa.table({"filename": strings(list(map(str, paths))), "run": strings(list(paths.values()))})
+    cursor.register(f"{kind}_parts", table)
+    return [f"select run, {columns} from {scan(paths, 'filename = true')} join {kind}_parts using (filename)"]
+
+
+def _registered(cursor: duckdb.DuckDBPyConnection, name: str, columns: str, tables: list[pa.Table]) -> list[str]:
+    import pyarrow as pa
+
+    found = [table for table in tables if len(table)]
+    if not found:
+        return []
+    cursor.register(name, pa.concat_tables(found).unify_dictionaries())
+    return [f"select run, {columns} from {name}"]
+
+
+def _unsealed(source: Source) -> Iterator[pa.Table]:
+    names = list(source.view.ids)
+    for chunk in source.view.chunks:
+        yield _of_run(source.run, table_of(chunk, names))
+
+
+def _of_run(run: str, table: pa.Table) -> pa.Table:
+    import numpy as np
+    import pyarrow as pa
+
+    same = to_arrow(np.zeros(len(table), np.int32), pa.int32())
+    return table.append_column("run", pa.DictionaryArray.from_arrays(same, strings([run])))
+
+
+def _left(rewinds: list[tuple[str, int, int]], sources: Sequence[Source], points: list[str]) -> str:
+    """The points that rewinds leave: by a plain condition, which parts are pruned by, if there is one run."""
+    if not rewinds:
+        return "select * from metrics_all"
+    if len(sources) == 1:
+        return " union all ".join(f"{piece} where {sources[0].choice.sql()}" for piece in points or [EMPTY])
+    hidden = ", ".join(f"({quoted(run)}, {attempt}, {step})" for run, attempt, step in rewinds)
+    return (
+        f"select * from metrics_all anti join (values {hidden}) as hidden(run, attempt, step) "
+        "on metrics_all.run = hidden.run and metrics_all.attempt < hidden.attempt and metrics_all.step >= hidden.step"
+    )
+
+
+def _entries(source: Source) -> pa.Table:
+    import pyarrow as pa
+
+    entries = source.view.snapshot.entries
+    table = pa.table(
         {
             "record": pa.array([entry.record for entry in entries], pa.int64()),
             "time": pa.array([entry.time for entry in entries], pa.int64()).cast(pa.timestamp("ns")),
@@ -105,6 +149,7 @@ def _entries(view: View) -> pa.Table:
             "payload": pa.array([json.dumps(dict(entry.payload), default=str) for entry in entries], pa.string()),
         }
     )
+    return _of_run(source.run, table)
 
 
 def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence[Any] | None = None) -> pa.Table:
