@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 POLL_SECS = 0.05
 BUSY_SECS = 0.09
 """Between two postings that found something: a posting costs, whatever it brings."""
-POST_BYTES = 8 << 20
+POST_BYTES = 4 << 20
 _SCAN_SECS = 0.1
 _GRACE_SECS = 10.0
 """A collector started by `init` may be there before the first journal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -200,6 +201,7 @@ def write_metrics(path: Path, points: Points, facts: Mapping[str, Any]) -> int:
             "batch": "DELTA_BINARY_PACKED",
             "value": "BYTE_STREAM_SPLIT",
         },
+        write_batch_size=1 << 14,
         write_statistics=["record", "key", "step", "rank", "attempt", "batch"],
     ) as writer:
         for some, rows, group in _arrange(points):
@@ -230,8 +232,7 @@ def _values(points: Points, some: NDArray[np.int64], marked: NDArray[np.bool_]) 
     value = points.value[some]
     hits = np.flatnonzero(marked[some]) if points.special else ()
     if not len(hits):
-        nulls = [pa.nulls(len(some), kind) for kind in (pa.int64(), pa.string(), pa.string())]
-        return [pa.array(value), *nulls]
+        return [pa.array(value), *(_nulls(len(some), kind) for kind in ("int64", "string", "string"))]
     absent = np.zeros(len(some), np.bool_)
     exact: list[int | None] = [None] * len(some)
     text: list[str | None] = [None] * len(some)
@@ -254,11 +255,19 @@ def _values(points: Points, some: NDArray[np.int64], marked: NDArray[np.bool_]) 
     ]
 
 
+@lru_cache(4)
+def _nulls(count: int, kind: str) -> Any:
+    """Row groups are nearly all of one size, and nearly all of nothing but floats."""
+    import pyarrow as pa
+
+    return pa.nulls(count, kind)
+
+
 def _notes(points: Points, rows: NDArray[np.int64], noted: NDArray[np.bool_]) -> Any:
     import pyarrow as pa
 
     if not points.meta or not noted[rows].any():
-        return pa.nulls(len(rows), pa.string())
+        return _nulls(len(rows), "string")
     return pa.array([points.meta.get(row) for row in rows.tolist()], pa.string())
 
 
