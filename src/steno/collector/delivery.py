@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from steno.record import Batch
 
 _LOOK_SECS = 1.0
-_RECENT_POINTS = 1_000_000
+_RECENT_COST = 1_000_000
 
 
 class Delivery:
@@ -61,18 +61,18 @@ class Delivery:
         self._say = say
         self._newest = (0, 0)
         self._recent: OrderedDict[int, Batch] = OrderedDict()
-        self._recent_points = 0
+        self._recent_cost = 0
         self._recent_lock = threading.Lock()
         self._next_look = 0.0
 
     def publish(self, batch_number: int, record: int, batch: Batch | None) -> None:
         """Let followers see everything up to this batch."""
-        if batch is not None:
+        if batch is not None and self.followers:
             with self._recent_lock:
                 self._recent[batch.id] = batch
-                self._recent_points += len(batch.value)
-                while self._recent_points > _RECENT_POINTS and len(self._recent) > 1:
-                    self._recent_points -= len(self._recent.popitem(last=False)[1].value)
+                self._recent_cost += _cost(batch)
+                while self._recent_cost > _RECENT_COST and len(self._recent) > 1:
+                    self._recent_cost -= _cost(self._recent.popitem(last=False)[1])
         if (batch_number, record) != self._newest:
             self._newest = (batch_number, record)
             for follower in self.followers.values():
@@ -166,6 +166,11 @@ class Delivery:
         for name, follower in self.followers.items():
             if not follower.join(max(deadline - time.monotonic(), 0.01)):
                 self._say(f"hang {name}", f"{name} hangs in its write; left as it is")
+
+
+def _cost(batch: Batch) -> int:
+    """Roughly what a batch takes in memory, in points: the names of a key set weigh much more."""
+    return len(batch.value) + 3 * len(batch) + 10 * sum(map(len, batch.sets))
 
 
 def _create(wanted: Wanted) -> Destination:

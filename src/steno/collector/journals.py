@@ -104,6 +104,8 @@ class Journal:
             if tailer is None:
                 return
             closed = tailer.closed  # before reading: nothing can come after it
+            if tailer.untouched and self.alive and not closed:
+                return
             # A limit with no room for one frame would look like a frame that cannot be read.
             piece = self._read_one(tailer, max(limit_bytes, fmt.FRAME_BYTES), before)
             if piece is not None:

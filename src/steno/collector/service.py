@@ -22,6 +22,7 @@ from steno.ledger.post import Poster
 from steno.ledger.read import Reader, Stream, run_state
 from steno.ledger.seal import Sealer, adopt_parts
 from steno.ledger.spool import Spool
+from steno.record import FINISH
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,10 @@ POST_BYTES = 4 << 20
 _SCAN_SECS = 0.1
 _GRACE_SECS = 10.0
 """A collector started by `init` may be there before the first journal."""
-_STATUS_SECS = 0.2
+_STATUS_SECS = 1.0
+_URGENT_STATUS_SECS = 0.05
+_URGENT_SECS = 3.0
+"""A process that finishes waits for its records to be delivered, and reads that in the status."""
 _HEARTBEAT_SECS = 20.0
 _LEAVE_SECS = 2.0
 _DISK_SECS = 1.0
@@ -101,6 +105,7 @@ class Service:
         self._journal_stamp = -1
         self._status: dict[str, Any] = {}
         self._next_status = 0.0
+        self._urgent_until = 0.0
         self._heartbeat = 0.0
         self._progress = -1
         self._progress_at = self._began
@@ -235,6 +240,9 @@ class Service:
             journal.posted(record)
         if batch is not None:
             self.sealing.added(batch)
+            if any(entry.kind == FINISH for entry in batch.entries):
+                self._urgent_until = time.monotonic() + _URGENT_SECS
+                self._next_status = 0.0
         self.delivery.publish(self.poster.next_batch - 1, record, batch)
         return True
 
@@ -373,7 +381,7 @@ class Service:
     def _report(self, now: float, *, force: bool = False) -> None:
         if now < self._next_status and not force:
             return
-        self._next_status = now + _STATUS_SECS
+        self._next_status = now + (_URGENT_STATUS_SECS if now < self._urgent_until else _STATUS_SECS)
         current = {
             "pid": os.getpid(),
             "host": catalogue.hostname(),

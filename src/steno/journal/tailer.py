@@ -258,6 +258,12 @@ class Tailer:
     # -- state -----------------------------------------------------------------------------------------
 
     @property
+    def untouched(self) -> bool:
+        """Nothing has been written at `offset` yet; asked many times a second."""
+        at = self.offset
+        return at + fmt.FRAME_BYTES > self._end or not any(self._view[at : at + fmt.FRAME_BYTES])
+
+    @property
     def closed(self) -> bool:
         """The writer will write nothing more here."""
         return bool(self._data[fmt.CLOSED_AT])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from steno.journal.decode import RawEntry, Slice
     from steno.journal.format import Identity
 
-_IDS_KEPT = 500_000
+_IDS_KEPT = 200_000
 _COUNTERS_KEPT = 200_000
 _NOTES_OF_REFUSAL = 100
 

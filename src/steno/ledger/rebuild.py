@@ -37,6 +37,11 @@ def part_took(path: Path) -> list[list[Any]]:
     return took
 
 
+def part_names(path: Path) -> int:
+    """How many different keys the part has."""
+    return int(_footer(path).get("names", 0))
+
+
 def _footer(path: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 

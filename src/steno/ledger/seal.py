@@ -11,7 +11,7 @@ import numpy as np
 from steno.errors import CorruptError
 from steno.ledger import parts, schema
 from steno.ledger.read import Part, found_parts
-from steno.ledger.rebuild import PartBatches, part_took
+from steno.ledger.rebuild import PartBatches, part_names, part_took
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PART_POINTS = 1_500_000
-_PART_NAMES = 250_000
+_PART_NAMES = 120_000
 """Keys over all sets of a part's batches: bounds the memory of a run whose keys never repeat."""
 _PART_ENTRIES = 100_000
 _PART_BYTES = 64 << 20
 _PART_BATCHES = 20_000
 _SMALL_ROWS = 300_000
+_MERGE_NAMES = 50_000
 
 
 class Sealer:
@@ -113,6 +114,7 @@ class Sealer:
         made: list[tuple[str, int]] = []
         if batches:
             points = parts.points_of(batches, names)
+            facts["names"] = len(points.names)
             made.append(self._write("metrics", lambda path: parts.write_metrics(path, points, facts)))
         if entries:
             made.append(self._write("records", lambda path: parts.write_records(path, entries, facts)))
@@ -231,11 +233,16 @@ class Sealer:
             ).fetchall()
         runs: list[list[Part]] = []
         held: list[Part] = []
+        names = 0
         for part in (Part(self.node, *row) for row in rows):
+            own = part_names(self.run_dir / part.name)
+            names = names + own if held else own
             fits = part.rows < _SMALL_ROWS and sum(one.rows for one in held) + part.rows <= PART_POINTS
+            # Merging holds all names in memory; where keys never repeat there would be too many.
+            fits = fits and names <= _MERGE_NAMES
             if held and not fits:
                 runs.append(held)
-                held = []
+                held, names = [], own
             if part.rows < _SMALL_ROWS:
                 held.append(part)
         runs.append(held)
@@ -251,6 +258,7 @@ class Sealer:
         }
         if kind == "metrics":
             points = self._points([part.name for part in run])
+            facts["names"] = len(points.names)
             made = self._write(kind, lambda path: parts.write_metrics(path, points, facts))
         else:
             entries = self._entries([part.name for part in run])
