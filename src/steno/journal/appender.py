@@ -184,7 +184,8 @@ class Appender:
         """From now on this key set's values are converted by their type on the hot path: numpy scalars."""
         _, _, plans, _, by_keys = self._get()
         plan = by_keys.get(keys)
-        if plan is not None and len(keys) > 1:
+        # Once: values that no conversion takes (arrays, media) come here at every record.
+        if plan is not None and len(keys) > 1 and plan[0].__class__ is itemgetter:
             convert = self._convert
 
             def getter(data: dict[str, Any], chosen: Any = plan[0]) -> list[Any]:

@@ -155,12 +155,12 @@ def counted(raw: Raw) -> dict[str, Any]:
                 finite += len(piece)
         edges = _edges_for(raw.header["bins"], data, low, high)
         counts = np.zeros(len(edges) - 1, np.int64)
-        equal = isinstance(raw.header["bins"], int)
+        equal = isinstance(raw.header["bins"], int) and math.isfinite(high - low)
         for piece in _finite(raw, data):
             # Equal bins need no search: numpy's road for a number of bins is several times faster.
             some, _ = np.histogram(piece, len(counts), (edges[0], edges[-1])) if equal else np.histogram(piece, edges)
             counts += some
-    if not equal and len(counts) > 1:
+    if not isinstance(raw.header["bins"], int) and len(counts) > 1:
         counts, edges = _trimmed(counts, edges)
     return {
         "counts": counts.tolist(),
@@ -197,9 +197,8 @@ def _edges_for(bins: Any, data: NDArray[Any], low: float, high: float) -> NDArra
         sample = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
         count = min(_MAX_BINS, len(np.histogram_bin_edges(sample, bins, (low, high))) - 1)
         return np.histogram_bin_edges(np.empty(0), count, (low, high))
-    # The range of float64 itself may be wider than a float64: halve it rather than overflow.
     if not math.isfinite(high - low):
-        low, high = low / 2, high / 2
+        return 2 * np.linspace(low / 2, high / 2, bins + 1)  # the range itself is wider than a float64
     return np.histogram_bin_edges(np.empty(0), bins, (low, high))
 
 
