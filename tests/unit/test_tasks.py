@@ -290,7 +290,7 @@ def test_place_kept_at_submit_is_filled_under_its_own_sequence_number(desk):
     late.result(5)
     assert isinstance(failed.exception(5), ZeroDivisionError)
 
-    (segment,) = [path for path in desk.dir.rglob("000000.seg")]
+    (segment,) = desk.dir.rglob("000000.seg")
     tailer = Tailer(segment)
     part = tailer.read(live=False)
     tailer.close()
@@ -491,8 +491,7 @@ def test_base_exception_in_a_coroutine_does_not_leave_the_loop(desk):
 
     async def main():
         future = desk.submit(leave, mode="asyncio")
-        while not future.done():
-            await asyncio.sleep(0)
+        await asyncio.wait([asyncio.wrap_future(future)])
         return future
 
     assert isinstance(asyncio.run(main()).exception(0), SystemExit)
@@ -521,3 +520,28 @@ def test_ended_task_keeps_nothing_of_the_callers_alive(desk):
     future.result(5)
     del model
     wait_for(lambda: gc.collect() >= 0 and ref() is None)
+
+
+def test_destination_in_the_process_sees_a_reserved_record_once_it_is_filled(desk):
+    from steno.capture.numbering import Numbering
+    from steno.journal.tailer import Tailer
+
+    (segment,) = desk.dir.rglob("000000.seg")
+    tailer, numbering, seen = Tailer(segment), Numbering(), []
+
+    def look():
+        while (part := tailer.read(live=True)) is not None:
+            seen.extend((r.step, r.values) for r in numbering.batch(part, tailer.identity).records())
+
+    release = threading.Event()
+    late = desk.submit(lambda: release.wait(5) and one(1.0), step_at="submit")
+    failed = desk.submit(lambda: 1 / 0, step_at="submit")
+    desk.recorder.log({"value": 2.0})
+    failed.exception(5)
+    look()
+    assert seen == [(2, {"value": 2.0})]
+    release.set()
+    late.result(5)
+    look()
+    tailer.close()
+    assert seen == [(2, {"value": 2.0}), (0, {"value": 1.0})]

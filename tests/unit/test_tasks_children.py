@@ -186,7 +186,7 @@ def test_idle_child_that_died_is_replaced_without_a_word(desk):
 
 
 def test_function_that_cannot_be_pickled_is_told_with_the_remedies(desk):
-    future = desk.submit(lambda: {}, mode="spawn")
+    future = desk.submit(lambda: {"a": 1.0}, mode="spawn")
 
     with pytest.raises(TaskError, match=r"cannot be sent.*top level of a module.*threading"):
         future.result(20)

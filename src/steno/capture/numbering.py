@@ -106,6 +106,7 @@ class Numbering:
             value=batch.value[keep],
             special={place[old]: what for old, what in batch.special.items()},
         )
+        slim = _with_points(slim)
         return self._with_fills(slim, part) if part.fills else slim
 
     def _remember(self, seq: int, step: int, when: int) -> None:
@@ -123,6 +124,8 @@ class Numbering:
         special = dict(batch.special)
         base = len(batch.value)
         for fill in part.fills:
+            if not fill.values:
+                continue  # a reserved place that was given up
             step, when = self._holes.get(fill.seq, (0, int(time.time_ns())))
             sets.append(tuple(fill.values))
             chosen.append(len(sets) - 1)
@@ -150,3 +153,18 @@ class Numbering:
             value=np.concatenate([batch.value, np.array(values, np.float64)]),
             special=special,
         )
+
+
+def _with_points(batch: Batch) -> Batch:
+    """The batch without records that have no points left: the fill brings them."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    keep = batch.widths() > 0
+    if keep.all():
+        return batch
+    where = np.cumsum(keep) - 1
+    columns = {name: getattr(batch, name)[keep] for name in ("record", "time", "step", "rank", "attempt", "set")}
+    meta = {int(where[row]): what for row, what in batch.meta.items() if keep[row]}
+    return replace(batch, meta=meta, **columns)
