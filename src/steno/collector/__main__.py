@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from steno import settings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Collect one run on this machine; exit status 0, 1 if destinations lack records, 2 for a wrong run."""
+    """Collect one run on this machine; exit status 0, 1 if destinations lack records, 2 for a wrong run, 3 for a fault."""
     parser = argparse.ArgumentParser(prog="python -m steno.collector", description="Post a run's journals and deliver.")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--linger", type=float, default=None, help="seconds to stay for destinations that lag")
@@ -23,7 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     linger = given.linger if given.linger is not None else float(settings.read("STENO_LINGER", "60"))
     from steno.collector.service import Service
 
-    status = Service(given.run_dir, linger_secs=linger, once=given.once).run()
+    try:
+        status = Service(given.run_dir, linger_secs=linger, once=given.once).run()
+    except Exception:  # a fault of ours: not to be taken for "destinations lack records"
+        traceback.print_exc()
+        status = 3
     sys.stdout.flush()
     sys.stderr.flush()
     # A destination that hangs in foreign code must not keep the process.
