@@ -12,7 +12,7 @@ from steno import settings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Collect one run on this machine; exit status 0, 1 if destinations lack records, 2 for a wrong run, 3 for a fault."""
+    """Collect one run here; exit status 0, 1: destinations lack records, 2: wrong run, 3: a fault of ours."""
     parser = argparse.ArgumentParser(prog="python -m steno.collector", description="Post a run's journals and deliver.")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--linger", type=float, default=None, help="seconds to stay for destinations that lag")
