@@ -50,7 +50,9 @@ class Ref:
         return f"media/{self.digest[:2]}/{self.digest}.{self.meta.get('ext', 'bin')}" if self.digest else None
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.digest}"
+        if self.digest:
+            return f"{self.kind}:{self.digest}"
+        return str(self.meta.get("text", self.kind))
 
 
 @dataclass(frozen=True, slots=True)

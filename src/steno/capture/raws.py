@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 INLINE_BYTES: Final = 8 << 10
 """Smaller values stand in the frame itself."""
+FIRST_BYTES: Final = 8 << 20
+"""A process may log an image now and then: its first shelf is small."""
 SHELF_BYTES: Final = 32 << 20
 LARGE_BYTES: Final = 4 << 20
 """Larger values are written to a file of their own: that costs them a copy too, and no GIL."""
@@ -78,7 +80,7 @@ class Raws:
             return None
         try:
             shelf = self._shelf
-            if shelf is None or shelf.end + size_bytes > SHELF_BYTES:
+            if shelf is None or shelf.end + size_bytes > shelf.size:
                 if shelf is not None:
                     # Another thread may still be copying into it: it is unmapped when the last one lets go.
                     self._shelf = None
@@ -90,7 +92,7 @@ class Raws:
             at = shelf.end
             # Whole pages, so that a value's memory can be given back without its neighbour's.
             shelf.end += -(-size_bytes // _PAGE) * _PAGE
-            if self._spare is None and shelf.end > SHELF_BYTES // 4:
+            if self._spare is None and shelf.end > shelf.size // 4:
                 self._wanted()
             return shelf, at
         finally:
@@ -124,10 +126,11 @@ class Raws:
         if not self.used or self._spare is not None:
             return False
         shelf = self._shelf
-        if shelf is not None and shelf.end <= SHELF_BYTES // 4:
+        if shelf is not None and shelf.end <= shelf.size // 4:
             return False
         self._number += 1
-        self._spare = _Shelf(self._directory / f"raw-{self._number:06d}")
+        size = FIRST_BYTES if self._number == 1 else SHELF_BYTES
+        self._spare = _Shelf(self._directory / f"raw-{self._number:06d}", size)
         return True
 
     def close(self) -> None:
@@ -144,17 +147,18 @@ class _Gone(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Shelf:
-    __slots__ = ("end", "map", "name")
+    __slots__ = ("end", "map", "name", "size")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int) -> None:
         self.name = path.name
+        self.size = size
         self.end = 0
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             # Space is taken now: a full disk must be an error here, not a SIGBUS in somebody's log call.
-            os.posix_fallocate(fd, 0, SHELF_BYTES)
-            self.map = mmap.mmap(fd, SHELF_BYTES)
-            _prefault(self.map, SHELF_BYTES)
+            os.posix_fallocate(fd, 0, size)
+            self.map = mmap.mmap(fd, size)
+            _prefault(self.map, size)
         except BaseException:
             os.unlink(path)
             raise

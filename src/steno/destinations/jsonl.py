@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from steno.destinations.file import Tail, name_on_node
-from steno.record import ARTIFACT, CONFIG, EVENT, FINISH, NOTE, START, SUMMARY, TASK, Ref
+from steno.record import ARTIFACT, CONFIG, EVENT, FINISH, NOTE, RAW, START, SUMMARY, TASK, Ref
 
 if TYPE_CHECKING:
     from steno.record import Batch, RunInfo
@@ -99,6 +99,8 @@ def plain(value: Any) -> Any:
             return value
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
     if isinstance(value, Ref):
+        if value.digest == "":
+            return {"kind": value.kind, **{name: plain(one) for name, one in value.meta.items() if name != RAW}}
         return {"ref": value.digest, "kind": value.kind}
     if isinstance(value, dict):
         return {str(key): plain(one) for key, one in value.items()}

@@ -12,6 +12,7 @@ and TensorBoard turns into its newer one as it reads.
 from __future__ import annotations
 
 import io
+import math
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,7 +57,8 @@ class Media:
         """The values of one media point; each one the bytes of a `Summary.Value`."""
         write = _KINDS.get(ref.kind)
         found: list[bytes] = []
-        if write is not None:
+        # What is too large is not waited for either: encoding it takes long, and the scalars stand behind it.
+        if write is not None and math.prod(ref.meta.get("shape", ())) <= LARGEST_BYTES:
             try:
                 path = files.encoded(self._run_dir, ref, self._wait_secs)
                 if path is None and ref.file is not None:
@@ -149,8 +151,6 @@ def _video(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str, by
     from steno.media.video import decoded
 
     shape = meta.get("shape")
-    if shape is not None and shape[0] * shape[1] * shape[2] * 3 > LARGEST_BYTES:
-        return
     out = io.BytesIO()
     size: list[int] = []
     bytes_left = LARGEST_BYTES
