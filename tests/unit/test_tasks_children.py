@@ -185,6 +185,19 @@ def test_idle_child_that_died_is_replaced_without_a_word(desk):
     assert not desk.said
 
 
+def test_task_is_given_to_another_child_when_one_dies_before_it_begins(desk):
+    desk.submit(who, mode="spawn").result(20)
+    (line,) = desk.register._pools["spawn"]._lines
+    line._child.poll = lambda: None  # as if it were alive
+    pid = line._child.pid
+    os.kill(pid, signal.SIGKILL)
+
+    pids = {desk.submit(who, mode="spawn").result(20)["pid"] for _ in range(4)}
+
+    assert pid not in pids
+    assert not desk.said
+
+
 def test_function_that_cannot_be_pickled_is_told_with_the_remedies(desk):
     future = desk.submit(lambda: {"a": 1.0}, mode="spawn")
 

@@ -6,20 +6,26 @@ import contextlib
 import os
 import pickle
 import signal
+import struct
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from multiprocessing.connection import Connection
 
 
-def main(fd: int, parent: int) -> None:
+BEGUN: Final = struct.Struct("<Q")
+"""The number of the task that a child begins, in a file that its parent reads when the child is dead."""
+
+
+def main(fd: int, parent: int, begun: int) -> None:
     """Serve the connection until the parent closes it.
 
     Args:
         fd: the connection.
         parent: meets the end of file when the parent is gone.
+        begun: where the number of each task goes before it begins.
     """
     from multiprocessing.connection import Connection
 
@@ -34,7 +40,7 @@ def main(fd: int, parent: int) -> None:
             problem = _become(around, parent)
             connection.send_bytes(problem or b"ready")
             if not problem:
-                _serve(connection, _recorder(*around["log"]))
+                _serve(connection, _recorder(*around["log"]), begun)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             pass
 
@@ -81,14 +87,13 @@ def _nowhere(_data: Any, _step: Any) -> None:
     """mode="off"."""
 
 
-def _serve(connection: Connection, log: Callable[..., None]) -> None:
+def _serve(connection: Connection, log: Callable[..., None], begun: int) -> None:
     from steno.capture.tasks import reply
 
     while True:
-        whole = connection.recv_bytes() == b"w"
-        raw_step = connection.recv_bytes()
+        whole, number, step = pickle.loads(connection.recv_bytes())
         body = connection.recv_bytes()
-        step = pickle.loads(raw_step) if raw_step else None
+        os.pwrite(begun, BEGUN.pack(number), 0)
 
         def record(data: Mapping[str, Any], step: Any = step) -> None:
             log(data, step)

@@ -10,13 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from steno.capture.tasks import life, reply
+from steno.capture.tasks.child import BEGUN
 from steno.capture.tasks.guard import MESSAGE
 from steno.errors import TaskError
 
@@ -110,6 +112,8 @@ class _Line:
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._poll: select.poll | None = None
+        self._begun: IO[bytes] | None = None
+        """Holds the number of the task that the child began last: read when it is dead."""
         self.task: Task | None = None
         self.thread = threading.Thread(target=self._work, name=f"steno-spawn-{number}", daemon=True)
 
@@ -127,7 +131,6 @@ class _Line:
         self._end()
 
     def _run(self, task: Task) -> None:
-        whole = task.place is not None
         for last in (False, True):
             if self._child is None or self._child.poll() is not None:
                 self._drop()
@@ -135,26 +138,29 @@ class _Line:
                 if problem is not None:
                     self._register.fail(task, problem)
                     return
-            assert self._connection is not None
-            try:
-                self._connection.send_bytes(b"w" if whole else b"t")
-                self._connection.send_bytes(pickle.dumps(task.step, _PROTOCOL) if task.step is not None else b"")
-                self._connection.send_bytes(task.handle)
-            except OSError:
-                # It died before it had all of the task, so it has not begun it.
-                if last:
-                    self._register.fail(task, self._obituary(task))
-                self._drop()
-                continue
-            break
-        else:
-            return
-        raw = self._receive()
-        if raw is None:
-            self._register.fail(task, self._obituary(task))
+            raw = self._ask(task)
+            if raw is not None:
+                self._hand_over(task, reply.read(raw))
+                return
+            # A child that died while it was idle has not begun: another one may have the task.
+            begun = self._has_begun(task)
+            if last or begun:
+                self._register.fail(task, self._obituary(task))
             self._drop()
-            return
-        answer = reply.read(raw)
+            if begun:
+                return
+
+    def _ask(self, task: Task) -> bytes | None:
+        """The child's answer; None when it is gone."""
+        assert self._connection is not None
+        try:
+            self._connection.send_bytes(pickle.dumps((task.place is not None, task.number, task.step), _PROTOCOL))
+            self._connection.send_bytes(task.handle)
+        except OSError:
+            return None
+        return self._receive()
+
+    def _hand_over(self, task: Task, answer: reply.Reply) -> None:
         if answer.error is not None:
             self._register.fail(task, answer.error)
         else:
@@ -169,18 +175,19 @@ class _Line:
         if self._pool.unguarded:
             return TaskError(self._pool.unguarded)
         ours, theirs = socket.socketpair()
+        self._begun = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         with theirs:
             source = str(Path(__file__).resolve().parents[4])
             parent = life.read_end()
             code = (
                 f"import sys; sys.path.insert(0, {source!r}); "
-                f"from steno.capture.tasks.child import main; main({theirs.fileno()}, {parent})"
+                f"from steno.capture.tasks.child import main; main({theirs.fileno()}, {parent}, {self._begun.fileno()})"
             )
             try:
                 self._child = subprocess.Popen(
                     [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", code],  # type: ignore[attr-defined]
                     stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), parent),
+                    pass_fds=(theirs.fileno(), parent, self._begun.fileno()),
                 )
             except OSError as error:
                 ours.close()
@@ -210,6 +217,9 @@ class _Line:
             'mode="spawn" cannot start: importing the main program in the child failed. If it works as a script only, '
             f'put its work under  if __name__ == "__main__":\n{text}'
         )
+
+    def _has_begun(self, task: Task) -> bool:
+        return self._begun is not None and os.pread(self._begun.fileno(), 8, 0) == BEGUN.pack(task.number)
 
     def _receive(self) -> bytes | None:
         """The child's next message; None when it is gone."""
@@ -244,10 +254,12 @@ class _Line:
                 child.kill()
 
     def _drop(self) -> None:
-        connection, child = self._connection, self._child
-        self._connection = self._child = self._poll = None
+        connection, child, begun = self._connection, self._child, self._begun
+        self._connection = self._child = self._poll = self._begun = None
         if connection is not None:
             connection.close()
+        if begun is not None:
+            begun.close()
         if child is not None:
             with contextlib.suppress(OSError):
                 child.kill()
@@ -260,6 +272,8 @@ class _Line:
             self._connection = None
         if self._child is not None:
             self._child.wait()
+        if self._begun is not None:
+            self._begun.close()
 
     def abandon(self) -> None:
         """In a forked child: close what belongs to the parent."""
