@@ -1,11 +1,16 @@
 """Kills steno at random moments and looks for anything lost, torn, doubled or invented; seeded and printed.
 
-    python tests/crash/siege.py --kills 1000 [--seed N] [--mode trainer|group|collector|all]
+    python tests/crash/siege.py --kills 1000 [--seed N] [--mode trainer|group|collector|all] [--jobs 3]
 
 One round: a trainer logs as fast as it can from several threads and notes, in a shared map, the number of
-each call that has returned. Something is killed with SIGKILL. Then `python -m steno.collector --once`
-posts what the journals hold, and another process reads the run. A round fails when a record whose call
-returned is missing, differs, comes twice or out of its thread's order.
+each call that has returned. Something is killed with SIGKILL: the trainer; it, its group and the collector;
+or the collector alone, again and again. Collectors that then catch up are killed too (counted apart), some
+with small parts so that it hits them sealing; the last one may end. Then the run is read. A round fails when a
+record whose call returned is missing, differs, comes twice or out of its thread's order, in the store, in
+metrics.jsonl or in the event files as TensorBoard's own loader reads them.
+
+This process imports everything once and forks what it needs; the collector that a trainer starts is a
+command of its own, as always.
 """
 
 from __future__ import annotations
@@ -13,44 +18,73 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import mmap
 import os
 import random
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
+SRC = str(Path(__file__).resolve().parents[2] / "src")
 MODES = ("trainer", "group", "collector")
 THREADS = 3
+BEGUN, KILLS = THREADS, THREADS + 1
+SMALL_PART = 5_000
 _word = struct.Struct("<q")
 
 
-def trainer(base: str, marks: str, seed: int, seconds: float) -> None:
+def load() -> None:
+    """Import now what every round needs; no thread may live in this process, which forks."""
+    import duckdb
+    import numpy
+    import pyarrow.parquet
+    from tensorboard.backend.event_processing import event_file_loader
+
+    import steno.collector.service
+    import steno.destinations.eventfile
+    import steno.destinations.jsonl
+    import steno.destinations.tensorboard
+    import steno.run
+    import steno.store.book
+
+    del duckdb, numpy, pyarrow, event_file_loader, steno
+
+
+# -- what is besieged ---------------------------------------------------------------------------------
+
+
+def shared(marks: Path) -> mmap.mmap:
+    with open(marks, "r+b") as file:
+        return mmap.mmap(file.fileno(), 4096)
+
+
+def trainer(base: Path, seed: int, seconds: float) -> None:
     """Log until killed or the time is over."""
     import threading
 
     import steno
 
     rng = random.Random(seed)
-    with open(marks, "r+b") as file:
-        shared = mmap.mmap(file.fileno(), 4096)
-    run = steno.init(project="siege", name="run", dir=base, destinations=["tensorboard", "jsonl"] if seed % 4 == 0 else [])
+    marks = shared(base / "marks")
+    run = steno.init(
+        project="siege", name="run", dir=base, destinations=["tensorboard", "jsonl"] if seed % 4 == 0 else []
+    )
     widths = [rng.choice((1, 2, 5, 20)) for _ in range(THREADS)]
-    pause = rng.choice((0.0, 0.0, 0.0002, 0.002))
-    _word.pack_into(shared, 8 * THREADS, 1)
+    pause = rng.choice((0.0, 0.0001, 0.0002, 0.0005, 0.001, 0.002))
+    _word.pack_into(marks, 8 * BEGUN, 1)
     end = time.monotonic() + seconds
 
     def work(thread: int) -> None:
         i = 0
         while time.monotonic() < end:
             run.log(record(thread, i, widths[thread]), i)
-            _word.pack_into(shared, 8 * thread, i + 1)
+            _word.pack_into(marks, 8 * thread, i + 1)
             i += 1
             if pause:
                 time.sleep(pause)
@@ -60,14 +94,14 @@ def trainer(base: str, marks: str, seed: int, seconds: float) -> None:
         one.start()
     for one in crew:
         one.join()
-    run.finish(timeout=20)
+    run.finish(timeout=0.2)
 
 
 def record(thread: int, i: int, width: int) -> dict[str, object]:
     """What thread `thread` logs as its call `i`: every value can be computed again."""
     row: dict[str, object] = {f"t{thread}/i": i}
     for key in range(1, width):
-        row[f"t{thread}/v{key}"] = math.sin(i * 31 + key)
+        row[f"t{thread}/v{key}"] = (i * 31 + key) / 7.0
     if i % 97 == 13:
         row[f"t{thread}/text"] = f"text {i}"
     if i % 89 == 7:
@@ -75,59 +109,110 @@ def record(thread: int, i: int, width: int) -> dict[str, object]:
     return row
 
 
-def check(run_dir: str, marks: list[int]) -> list[str]:
+def collector(run_dir: Path, small: bool) -> None:
+    """`python -m steno.collector RUN_DIR --once`, without the interpreter's start."""
+    from steno.collector import sealing
+    from steno.collector.service import Service
+    from steno.ledger import seal
+
+    if small:
+        sealing.PART_POINTS = seal.PART_POINTS = SMALL_PART
+    os._exit(Service(run_dir, linger_secs=30, once=True).run())
+
+
+# -- what is looked for -------------------------------------------------------------------------------
+
+
+def check(run_dir: Path, returned: list[int]) -> list[str]:
     """What is wrong with the run, in words; [] when nothing is."""
     import numpy as np
 
     import steno
 
     book = steno.open(run_dir)
+    keys = set(book.keys())
     faults: list[str] = []
-    for thread, returned in enumerate(marks):
-        series = book.series(f"t{thread}/i", attempt="all") if f"t{thread}/i" in book.keys() else None  # noqa: SIM118
+    counts: list[int] = []
+    for thread, calls in enumerate(returned):
+        series = book.series(f"t{thread}/i", attempt="all") if f"t{thread}/i" in keys else None
         steps = series.step if series is not None else np.zeros(0, np.int64)
         values = series.value if series is not None else np.zeros(0)
         count = len(steps)
-        if count < returned:
-            faults.append(f"thread {thread}: {returned} calls returned, {count} records found")
-        if count > returned + 1:
-            faults.append(f"thread {thread}: {count} records found, only {returned} calls returned")
+        counts.append(count)
+        if not calls <= count <= calls + 1:
+            faults.append(f"thread {thread}: {calls} calls returned, {count} records found")
         if not (np.array_equal(steps, np.arange(count)) and np.array_equal(values, np.arange(count))):
             faults.append(f"thread {thread}: steps or values are not 0…{count - 1} once each")
         if series is not None and not (np.diff(series.record) > 0).all():
             faults.append(f"thread {thread}: records are out of order")
-        for key in [key for key in book.keys() if key.startswith(f"t{thread}/v")]:  # noqa: SIM118
+        for key in sorted(key for key in keys if key.startswith(f"t{thread}/v")):
             got = book.series(key, attempt="all")
-            number = int(key.rpartition("v")[2])
-            if len(got.step) < returned or not all(
-                value == math.sin(step * 31 + number) for step, value in zip(got.step.tolist(), got.value.tolist(), strict=True)
-            ):
-                faults.append(f"{key}: wrong values, or {len(got.step)} of {returned}")
-        for key, wanted in ((f"t{thread}/text", lambda i: f"text {i}"), (f"t{thread}/big", lambda i: 2**60 + i)):
-            if key in book.keys():  # noqa: SIM118
-                got = book.series(key, attempt="all")
-                exact = got.text if key.endswith("text") else got.exact
-                if [*exact] != [wanted(i) for i in got.step.tolist()]:
-                    faults.append(f"{key}: not exact")
-    lines = Path(run_dir) / "metrics.jsonl"
-    if lines.exists() and not faults:
-        numbers = [json.loads(line)["record"] for line in lines.read_text().splitlines() if '"values"' in line]
-        if len(numbers) != len(set(numbers)):
-            faults.append(f"metrics.jsonl: {len(numbers) - len(set(numbers))} records twice")
-        if len(numbers) < sum(marks):
-            faults.append(f"metrics.jsonl: {len(numbers)} of {sum(marks)} records")
+            wanted = (np.arange(count) * 31 + int(key.rpartition("v")[2])) / 7.0
+            if not (np.array_equal(got.step, steps) and np.array_equal(got.value, wanted)):
+                faults.append(f"{key}: wrong values, or {len(got.step)} of {count}")
+        for key, rest, text in ((f"t{thread}/text", (97, 13), True), (f"t{thread}/big", (89, 7), False)):
+            due = [i for i in range(count) if i % rest[0] == rest[1]]
+            got = book.series(key, attempt="all") if key in keys else None
+            found = [] if got is None else [*(got.text if text else got.exact)]
+            if found != [f"text {i}" if text else 2**60 + i for i in due]:
+                faults.append(f"{key}: {len(found)} of {len(due)}, or not exact")
+    book.close()
+    lines = run_dir / "metrics.jsonl"
+    if (run_dir / ".steno" / "destinations" / "jsonl.json").exists():
+        text = lines.read_text() if lines.exists() else ""
+        numbers = [json.loads(line)["record"] for line in text.splitlines() if '"values"' in line]
+        if len(numbers) != len(set(numbers)) or len(numbers) != sum(counts):
+            faults.append(f"metrics.jsonl: {len(numbers)} records, {len(set(numbers))} different, of {sum(counts)}")
+        faults += events(run_dir / "tensorboard", counts)
     return faults
 
 
-def collectors(base: Path) -> list[int]:
-    out = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                command = (entry / "cmdline").read_bytes()
-                if b"steno.collector" in command and os.fsencode(base) in command:
-                    out.append(int(entry.name))
-    return out
+def events(directory: Path, counts: list[int]) -> list[str]:
+    """What is wrong with the event files, as TensorBoard's loader reads them."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    steps: dict[str, list[int]] = {}
+    for path in sorted(directory.glob("events.out.tfevents.*")):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                steps.setdefault(value.tag, []).append(event.step)
+    return [
+        f"event files: t{thread}/i has {len(steps.get(f't{thread}/i', []))} points of {count}, or not each once"
+        for thread, count in enumerate(counts)
+        if steps.get(f"t{thread}/i", []) != [*range(count)]
+    ]
+
+
+# -- one round ----------------------------------------------------------------------------------------
+
+
+def fork(work: Callable[[], object], *, session: bool = False) -> int:
+    """A child that does `work` and exits; 0, or 99 with the traceback on stderr."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 99
+    try:
+        if session:
+            os.setsid()
+        work()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def ended(pid: int, timeout_secs: float) -> int | None:
+    """The exit status of a child within the time; None: it is still there."""
+    deadline = time.monotonic() + timeout_secs
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    return None
 
 
 def kill(pid: int, *, group: bool = False) -> None:
@@ -135,97 +220,137 @@ def kill(pid: int, *, group: bool = False) -> None:
         (os.killpg if group else os.kill)(pid, signal.SIGKILL)
 
 
-def one_round(seed: int, mode: str, base: Path, environment: dict[str, str]) -> tuple[list[str], int]:
-    """One siege; returns what is wrong and the number of records."""
+def collectors(base: Path) -> list[int]:
+    """The collectors of the runs in `base` that were started by command line."""
+    out = []
+    wanted = os.fsencode(base) + b"/"
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
+                command = file.read()
+                if b"steno.collector" in command and wanted in command:
+                    out.append(int(name))
+    return out
+
+
+def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
+    """One siege; what is wrong, the number of records, and of kills beyond the first."""
     rng = random.Random(seed)
-    marks = base / "marks"
-    marks.write_bytes(bytes(4096))
-    with open(marks, "r+b") as file:
-        shared = mmap.mmap(file.fileno(), 4096)
-    seconds = 0.9 if mode == "collector" else 30.0
-    child = subprocess.Popen(
-        [sys.executable, __file__, "--trainer", str(base), str(marks), str(seed), str(seconds)],
-        start_new_session=True, env=environment, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    (base / "marks").write_bytes(bytes(4096))
+    marks = shared(base / "marks")
+    os.chdir(base)
+    more = 0
+    child = fork(lambda: trainer(base, seed, 0.9 if mode == "collector" else 30.0), session=True)
     try:
-        deadline = time.monotonic() + 30
-        while not _word.unpack_from(shared, 8 * THREADS)[0]:
-            if child.poll() is not None or time.monotonic() > deadline:
-                return ["the trainer did not begin"], 0
+        deadline = time.monotonic() + 60
+        while not _word.unpack_from(marks, 8 * BEGUN)[0]:
+            if time.monotonic() > deadline or os.waitpid(child, os.WNOHANG)[0]:
+                return ["the trainer did not begin"], 0, 0
             time.sleep(0.002)
         if mode == "collector":
-            while child.poll() is None:
-                time.sleep(rng.uniform(0.05, 0.4))
+            while (status := ended(child, rng.uniform(0.02, 0.5))) is None:
                 for pid in collectors(base):
                     kill(pid)
+                    more += 1
+            more -= 1
+            if status:
+                return [f"the trainer ended with exit status {status}"], 0, 0
         else:
             time.sleep(rng.uniform(0.0, 0.7) ** 2 * 2)
+            kill(child, group=mode == "group")
             if mode == "group":
-                kill(child.pid, group=True)
                 for pid in collectors(base):
                     kill(pid)
-            else:
-                kill(child.pid)
-        child.wait(timeout=60)
+            os.waitpid(child, 0)
     finally:
-        kill(child.pid, group=True)
-        child.wait()
-    returned = [_word.unpack_from(shared, 8 * thread)[0] for thread in range(THREADS)]
-    shared.close()
+        kill(child, group=True)
+    returned = [_word.unpack_from(marks, 8 * thread)[0] for thread in range(THREADS)]
     run_dir = base / "siege" / "run"
-    for _ in range(100):
-        if mode != "trainer" or not collectors(base):
-            break
-        time.sleep(0.05)
-    done = subprocess.run(
-        [sys.executable, "-m", "steno.collector", str(run_dir), "--once"],
-        env=environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    for _ in range(600):
-        if not collectors(base):
-            break
-        time.sleep(0.05)
-    found = subprocess.run(
-        [sys.executable, __file__, "--check", str(run_dir), json.dumps(returned)],
-        env=environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    if found.returncode:
-        return [f"reading failed: {found.stderr[-1500:]}", done.stderr[-500:]], sum(returned)
-    return json.loads(found.stdout), sum(returned)
+    deadline = time.monotonic() + 60
+    while collectors(base):
+        if mode == "collector" or time.monotonic() > deadline:
+            for pid in collectors(base):
+                kill(pid)
+        time.sleep(0.02)
+    small = bool(seed % 2)
+    if mode != "trainer":
+        for _ in range(rng.randrange(3)):
+            # It is hit in mid-post, mid-seal, mid-write of a destination, or when it has left already.
+            one = fork(lambda: collector(run_dir, small))
+            if ended(one, rng.uniform(0.0, 0.6) ** 1.5) is None:
+                kill(one)
+                os.waitpid(one, 0)
+                more += 1
+    last = fork(lambda: collector(run_dir, small))
+    status = ended(last, 120)
+    if status is None:
+        kill(last)
+        os.waitpid(last, 0)
+    if status != 0:
+        return [f"the last collector ended with exit status {status}"], sum(returned), more
+    answer = base / "answer"
+    checker = fork(lambda: answer.write_text(json.dumps(check(run_dir, returned))))
+    if ended(checker, 120) != 0:
+        kill(checker)
+        return ["reading failed"], sum(returned), more
+    return json.loads(answer.read_text()), sum(returned), more
 
 
-def siege(kills: int, seed: int, mode: str = "all", *, keep: Path | None = None, quiet: bool = False) -> list[str]:
+# -- the siege ----------------------------------------------------------------------------------------
+
+
+def siege(kills: int, seed: int, mode: str = "all", jobs: int = 3) -> list[str]:
     """`kills` rounds from `seed` on; returns the faults of all, each with its seed."""
+    os.environ.update(PYTHONPATH=SRC, PYTHONWARNINGS="ignore", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+    for name in [name for name in os.environ if name.startswith("STENO_")]:
+        del os.environ[name]
+    load()
+    print(f"seeds {seed}…{seed + kills - 1}, {mode}, {jobs} at a time", flush=True)
     faults: list[str] = []
-    records = 0
-    source = Path(__file__).resolve().parents[2] / "src"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")]), "PYTHONWARNINGS": "ignore"}
+    records = more = done = 0
     begun = time.monotonic()
-    for number in range(kills):
-        chosen = MODES[number % len(MODES)] if mode == "all" else mode
-        base = Path(tempfile.mkdtemp(prefix="siege-", dir=keep))
-        wrong, count = one_round(seed + number, chosen, base, environment)
-        records += count
-        faults += [f"seed {seed + number}, {chosen}: {fault}" for fault in wrong]
+    waiting = [*range(kills)]
+    working: dict[int, tuple[int, str, Path]] = {}
+    while waiting or working:
+        while waiting and len(working) < jobs:
+            number = waiting.pop(0)
+            chosen = MODES[number % len(MODES)] if mode == "all" else mode
+            base = Path(tempfile.mkdtemp(prefix="siege-"))
+
+            def work(number: int = number, chosen: str = chosen, base: Path = base) -> None:
+                (base / "result").write_text(json.dumps(one_round(seed + number, chosen, base)))
+
+            working[fork(work)] = (seed + number, chosen, base)
+        pid, status = os.wait()
+        number, chosen, base = working.pop(pid)
+        wrong, count, extra = ["the round failed"], 0, 0
+        if status == 0:
+            wrong, count, extra = json.loads((base / "result").read_text())
+        done, records, more = done + 1, records + count, more + extra
+        faults += [f"seed {number}, {chosen}: {fault}" for fault in wrong]
         if wrong:
-            print(f"seed {seed + number}, {chosen}: {wrong} (kept in {base})", flush=True)
+            print(f"seed {number}, {chosen}: {wrong} (kept in {base})", flush=True)
         else:
             shutil.rmtree(base, ignore_errors=True)
-        if not quiet and (number + 1) % 50 == 0:
-            print(f"{number + 1} kills, {records:,} acknowledged records, {len(faults)} faults, {time.monotonic() - begun:.0f} s", flush=True)
-    print(f"seeds {seed}…{seed + kills - 1}: {kills} kills ({mode}), {records:,} acknowledged records, {len(faults)} faults, {time.monotonic() - begun:.0f} s", flush=True)
+        if done % 50 == 0 or done == kills:
+            print(
+                f"{done} kills and {more} more of collectors, {records:,} acknowledged records, "
+                f"{len(faults)} faults, {time.monotonic() - begun:.0f} s",
+                flush=True,
+            )
     return faults
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--mode", choices=(*MODES, "all"), default="all")
+    parser.add_argument("--jobs", type=int, default=3, help="rounds at a time")
+    options = parser.parse_args()
+    return 1 if siege(options.kills, options.seed, options.mode, options.jobs) else 0
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--trainer"]:
-        trainer(sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5]))
-    elif sys.argv[1:2] == ["--check"]:
-        print(json.dumps(check(sys.argv[2], json.loads(sys.argv[3]))))
-    else:
-        parser = argparse.ArgumentParser(description=__doc__)
-        parser.add_argument("--kills", type=int, default=30)
-        parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-        parser.add_argument("--mode", choices=(*MODES, "all"), default="all")
-        options = parser.parse_args()
-        sys.exit(1 if siege(options.kills, options.seed, options.mode) else 0)
+    sys.path.insert(0, SRC)
+    sys.exit(main())
