@@ -198,6 +198,40 @@ def _collectors(run_dir):
     return [process for process, line in lines if "steno.collector" in line and str(run_dir) in line]
 
 
+KILLS = int(os.environ.get("STENO_MEDIA_KILLS", "6"))
+
+
+def test_a_collector_killed_again_and_again_loses_and_doubles_nothing(tmp_path, monkeypatch):
+    """What was given up after two deaths while it was encoded is kept raw, and reads the same."""
+    monkeypatch.setenv("STENO_LINGER", "20")
+    run = steno.init(project="media", name="killed", dir=tmp_path, destinations=["tensorboard"])
+    step = 0
+    for kill in range(KILLS):
+        for _ in range(20):
+            run.log({"picture": steno.Image(np.full((150, 150, 3), step, np.uint8)), "n": float(step)}, step=step)
+            step += 1
+        time.sleep(0.05 + 0.04 * (kill % 4))
+        for process in _collectors(run.dir):
+            process.kill()
+            process.wait(10)
+    run.finish(30)
+    for process in _collectors(run.dir):
+        process.wait(30)
+    steno.sync(run.dir)
+    book = steno.open(run.dir)
+    found = book.media("picture")
+    assert [item.step for item in found] == list(range(step))
+    assert all((item.value == item.step % 256).all() for item in found)
+    assert book.series("n").value.tolist() == list(range(step))
+    assert not list(run.dir.rglob("*.raw"))
+    board = EventAccumulator(str(run.dir / "tensorboard"), {"images": 0})
+    board.Reload()
+    shown = [event.step for event in board.Images("picture")]
+    kept = {item.step for item in found if item.path is None}
+    assert set(shown) | kept == set(range(step))
+    assert len(shown) == len(set(shown))
+
+
 LARGE_BYTES = int(os.environ.get("STENO_LARGE_BYTES", 200 << 20))
 
 

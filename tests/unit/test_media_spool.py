@@ -290,3 +290,29 @@ def test_an_encoder_that_kills_the_collector_twice_is_not_tried_again(place, mon
     assert "died twice" in place.said[0]
     assert np.array_equal(files.value(place.run_dir, ref), image)
     assert files.encoded(place.run_dir, ref) is None
+
+
+def test_a_value_kept_raw_is_not_tried_at_every_log(place, monkeypatch):
+    tried = []
+    monkeypatch.setattr(kinds, "encode", lambda raw, path: tried.append(path) or 1 / 0)
+    image = picture()
+    refs = []
+    for _ in range(3):
+        refs.append(place.take(Image(image)))
+        place.settle()
+    assert len(tried) == 1
+    assert refs[0] == refs[1] == refs[2]
+    assert np.array_equal(files.value(place.run_dir, refs[2]), image)
+
+
+def test_what_a_dead_encoder_left_half_written_is_removed(place):
+    ref = place.take(Image(picture()))
+    place.settle()
+    place.spool.close()
+    final = files.place(place.run_dir, ref.digest, "png")
+    final.with_name(f".{ref.digest}.node-00-1-abc.part").write_bytes(b"half")
+    final.rename(final.with_suffix(".raw"))
+    (place.node / "encode" / f"{ref.digest}.png.1").touch()
+    place.begin()
+    place.settle()
+    assert not list(final.parent.glob(".*"))

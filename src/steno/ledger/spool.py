@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import secrets
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class Spool:
     def __init__(self, run_dir: Path, node_dir: Path, say: Callable[[str, str], None]) -> None:
         self._run_dir = run_dir
         self._todo = node_dir / "encode"
-        self._part = f"{node_dir.name}.part"
+        self._part = f"{node_dir.name}-{os.getpid()}-{secrets.token_hex(3)}.part"
         self._say = say
         self._jobs: deque[_Job] = deque()
         self._known: set[str] = set()
@@ -89,6 +90,9 @@ class Spool:
             if not deaths.isdigit():
                 continue
             kept = files.place(self._run_dir, digest, files.KEPT)
+            for part in kept.parent.glob(f".{digest}.*.part"):
+                if part.name.removeprefix(f".{digest}.").startswith(f"{self._todo.parent.name}-"):
+                    part.unlink(missing_ok=True)  # of a collector that died
             if kept.exists():
                 # Kept because a package was missing: it may be there now.
                 os.rename(kept, kept.with_suffix(f".{files.WAITING}"))
@@ -151,7 +155,8 @@ class Spool:
             raise CorruptError(msg)
         ref = Ref(digest, kind, meta)
         job = _Job(digest, str(meta.get("ext", "bin")))
-        if not files.place(self._run_dir, digest, job.ext).exists():
+        known = (job.ext, files.KEPT)
+        if not any(files.place(self._run_dir, digest, ext).exists() for ext in known):
             self._lay(digest, data, path)
             self._todo.mkdir(exist_ok=True)
             if digest not in self._known:
@@ -163,7 +168,7 @@ class Spool:
     def _lay(self, digest: str, data: bytes | None, path: str) -> None:
         """Have the raw form under `media/`, whole or not at all."""
         target = files.place(self._run_dir, digest, files.WAITING)
-        if target.exists() or target.with_suffix(f".{files.KEPT}").exists():
+        if target.exists():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         if data is None:
@@ -267,7 +272,6 @@ class Spool:
             os.replace(marker, self._todo / counted_name)
             part = final.with_name(f".{job.digest}.{self._part}")
             try:
-                part.unlink(missing_ok=True)
                 raw = Raw.open(source)
                 kinds.encode(raw, part)
                 self._finish(part, final, raw.size_bytes)
@@ -281,8 +285,9 @@ class Spool:
                 if isinstance(error, OSError) and error.errno in _FULL:
                     os.replace(self._todo / counted_name, marker)
                     raise
-                self._keep(job, self._todo / counted_name, repr(error))
-                return
+                if not final.exists():  # else another node's collector was as quick
+                    self._keep(job, self._todo / counted_name, repr(error))
+                    return
             marker = self._todo / counted_name
         source.unlink(missing_ok=True)
         marker.unlink(missing_ok=True)

@@ -71,7 +71,7 @@ def capture(
     return Captured(kind, meta, len(head) + at, _array_parts(head, tuple(arrays.values())), attached or {})
 
 
-def capture_bytes(kind: str, header: Mapping[str, Any], data: bytes, meta: Mapping[str, Any]) -> Captured:
+def capture_bytes(kind: str, header: Mapping[str, Any], data: Buffer, meta: Mapping[str, Any]) -> Captured:
     """The capture of bytes that are a whole file of type `header["ext"]`."""
     head = _head({"kind": kind, **header})
     return Captured(kind, meta, len(head) + len(data), (head, data))

@@ -55,7 +55,7 @@ class Table:
     def __steno__(self) -> Captured:
         """What `log` takes of it."""
         meta = {"ext": "parquet", "rows": self._rows, "columns": self._columns[:1000], **self._caption}
-        return capture_bytes("table", {"ext": "arrow"}, self._data.to_pybytes(), meta)
+        return capture_bytes("table", {"ext": "arrow"}, memoryview(self._data), meta)
 
 
 def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
