@@ -167,7 +167,7 @@ class Stream:
         for spare in (*self.spares, *self._discarded):
             spare.close()
         self.spares.clear()
-        self.raws.close()
+        self.raws.abandon()
         try:
             os.close(self._alive)
         except OSError:

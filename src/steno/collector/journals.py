@@ -176,6 +176,9 @@ class Journal:
                 tailer.close()
                 return None
             self._tailer, self._number = tailer, number
+            if tailer.offset > fmt.HEADER_BYTES:
+                # A collector killed between its commit and its mark: the writer has not been told yet.
+                tailer.mark_posted(self._poster.next_record - 1)
         return self._tailer
 
     def _give_up(self, path: Path, error: Exception) -> None:
