@@ -208,7 +208,7 @@ def test_a_collector_killed_again_and_again_loses_and_doubles_nothing(tmp_path, 
     step = 0
     for kill in range(KILLS):
         for _ in range(20):
-            run.log({"picture": steno.Image(np.full((150, 150, 3), step, np.uint8)), "n": float(step)}, step=step)
+            run.log({"picture": steno.Image(np.full((150, 150, 3), step % 256, np.uint8)), "n": float(step)}, step=step)
             step += 1
         time.sleep(0.05 + 0.04 * (kill % 4))
         for process in _collectors(run.dir):

@@ -68,6 +68,29 @@ def test_shelves_follow_each_other_and_lose_nothing(tmp_path):
     assert all(there(tmp_path, found, size) == bytes([index % 256]) * size for found, index in put)
 
 
+def test_what_a_shelf_has_left_is_given_back_at_the_end(raws, tmp_path):
+    raws.put([b"x"], 1)
+    raws.stock()
+    name, at = raws.put([b"abc"], 3)
+    raws.close()
+    assert os.path.getsize(tmp_path / name) == 4096
+    assert there(tmp_path, (name, at), 3) == b"abc"
+    assert raws.put([b"late"], 4)[0].startswith("value-")
+
+
+def test_a_forked_child_leaves_its_parents_shelves_alone(raws, tmp_path):
+    raws.put([b"x"], 1)
+    raws.stock()
+    raws.put([b"parent"], 6)
+    pid = os.fork()
+    if pid == 0:
+        raws.abandon()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    name, at = raws.put([b"again"], 5)
+    assert (at, there(tmp_path, (name, at), 5)) == (4096, b"again")
+
+
 def test_eight_threads_put_at_once(raws, tmp_path):
     raws.put([b"x"], 1)
     raws.stock()

@@ -134,10 +134,21 @@ class Raws:
         return True
 
     def close(self) -> None:
-        """Unmap; what was put stays. Also for a forked child, whose shelves are its parent's."""
+        """Unmap, and give back the room that was not used; what was put stays."""
+        shelves = self._shelf, self._spare
+        self.abandon()
+        for shelf in shelves:
+            if shelf is not None:
+                try:
+                    os.truncate(self._directory / shelf.name, shelf.end)
+                except OSError:
+                    pass
+
+    def abandon(self) -> None:
+        """Unmap in a forked child, whose shelves are its parent's."""
         for shelf in (self._shelf, self._spare):
             if shelf is not None:
-                shelf.close()
+                shelf.map.close()
         self._shelf = self._spare = None
         self.used = False
 
@@ -180,9 +191,6 @@ class _Shelf:
                 return self.name, at
         msg = f"other than {size_bytes} bytes were captured"
         raise ValueError(msg)
-
-    def close(self) -> None:
-        self.map.close()
 
 
 def placed(captured: Captured, put: Callable[[Iterable[Buffer], int], Place]) -> msgspec.msgpack.Ext:

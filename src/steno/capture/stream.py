@@ -129,12 +129,29 @@ class Stream:
         Raises:
             OSError: as `make`.
         """
-        while self._discarded:
-            self._discarded.pop().discard()
+        self._prune()
         if len(self.spares) >= SPARES:
             return self.raws.stock()
         self.spares.append(self.make())
+        self._prune()
         return True
+
+    def _prune(self) -> None:
+        """Take away spares that were overtaken while they were made.
+
+        They will never be used, and a reader, who goes by number, would wait for their first frame.
+        """
+        while self._discarded:
+            self._discarded.pop().discard()
+        while True:
+            try:
+                spare = self.spares.popleft()
+            except IndexError:
+                return
+            if spare.number > self._last_taken:
+                self.spares.appendleft(spare)
+                return
+            spare.discard()
 
     def side(self, body: bytes) -> str:
         """Write a body too large for a segment to a file of its own; returns its name.
