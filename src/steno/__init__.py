@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from steno.media.table import Table
     from steno.media.text import Html, Text
     from steno.media.video import Video
+    from steno.optimization import is_jax_array, log_convergence_async, log_iteration_async
     from steno.record import Batch, Entry, Record, Ref, RunInfo
     from steno.run import Run, async_log, config, current, event, finish, flush, init, log, summary
     from steno.store.book import open_book as open
@@ -66,6 +67,7 @@ _HOMES = {
     "steno.media.table": ("Table",),
     "steno.media.text": ("Html", "Text"),
     "steno.media.video": ("Video",),
+    "steno.optimization": ("is_jax_array", "log_convergence_async", "log_iteration_async"),
     "steno.record": ("Batch", "Entry", "Record", "Ref", "RunInfo"),
     "steno.run": ("Run", "async_log", "config", "current", "event", "finish", "flush", "init", "log", "summary"),
     "steno.store.book": ("sql",),
@@ -79,11 +81,13 @@ __all__ = [
     "Histogram", "Html", "Image", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
     "RunExistsError", "RunInfo", "RunNotFoundError", "Skip", "StenoError", "Stop", "Table", "TaskError", "Text",
     "UsageError", "Video", "__version__", "async_log", "config", "current", "event", "finish",
-    "flush", "init", "log", "open", "runs", "sql", "summary", "sync",
+    "flush", "init", "is_jax_array", "log", "log_convergence_async", "log_iteration_async", "open", "runs", "sql", "summary", "sync",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
+    if name in {"jax", "torch"}:
+        return import_module(f"steno.{name}")
     if name not in _HOME:
         msg = f"module 'steno' has no attribute {name!r}"
         raise AttributeError(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -312,6 +313,9 @@ class Run:
 
     def _drained(self, deadline: float) -> bool:
         done = self._begun.recorder.drain(deadline)
+        optimization = sys.modules.get("steno.optimization")
+        if optimization is not None:
+            done = optimization.settle(deadline) and done
         for feed in self._begun.feeds:
             done = feed.drain(max(0.0, deadline - time.monotonic())) and done
         return done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import sys
 import threading
 import time
 import weakref
@@ -11,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.device_queue import QUEUE, Account
-from steno.capture.snapshot import Snapshot, encodable
+from steno.capture.snapshot import Snapshot, StepLater, encodable
 from steno.capture.stream import Stream
 from steno.devices.base import Refused, Traced
 from steno.devices.found import conceal
@@ -20,11 +21,12 @@ from steno.journal import format as fmt
 from steno.journal.appender import Appender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from steno.capture.raws import Place
     from steno.capture.snapshot import Owed
+    from steno.devices.base import Late
     from steno.journal.segment import Segment
     from steno.media.raw import Buffer
 
@@ -101,6 +103,7 @@ class Recorder:
         )
         self.log: Callable[..., None] = self._appender.log
         self.add: Callable[..., None] = self._appender.add
+        self.scope: Callable[[dict[str, Any]], tuple[Callable[..., None], Callable[..., None]]] = self._appender.scope
         conceal(self.log)
         self._begin()
         self._appender.clock_frame()
@@ -150,28 +153,44 @@ class Recorder:
         except Traced:
             from steno.capture import staged
 
-            staged.stage(self, data, step, level=level, arrays=arrays)
+            try:
+                staged.stage(self, data, step, level=level, arrays=arrays)
+            except Exception as error:
+                self._report("trace", f"a record in a traced function was left out: {error!r}")
+                if self._strict:
+                    raise
+            return None
+        except StepLater:
+            from steno.capture import staged
+
+            staged.postpone(self, data, step, level=level, arrays=arrays)
             return None
         return None if prepared is None else (prepared[0], number, prepared[1])
 
     def _owe(self, seq: int, owed: list[Owed], arrays: str | None) -> None:
         """Start fetching a record's device values; each comes as a fill."""
+        for late, keys in self.begin(owed):
+            QUEUE.submit(late, self._fill(seq, keys, arrays), self.account)
+
+    def begin(self, owed: Sequence[Owed]) -> list[tuple[Late, list[str]]]:
+        """Start fetching device values, as they are now; (late values, their keys). What fails is told and counted."""
         by_adapter: dict[int, list[Owed]] = {}
         for one in owed:
             by_adapter.setdefault(id(one.adapter), []).append(one)
-        account = self.account
+        begun: list[tuple[Late, list[str]]] = []
         for group in by_adapter.values():
             try:
-                for late in group[0].adapter.begin([one.value for one in group], QUEUE.room(account)):
-                    QUEUE.submit(late, self._fill(seq, [group[place].key for place in late.places], arrays), account)
+                lates = group[0].adapter.begin([one.value for one in group], QUEUE.room(self.account))
+                begun += [(late, [group[place].key for place in late.places]) for late in lates]
             except Refused:
                 pass  # there was no room: counted
             except Exception as error:
                 self.account.failed += 1
                 for one in group:
                     self._report(one.key, f"the device value of {one.key!r} was left out: {error!r}")
+        return begun
 
-    def _fill(self, seq: int, keys: list[str], arrays: str | None) -> Callable[[list[Any]], None]:
+    def _fill(self, seq: int, keys: Sequence[str], arrays: str | None) -> Callable[[list[Any]], None]:
         def fill(values: list[Any]) -> None:
             if self._appender.sealed:
                 msg = "it came after finish"
@@ -186,6 +205,9 @@ class Recorder:
         """Values as adapters read them, encodable; those that are none are reported and counted."""
         out: dict[str, Any] = {}
         for key, value in values.items():
+            if value.__class__ is float:
+                out[key] = value
+                continue
             try:
                 if value.__class__ is Refused:
                     raise value
@@ -324,7 +346,9 @@ class Recorder:
 
     def drain(self, deadline: float | None) -> bool:
         """Wait until the device values logged so far are in the journal; False at the deadline (monotonic secs)."""
-        return QUEUE.drain(self.account, deadline)
+        staged = sys.modules.get("steno.capture.staged")
+        called = staged is None or staged.settle(deadline)
+        return QUEUE.drain(self.account, deadline) and called
 
     @property
     def last_record(self) -> int:

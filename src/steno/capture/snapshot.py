@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _encode: Final = msgspec.msgpack.encode
 _Ext: Final = msgspec.msgpack.Ext
-_HOLE: Final = _Ext(fmt.EXT_HOLE, b"")
+HOLE: Final = _Ext(fmt.EXT_HOLE, b"")
 _KINDS: Final = 4096
 _NUMBERS: Final = frozenset({float, int, bool})
 MODES: Final = ("summary", "list", "histogram")
@@ -37,6 +37,10 @@ class Unrecordable(ValueError):  # noqa: N818 - never leaves this module
     """Why one value cannot be recorded; the message is for the user."""
 
 
+class StepLater(Exception):  # noqa: N818 - a turn of the road, not a fault
+    """The step is still on a device."""
+
+
 @dataclass(frozen=True, slots=True)
 class Owed:
     """A value that stands in the record as a hole: a device still has it."""
@@ -44,6 +48,10 @@ class Owed:
     key: str
     adapter: Adapter
     value: Any
+
+
+class _WithTraced(list[Owed]):
+    """Takes values that exist only while a function is compiled, as well."""
 
 
 class Snapshot:
@@ -80,11 +88,13 @@ class Snapshot:
             raise RecordError(message)
         self._report(key, message)
 
-    def prepare(self, data: Any, arrays: str | None) -> tuple[dict[str, Any], list[Owed]] | None:
+    def prepare(
+        self, data: Any, arrays: str | None, *, traced: bool = False
+    ) -> tuple[dict[str, Any], list[Owed]] | None:
         """The record with every value encodable and what devices owe it; None when nothing is left to record.
 
         Raises:
-            Traced: a value exists only while a function is compiled.
+            Traced: a value exists only while a function is compiled; with `traced` it is owed too.
         """
         if arrays is not None and arrays not in MODES:
             self._bad(
@@ -95,7 +105,7 @@ class Snapshot:
             self._bad("log", f"log takes a dict of metrics, not {type(data).__name__}: nothing was recorded")
             return None
         out: dict[str, Any] = {}
-        owed: list[Owed] = []
+        owed: list[Owed] = _WithTraced() if traced else []
         try:
             items = list(data.items())
         except Exception as error:
@@ -232,9 +242,13 @@ class Snapshot:
             plain = adapter.now(value)
         except Refused as why:
             raise Unrecordable(str(why)) from None
+        except Traced:
+            if owed.__class__ is not _WithTraced:
+                raise
+            plain = LATER
         if plain is LATER:
             owed.append(Owed(key, adapter, value))
-            return _HOLE
+            return HOLE
         if plain.__class__ in _NUMBERS:
             self.convert.setdefault(value.__class__, adapter.scalar)
         return encodable(plain)
@@ -283,9 +297,11 @@ class Snapshot:
             return step
         try:
             adapter = self.adapter(step.__class__)
-            # A device is not asked: that would wait for it.
-            return int(operator.index(step if adapter is None else adapter.now(step)))
-        except Traced:
+            plain = step if adapter is None else adapter.now(step)
+            if plain is LATER:
+                raise StepLater
+            return int(operator.index(plain))
+        except (Traced, StepLater):
             raise
         except Exception:
             shown = repr(step)[:80]

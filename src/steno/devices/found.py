@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from steno.devices.base import Adapter
 
 _ROOTS: Final = {"torch": "torch", "jax": "jax", "jaxlib": "jax"}
+_KINDS: Final = 4096
 _adapters: dict[str, Adapter] = {}
+_libraries: dict[type, str | None] = {}
 _concealed: dict[Any, None] = {}
 
 
@@ -20,7 +22,7 @@ def library_of(kind: type) -> str | None:
         root = _ROOTS.get(module.partition(".")[0]) if module.__class__ is str else None
         if root == "torch" and base.__name__ == "Tensor":
             return root
-        if root == "jax" and base.__name__ in {"Array", "ArrayImpl", "Tracer"}:
+        if root == "jax" and base.__name__.rpartition(".")[2] in {"Array", "ArrayImpl", "Tracer"}:
             return root
     return None
 
@@ -30,7 +32,12 @@ def adapter_of(kind: type) -> Adapter | None:
 
     It loads the adapter's code when the library is loaded already, which it is if there is a value of it.
     """
-    library = library_of(kind)
+    try:
+        library = _libraries[kind]
+    except KeyError:
+        if len(_libraries) >= _KINDS:
+            _libraries.clear()
+        library = _libraries[kind] = library_of(kind)
     if library is None or library not in sys.modules:
         return None
     found = _adapters.get(library)

@@ -1,0 +1,245 @@
+"""Lines and metrics of an iterative optimization, without waiting for the device that computes them.
+
+`log_iteration_async` and `log_convergence_async` have the signatures and the two line formats of the functions of
+those names in NLSQ. Lines go to the logger "steno.optimization" (level INFO) when their numbers are there; the same
+numbers become metrics of the current run, if there is one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.capture.device_queue import QUEUE, Account
+from steno.devices import found
+from steno.devices.base import LATER, Refused, Traced
+from steno.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+logger: Final = logging.getLogger("steno.optimization")
+ITERATION_KEYS: Final = ("optimization/cost", "optimization/gradient_norm")
+_EVERY: Final = 10
+_account: Final = Account(full="oldest")
+
+
+def is_jax_array(x: Any) -> bool:
+    """Whether x is a JAX array or tracer. Does not import jax."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(x, (jax.Array, jax.core.Tracer))
+
+
+def log_iteration_async(iteration: Any, cost: Any, gradient_norm: Any, message: str = "", verbose: int = 0) -> None:
+    """Log one iteration, eagerly or in a function that JAX traces; never waits for a device.
+
+    Args:
+        iteration: its number; int, or a JAX array or tracer.
+        cost, gradient_norm: numbers, JAX arrays or tracers of one element.
+        message: appended to the line.
+        verbose: 0: nothing at all. 1: a line for every tenth iteration, and the last one at the latest by
+            `log_convergence_async` or the end of the run. 2 and above: a line for each. The metrics
+            `optimization/cost` and `optimization/gradient_norm` get every iteration unless it is 0.
+
+    Raises:
+        UsageError: verbose is not an integer.
+    """
+    if _verbosity(verbose) == 0:
+        return
+    _record({ITERATION_KEYS[0]: cost, ITERATION_KEYS[1]: gradient_norm}, iteration)
+
+    def tell(values: Sequence[Any]) -> None:
+        number, shown_cost, shown_norm = values
+        line = f"Optimization: iter={int(number)} | cost={shown_cost:.6e} | ‖∇f‖={shown_norm:.6e}"
+        if message:
+            line += f" | {message}"
+        if verbose == 1 and int(number) % _EVERY:
+            _held.keep(line)
+        else:
+            _held.drop()
+            _emit(line)
+
+    _when_there([iteration, cost, gradient_norm], tell)
+
+
+def log_convergence_async(
+    reason: str, iterations: Any, final_cost: Any, time_sec: float, final_gradient_norm: Any, verbose: int = 1
+) -> None:
+    """Log how an optimization ended; as `log_iteration_async`. Emits a suppressed last iteration first.
+
+    Args:
+        reason: why it ended.
+        iterations: how many there were; int, JAX array or tracer.
+        final_cost, final_gradient_norm: numbers, JAX arrays or tracers of one element.
+        time_sec: seconds it took.
+        verbose: 0: nothing.
+
+    Raises:
+        UsageError: verbose is not an integer.
+    """
+    if _verbosity(verbose) == 0:
+        return
+    metrics = {
+        "optimization/final_cost": final_cost,
+        "optimization/final_gradient_norm": final_gradient_norm,
+        "optimization/time_sec": time_sec,
+        "optimization/iterations": iterations,
+    }
+    _record(metrics, iterations)
+
+    def tell(values: Sequence[Any]) -> None:
+        count, cost, seconds, norm = values
+        _held.release()
+        _emit(
+            f"Convergence: reason={reason} | iterations={int(count)} | final_cost={cost:.6e} | "
+            f"time={seconds:.3f}s | final_gradient_norm={norm:.6e}"
+        )
+
+    _when_there([iterations, final_cost, time_sec, final_gradient_norm], tell)
+
+
+def settle(deadline: float | None = None) -> bool:
+    """Wait for the lines that are on their way, then emit a suppressed last one; False at the deadline."""
+    staged = sys.modules.get("steno.capture.staged")
+    called = staged is None or staged.settle(deadline)
+    done = QUEUE.drain(_account, deadline) and called
+    _held.release()
+    return done
+
+
+class There:
+    """A late value that is there already, in its turn among this thread's JAX values."""
+
+    __slots__ = ("lane",)
+    places = ()
+    size_bytes = 0
+
+    def __init__(self) -> None:
+        self.lane = ("jax", threading.get_ident())
+
+    def ready(self) -> bool:
+        """True."""
+        return True
+
+    def read(self) -> list[Any]:
+        """Nothing."""
+        return []
+
+    def drop(self) -> None:
+        """Nothing."""
+
+
+class _Held:
+    """The last line that verbosity 1 has suppressed."""
+
+    def __init__(self) -> None:
+        self._line: str | None = None
+
+    def keep(self, line: str) -> None:
+        self._line = line
+
+    def drop(self) -> None:
+        self._line = None
+
+    def release(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            _emit(line)
+
+
+_held: Final = _Held()
+
+
+def _verbosity(verbose: Any) -> int:
+    if isinstance(verbose, (bool, int)):
+        return int(verbose)
+    msg = f"verbose={verbose!r}: 0 (nothing), 1 (every tenth iteration) or 2 (each) is needed"
+    raise UsageError(msg)
+
+
+def _record(metrics: dict[str, Any], step: Any) -> None:
+    run = sys.modules.get("steno.run")
+    current = run.current() if run is not None else None
+    if current is not None:
+        current.log(metrics, step)
+
+
+def _emit(line: str) -> None:
+    try:
+        logger.info(line)
+    except Exception as error:
+        # A handler of the program's failed; the computation must not.
+        _complain(error)
+
+
+@atexit.register
+def _at_exit() -> None:
+    settle(time.monotonic() + 2.0)
+
+
+_complained = False
+
+
+def _complain(error: Exception) -> None:
+    global _complained
+    if not _complained:
+        _complained = True
+        print(f"steno: a handler of the logger steno.optimization failed: {error!r}", file=sys.stderr)
+
+
+def _when_there(values: list[Any], tell: Callable[[Sequence[Any]], None]) -> None:
+    """Call `tell` with the values as numbers: at once, or on the device thread when they have come."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    later: list[int] = []
+    numbers = list(values)
+    try:
+        for place, value in enumerate(values):
+            adapter = found.adapter_of(value.__class__)
+            if adapter is not None:
+                numbers[place] = adapter.now(value)
+                if numbers[place] is LATER:
+                    later.append(place)
+    except Traced:
+        from steno.capture import staged
+
+        staged.call_with(values, lambda arrived: _tell(tell, arrived), _account)
+        return
+    except Refused as why:
+        _emit(f"Optimization: a value could not be read: {why}")
+        return
+    if not later:
+        if _account.waiting:
+            # Behind the lines that are on their way: the last one is known only after them.
+            QUEUE.submit(There(), lambda _: _tell(tell, numbers), _account)
+        else:
+            _tell(tell, numbers)
+        return
+    adapter = found.adapter_of(values[later[0]].__class__)
+    assert adapter is not None
+    (late,) = adapter.begin([values[place] for place in later], QUEUE.room(_account))
+
+    def sink(arrived: list[Any]) -> None:
+        for place, value in zip(late.places, arrived, strict=True):
+            numbers[later[place]] = value
+        _tell(tell, numbers)
+
+    QUEUE.submit(late, sink, _account)
+
+
+def _tell(tell: Callable[[Sequence[Any]], None], values: Sequence[Any]) -> None:
+    try:
+        for value in values:
+            if isinstance(value, Exception):
+                raise value
+        tell([_number(value) for value in values])
+    except Exception as error:
+        _emit(f"Optimization: a value could not be read: {error}")
+
+
+def _number(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
