@@ -326,7 +326,9 @@ def test_each_task_is_a_record_in_the_store(tmp_path):
     ok(code, tmp_path)
 
     rows = the_run(tmp_path).sql("select step, payload from records where kind = 'task' order by record").fetchall()
-    (step, first), (_, second) = sorted(((step, json.loads(text)) for step, text in rows), key=lambda row: row[1]["task"])
+    (step, first), (_, second) = sorted(
+        ((step, json.loads(text)) for step, text in rows), key=lambda row: row[1]["task"]
+    )
     assert step == 5
     assert (first["name"], first["state"]) == ("dict", "done")
     assert second["state"] == "failed"
@@ -381,3 +383,109 @@ def _runs_our_tasks(pid):
     except OSError:
         return False
     return b"capture.tasks.child" in line or b"program.py" in line
+
+
+def test_finish_keeps_its_limit_whatever_runs(tmp_path):
+    code = """
+    import asyncio, os, signal, threading, time
+    def forever():
+        while True:
+            steno.log({"noise": 1.0})
+            time.sleep(0.001)
+    def deaf():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(1000)
+    def die():
+        os._exit(1)
+    def spin():
+        while True:
+            pass
+    if __name__ == "__main__":
+        run = steno.init(async_workers=3)
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, daemon=True).start()
+        async def start():
+            return run.async_log(asyncio.sleep, 1000, mode="asyncio")
+        futures = [asyncio.run_coroutine_threadsafe(start(), loop).result(10)]
+        futures += [run.async_log(func, mode=mode)
+                    for mode in ("threading", "spawn", "fork") for func in (die, forever, deaf) if mode != "threading" or func is forever]
+        futures.append(run.async_log(spin))
+        while run.health()["tasks"]["spawn"]["running"] < 2:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert run.finish(timeout=1) is False
+        took = time.monotonic() - began
+        assert took < 1.2, took
+        assert all(future.done() for future in futures)
+        # A thread cannot be stopped, and the interpreter does not wait for it.
+    """
+    done, _ = ok(code, tmp_path)
+
+    assert "forever (running)" in done.stderr
+    assert "spin (running)" in done.stderr
+    assert "sleep (running)" in done.stderr
+
+
+def test_spawned_function_may_ask_for_tasks_of_its_own(tmp_path):
+    code = """
+    import time
+    def inner():
+        time.sleep(0.1)
+        return {"inner": 1.0}
+    def outer():
+        steno.async_log(inner)
+        return {"outer": 2.0}
+    if __name__ == "__main__":
+        run = steno.init()
+        for mode in ("spawn", "fork"):
+            assert run.async_log(outer, mode=mode).result(20) == {"outer": 2.0}
+        assert run.finish() is True
+    """
+    ok(code, tmp_path)
+
+    assert values(tmp_path, "outer")[1] == [2.0, 2.0]
+    assert values(tmp_path, "inner")[1] == [1.0, 1.0]
+
+
+def test_mode_off_runs_the_functions_and_records_nothing(tmp_path):
+    code = """
+    def big():
+        steno.log({"never": 1.0}) if steno.current() else None
+        return {"value": 1.0}
+    if __name__ == "__main__":
+        run = steno.init(mode="off")
+        for mode in ("threading", "spawn", "fork"):
+            for step_at in ("complete", "submit"):
+                assert run.async_log(big, mode=mode, step_at=step_at).result(20) == {"value": 1.0}
+        assert run.finish() is True
+    """
+    ok(code, tmp_path)
+
+    assert not (tmp_path / "runs").exists()
+
+
+def test_strict_gives_what_cannot_be_recorded_to_the_future(tmp_path):
+    code = """
+    run = steno.init(strict=True)
+    for step_at in ("complete", "submit"):
+        error = run.async_log(lambda: {"bad": object()}, step_at=step_at).exception(10)
+        assert isinstance(error, steno.RecordError), error
+    run.finish()
+    """
+    ok(code, tmp_path)
+
+
+def test_bad_settings_are_one_clear_error_at_init(tmp_path):
+    code = """
+    for bad in ({"async_workers": 0}, {"async_queue": "many"}, {"async_full": "burst"}):
+        try:
+            steno.init(**bad)
+        except steno.UsageError as error:
+            assert next(iter(bad)) in str(error)
+        else:
+            raise AssertionError(bad)
+    """
+    ok(code, tmp_path)
+
+    assert not (tmp_path / "runs").exists()

@@ -545,3 +545,31 @@ def test_destination_in_the_process_sees_a_reserved_record_once_it_is_filled(des
     look()
     tailer.close()
     assert seen == [(2, {"value": 2.0}), (0, {"value": 1.0})]
+
+
+def test_process_without_room_for_threads_gives_the_error_to_the_future(desk, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    with pytest.raises(TaskError, match="no thread could be started"):
+        desk.submit(one).result(0)
+
+
+def test_signal_handler_may_submit_while_a_submit_is_interrupted(desk):
+    import signal
+
+    futures = []
+    old = signal.signal(signal.SIGALRM, lambda *_: futures.append(desk.submit(one, 1.0)))
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        deadline = time.monotonic() + 20
+        while len(futures) < 50 and time.monotonic() < deadline:
+            futures.append(desk.submit(one, 2.0))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+    assert [future.result(5) for future in futures]
+    assert len(desk.records()) == len(futures)

@@ -83,6 +83,13 @@ def _recorder(module: str, name: str) -> Callable[..., None]:
     return record
 
 
+def _await_nested() -> None:
+    """Tasks that the function asked for belong to it: they end before it is answered."""
+    register = sys.modules.get("steno.capture.tasks.register")
+    for one in list(register._all) if register is not None else ():
+        one.wait()
+
+
 def _nowhere(_data: Any, _step: Any) -> None:
     """mode="off"."""
 
@@ -102,6 +109,7 @@ def _serve(connection: Connection, log: Callable[..., None], begun: int) -> None
             return pickle.loads(body)
 
         answer = reply.run(load, record, whole=whole)
+        _await_nested()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()

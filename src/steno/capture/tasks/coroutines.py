@@ -76,11 +76,10 @@ class Coroutines:
             register.cancel(task)
             raise
         except BaseException as error:
-            register.fail(task, error)
+            if register.confirm(task):
+                register.fail(task, error)
         else:
-            if task.future.cancelled():
-                register.cancel(task)
-            else:
+            if register.confirm(task):
                 register.succeed(task, result)
 
     def _ended(self, task: Task, scheduled: asyncio.Task[None]) -> None:

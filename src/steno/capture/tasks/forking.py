@@ -58,7 +58,7 @@ class Forking:
     def __init__(self, register: Register, processes: int) -> None:
         self._register = register
         self._processes = processes
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may submit too
         self._queued: deque[_Child] = deque()
         self._working: dict[int, _Child] = {}
         """By file number of the result's reading end."""
@@ -83,7 +83,7 @@ class Forking:
             return
         try:
             self._fork(task)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             self._register.fail(task, TaskError(f"no child could be forked for {task.name}: {error}"))
 
     def _fork(self, task: Task) -> None:

@@ -78,7 +78,7 @@ class Register:
         _all.add(self)
 
     def _begin_anew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may submit too
         self._live: dict[int, Task] = {}
         self._pools: dict[str, Any] = {}
         self._ended = threading.Event()
@@ -177,11 +177,17 @@ class Register:
 
     def begin(self, task: Task) -> bool:
         """Whether the task is to be run; False: it was cancelled or abandoned meanwhile."""
+        if not self.confirm(task):
+            return False
+        task.begin()
+        return True
+
+    def confirm(self, task: Task) -> bool:
+        """Whether the task still counts; from here on its Future cannot be cancelled."""
         with self._lock:
             if task.claim.locked():
                 return False
             if task.future.set_running_or_notify_cancel():
-                task.begin()
                 return True
         self._settle(task, CANCELLED, None)
         return False
@@ -292,6 +298,10 @@ class Register:
         for pool in list(self._pools.values()):
             pool.stop(deadline)
         return left
+
+    def wait(self) -> None:
+        """Wait until no task is left, without ending anything: a child does before it answers."""
+        self._wait(float("inf"))
 
     def _wait(self, deadline: float) -> str:
         begun = time.monotonic()

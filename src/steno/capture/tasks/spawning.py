@@ -44,7 +44,7 @@ class Spawning:
         self._register = register
         self._processes = processes
         self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may submit too
         self._lines: list[_Line] = []
         self.unguarded = ""
         """Why no child can ever start from this program."""
@@ -69,13 +69,21 @@ class Spawning:
             problem.__cause__ = error
             self._register.fail(task, problem)
             return
-        if len(self._lines) < self._processes:
-            with self._lock:
-                if len(self._lines) < self._processes:
-                    line = _Line(self, self._register, self._queue, len(self._lines))
-                    self._lines.append(line)
-                    line.thread.start()
+        if len(self._lines) < self._processes and not self._have_line():
+            self._register.fail(task, TaskError("no thread could be started for its child process"))
+            return
         self._queue.put(task)
+
+    def _have_line(self) -> bool:
+        with self._lock:
+            if len(self._lines) < self._processes:
+                line = _Line(self, self._register, self._queue, len(self._lines))
+                try:
+                    line.thread.start()
+                except RuntimeError:  # the process may have no more threads, or is ending
+                    return bool(self._lines)
+                self._lines.append(line)
+        return True
 
     def give_up(self, task: Task) -> None:
         """Kill the child that runs it."""
@@ -279,6 +287,8 @@ class _Line:
         """In a forked child: close what belongs to the parent."""
         connection, child = self._connection, self._child
         self._connection = self._child = None
+        if self._begun is not None:
+            self._begun.close()
         if connection is not None:
             with contextlib.suppress(OSError):
                 os.close(connection.fileno())

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from steno.capture.tasks.task import Task, inside
+from steno.errors import TaskError
 
 if TYPE_CHECKING:
     from steno.capture.tasks.register import Register
@@ -23,19 +24,31 @@ class Threads:
         self._register = register
         self._workers = workers
         self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may submit too
         self._threads: list[threading.Thread] = []
         self.waiting = self._queue.qsize
-        self.submit = self._queue.put
 
-    def prepare(self, _task: Task) -> None:
-        """Have a thread for it."""
-        if len(self._threads) < self._workers:
-            with self._lock:
-                if len(self._threads) < self._workers:
-                    thread = threading.Thread(target=self._work, name=f"steno-async-{len(self._threads)}", daemon=True)
+    def prepare(self, task: Task) -> None:
+        """Nothing to check."""
+
+    def submit(self, task: Task) -> None:
+        """Queue it, and have a thread for it."""
+        if len(self._threads) < self._workers and not self._have_thread():
+            self._register.fail(task, TaskError("no thread could be started for it"))
+            return
+        self._queue.put(task)
+
+    def _have_thread(self) -> bool:
+        with self._lock:
+            if len(self._threads) < self._workers:
+                name = f"steno-async-{len(self._threads)}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                try:
                     thread.start()
-                    self._threads.append(thread)
+                except RuntimeError:  # the process may have no more threads, or is ending
+                    return bool(self._threads)
+                self._threads.append(thread)
+        return True
 
     def _work(self) -> None:
         inside.set(True)
