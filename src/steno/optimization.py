@@ -10,13 +10,11 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.device_queue import QUEUE, Account
-from steno.devices import found
-from steno.devices.base import LATER, Refused, Traced
+from steno.capture.when_there import when_there
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,28 +109,6 @@ def settle(deadline: float | None = None) -> bool:
     return done
 
 
-class There:
-    """A late value that is there already, in its turn among this thread's JAX values."""
-
-    __slots__ = ("lane",)
-    places = ()
-    size_bytes = 0
-
-    def __init__(self) -> None:
-        self.lane = ("jax", threading.get_ident())
-
-    def ready(self) -> bool:
-        """True."""
-        return True
-
-    def read(self) -> list[Any]:
-        """Nothing."""
-        return []
-
-    def drop(self) -> None:
-        """Nothing."""
-
-
 class _Held:
     """The last line that verbosity 1 has suppressed."""
 
@@ -195,50 +171,17 @@ def _when_there(values: list[Any], tell: Callable[[Sequence[Any]], None]) -> Non
     """Call `tell` with the values as numbers: at once, or on the device thread when they have come."""
     if not logger.isEnabledFor(logging.INFO):
         return
-    later: list[int] = []
-    numbers = list(values)
-    try:
-        for place, value in enumerate(values):
-            adapter = found.adapter_of(value.__class__)
-            if adapter is not None:
-                numbers[place] = adapter.now(value)
-                if numbers[place] is LATER:
-                    later.append(place)
-    except Traced:
-        from steno.capture import staged
 
-        staged.call_with(values, lambda arrived: _tell(tell, arrived), _account)
-        return
-    except Refused as why:
-        _emit(f"Optimization: a value could not be read: {why}")
-        return
-    if not later:
-        if _account.waiting:
-            # Behind the lines that are on their way: the last one is known only after them.
-            QUEUE.submit(There(), lambda _: _tell(tell, numbers), _account)
-        else:
-            _tell(tell, numbers)
-        return
-    adapter = found.adapter_of(values[later[0]].__class__)
-    assert adapter is not None
-    (late,) = adapter.begin([values[place] for place in later], QUEUE.room(_account))
+    def told(arrived: Sequence[Any]) -> None:
+        try:
+            for value in arrived:
+                if isinstance(value, Exception):
+                    raise value
+            tell([_number(value) for value in arrived])
+        except Exception as error:
+            _emit(f"Optimization: a value could not be read: {error}")
 
-    def sink(arrived: list[Any]) -> None:
-        for place, value in zip(late.places, arrived, strict=True):
-            numbers[later[place]] = value
-        _tell(tell, numbers)
-
-    QUEUE.submit(late, sink, _account)
-
-
-def _tell(tell: Callable[[Sequence[Any]], None], values: Sequence[Any]) -> None:
-    try:
-        for value in values:
-            if isinstance(value, Exception):
-                raise value
-        tell([_number(value) for value in values])
-    except Exception as error:
-        _emit(f"Optimization: a value could not be read: {error}")
+    when_there(values, told, _account)
 
 
 def _number(value: Any) -> Any:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from steno.capture import beginning
 from steno.capture.config import Borrowed, Journalled, as_config, mask, plain
 from steno.capture.delivery import is_hopeless, lacking, status
+from steno.capture.device_queue import conceal
 from steno.capture.lifecycle import Hooks, explain
 from steno.capture.report import Reporter, say
 from steno.capture.stepping import next_step
 from steno.capture.tasks.guard import refuse_import
 from steno.capture.tasks.options import Options
-from steno.devices.found import conceal
 from steno.errors import ClosedError, NoRunError
 from steno.record import CONFIG, EVENT, FINISH, SUMMARY
 

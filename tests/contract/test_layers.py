@@ -31,7 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "viewer": BASE | {"steno"},
     # One framework's own way to log: `steno.torch.log` in compiled code and the like.
     "torch": BASE | {"steno"},
-    "jax": BASE | {"steno"},
+    "jax": BASE | {"capture"},
+    "optimization": BASE | {"capture"},
     "follow": BASE | {"collector"},
 }
 EXCEPTIONS = {
@@ -41,7 +42,7 @@ EXCEPTIONS = {
     "destinations/summary_media.py": {"media"},
     "store/media.py": {"media"},
 }
-FACE = {"catchup", "destinations", "errors", "media", "record", "run", "store"}
+FACE = {"catchup", "destinations", "errors", "media", "optimization", "record", "run", "store", "writers"}
 
 
 def files() -> list[Path]:

@@ -251,6 +251,7 @@ def _ready(late: Late) -> bool:
         return True
 
 
+conceal: Final = found.conceal
 QUEUE: Final = DeviceQueue()
 """This process's queue; its thread starts with the first late value."""
 
