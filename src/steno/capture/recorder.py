@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.device_queue import QUEUE, Account
 from steno.capture.snapshot import Snapshot, StepLater, encodable
-from steno.capture.stream import Stream
+from steno.capture.stream import LEAST_BYTES, Stream
 from steno.devices.base import Refused, Traced
 from steno.devices.found import conceal
 from steno.errors import RecordError
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from steno.media.raw import Buffer
 
 _TICK_SECS: Final = 1.0
+_RETRY_SECS: Final = 0.1
+"""Between two looks whether the disk has room again."""
 _POLL_SECS: Final = 0.002
 _DRIFT_NANOS: Final = 1_000_000
 _MAPPED: Final = 16
@@ -249,10 +251,12 @@ class Recorder:
                     watched = time.monotonic()
                     self._watch()
             except OSError as error:
-                self._failed(error)
+                # A spare that cannot be made is no harm yet: what cannot be journalled says so itself.
+                if self._appender.waiting:
+                    self._failed(error)
             except Exception as error:
                 self._report("steno", f"the keeper thread met {error!r}; recording goes on")
-            wake.acquire(timeout=_TICK_SECS)
+            wake.acquire(timeout=_RETRY_SECS if self._appender.waiting else _TICK_SECS)
 
     def _reap(self) -> None:
         """Unmap full segments that are posted, and the oldest when there are many."""
@@ -285,11 +289,11 @@ class Recorder:
         if not self._failing:
             self._failing = True
             stream = self._stream
-            where, needed = (stream.directory, stream.full_bytes) if stream else (self._run_dir, 0)
+            where = stream.directory if stream else self._run_dir
             self._reported.discard("journal")
             self._report(
                 "journal",
-                f"no journal segment could be made in {where} ({error}); {needed} bytes are needed. "
+                f"no journal segment could be made in {where} ({error}); {LEAST_BYTES} bytes are needed. "
                 "Training goes on; records are kept in memory (16 MiB) until there is room",
             )
 
@@ -381,15 +385,33 @@ class Recorder:
         QUEUE.abandon(self.account)
         self._stop = True
         self._nudge()
-        self._appender.close()
         keeper = self._keeper
-        if keeper is not None and keeper is not threading.current_thread():
+        if keeper is threading.current_thread():
+            keeper = None
+        if self._appender.backlog:
+            self._last_chance(keeper)
+        self._appender.close()
+        if keeper is not None:
             keeper.join(1.0)
         for retired in self._retired:
             retired.close()
         if self._stream is not None:
             self._stream.close()
         _live.discard(self)
+
+    def _last_chance(self, keeper: threading.Thread | None) -> None:
+        """Write what waits in memory, or say that it is lost."""
+        if keeper is not None:
+            keeper.join(1.0)
+        if keeper is None or not keeper.is_alive():
+            self._appender.recover()
+        lost = len(self._appender.backlog)
+        if lost:
+            self._appender.dropped += lost
+            self._report(
+                "lost",
+                f"{lost} records were lost: they waited in memory for room in {self._run_dir}, and recording ends",
+            )
 
     def _after_fork(self) -> None:
         self._pid = os.getpid()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import json
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
 FIRST_BYTES: Final = 256 << 10
 """A process may log three numbers and end: its first segment is small."""
 FULL_BYTES: Final = 8 << 20
+LEAST_BYTES: Final = 64 << 10
+"""Where there is room for no more, segments are as small as this."""
 SPARES: Final = 3
 _QUICK_SECS: Final = 2.0
 """A segment filled sooner than this is followed by larger ones."""
+_SMALL_SECS: Final = 10.0
+"""How long segments stay as small as the room that was found."""
 
 
 def boot_id() -> str:
@@ -52,7 +57,7 @@ class Stream:
         self.host = socket.gethostname()
         self.name = f"{_safe(self.host)}-{os.getpid()}-{secrets.token_hex(4)}"
         self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": boot_id()}
-        self.full_bytes = max(64 << 10, int(settings.read("STENO_SEGMENT_BYTES", str(FULL_BYTES))))
+        self.full_bytes = max(LEAST_BYTES, int(settings.read("STENO_SEGMENT_BYTES", str(FULL_BYTES))))
         self.directory, outside = place.choose(run_dir, self.name, self.full_bytes)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.raws = Raws(self.directory, wanted)
@@ -64,6 +69,7 @@ class Stream:
         self._last_taken = -1
         self._discarded: list[Segment] = []
         self._size = min(FIRST_BYTES, self.full_bytes)
+        self._small_until = 0.0
         self._taken_at = time.monotonic()
         try:
             self._alive = _hold(self.directory / "alive")
@@ -83,16 +89,27 @@ class Stream:
         hidden.rename(pointer)
         self.pointer = pointer
 
-    def make(self, size: int | None = None) -> Segment:
-        """A fresh segment.
+    def make(self) -> Segment:
+        """A fresh segment, smaller than its predecessors where only that has room.
 
         Raises:
-            OSError: no space, no file handle.
+            OSError: no space even for LEAST_BYTES, no file handle.
         """
+        while True:
+            size = self._size
+            try:
+                return self._make(size)
+            except OSError as error:
+                if error.errno not in {errno.ENOSPC, errno.EDQUOT} or size <= LEAST_BYTES:
+                    raise
+                self._size = max(size // 4, LEAST_BYTES)
+                self._small_until = time.monotonic() + _SMALL_SECS
+
+    def _make(self, size: int) -> Segment:
         number = next(self._numbers)
         identity = fmt.Identity(
             nonce=secrets.randbits(31) + 1,
-            size=size or self._size,
+            size=size,
             number=number,
             mono=time.monotonic_ns(),
             wall=time.time_ns(),
@@ -107,7 +124,7 @@ class Stream:
             OSError: as `make`.
         """
         now = time.monotonic()
-        if self._last_taken >= 0 and now - self._taken_at < _QUICK_SECS:
+        if self._last_taken >= 0 and now - self._taken_at < _QUICK_SECS and now >= self._small_until:
             self._size = min(self._size * 4, self.full_bytes)
         self._taken_at = now
         while True:

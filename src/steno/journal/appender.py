@@ -7,6 +7,7 @@ import struct
 import sys
 import threading
 import time
+from collections import deque
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,7 +79,7 @@ class Appender:
         self.current: Segment | None = None
         self.sealed = False
         self._rolling = False
-        self.backlog: list[bytes] = []
+        self.backlog: deque[bytes] = deque()
         self.backlog_bytes = 0
         self.dropped = 0
         self._keeping = self._keep  # one object, so that identity tells it
@@ -355,7 +356,7 @@ class Appender:
         """Try to leave memory for the disk; called off the caller's thread. False: still no room."""
         while not self.waiting and self.backlog:
             # A thread held the stand-in while the disk came back.
-            body = self.backlog.pop(0)
+            body = self.backlog.popleft()
             self.backlog_bytes -= len(body) + fmt.FRAME_BYTES
             self._append_body(body)
         while self.waiting and not self.sealed:
@@ -366,6 +367,7 @@ class Appender:
             self._pour(segment)
             with self.lock:
                 if not self.backlog:
+                    self.backlog_bytes = 0  # threads that counted at once may have miscounted
                     self._take(segment)
                     self._pour(segment)
                     return True
@@ -386,7 +388,7 @@ class Appender:
                 if len(body) < segment.size - 2 * fmt.HEADER_BYTES:
                     return
                 self.dropped += 1
-            self.backlog.pop(0)
+            self.backlog.popleft()
             self.backlog_bytes -= len(body) + fmt.FRAME_BYTES
 
     # -- the ends --------------------------------------------------------------------------------------
@@ -407,7 +409,7 @@ class Appender:
         self.lock = threading.RLock()
         self.current = None
         self._rolling = False
-        self.backlog = []
+        self.backlog = deque()
         self.backlog_bytes = 0
         self.dropped = 0
         if not self.sealed:
