@@ -42,7 +42,7 @@ _word = struct.Struct("<q")
 def load() -> None:
     """Import now what every round needs; no thread may live in this process, which forks."""
     import duckdb
-    import numpy
+    import numpy as np
     import pyarrow.parquet
     from tensorboard.backend.event_processing import event_file_loader
 
@@ -53,7 +53,7 @@ def load() -> None:
     import steno.run
     import steno.store.book
 
-    del duckdb, numpy, pyarrow, event_file_loader, steno
+    del duckdb, np, pyarrow, event_file_loader, steno
 
 
 # -- what is besieged ---------------------------------------------------------------------------------
@@ -72,11 +72,13 @@ def trainer(base: Path, seed: int, seconds: float) -> None:
 
     rng = random.Random(seed)
     marks = shared(base / "marks")
+    # Small segments are left for the next one, and unlinked, all the time.
+    os.environ["STENO_SEGMENT_BYTES"] = rng.choice(("65536", "262144", "8388608"))
     run = steno.init(
         project="siege", name="run", dir=base, destinations=["tensorboard", "jsonl"] if seed % 4 == 0 else []
     )
     widths = [rng.choice((1, 2, 5, 20)) for _ in range(THREADS)]
-    pause = rng.choice((0.0, 0.0001, 0.0002, 0.0005, 0.001, 0.002))
+    pause = rng.choice((0.0, 0.0002, 0.0005, 0.001, 0.002, 0.005))
     _word.pack_into(marks, 8 * BEGUN, 1)
     end = time.monotonic() + seconds
 
@@ -240,7 +242,7 @@ def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
     marks = shared(base / "marks")
     os.chdir(base)
     more = 0
-    child = fork(lambda: trainer(base, seed, 0.9 if mode == "collector" else 30.0), session=True)
+    child = fork(lambda: trainer(base, seed, 0.7 if mode == "collector" else 30.0), session=True)
     try:
         deadline = time.monotonic() + 60
         while not _word.unpack_from(marks, 8 * BEGUN)[0]:
