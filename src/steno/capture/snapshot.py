@@ -177,7 +177,8 @@ class Snapshot:
         module = kind.__module__.partition(".")[0]
         if module in {"numpy", "ml_dtypes"}:
             plain = _numpy(value)
-            if kind.__module__ == "numpy" and plain.__class__ in _PLAIN and value.shape == () and value.itemsize <= 8:
+            if plain.__class__ in _PLAIN and _is_scalar(value) and value.itemsize <= 8:
+                # An array without dimensions does not count: the next one of its type may have some.
                 # float(x) is ten times cheaper than x.item(), and as exact for what item() makes a float of.
                 self.convert[kind] = _PLAIN[plain.__class__]
             return plain
