@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from async_programs import run, values
+from async_programs import run, the_run, values
 
 THREADING = """
 import time
@@ -132,3 +132,58 @@ def test_without_a_main_guard_the_error_says_so_and_the_loop_goes_on(tmp_path):
     assert "async_log: compute_loss" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(list((tmp_path / "runs").glob("*/*/run.json"))) == 1
+
+
+MEDIA = """
+import asyncio
+import numpy as np
+
+def picture():
+    return {"img": steno.Image(np.zeros((8, 8, 3), np.uint8)), "n": 1.0}
+
+async def apicture():
+    return picture()
+
+async def main(run):
+    for step_at in ("complete", "submit"):
+        await asyncio.wrap_future(run.async_log(apicture, mode="asyncio", step_at=step_at))
+
+if __name__ == "__main__":
+    run = steno.init(project="my-project")
+    for mode in ("threading", "spawn", "fork"):
+        for step_at in ("complete", "submit"):
+            run.async_log(picture, mode=mode, step_at=step_at).result(20)
+    asyncio.run(main(run))
+    assert run.finish() is True
+"""
+
+JAX = """
+import jax.numpy as jnp
+
+def values():
+    x = jnp.arange(4.0)
+    return {"one": x.sum(), "row": x, "nested": {"list": [x[1], 2.0]}}
+
+run = steno.init(project="my-project")
+for step_at in ("complete", "submit"):
+    run.async_log(values, step_at=step_at).result(60)
+assert run.finish() is True
+"""
+
+
+def test_media_may_be_returned_in_every_mode(tmp_path):
+    done, _ = run(MEDIA, tmp_path, flags=())
+
+    assert done.returncode == 0, done.stderr
+    assert len(values(tmp_path, "n")[0]) == 8
+    assert [item.step for item in the_run(tmp_path).media("img")] == list(range(8))
+
+
+def test_jax_arrays_may_be_returned_whenever_the_step_is_numbered(tmp_path):
+    pytest.importorskip("jax")
+    done, _ = run(JAX, tmp_path, flags=())
+
+    assert done.returncode == 0, done.stderr
+    assert values(tmp_path, "one") == ([0, 1], [6.0, 6.0])
+    assert values(tmp_path, "row/3") == ([0, 1], [3.0, 3.0])
+    assert values(tmp_path, "nested/list/0") == ([0, 1], [1.0, 1.0])

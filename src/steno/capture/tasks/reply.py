@@ -114,7 +114,7 @@ def _slim(value: Any) -> Any:
 
 
 def _is_media(value: Any) -> bool:
-    return type(value).__module__.startswith("steno.media") or hasattr(type(value), "__steno__")
+    return hasattr(type(value), "__steno__")
 
 
 def _has_media(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -10,8 +11,6 @@ from steno.capture.nothing import Nothing
 from steno.journal import format as fmt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from steno.capture.recorder import Recorder
 
 _HOLE: Final = msgspec.msgpack.Ext(fmt.EXT_HOLE, b"")
@@ -41,8 +40,10 @@ def redeem(recorder: Recorder | Nothing, seq: int, data: Mapping[str, Any]) -> N
 
 def _arrived(value: Any) -> Any:
     """The value with device arrays brought to the host: a fill has no holes of its own."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _arrived(item) for key, item in value.items()}
+    if value.__class__ is list or value.__class__ is tuple:
+        return [_arrived(item) for item in value]
     if type(value).__module__.partition(".")[0] in {"jax", "jaxlib"} and hasattr(value, "__array__"):
         import numpy as np
 
