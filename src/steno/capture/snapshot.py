@@ -357,6 +357,12 @@ def _string(value: str) -> str:
     return value
 
 
+def _is_scalar(value: Any) -> bool:
+    import numpy as np
+
+    return isinstance(value, np.generic) and type(value).__module__ == "numpy"
+
+
 def _numpy(value: Any, arrays: str | None = None) -> Any:
     """A numpy scalar or array; exact, or refused."""
     import numpy as np
