@@ -15,7 +15,7 @@ from steno.ledger.rebuild import FACTS
 from steno.record import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from steno.ledger.schema import Columns
 
 GROUP_ROWS = 1 << 17
+_STRETCH_ROWS = 1 << 13
+"""Shorter stretches of a column are cheaper copied together than handed to Arrow one by one."""
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -104,12 +106,23 @@ def points_of(batches: Sequence[tuple[int, Columns]], names: Mapping[int, str]) 
     )
 
 
-Group = tuple["NDArray[Any]", "NDArray[Any]", "NDArray[Any]"]
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Points of one row group, in order of key, rank and step; equal ones in order of record."""
+
+    ranks: NDArray[Any]
+    """Per point, its key's place in `names`; rising."""
+    value: NDArray[np.float64]
+    take: Callable[[NDArray[Any], Any], Any]
+    """A column by row and its Arrow type → by point, for Arrow."""
+    row: Callable[[], NDArray[Any]]
+    """Per point, its row; only wanted where rows have meta."""
+    point: Callable[[], NDArray[Any]]
+    """Per point, its place in `Points.value`; only wanted where there are special ones."""
 
 
-def _arrange(points: Points) -> Iterator[Group]:
-    """Row groups as (point, row, key's rank) in order of key, rank and step; equal ones in order of record."""
-    rows = np.arange(len(points.record), dtype=np.int32)
+def _arrange(points: Points) -> Iterator[_Group]:
+    rows: NDArray[np.int32] | None = None
     if not bool((points.rank == points.rank[0]).all()):
         rows = np.lexsort((points.step, points.rank)).astype(np.int32)
     elif (points.step[1:] < points.step[:-1]).any():
@@ -117,6 +130,8 @@ def _arrange(points: Points) -> Iterator[Group]:
     if (points.first == points.first[0]).all() and (points.width == points.width[0]).all():
         yield from _table_groups(points, rows)
         return
+    if rows is None:
+        rows = np.arange(len(points.record), dtype=np.int32)
     widths = points.width[rows].astype(np.int32)
     begins = np.cumsum(widths, dtype=np.int32) - widths
     count = int(begins[-1] + widths[-1])
@@ -127,24 +142,58 @@ def _arrange(points: Points) -> Iterator[Group]:
     order = _stable_argsort(ranks)
     for begin in range(0, count, GROUP_ROWS):
         some = order[begin : begin + GROUP_ROWS]
-        yield inside[some], row[some], ranks[some]
+        yield _picked(points, inside[some], row[some], ranks[some])
 
 
-def _table_groups(points: Points, rows: NDArray[np.int32]) -> Iterator[Group]:
-    """All records have one key set: the columns of a table one after another, no sort."""
-    width, count = int(points.width[0]), len(rows)
+def _picked(points: Points, point: NDArray[Any], row: NDArray[Any], ranks: NDArray[Any]) -> _Group:
+    return _Group(
+        ranks, points.value[point], lambda column, kind: _array(column[row], kind), lambda: row, lambda: point
+    )
+
+
+def _table_groups(points: Points, rows: NDArray[np.int32] | None) -> Iterator[_Group]:
+    """All records have one key set: the columns of a table one after another, no sort and mostly no copies."""
+    width, count = int(points.width[0]), len(points.record)
     ranks = points.ranks[points.first[0] : points.first[0] + width]
-    order = np.argsort(ranks, kind="stable")
-    starts = points.start[rows]
+    order = np.argsort(ranks, kind="stable").tolist()
+    table = np.ascontiguousarray(points.value.reshape(count, width).T)
     for begin in range(0, width * count, GROUP_ROWS):
         end = min(begin + GROUP_ROWS, width * count)
-        point, row, rank = [], [], []
-        for column in range(begin // count, (end - 1) // count + 1):
-            low, high = max(begin - column * count, 0), min(end - column * count, count)
-            point.append(starts[low:high] + order[column])
-            row.append(rows[low:high])
-            rank.append(np.full(high - low, ranks[order[column]]))
-        yield np.concatenate(point), np.concatenate(row), np.concatenate(rank)
+        stretches = [
+            (order[column], slice(max(begin - column * count, 0), min(end - column * count, count)))
+            for column in range(begin // count, (end - 1) // count + 1)
+        ]
+        yield _stretched(table, rows, ranks, stretches)
+
+
+def _stretched(
+    table: NDArray[np.float64],
+    rows: NDArray[np.int32] | None,
+    ranks: NDArray[Any],
+    stretches: Sequence[tuple[int, slice]],
+) -> _Group:
+    import pyarrow as pa
+
+    parts = [part if rows is None else rows[part] for _, part in stretches]
+    columns = [column for column, _ in stretches]
+    lengths = [part.stop - part.start for _, part in stretches]
+
+    def take(column: NDArray[Any], kind: Any) -> Any:
+        if sum(lengths) < _STRETCH_ROWS * len(lengths):
+            return _array(np.concatenate([column[part] for part in parts]), kind)
+        return pa.chunked_array([_array(column[part], kind) for part in parts])
+
+    def row() -> NDArray[Any]:
+        every = np.arange(table.shape[1])
+        return np.concatenate([every[part] for part in parts])
+
+    return _Group(
+        np.repeat(ranks[columns], lengths),
+        np.concatenate([table[column, part] for column, part in zip(columns, parts, strict=True)]),
+        take,
+        row,
+        lambda: row() * len(table) + np.repeat(columns, lengths),
+    )
 
 
 def _stable_argsort(ranks: NDArray[Any]) -> NDArray[np.int64]:
@@ -169,30 +218,32 @@ def write_metrics(path: Path, points: Points, facts: Mapping[str, Any]) -> int:
     marked[list(points.special)] = True
     noted = np.zeros(len(points.record), np.bool_)
     noted[list(points.meta)] = True
+    # What is never null is said to be so: levels cost as much to encode as the values of a plain column.
     layout = pa.schema(
         [
-            ("record", pa.int64()),
-            ("key", pa.dictionary(pa.int32(), pa.string())),
-            ("step", pa.int64()),
-            ("time", pa.timestamp("ns", "UTC")),
-            ("rank", pa.int32()),
-            ("attempt", pa.int32()),
-            ("value", pa.float64()),
-            ("exact", pa.int64()),
-            ("text", pa.string()),
-            ("ref", pa.string()),
-            ("meta", pa.string()),
-            ("batch", pa.int64()),
+            pa.field("record", pa.int64(), nullable=False),
+            pa.field("key", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+            pa.field("step", pa.int64(), nullable=False),
+            pa.field("time", pa.timestamp("ns", "UTC"), nullable=False),
+            pa.field("rank", pa.int32(), nullable=False),
+            pa.field("attempt", pa.int32(), nullable=False),
+            pa.field("value", pa.float64()),
+            pa.field("exact", pa.int64()),
+            pa.field("text", pa.string()),
+            pa.field("ref", pa.string()),
+            pa.field("meta", pa.string()),
+            pa.field("batch", pa.int64(), nullable=False),
         ],
         metadata={FACTS: json.dumps({**facts, "rows": len(points.value)}).encode()},
     )
+    names = _texts(points.names)
     with pq.ParquetWriter(
         path,
         layout,
         version="2.6",
         compression="zstd",
-        compression_level=1,
-        use_dictionary=["key", "rank", "attempt", "text", "meta"],
+        compression_level=-1,
+        use_dictionary=["key", "text", "meta"],
         column_encoding={
             "record": "DELTA_BINARY_PACKED",
             "step": "DELTA_BINARY_PACKED",
@@ -201,43 +252,72 @@ def write_metrics(path: Path, points: Points, facts: Mapping[str, Any]) -> int:
             "batch": "DELTA_BINARY_PACKED",
             "value": "BYTE_STREAM_SPLIT",
         },
-        write_batch_size=1 << 14,
+        write_batch_size=1 << 15,
         write_statistics=["record", "key", "step", "rank", "attempt", "batch"],
     ) as writer:
-        for some, rows, group in _arrange(points):
-            low, high = int(group[0]), int(group[-1]) + 1
+        for group in _arrange(points):
+            low, high = int(group.ranks[0]), int(group.ranks[-1]) + 1
             key = pa.DictionaryArray.from_arrays(
-                pa.array((group - group[0]).astype(np.int32)), pa.array(points.names[low:high], pa.string())
+                _array(group.ranks.astype(np.int32) - np.int32(low), pa.int32()),
+                names.slice(low, high - low),
             )
             arrays = [
-                pa.array(points.record[rows]),
+                group.take(points.record, pa.int64()),
                 key,
-                pa.array(points.step[rows]),
-                pa.array(points.time[rows]).cast(pa.timestamp("ns", "UTC")),
-                pa.array(points.rank[rows]),
-                pa.array(points.attempt[rows]),
-                *_values(points, some, marked),
-                _notes(points, rows, noted),
-                pa.array(points.batch[rows]),
+                group.take(points.step, pa.int64()),
+                group.take(points.time, pa.timestamp("ns", "UTC")),
+                group.take(points.rank, pa.int32()),
+                group.take(points.attempt, pa.int32()),
+                *_values(points, group, marked),
+                _notes(points, group, noted),
+                group.take(points.batch, pa.int64()),
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=layout), row_group_size=GROUP_ROWS)
     sync_file(path)
     return len(points.value)
 
 
-def _values(points: Points, some: NDArray[np.int64], marked: NDArray[np.bool_]) -> list[Any]:
+def _array(column: NDArray[Any], kind: Any, absent: NDArray[np.bool_] | None = None) -> Any:
+    """A numpy column as it lies in memory; `pa.array` would import pandas, a third of a second of CPU."""
+    import pyarrow as pa
+
+    bits = None if absent is None else pa.py_buffer(np.packbits(~absent, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(column), [bits, pa.py_buffer(np.ascontiguousarray(column))])
+
+
+def _texts(texts: Sequence[str | None]) -> Any:
+    """Texts, or nulls, as an Arrow array, without `pa.array` as above."""
+    import pyarrow as pa
+
+    coded = [b"" if text is None else text.encode() for text in texts]
+    ends = np.zeros(len(coded) + 1, np.int32)
+    np.cumsum([len(text) for text in coded], out=ends[1:])
+    given = np.fromiter((text is not None for text in texts), np.bool_, len(coded))
+    bits = None if given.all() else pa.py_buffer(np.packbits(given, bitorder="little"))
+    return pa.Array.from_buffers(pa.string(), len(coded), [bits, pa.py_buffer(ends), pa.py_buffer(b"".join(coded))])
+
+
+def _integers(numbers: Sequence[int | None], kind: Any) -> Any:
+    """Integers, or nulls, as an Arrow array, without `pa.array` as above."""
+    column = np.array([0 if number is None else number for number in numbers], np.int64)
+    absent = np.fromiter((number is None for number in numbers), np.bool_, len(numbers))
+    return _array(column.astype(f"i{kind.bit_width // 8}"), kind, absent if absent.any() else None)
+
+
+def _values(points: Points, group: _Group, marked: NDArray[np.bool_]) -> list[Any]:
     """The columns value, exact, text and ref of these points."""
     import pyarrow as pa
 
-    value = points.value[some]
-    hits = np.flatnonzero(marked[some]) if points.special else ()
-    if not len(hits):
-        return [pa.array(value), *(_nulls(len(some), kind) for kind in ("int64", "string", "string"))]
-    absent = np.zeros(len(some), np.bool_)
-    exact: list[int | None] = [None] * len(some)
-    text: list[str | None] = [None] * len(some)
-    ref: list[str | None] = [None] * len(some)
-    for at in np.asarray(hits).tolist():
+    count = len(group.value)
+    some = group.point() if points.special else np.empty(0, np.int64)
+    hits = np.flatnonzero(marked[some]).tolist()
+    if not hits:
+        return [_array(group.value, pa.float64()), *(_nulls(count, kind) for kind in ("int64", "string", "string"))]
+    absent = np.zeros(count, np.bool_)
+    exact: list[int | None] = [None] * count
+    text: list[str | None] = [None] * count
+    ref: list[str | None] = [None] * count
+    for at in hits:
         odd = points.special[int(some[at])]
         if isinstance(odd, str):
             text[at], absent[at] = odd, True
@@ -248,10 +328,10 @@ def _values(points: Points, some: NDArray[np.int64], marked: NDArray[np.bool_]) 
         else:
             text[at] = str(odd)  # beyond 64 bits: digits beside the nearest float
     return [
-        pa.array(value, mask=absent),
-        pa.array(exact, pa.int64()),
-        pa.array(text, pa.string()),
-        pa.array(ref, pa.string()),
+        _array(group.value, pa.float64(), absent),
+        _integers(exact, pa.int64()),
+        _texts(text),
+        _texts(ref),
     ]
 
 
@@ -263,12 +343,11 @@ def _nulls(count: int, kind: str) -> Any:
     return pa.nulls(count, kind)
 
 
-def _notes(points: Points, rows: NDArray[np.int64], noted: NDArray[np.bool_]) -> Any:
-    import pyarrow as pa
-
-    if not points.meta or not noted[rows].any():
-        return _nulls(len(rows), "string")
-    return pa.array([points.meta.get(row) for row in rows.tolist()], pa.string())
+def _notes(points: Points, group: _Group, noted: NDArray[np.bool_]) -> Any:
+    rows = group.row() if points.meta else np.empty(0, np.int64)
+    if not noted[rows].any():
+        return _nulls(len(group.value), "string")
+    return _texts([points.meta.get(row) for row in rows.tolist()])
 
 
 def write_records(path: Path, entries: Sequence[tuple[Any, ...]], facts: Mapping[str, Any]) -> int:
@@ -291,7 +370,7 @@ def write_records(path: Path, entries: Sequence[tuple[Any, ...]], facts: Mapping
     )
     columns = list(zip(*entries, strict=True))
     arrays = [
-        pa.array(list(column), pa.int64()).cast(kind.type) if kind.name == "time" else pa.array(list(column), kind.type)
+        _texts(column) if kind.type == pa.string() else _integers(column, kind.type)
         for column, kind in zip(columns, layout, strict=True)
     ]
     pq.write_table(pa.Table.from_arrays(arrays, schema=layout), path, compression="zstd", version="2.6")
