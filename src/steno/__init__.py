@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TaskError,
         UsageError,
     )
+    from steno.face import async_log, config, current, event, finish, flush, init, log, summary
     from steno.media.audio import Audio
     from steno.media.figure import Figure
     from steno.media.histogram import Histogram
@@ -45,10 +46,11 @@ if TYPE_CHECKING:
     from steno.media.video import Video
     from steno.optimization import is_jax_array, log_convergence_async, log_iteration_async
     from steno.record import Batch, Entry, Record, Ref, RunInfo
-    from steno.run import Run, async_log, config, current, event, finish, flush, init, log, summary
+    from steno.run import Run
     from steno.store.book import open_book as open
     from steno.store.book import sql
     from steno.store.runs import runs
+    from steno.writers.logger import Logger, RunLogger
 
 __version__ = "0.1.0"
 
@@ -69,19 +71,22 @@ _HOMES = {
     "steno.media.video": ("Video",),
     "steno.optimization": ("is_jax_array", "log_convergence_async", "log_iteration_async"),
     "steno.record": ("Batch", "Entry", "Record", "Ref", "RunInfo"),
-    "steno.run": ("Run", "async_log", "config", "current", "event", "finish", "flush", "init", "log", "summary"),
+    "steno.face": ("async_log", "config", "current", "event", "finish", "flush", "init", "log", "summary"),
+    "steno.run": ("Run",),
     "steno.store.book": ("sql",),
     "steno.store.runs": ("runs",),
+    "steno.writers.logger": ("Logger", "RunLogger"),
 }  # fmt: skip
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME["open"] = ("steno.store.book", "open_book")
 
 __all__ = [
     "Audio", "Batch", "ClosedError", "CorruptError", "Destination", "DestinationError", "Entry", "Figure",
-    "Histogram", "Html", "Image", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
-    "RunExistsError", "RunInfo", "RunNotFoundError", "Skip", "StenoError", "Stop", "Table", "TaskError", "Text",
-    "UsageError", "Video", "__version__", "async_log", "config", "current", "event", "finish",
-    "flush", "init", "is_jax_array", "log", "log_convergence_async", "log_iteration_async", "open", "runs", "sql", "summary", "sync",
+    "Histogram", "Html", "Image", "Logger", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
+    "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Skip", "StenoError", "Stop", "Table",
+    "TaskError", "Text", "UsageError", "Video", "__version__", "async_log", "config", "current", "event", "finish",
+    "flush", "init", "is_jax_array", "log", "log_convergence_async", "log_iteration_async", "open", "runs", "sql",
+    "summary", "sync",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.device_queue import QUEUE, Account
-from steno.capture.when_there import when_there
+from steno.capture.when_there import host_now, when_there
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,8 +46,11 @@ def log_iteration_async(iteration: Any, cost: Any, gradient_norm: Any, message: 
     Raises:
         UsageError: verbose is not an integer.
     """
-    if _verbosity(verbose) == 0:
+    if verbose.__class__ is not int:
+        verbose = _verbosity(verbose)
+    if verbose == 0:
         return
+    cost, gradient_norm = host_now(cost), host_now(gradient_norm)
     _record({ITERATION_KEYS[0]: cost, ITERATION_KEYS[1]: gradient_norm}, iteration)
 
     def tell(values: Sequence[Any]) -> None:
@@ -138,7 +141,7 @@ def _verbosity(verbose: Any) -> int:
 
 
 def _record(metrics: dict[str, Any], step: Any) -> None:
-    run = sys.modules.get("steno.run")
+    run = sys.modules.get("steno.face")
     current = run.current() if run is not None else None
     if current is not None:
         current.log(metrics, step)

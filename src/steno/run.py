@@ -1,4 +1,4 @@
-"""The run as the program holds it: `init`, `Run`, and the current run behind `steno.log`."""
+"""The run as the program holds it."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from steno.capture import beginning
-from steno.capture.config import Borrowed, Journalled, as_config, mask, plain
+from steno.capture.config import Journalled, mask, plain
 from steno.capture.delivery import is_hopeless, lacking, status
-from steno.capture.device_queue import conceal
-from steno.capture.lifecycle import Hooks, explain
-from steno.capture.report import Reporter, say
+from steno.capture.lifecycle import explain
 from steno.capture.stepping import next_step
-from steno.capture.tasks.guard import refuse_import
-from steno.capture.tasks.options import Options
-from steno.errors import ClosedError, NoRunError
+from steno.errors import ClosedError
 from steno.record import CONFIG, EVENT, FINISH, SUMMARY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
     from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
 
     from steno.capture.beginning import Begun
+    from steno.capture.report import Reporter
+    from steno.capture.tasks.options import Options
     from steno.capture.tasks.register import Register
 
 VERSION: Final = "0.1.0"
-_END_SECS: Final = 2.0
+END_SECS: Final = 2.0
 _POSTING_SECS: Final = 0.5
 _SLICE_SECS: Final = 0.1
 _POLL_SECS: Final = 0.01
+
+
+_lock = threading.RLock()
+"""Guards the making of a run's task register."""
 
 
 class Log(Protocol):
@@ -55,7 +56,7 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_async_options", "_begun", "_ended", "_ending", "_owner", "_report", "_tasks",
+        "__weakref__", "_async_options", "_begun", "_ended", "_ending", "_left", "_owner", "_report", "_tasks",
         "config", "log", "summary",
     )  # fmt: skip
 
@@ -70,11 +71,19 @@ class Run:
     summary: MutableMapping[str, Any]
     """Values of the user's that stand for the run; last, min and max of every key are computed when read."""
 
-    def __init__(self, begun: Begun, report: Reporter, async_options: Options | None = None) -> None:
+    def __init__(
+        self,
+        begun: Begun,
+        report: Reporter,
+        async_options: Options | None = None,
+        *,
+        left: Callable[[Run], None] = lambda _: None,
+    ) -> None:
         self._begun = begun
         self._report = report
         self._async_options = async_options
         self._tasks: Register | None = None
+        self._left = left
         self._owner = os.getpid()
         self._ending = threading.RLock()
         self._ended: bool | None = None
@@ -199,7 +208,7 @@ class Run:
                 raise ClosedError(msg)
             if self._tasks is None:
                 child_log = (
-                    ("steno.run", "log") if self._begun.id and hasattr(self._begun.recorder, "add") else ("", "")
+                    ("steno", "log") if self._begun.id and hasattr(self._begun.recorder, "add") else ("", "")
                 )
                 self._tasks = Register(
                     self._begun.recorder, report=self._report, options=self._async_options, child_log=child_log
@@ -266,7 +275,7 @@ class Run:
             self._end("finished")
         else:
             interrupted = isinstance(error, KeyboardInterrupt)
-            self._end("failed", explain(error, trace), timeout=_END_SECS if interrupted else None)
+            self._end("failed", explain(error, trace), timeout=END_SECS if interrupted else None)
 
     def _end(self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None) -> bool:
         if self._tasks is not None and self._tasks.calls():
@@ -279,7 +288,7 @@ class Run:
             if self._ended is not None:
                 return self._ended
             done = self._awaited(None if timeout is None else began + max(timeout, 0.0))
-            deadline = time.monotonic() + _END_SECS if timeout is None else began + max(timeout, 0.0)
+            deadline = time.monotonic() + END_SECS if timeout is None else began + max(timeout, 0.0)
             if os.getpid() != self._owner:
                 return self._end_child(deadline)
             # Set first, so that a signal in the middle does not begin again.
@@ -308,7 +317,7 @@ class Run:
         done = self._posted(deadline)
         self._ended = done
         self._begun.recorder.close()
-        _leave(self)
+        self._left(self)
         return done
 
     def _drained(self, deadline: float) -> bool:
@@ -355,7 +364,7 @@ class Run:
         begun.recorder.close()
         begun.watchdog.release()
         begun.restore()
-        _leave(self)
+        self._left(self)
 
 
 def masked(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -363,242 +372,9 @@ def masked(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: mask(key, plain(value)) for key, value in changes.items()}
 
 
-# -- the current run ------------------------------------------------------------------------------------
-
-_lock = threading.RLock()
-_current: Run | None = None
-_last: Run | None = None
-_turns: dict[tuple[Path, str, str], int] = {}
-
-
-def init(
-    project: str = "default",
-    name: str | None = None,
-    config: Any = None,
-    dir: str | os.PathLike[str] | None = None,
-    destinations: Iterable[Any] = (),
-    *,
-    resume: bool | None = None,
-    rewind: int | None = None,
-    rank: int | None = None,
-    tags: Iterable[str] = (),
-    notes: str = "",
-    group: str | None = None,
-    mode: str | None = None,
-    strict: bool = False,
-    arrays: str = "summary",
-    device_full: str = "oldest",
-    collector: bool = True,
-    linger: float | None = None,
-    journal_dir: str | os.PathLike[str] | None = None,
-    async_workers: int = 4,
-    async_processes: int = 2,
-    async_queue: int = 10_000,
-    async_full: str = "raise",
-) -> Run:
-    """Begin, join or continue a run, and make it the current one.
-
-    Args:
-        project: directory under `dir` that the run is kept in.
-        name: the run's name. None: under a launcher the job's, so that all ranks meet, else time and words.
-            A run of this name is joined while it is live; an ended one stands aside for `name-2`.
-        config: mapping, dataclass or argparse.Namespace.
-        dir: where projects are kept; None: STENO_DIR or "runs".
-        destinations: names ("tensorboard", "csv", "jsonl", "console"), pairs (name, options), or objects
-            with the methods open, write, flush and close.
-        resume: True: the run must be there and is continued. False: it must not be there.
-        rewind: continue the run from this step: earlier points from it on are hidden, and kept.
-        rank: this process's index; None: the launcher's.
-        tags, notes, group: for people.
-        mode: "on", or "off": the same API, nothing recorded; None: STENO_MODE or "on".
-        strict: raise RecordError for what cannot be recorded; for tests.
-        arrays: what becomes of arrays and lists above 16 elements: "summary", "list" or "histogram".
-        device_full: when thousands of device values are on their way: "oldest" or "newest" is given up, and
-            counted in `health()["device"]`; "wait" makes `log` wait for room, and counts the time.
-        collector: False: journal only; `steno sync` posts and delivers later.
-        linger: seconds the collector stays for destinations that cannot take their records; None: 60.
-        journal_dir: where journals lie; None: STENO_JOURNAL_DIR or the run's directory.
-        async_workers: threads for `async_log`.
-        async_processes: its child processes, in mode "spawn" and at work in mode "fork".
-        async_queue: its tasks that may be pending in each mode.
-        async_full: what becomes of a task beyond them: "raise" (an error in its Future, never here), "wait"
-            or "drop".
-
-    Raises:
-        UsageError: an argument, an environment variable or the directory cannot be used.
-        RunNotFoundError: `resume=True` or `rewind`, and there is no such run.
-        RunExistsError: `resume=False`, and the run is there.
-        DestinationError: an unknown or misconfigured destination.
-    """
-    refuse_import("steno.init")
-    options = Options(async_workers, async_processes, async_queue, async_full)
-    wish = beginning.check(
-        project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, resume=resume,
-        rewind=rewind, rank=rank, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
-        device_full=device_full, collector=collector, linger=linger, journal_dir=journal_dir, version=VERSION,
-    )  # fmt: skip
-    with _lock:
-        if _current is not None and _current._owner == os.getpid():
-            if wish.mode == "on":
-                say(f"the run {_current.name!r} was current and is finished now, since init is called again")
-            _current.finish()
-        report = Reporter()
-        if wish.mode == "off":
-            begun = beginning.nothing(wish, report)
-        else:
-            key = (wish.root, wish.project, wish.name or "")
-            _turns[key] = _turns.get(key, 0) + 1
-            begun = beginning.begin(wish, turn=_turns[key], report=report)
-        run = Run(begun, report, options)
-        _take(run)
-        if wish.mode == "on":
-            _hooks.install()
-        return run
-
-
-def current() -> Run | None:
-    """The run that `steno.log` records into, or None."""
-    return _current
-
-
-def _take(run: Run) -> None:
-    global _current, _last, _log
-    _current = _last = run
-    _log = run.log
-
-
-def _leave(run: Run) -> None:
-    global _current
-    with _lock:
-        if _current is run:
-            _current = None
-            if os.getpid() == run._owner:
-                _hooks.uninstall()
-
-
-def _needed(what: str) -> Run:
-    run = _current or _last or _join()
-    if run is None:
-        msg = f"steno.{what} needs a run: call steno.init(...) first"
-        raise NoRunError(msg)
-    return run
-
-
-def _join() -> Run | None:
-    """The parent's run, in a child that multiprocessing has started; None elsewhere."""
-    with _lock:
-        if _current is None and _last is None:
-            report = Reporter()
-            begun = beginning.join(report)
-            if begun is not None:
-                _take(Run(begun, report))
-                _hooks.install()
-        return _current
-
-
-def _first_log(
-    data: Mapping[str, Any], step: int | None = None, *, level: int | None = None, arrays: str | None = None
-) -> None:
-    _needed("log").log(data, step, level=level, arrays=arrays)
-
-
-_log: Log = _first_log
-
-
-def log(
-    data: Mapping[str, Any], step: int | None = None, *, level: int | None = None, arrays: str | None = None
-) -> None:
-    """`Run.log` of the current run. A multiprocessing child of a run joins it by its first call.
-
-    Raises:
-        NoRunError: there was no `init`.
-    """
-    if level is None and arrays is None:
-        _log(data, step)
-    else:
-        _log(data, step, level=level, arrays=arrays)
-
-
-conceal(log)
-
-
-def event(name: str, /, *, step: int | None = None, **payload: Any) -> None:
-    """`Run.event` of the current run.
-
-    Raises:
-        NoRunError: there was no `init`.
-    """
-    _needed("event").event(name, step=step, **payload)
-
-
-def async_log(
-    func: Callable[..., Mapping[str, Any]],
-    /,
-    *args: Any,
-    step: int | None = None,
-    mode: str = "threading",
-    step_at: str = "complete",
-    **kwargs: Any,
-) -> Future[Any]:
-    """`Run.async_log` of the current run.
-
-    Raises:
-        NoRunError: there was no `init`.
-    """
-    return _needed("async_log").async_log(func, *args, step=step, mode=mode, step_at=step_at, **kwargs)
-
-
-def flush(timeout: float | None = None) -> bool:
-    """`Run.flush` of the current run.
-
-    Raises:
-        NoRunError: there was no `init`.
-    """
-    return _needed("flush").flush(timeout)
-
-
-def finish(timeout: float | None = None) -> bool:
-    """`Run.finish` of the current run; after it, the same answer again.
-
-    Raises:
-        NoRunError: there was no `init`.
-    """
-    return _needed("finish").finish(timeout)
-
-
-config: MutableMapping[str, Any] = Borrowed(lambda: _needed("config").config)
-summary: MutableMapping[str, Any] = Borrowed(lambda: _needed("summary").summary)
-
-
-# -- the process's ends -----------------------------------------------------------------------------------
-
-
-def _at_exit() -> None:
-    run = _current
-    if run is None:
-        return
-    if os.getpid() != run._owner:
-        run._begun.recorder.close()
-        return
-    run._end("finished" if _hooks.failure is None else "failed", _hooks.failure, timeout=_END_SECS)
-
-
-def _at_term() -> None:
-    run = _current
-    if run is not None and run._ended is None and os.getpid() == run._owner:
-        run._marked("failed", ("SIGTERM", ""))
-
-
-_hooks = Hooks(_at_exit, _at_term)
-
-
 def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
-    run = _current
-    if run is not None:
-        run._ending = threading.RLock()
-        run._begun.abandon()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -35,22 +35,19 @@ def test_w1_finish_keeps_its_time_limit(tmp_path):
 
 def test_w1_interpreter_leaves_in_two_seconds_with_a_task_that_never_ends(tmp_path):
     code = """
-    import atexit, time
+    import time
     run = steno.init()
     for mode in ("threading", "spawn", "fork"):
         run.async_log(time.sleep, 1000, mode=mode)
     while run.health()["tasks"]["spawn"]["running"] == 0:
         time.sleep(0.01)
     run.log({"a": 1.0})
-    began = time.monotonic()
-    atexit._clear()  # steno's own comes first otherwise; this one is to come last
-    from steno import run as module
-    atexit.register(lambda: print(time.monotonic() - began))
-    atexit.register(module._at_exit)
+    print(time.time())
     """
     done, _ = ok(code, tmp_path)
 
-    assert float(done.stdout) <= 2.1
+    # The interpreter's own way out, on a busy machine, is in it as well.
+    assert time.time() - float(done.stdout) <= 2.5
     assert done.stderr.count("sleep (running)") == 3
     assert values(tmp_path, "a") == ([0], [1.0])
 

@@ -33,7 +33,7 @@ def _alone(monkeypatch, tmp_path):
     yield
     if steno.current() is not None:
         steno.current().finish(0)
-    import steno.run as module
+    import steno.face as module
 
     # As in a fresh process.
     module._last = None
