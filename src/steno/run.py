@@ -30,6 +30,7 @@ VERSION: Final = "0.1.0"
 END_SECS: Final = 2.0
 _POSTING_SECS: Final = 0.5
 _SLICE_SECS: Final = 0.1
+_CLOSE_SECS: Final = 0.1
 _POLL_SECS: Final = 0.01
 
 
@@ -297,7 +298,7 @@ class Run:
                 for stage in (self._drained, lambda _: self._marked(state, why), self._posted, self._delivered):
                     done = stage(deadline) and done
             finally:
-                self._close()
+                self._close(deadline)
             self._ended = done
             return done
         finally:
@@ -357,10 +358,11 @@ class Run:
             time.sleep(_POLL_SECS)
         return True
 
-    def _close(self) -> None:
+    def _close(self, deadline: float) -> None:
         begun = self._begun
         for feed in begun.feeds:
-            feed.close()
+            # A destination that hangs has had its time in drain; one that does not needs a moment.
+            feed.close(max(deadline - time.monotonic(), _CLOSE_SECS))
         begun.recorder.close()
         begun.watchdog.release()
         begun.restore()
