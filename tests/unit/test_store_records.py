@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from store_runs import Writer
 
+import steno
 from steno.errors import UsageError
 from steno.record import Entry, Record
 from steno.store.book import Book
@@ -170,3 +171,11 @@ def test_tail_gives_each_new_record_once_across_seals_until_the_run_has_ended(ru
         assert [one.step for one in said if isinstance(one, Record)] == list(range(200))
         assert [one.payload["at"] for one in said if isinstance(one, Entry)] == list(range(10, 200, 10))
         assert [one.record for one in said] == sorted(one.record for one in said)
+
+
+def test_a_run_without_a_point_has_entries_only(tmp_path):
+    with steno.init("p", "events", dir=tmp_path, collector=False) as run:
+        run.event("alone")
+    steno.sync(run.dir)
+    with steno.open(run.dir) as book:
+        assert [one.kind for one in book.tail(last=10, follow=False)] == ["start", "event", "finish"]

@@ -39,7 +39,9 @@ def records_of(points: Points, names: Sequence[str]) -> Iterator[Record]:
         values[row] = found
     keys = [names[key] for key in points.key.tolist()]
     number = points.record
-    heads = np.flatnonzero(np.r_[True, number[1:] != number[:-1]]) if len(number) else np.empty(0, np.int64)
+    if not len(number):
+        return
+    heads = np.flatnonzero(np.r_[True, number[1:] != number[:-1]])
     columns = (number, points.time, points.step, points.rank, points.attempt)
     firsts = zip(*(column[heads].tolist() for column in columns), strict=True)
     for start, end, head in zip(heads.tolist(), np.r_[heads[1:], len(number)].tolist(), firsts, strict=True):

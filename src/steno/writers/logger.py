@@ -1,0 +1,230 @@
+"""`steno.Logger`, the template of a logger, and `steno.RunLogger`, its concrete form on a run."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import steno
+from steno.errors import UsageError
+from steno.writers.converted import converted, flattened
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from steno.writers.converted import LateMetrics
+
+
+class Logger(abc.ABC):
+    """A template for loggers: six methods to write, `log_metrics` is there.
+
+    A class that leaves one of them out cannot be instantiated. `experiment` is what `_create_experiment` returned.
+
+    Args:
+        exp_name: the experiment's name.
+        log_dir: the directory that it is kept under.
+    """
+
+    def __init__(self, exp_name: str, log_dir: str | os.PathLike[str]) -> None:
+        self.exp_name = exp_name
+        self.log_dir = log_dir
+        self.experiment = self._create_experiment()
+
+    @abc.abstractmethod
+    def _create_experiment(self) -> Any:
+        """What is logged into; called once, with `exp_name` and `log_dir` set."""
+
+    @abc.abstractmethod
+    def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
+        """Log one number."""
+
+    @abc.abstractmethod
+    def log_video(self, name: str, video: Any, step: int | None = None, **kwargs: Any) -> None:
+        """Log a video of shape (N, T, C, H, W)."""
+
+    @abc.abstractmethod
+    def log_hparams(self, cfg: Any) -> None:
+        """Log the configuration: a dict or a DictConfig."""
+
+    @abc.abstractmethod
+    def log_histogram(self, name: str, data: Any, **kwargs: Any) -> None:
+        """Log how numbers are distributed."""
+
+    @abc.abstractmethod
+    def __repr__(self) -> str:
+        """Name and place."""
+
+    def log_metrics(
+        self, metrics: Any, step: int | None = None, *, keys_sep: str = "/"
+    ) -> dict[str, Any] | LateMetrics:
+        """Log many metrics at once.
+
+        Where `experiment` is a `steno.Run` they are one record, there as a whole or not at all, and nothing waits
+        for a device. Elsewhere everything is converted first, which waits, then given to `log_scalar` one by one;
+        what it refuses is told by one warning. In both cases a bad value costs only itself.
+
+        Args:
+            metrics: dict or TensorDict; nested ones are flattened, in their order.
+            step: of the record; None: the run's next automatic step.
+            keys_sep: joins nested names.
+
+        Returns:
+            The metrics as Python numbers and lists, None for what cannot be read: a dict when nothing is on a
+            device, else a Mapping that waits when it is read, and whose `to_dict()` gives a real dict.
+
+        Raises:
+            UsageError: neither a dict nor a TensorDict.
+        """
+        flat = flattened(metrics, keys_sep)
+        values = converted(flat)
+        if not isinstance(self.experiment, steno.Run):
+            self._log_each(values, step)
+        elif flat:
+            self.experiment.log(flat, step)
+        return values
+
+    def _log_each(self, values: Mapping[str, Any], step: int | None) -> None:
+        refused = []
+        for name, value in values.items():
+            try:
+                self.log_scalar(name, value, step)
+            except Exception as error:
+                refused.append(f"{name!r} ({error!r})")
+        if refused:
+            warnings.warn(f"log_metrics left out {', '.join(refused)}", RuntimeWarning, stacklevel=3)
+
+
+class RunLogger(Logger):
+    """Logs into a run: `<log_dir>/<exp_name>`, read by `steno.open` at that path.
+
+    Thread-safe as the run is, which is `experiment`. When a method has returned, its host values survive the death
+    of the process.
+
+    Args:
+        exp_name: the run's name; that of a run which has ended gets a suffix, unless `resume=True` is given.
+        log_dir: the directory of its runs; its last part is their project.
+        **options: what else `steno.init` takes: config, destinations, resume, tags, …
+
+    Raises:
+        UsageError: as `steno.init`.
+    """
+
+    def __init__(self, exp_name: str, log_dir: str | os.PathLike[str], **options: Any) -> None:
+        self._options = options
+        super().__init__(exp_name, log_dir)
+
+    def _create_experiment(self) -> Any:
+        place = os.path.abspath(os.path.expanduser(os.fspath(self.log_dir)))
+        return steno.init(os.path.basename(place), self.exp_name, dir=os.path.dirname(place), **self._options)
+
+    def __repr__(self) -> str:
+        return f"RunLogger(exp_name={self.exp_name!r}, log_dir={str(self.log_dir)!r}, experiment={self.experiment!r})"
+
+    def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
+        """Log one value: a number, or what else `run.log` takes. Does not wait for a device."""
+        self.experiment.log({name: value}, step)
+
+    def log_video(
+        self,
+        name: str,
+        video: Any,
+        step: int | None = None,
+        *,
+        fps: float = 30,
+        format: str = "mp4",
+        caption: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log a video; its frames are copied now and encoded by the collector. Waits for frames on a device.
+
+        Args:
+            name: its key.
+            video: shape (N, T, C, H, W), or (T, C, H, W), C of 1, 3 or 4; what `steno.Video` takes.
+            step: None: the run's next automatic step.
+            fps: frames per second.
+            format: "mp4" or "gif".
+            caption: shown with it.
+
+        Raises:
+            UsageError: wrong shape, dtype or range; or an option it does not know.
+        """
+        _refuse("log_video", kwargs, "fps, format and caption")
+        axes = {5: "NTCHW", 4: "TCHW"}.get(len(getattr(video, "shape", ())))
+        if axes is None:
+            shape = getattr(video, "shape", type(video).__name__)
+            msg = f"log_video takes an array of shape (N, T, C, H, W) or (T, C, H, W), not {shape}"
+            raise UsageError(msg)
+        self.experiment.log({name: steno.Video(video, fps=fps, format=format, caption=caption, axes=axes)}, step)
+
+    def log_hparams(self, cfg: Any) -> None:
+        """Merge a dict, DictConfig, dataclass or namespace into the run's configuration.
+
+        Raises:
+            UsageError: none of them.
+        """
+        self.experiment.config.update(_settings(cfg))
+
+    def log_histogram(self, name: str, data: Any, *, step: int | None = None, bins: Any = 64, **kwargs: Any) -> None:
+        """Log how numbers are distributed; they are copied now and counted by the collector.
+
+        Args:
+            name: its key.
+            data: numbers of any shape; waits for those on a device.
+            step: None: the run's next automatic step.
+            bins: how many, their edges, or a rule; see `steno.Histogram`.
+
+        Raises:
+            UsageError: empty, or no numbers; or an option it does not know.
+        """
+        _refuse("log_histogram", kwargs, "step and bins")
+        self.experiment.log({name: steno.Histogram(data, bins=bins)}, step)
+
+    def log_str(self, name: str, value: str, step: int | None = None) -> None:
+        """Log a text.
+
+        Raises:
+            UsageError: not a str.
+        """
+        self.experiment.log({name: steno.Text(value)}, step)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """`Run.flush`: True: what was logged is readable by another process."""
+        return bool(self.experiment.flush(timeout))
+
+    def close(self, timeout: float | None = None) -> bool:
+        """`Run.finish`: True: all is posted and delivered."""
+        return bool(self.experiment.finish(timeout))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.experiment.__exit__(kind, error, trace)
+
+
+def _refuse(method: str, options: Mapping[str, Any], known: str) -> None:
+    if options:
+        msg = f"{method} does not know {', '.join(options)}; it takes {known}"
+        raise UsageError(msg)
+
+
+def _settings(cfg: Any) -> dict[str, Any]:
+    omegaconf = sys.modules.get("omegaconf")
+    if omegaconf is not None and omegaconf.OmegaConf.is_config(cfg):
+        cfg = omegaconf.OmegaConf.to_container(cfg, resolve=True)
+    if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
+        cfg = dataclasses.asdict(cfg)
+    elif not isinstance(cfg, Mapping) and hasattr(cfg, "__dict__") and not callable(cfg):
+        cfg = vars(cfg)
+    if not isinstance(cfg, Mapping):
+        msg = f"log_hparams takes a dict, a DictConfig, a dataclass or a namespace, not {type(cfg).__name__}"
+        raise UsageError(msg)
+    return {str(key): value for key, value in cfg.items()}
