@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from steno.store.book import open_book as open
     from steno.store.book import sql
     from steno.store.runs import runs
+    from steno.writers.everywhere import GlobalSummaryWriter
     from steno.writers.logger import Logger, RunLogger
+    from steno.writers.summary import SummaryWriter
 
 __version__ = "0.1.0"
 
@@ -75,18 +77,20 @@ _HOMES = {
     "steno.run": ("Run",),
     "steno.store.book": ("sql",),
     "steno.store.runs": ("runs",),
+    "steno.writers.everywhere": ("GlobalSummaryWriter",),
     "steno.writers.logger": ("Logger", "RunLogger"),
+    "steno.writers.summary": ("SummaryWriter",),
 }  # fmt: skip
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME["open"] = ("steno.store.book", "open_book")
 
 __all__ = [
     "Audio", "Batch", "ClosedError", "CorruptError", "Destination", "DestinationError", "Entry", "Figure",
-    "Histogram", "Html", "Image", "Logger", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
-    "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Skip", "StenoError", "Stop", "Table",
-    "TaskError", "Text", "UsageError", "Video", "__version__", "async_log", "config", "current", "event", "finish",
-    "flush", "init", "is_jax_array", "log", "log_convergence_async", "log_iteration_async", "open", "runs", "sql",
-    "summary", "sync",
+    "GlobalSummaryWriter", "Histogram", "Html", "Image", "Logger", "Mesh", "NoRunError", "Record", "RecordError",
+    "Ref", "Retry", "Run", "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Skip", "StenoError",
+    "Stop", "SummaryWriter", "Table", "TaskError", "Text", "UsageError", "Video", "__version__", "async_log",
+    "config", "current", "event", "finish", "flush", "init", "is_jax_array", "log", "log_convergence_async",
+    "log_iteration_async", "open", "runs", "sql", "summary", "sync",
 ]  # fmt: skip
 
 

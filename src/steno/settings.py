@@ -8,6 +8,7 @@ TABLE: dict[str, str] = {
     "STENO_RUN": "the run's name, for a program that a launcher starts many times",
     "STENO_RUN_DIR": "the run directory multiprocessing children join; exported by init",
     "STENO_RUN_AS": "rank, attempt and settings that those children take over; exported by init",
+    "STENO_WRITER": "the global writer that multiprocessing children join; exported by GlobalSummaryWriter",
     "STENO_DIR": "where runs are kept (default: runs)",
     "STENO_MODE": "on or off, when init is not told",
     "STENO_COLLECTOR": "off: journal only, `steno sync` posts later",

@@ -316,7 +316,7 @@ def _enter_destinations(run_dir: Path, specs: tuple[Spec, ...], report: Reporter
                 )
 
 
-def _record(place: Place, about: dict[str, Any], wish: Wish, report: Reporter) -> Begun:
+def _record(place: Place, about: dict[str, Any], wish: Wish, report: Reporter, *, export: bool = True) -> Begun:
     from steno.capture.recorder import Recorder
 
     watchdog = Watchdog(place.dir, linger_secs=wish.linger_secs, report=report, enabled=wish.collector)
@@ -332,10 +332,11 @@ def _record(place: Place, about: dict[str, Any], wish: Wish, report: Reporter) -
         watchdog=watchdog,
         strict=wish.strict,
     )
-    export = {"STENO_RUN_DIR": str(place.dir), "STENO_RUN_AS": _as(begun, wish)}
-    if wish.journal_dir is not None:
-        export["STENO_JOURNAL_DIR"] = str(wish.journal_dir)
-    begun.export(export)
+    if export:
+        exported = {"STENO_RUN_DIR": str(place.dir), "STENO_RUN_AS": _as(begun, wish)}
+        if wish.journal_dir is not None:
+            exported["STENO_JOURNAL_DIR"] = str(wish.journal_dir)
+        begun.export(exported)
     try:
         begun.recorder = recorder = Recorder(
             place.dir,

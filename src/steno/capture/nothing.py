@@ -9,12 +9,20 @@ def _log(data: Any, step: Any = None, *, level: Any = None, arrays: Any = None) 
     pass
 
 
+def _put(data: Any, step: Any = None, wall: Any = None) -> None:
+    pass
+
+
 class Nothing:
     """Has what a `Recorder` has, and does nothing. Thread-safe, fork-safe."""
 
     def __init__(self) -> None:
         self.log = _log
         self.last_record = 0
+
+    def scope(self, options: dict[str, Any]) -> tuple[Any, Any]:  # noqa: ARG002 - the recorder's signature
+        """Two functions that do nothing."""
+        return _log, _put
 
     def entry(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
         """Nothing."""

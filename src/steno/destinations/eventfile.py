@@ -196,7 +196,7 @@ class Encoder:
                 for index in range(len(values)):
                     values[index] = batch.special.get(start + index, values[index])
                 pairs = sorted(zip(batch.sets[batch.set[owner]], values, strict=True), key=lambda pair: pair[0])
-                found[at] = _mixed(int(batch.time[owner]), int(batch.step[owner]), pairs, self._media)
+                found[at] = mixed_event(int(batch.time[owner]), int(batch.step[owner]), pairs, self._media)
         return found
 
 
@@ -262,13 +262,20 @@ def text_value(text: str) -> bytes:
     return _TEXT + b"\x42" + varint(len(tensor)) + tensor
 
 
-def _mixed(
+def mixed_event(
     time_nanos: int,
     step: int,
     pairs: Iterable[tuple[str, Any]],
     media: Callable[[str, Ref], list[bytes]] | None,
 ) -> bytes:
-    """A record some of whose values are text, media or big integers."""
+    """The event of a record some of whose values are text, media or big integers; nothing when none can be shown.
+
+    Args:
+        time_nanos: since 1970, UTC.
+        step: int64.
+        pairs: tags and values, in the order they are to have.
+        media: see `Encoder`.
+    """
     summary = bytearray()
     for key, given in pairs:
         if isinstance(given, Ref):

@@ -65,7 +65,9 @@ class Media:
                     self.left_out += 1
                     return []
                 if path is None or path.stat().st_size <= LARGEST_BYTES:
-                    found = [_tagged(key + suffix, body) for suffix, body in write({**ref.meta, "tag": key}, path)]
+                    values = write({**ref.meta, "tag": key}, path)
+                    # A plugin that looks for its tag by name is given that name.
+                    found = [_tagged(end if ref.kind in _NAMED else key + end, body) for end, body in values]
             except Exception:  # a missing package, a damaged file: the neighbours are written
                 found = []
         if not found:
@@ -251,6 +253,77 @@ def _mesh(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str, byt
         yield f"_{word}", _bytes(9, _bytes(1, _bytes(1, b"mesh") + _bytes(2, about))) + _bytes(8, tensor)
 
 
+def _plugin(name: bytes, content: bytes = b"") -> bytes:
+    """The metadata that has a value shown by a plugin."""
+    return _bytes(9, _bytes(1, _bytes(1, name) + (_bytes(2, content) if content else b"")))
+
+
+def _pr_curve(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str, bytes]]:
+    import numpy as np
+
+    if path is not None:
+        from steno.media.curve import from_file
+
+        rows = np.stack(list(from_file(path).values()))
+    else:
+        rows = np.array(meta["curve"])
+    shape = b"".join(_bytes(2, _int(1, side)) for side in rows.shape)
+    with np.errstate(over="ignore"):
+        tensor = _int(1, 1) + _bytes(2, shape) + _bytes(4, rows.astype("<f4").tobytes())
+    yield "", _plugin(b"pr_curves", _int(2, int(meta["thresholds"]))) + _bytes(8, tensor)
+
+
+def _layout(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str, bytes]]:  # noqa: ARG001 - its meta says it all
+    """Layout { 2 category { 1 title | 2 chart { 1 title | 2 multiline { 1 tag } | 3 margin { 1 series } } } }."""
+    out = b""
+    for category, charts in meta["layout"]:
+        inner = _string(1, category)
+        for title, kind, tags in charts:
+            if kind == "Margin":
+                series = b"".join(_string(field, tag) for field, tag in enumerate(tags, 1))
+                content = _bytes(3, _bytes(1, series))
+            else:
+                content = _bytes(2, b"".join(_string(1, tag) for tag in tags))
+            inner += _bytes(2, _string(1, title) + content)
+        out += _bytes(2, inner)
+    tensor = _int(1, 7) + _bytes(2, b"") + _bytes(8, out)  # DT_STRING, scalar
+    yield "custom_scalars__config__", _plugin(b"custom_scalars") + _bytes(8, tensor)
+
+
+_HPARAM_TYPES: Final = {"str": 1, "bool": 2, "float": 3}
+
+
+def _hparams(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str, bytes]]:  # noqa: ARG001 - its meta says it all
+    """What the plugin asks of a session: the experiment, its start and its end."""
+    infos, values = b"", b""
+    for name, value in meta["hparams"]:
+        kind = type(value).__name__
+        infos += _bytes(4, _string(1, name) + (_int(4, _HPARAM_TYPES[kind]) if kind in _HPARAM_TYPES else b""))
+        if kind in _HPARAM_TYPES:
+            values += _bytes(1, _string(1, name) + _bytes(2, _protobuf_value(value)))
+    metrics = b"".join(_bytes(5, _bytes(1, _string(2, tag))) for tag in meta["metrics"])
+    for tag, content in (
+        ("experiment", _bytes(2, infos + metrics)),
+        ("session_start_info", _bytes(3, values)),
+        ("session_end_info", _bytes(4, _int(1, 1))),
+    ):
+        yield f"_hparams_/{tag}", _plugin(b"hparams", content)
+
+
+def _protobuf_value(value: Any) -> bytes:
+    """google.protobuf.Value { 2 number | 3 string | 4 bool }."""
+    if isinstance(value, bool):
+        return _int(4, int(value))
+    if isinstance(value, str):
+        return _string(3, value)
+    return _double(2, value)
+
+
+def _string(field: int, text: str) -> bytes:
+    return _bytes(field, text.encode("utf-8", "replace"))
+
+
+_NAMED: Final = frozenset({"hparams", "layout"})
 _KINDS: Final[dict[str, Callable[[Mapping[str, Any], Path | None], Iterator[tuple[str, bytes]]]]] = {
     "image": _image,
     "figure": _image,
@@ -260,4 +333,7 @@ _KINDS: Final[dict[str, Callable[[Mapping[str, Any], Path | None], Iterator[tupl
     "text": _text,
     "table": _table,
     "mesh": _mesh,
+    "pr_curve": _pr_curve,
+    "layout": _layout,
+    "hparams": _hparams,
 }

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from steno.destinations import apart, projector
 from steno.destinations.file import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from steno.destinations.apart import Shown
     from steno.destinations.eventfile import Encoder
+    from steno.destinations.summary_media import Media
     from steno.record import Batch, RunInfo
 
 _OPEN_FILES = 64
@@ -21,27 +25,34 @@ _OPEN_FILES = 64
 class TensorBoard:
     """Numbers as scalars, text and media as their own summaries, exactly once; one event per record.
 
-    Rank 0 writes in `tensorboard/` of the run directory, rank N in `tensorboard/rank-N/`; in a writers' logdir,
-    in the logdir itself and its `rank-N/`. A rewind makes TensorBoard forget the points from that step on.
-    Used by one thread. Nothing is lost if the process dies: the collector gives the unsaved batches again, and
-    what the files hold already is not written twice.
+    Rank 0 writes in `tensorboard/` of the run directory, rank N in `tensorboard/rank-N/`; all ranks of a writers'
+    logdir in the logdir itself, and what its writers put into sub-runs in `logdir/<name>/`. A rewind makes
+    TensorBoard forget the points from that step on. Used by one thread. Nothing is lost if the process dies: the
+    collector gives the unsaved batches again, and what the files hold already is not written twice.
+
+    Args:
+        suffix: of the files' names.
     """
 
     kinds = frozenset({"points", "start"})
 
-    def __init__(self) -> None:
+    def __init__(self, suffix: str = "") -> None:
+        if not isinstance(suffix, str) or "/" in suffix or "\0" in suffix:
+            raise ValueError(f"suffix={suffix!r} cannot end a file's name")
+        self._suffix = suffix
         self._run: RunInfo | None = None
         self._encoder: Encoder | None = None
-        self._files: dict[int, Tail] = {}
+        self._media: Media | None = None
+        self._files: dict[str, Tail] = {}
         self._rewound = 0
 
     @property
     def position(self) -> dict[str, Any]:
-        """By rank the event file and its delivered bytes; the attempt whose rewind has been written."""
+        """By place the event file and its delivered bytes; the attempt whose rewind has been written."""
         assert self._run is not None
         files = {
-            str(rank): {"name": str(tail.path.relative_to(self._run.dir)), "size": tail.at}
-            for rank, tail in self._files.items()
+            place: {"name": str(tail.path.relative_to(self._run.dir)), "size": tail.at}
+            for place, tail in self._files.items()
         }
         return {"files": files, "rewound": self._rewound}
 
@@ -51,31 +62,63 @@ class TensorBoard:
         from steno.destinations.summary_media import Media
 
         self.close()
-        self._run, self._encoder = run, Encoder(Media(run.dir).values)
+        self._run, self._media = run, Media(run.dir)
+        self._encoder = Encoder(self._media.values)
         saved: Mapping[str, Any] = run.position or {}
         self._rewound = int(saved.get("rewound", 0))
         self._files = {
-            int(rank): Tail(run.dir / one["name"], int(one["size"]), lines=False)
-            for rank, one in saved.get("files", {}).items()
+            place: Tail(run.dir / one["name"], int(one["size"]), lines=False)
+            for place, one in saved.get("files", {}).items()
         }
 
     def write(self, batch: Batch) -> None:
-        """Append the batch to the files of its ranks; OSError when one cannot be written."""
-        import numpy as np
-
+        """Append the batch to the files of its places; OSError when one cannot be written."""
         rewinds, rewound = self._rewinds(batch)
-        ranks = np.unique(batch.rank).tolist() if len(batch) else []
-        if rewinds:
-            ranks = sorted({*ranks, *self._files})
         splits = batch.splits()
-        for rank in ranks:
-            rows = np.flatnonzero(batch.rank == rank)
-            self._append(rank, batch, splits, rows, rewinds)
-        for rank in ranks:
-            if rank in self._files:
-                self._files[rank].commit()
+        rows, shown = self._by_place(batch, splits)
+        places = sorted({*rows, *shown, *(self._files if rewinds else ()), *(self._foreign() if rewinds else ())})
+        for place in places:
+            self._append(place, batch, splits, rows.get(place), shown.get(place, []), rewinds)
+        for place in places:
+            if place in self._files:
+                self._files[place].commit()
         self._rewound = rewound
         self._spare()
+
+    def _by_place(
+        self, batch: Batch, splits: NDArray[np.int64]
+    ) -> tuple[dict[str, NDArray[np.int64]], dict[str, list[Shown]]]:
+        """The batch's rows by the place whose file they go to; and the events of those that are shown apart."""
+        import numpy as np
+
+        assert self._run is not None
+        assert self._media is not None
+        odd = apart.rows_of(batch) if batch.meta else []
+        plain = np.ones(len(batch), np.bool_)
+        plain[odd] = False
+        rows: dict[str, NDArray[np.int64]] = {}
+        if self._run.layout == "logdir":
+            if plain.any():
+                rows[""] = np.flatnonzero(plain)
+        else:
+            for rank in np.unique(batch.rank[plain]).tolist():
+                rows[str(rank)] = np.flatnonzero(plain & (batch.rank == rank))
+        shown: dict[str, list[Shown]] = {}
+        for row in odd:
+            base = "" if self._run.layout == "logdir" else str(batch.rank[row])
+            projector.place(batch, splits, row, self._folder(base), self._run.dir)
+            for one in apart.shown(batch, splits, row, self._media.values, self._run.dir):
+                sub = apart.folder(one[0])
+                if one[2]:
+                    shown.setdefault("/".join(filter(None, (base, sub))), []).append(one)
+        return rows, shown
+
+    def _foreign(self) -> tuple[str, ...]:
+        """The logdir itself, when files of other writers are there, whose points a rewind hides too."""
+        assert self._run is not None
+        if self._run.layout != "logdir" or "" in self._files:
+            return ()
+        return ("",) if any(self._run.dir.glob("events.out.tfevents.*")) else ()
 
     def flush(self) -> None:
         """Nothing: what `write` returned from can be read."""
@@ -102,58 +145,77 @@ class TensorBoard:
 
     def _append(
         self,
-        rank: int,
+        place: str,
         batch: Batch,
         splits: NDArray[np.int64],
-        rows: NDArray[np.int64],
+        rows: NDArray[np.int64] | None,
+        shown: list[Shown],
         rewinds: list[tuple[int, int, int]],
     ) -> None:
+        import numpy as np
+
         assert self._encoder is not None
+        rows = np.empty(0, np.int64) if rows is None else rows
         data = bytearray()
-        done = 0
-        known = rank in self._files
-        for place, time, step in rewinds:
-            upto = int(rows.searchsorted(place))
+        done = told = 0
+        known = place in self._files or place in self._foreign()
+        for at, time, step in rewinds:
+            upto = int(rows.searchsorted(at))
             data += self._encoder.encode(batch, splits, rows[done:upto])
             done = upto
+            while told < len(shown) and shown[told][1] < at:
+                data += shown[told][2]
+                told += 1
             if data or known:  # a file that begins later has nothing to forget
                 data += _session_start(time, step)
         data += self._encoder.encode(batch, splits, rows[done:])
+        for one in shown[told:]:
+            data += one[2]
         if data:
-            self._put(rank, int(batch.time[rows[0]]) if len(rows) else rewinds[0][1], data)
+            first = min([*rows[:1].tolist(), *(one[1] for one in shown[:1])], default=None)
+            self._put(place, rewinds[0][1] if first is None else int(batch.time[first]), data)
 
-    def _put(self, rank: int, time: int, data: bytearray) -> None:
-        """Append to the rank's file, or begin the next one when there is none or it is not as we left it."""
+    def _put(self, place: str, time: int, data: bytearray) -> None:
+        """Append to the place's file, or begin the next one when there is none or it is not as we left it."""
         from steno.destinations.eventfile import file_version
 
-        tail = self._files.get(rank)
+        tail = self._files.get(place)
         if tail is not None and tail.settle() and not tail.missing_bytes:
             head = b"" if tail.at else file_version(time)
             if tail.append(head + data):
                 return
-        for path in self._paths(rank, time):
+        for path in self._paths(place, time):
             fresh = Tail(path, lines=False)
             try:
                 if fresh.append(file_version(time) + data):
                     if tail is not None:
                         tail.release()
-                    self._files[rank] = fresh
+                    self._files[place] = fresh
                     return
             finally:
-                if self._files.get(rank) is not fresh:
+                if self._files.get(place) is not fresh:
                     fresh.release()
 
-    def _paths(self, rank: int, time: int) -> Iterator[Any]:
+    def _paths(self, place: str, time: int) -> Iterator[Any]:
         """Names that are unique per run and node, the same after a crash, and sort by time."""
         assert self._run is not None
         run = self._run
-        place = run.dir if run.layout == "logdir" else run.dir / "tensorboard"
-        if rank:
-            place /= f"rank-{rank}"
+        folder = self._folder(place)
         id = "".join(letter if letter.isalnum() else "-" for letter in run.id)[:64] or "run"
         seconds = max(time, 0) // 1_000_000_000
         for number in range(10_000):
-            yield place / f"events.out.tfevents.{seconds:010d}.{id}.{run.node}.{number:04d}"
+            yield folder / f"events.out.tfevents.{seconds:010d}.{id}.{run.node}.{number:04d}{self._suffix}"
+
+    def _folder(self, place: str) -> Path:
+        """The directory of a place: of a rank, of the logdir, and a sub-run's behind them."""
+        assert self._run is not None
+        if self._run.layout == "logdir":
+            return self._run.dir / place if place else self._run.dir
+        rank, _, sub = place.partition("/")
+        folder = self._run.dir / "tensorboard"
+        if rank != "0":
+            folder /= f"rank-{rank}"
+        return folder / sub if sub else folder
 
     def _spare(self) -> None:
         """Hold few descriptors, however many ranks there are."""

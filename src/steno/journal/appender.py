@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import struct
 import sys
@@ -88,10 +89,10 @@ class Appender:
         self._next_seq = itertools.count(fmt.FIRST_SEQ).__next__
         gil = getattr(sys, "_is_gil_enabled", None)
         self._locked_writes = gil is not None and not gil()
-        self.log, self.add, self._get, self._set = self._build()
+        self.log, self.add, self.scope, self._get, self._set = self._build()
         self._set(_refuse, 0)
 
-    def _build(self) -> tuple[Any, Any, Any, Any]:
+    def _build(self) -> tuple[Any, Any, Any, Any, Any]:
         """The hot path as closures: a cell is read faster than an attribute.
 
         `state` is (write, nonce, plans by number of keys, singles by key, plans by keys), swapped whole, so
@@ -143,6 +144,27 @@ class Appender:
                     push(bytearray(_BUFFER_BYTES))
                 slow_add(key, value, step)
 
+        def scope(options: dict[str, Any]) -> Any:
+            """Like `add` for records whose key sets have these options, say a counter of their own."""
+            me = _Scope(options)
+
+            def add(key: Any, value: Any, step: int | None = None) -> None:
+                """Record a number under a key; the caller has seen that it is a float or an int, and the step one."""
+                write, nonce, _, _, by_keys = state
+                try:
+                    buffer = pop()
+                    encode_into((clock(), next_seq(), by_keys[me][key], value, step), buffer)
+                    write(header(len(buffer), crc(buffer, nonce)) + buffer)
+                    push(buffer)
+                except _ODD:
+                    if len(pool) < _POOL:
+                        push(bytearray(_BUFFER_BYTES))
+                    put(me, {key: value}, step)
+
+            return add, functools.partial(put, me)
+
+        put = self._put
+
         def get() -> Any:
             return state
 
@@ -150,7 +172,7 @@ class Appender:
             nonlocal state
             state = (write, nonce, {}, {}, {})
 
-        return log, add, get, set_
+        return log, add, scope, get, set_
 
     # -- the slow road -----------------------------------------------------------------------------
 
@@ -196,6 +218,53 @@ class Appender:
 
     def _slow_add(self, key: Any, value: Any, step: int | None) -> None:
         self._slow({key: value}, step, None, None)
+
+    def _put(self, scope: _Scope, data: dict[str, Any], step: int | None, wall: int | None = None) -> None:
+        """A record under a scope's options, whatever its values; `wall` (ns) in place of the clock."""
+        stamp = _clock()
+        if self.sealed:
+            self._closed()
+            return
+        prepared = self._prepare(data, step, None, None)
+        if prepared is None:
+            return
+        values, step, owed = prepared
+        keys = tuple(values)
+        while True:
+            write, nonce, _, _, by_keys = self._get()
+            number = None if wall is not None else self._announce_scope(scope, keys, write, by_keys)
+            if number is False:
+                continue
+            seq = self._next_seq()
+            if number is None:
+                meta = scope.options if wall is None else {**scope.options, "wall": wall}
+                body = _encode((fmt.RICH, stamp, seq, values, step, meta))
+            else:
+                held = [*values.values()] if len(keys) > 1 else values[keys[0]]
+                body = _encode((stamp, seq, number, held, step))
+            if self._write(body, write, nonce):
+                break
+        if owed:
+            self._owe(seq, owed, None)
+
+    def _announce_scope(self, scope: _Scope, keys: tuple[str, ...], write: Any, by_keys: Any) -> Any:
+        """The number of a scope's key set in this segment; None to go inline; False when the segment has changed."""
+        number = by_keys.get((scope, keys))
+        if number is not None or write is self._keeping or len(by_keys) >= fmt.MAX_SETS:
+            return number
+        with self.lock:
+            current, nonce, *_ = self._get()
+            if current is not write:
+                return False
+            number = by_keys.get((scope, keys))
+            if number is None:
+                number = next(self._numbers)
+                if not self._write(_encode((fmt.SET, number, keys, scope.options)), write, nonce):
+                    return False
+                by_keys[scope, keys] = number
+                if len(keys) == 1:
+                    by_keys.setdefault(scope, {})[keys[0]] = number
+            return number
 
     def _plan(self, data: dict[str, Any], step: int | None, stamp: int) -> int:
         """Append the record behind its key set's number, or inline while the set is new.
@@ -414,6 +483,15 @@ class Appender:
         self.dropped = 0
         if not self.sealed:
             self._set(_refuse, 0)
+
+
+class _Scope:
+    """The options that some key sets share; hashed by identity, so that the hot path finds its keys quickly."""
+
+    __slots__ = ("options",)
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
 
 
 def _refuse(_frame: bytes) -> None:

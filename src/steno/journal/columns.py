@@ -106,8 +106,9 @@ class _Rows:
         self.bad = np.zeros(count, np.bool_)
         self.blocks: list[tuple[NDArray[np.int64], NDArray[np.float64], dict[tuple[int, int], int]]] = []
         self.odd: list[tuple[int, list[Any]]] = []
-        self.inline: dict[tuple[tuple[str, ...], int], int] = {}
-        """(keys, number of the announced set they came under or 0) → place"""
+        self.inline: dict[tuple[tuple[str, ...], Any], int] = {}
+        """(keys, number of the announced set they came under, or how a RICH record is numbered, or 0) → place"""
+        self.wall: dict[int, int] = {}
         self.meta: dict[int, dict[str, Any]] = {}
         self.refused: dict[str, str] = {}
 
@@ -132,6 +133,9 @@ def decode_frames(
         A slice with `start`, `end`, `lost_bytes` still 0, and the bytes of frames that made no sense.
 
     """
+    whole = _decode_run(data, bodies, lengths, context)
+    if whole is not None:
+        return whole, 0
     heads = data[bodies]
     kinds = data[bodies + 1]
     plain = (kinds == 0xCF) & ((heads == 0x94) | (heads == 0x95))
@@ -190,6 +194,46 @@ def decode_frames(
     result.entries = [entry for index, message in entries if (entry := _entry(message, int(offsets[index])))]
     result.fills = fills
     return result, lost
+
+
+def _decode_run(
+    data: NDArray[np.uint8], bodies: NDArray[np.int64], lengths: NDArray[np.int64], context: Context
+) -> Slice | None:
+    """What nearly every reading brings: floats of one announced set, frame after frame. None if it is not so."""
+    count = len(bodies)
+    length = int(lengths[0]) if count else 0
+    stride = length + fmt.FRAME_BYTES
+    start = int(bodies[0]) if count else 0
+    if length <= _VALUES_AT or int(bodies[-1]) - start != (count - 1) * stride or (lengths != length).any():
+        return None
+    frames = _Frames(data, start, stride, count, length)
+    first = frames.body(0)
+    known = context.sets.get(int.from_bytes(first[20:_VALUES_AT], "big"))
+    if (first[0], first[1], first[10], first[19]) != (0x95, 0xCF, 0xCF, 0xCE) or known is None:
+        return None
+    layout = _layout(first, length)
+    if layout is None:
+        return None
+    tags, classes, heads = layout
+    width = len(tags) - 1
+    if width != len(known.keys) or classes[:-1] != [_FLOAT64] * width or not width:
+        return None
+    kind = classes[-1]
+    if kind != _NIL and kind not in {_FIXPOS, _FIXNEG, *_INTS} - {0xCF}:
+        return None
+    fixed = [0, 1, 10, *range(19, _VALUES_AT + heads)]
+    if (frames.table(0, "u1", _VALUES_AT + heads, 1)[:, fixed] != np.array([first[at] for at in fixed], np.uint8)).any():
+        return None
+    if not _alike(frames, tags, classes, 0).all():
+        return None
+    mono = frames.field(2, ">u8").astype(np.int64)
+    auto = kind == _NIL
+    return Slice(
+        0, 0, 0, mono, mono + context.offset, frames.field(11, ">u8").astype(np.int64),
+        np.zeros(count, np.int64) if auto else _column(frames, tags[-1], kind, 0, {}).astype(np.int64),
+        np.full(count, auto), np.zeros(count, np.int32), [known],
+        frames.table(tags[0] + 1, ">f8", width, 9).astype(np.float64).reshape(-1),
+    )  # fmt: skip
 
 
 def _planned(
@@ -369,11 +413,16 @@ def _steps(match: _Frames, at: int, kind: int, members: NDArray[np.int64], rows:
 
 def _decode_odd(message: Any, row: int, context: Context, rows: _Rows) -> None:
     """One record, decoded by itself: inline keys, nested values, strings, arrays, a record with meta."""
-    arrays, under = context.arrays, 0
+    arrays = context.arrays
+    under: Any = 0
     meta: dict[str, Any] | None = None
     if message[0] == fmt.RICH:
         _, mono, seq, values, step, meta = message
-        arrays = (meta or {}).get("arrays", arrays)
+        meta = dict(meta or {})
+        arrays = meta.get("arrays", arrays)
+        under = tuple((name, str(meta.pop(name))) for name in ("counter", "per") if name in meta)
+        if meta.get("wall").__class__ is int and -(2**63) <= meta["wall"] < 2**63:
+            rows.wall[row] = meta.pop("wall")
     elif len(message) == 4:
         mono, seq, values, step = message
     else:
@@ -462,7 +511,10 @@ def _assemble(rows: _Rows, context: Context, offsets: NDArray[np.int64]) -> Slic
                 value[place] = np.nan
                 special[place] = item
     sets, index = _local_sets(rows, context)
-    columns: list[NDArray[Any]] = [rows.mono, rows.mono + offsets, rows.seq, rows.step, rows.auto, index]
+    times = rows.mono + offsets
+    for row, given in rows.wall.items():
+        times[row] = given
+    columns: list[NDArray[Any]] = [rows.mono, times, rows.seq, rows.step, rows.auto, index]
     meta = rows.meta
     if keep is not None:
         columns = [column[keep] for column in columns]
@@ -498,7 +550,8 @@ def _local_sets(rows: _Rows, context: Context) -> tuple[list[KeySet], NDArray[np
             sets.append(context.sets[number])
         elif number < 0:
             keys, under = inline[-1 - number]
-            sets.append(KeySet(keys, context.sets[under].options if under else None))
+            options = dict(under) if under.__class__ is tuple else context.sets[under].options if under else None
+            sets.append(KeySet(keys, options or None))
         else:
             sets.append(KeySet(()))
     return sets, index

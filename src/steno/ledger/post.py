@@ -260,13 +260,14 @@ class Poster:
                     schema.encode(columns),
                 ),
             )
-            self.connection.executemany(
-                "insert into entries values(?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (one.record, id, one.time, one.step, one.rank, one.attempt, one.kind, schema.json_text(one.payload))
-                    for one in entries
-                ],
-            )
+            if entries:
+                self.connection.executemany(
+                    "insert into entries values(?, ?, ?, ?, ?, ?, ?, ?)",
+                    [
+                        (x.record, id, x.time, x.step, x.rank, x.attempt, x.kind, schema.json_text(x.payload))
+                        for x in entries
+                    ],
+                )
             batch = Batch(
                 id=id,
                 node=self.node,
@@ -286,7 +287,7 @@ class Poster:
         return batch
 
     def _columns(self, table: assemble.Rows) -> tuple[schema.Columns, list[Any]]:
-        used = np.unique(table.set).tolist()
+        used = [0] if len(table.sets) == 1 and len(table.set) else np.unique(table.set).tolist()
         keysets = [table.sets[place] for place in used]
         chosen = table.set
         if len(used) != len(table.sets):
@@ -346,7 +347,10 @@ class Poster:
     def _counter(self, name: steps.Counter) -> int:
         found = self._counters.get(name)
         if found is None:
-            row = self.connection.execute("select next from counters where scope=? and name=?", name).fetchone()
+            fetch = self.connection.execute
+            row = fetch("select next from counters where scope=? and name=?", name).fetchone()
+            if row is None and steps.is_of_key(name):
+                row = fetch("select next from counters where scope=? and name=?", steps.SEED).fetchone()
             found = row[0] if row else 0
             if len(self._counters) > _COUNTERS_KEPT:
                 self._counters.clear()
@@ -547,7 +551,10 @@ class Poster:
             self.connection.execute("begin immediate")
             self.set_meta("attempt", attempt)
             if rewind is not None:
-                self._save_counters({steps.RUN: rewind})
+                self._save_counters({steps.RUN: rewind, steps.SEED: rewind})
+                # A writers' counter goes on from there, also one that is met later for the first time.
+                self.connection.execute("delete from counters where instr(name, ?)", (steps.OF_KEY,))
+                self._counters.clear()
             self.connection.execute("commit")
 
     def forget_segments(self, gone: Iterable[tuple[str, int]]) -> None:

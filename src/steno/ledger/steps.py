@@ -15,10 +15,19 @@ if TYPE_CHECKING:
 
 RUN = ("run", "")
 """(scope, name) of the counter of `run.log(step=None)`."""
+SEED = ("seed", "")
+"""The counter from which counters of keys begin: 0, or where a writer's purge_step has set it."""
+OF_KEY = "\x1f"
+"""Stands in the name of a counter between its kind and its key."""
 LAST = 2**62
 """A counter goes no further: beyond it, an explicit step would push automatic ones out of 64 bits."""
 
 Counter = tuple[str, str]
+
+
+def is_of_key(name: Counter) -> bool:
+    """Whether a counter is of one key, as writers have them."""
+    return OF_KEY in name[1]
 
 
 def number(step: NDArray[np.int64], auto: NDArray[np.bool_], following: int) -> int:
@@ -122,4 +131,4 @@ def _names(keyset: KeySet, stream: str) -> list[Counter]:
     kind = options.get("counter")
     if kind is None:
         return [(scope, "")]
-    return [(scope, f"{kind}\x1f{key}") for key in keyset.keys] or [(scope, str(kind))]
+    return [(scope, f"{kind}{OF_KEY}{key}") for key in keyset.keys] or [(scope, str(kind))]

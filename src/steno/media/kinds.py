@@ -24,6 +24,9 @@ MODULES: Final = {
     "html": "steno.media.text",
     "table": "steno.media.table",
     "mesh": "steno.media.mesh",
+    "pr_curve": "steno.media.curve",
+    "embedding": "steno.media.bundle",
+    "graph": "steno.media.bundle",
 }
 
 

@@ -1,0 +1,51 @@
+"""Values that only one plugin of TensorBoard shows, as arrays kept together in an NPZ: embeddings and graphs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from steno.media.mesh import from_file
+from steno.media.raw import Captured, Raw, capture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["Bundle", "encode", "from_file", "from_raw"]
+
+
+class Bundle:
+    """Arrays by name, copied when they are logged; not public: writers make it.
+
+    Args:
+        kind: "embedding" or "graph".
+        arrays: by name, any dtype and shape.
+        meta: what readers are told without opening the file; plain data.
+    """
+
+    __slots__ = ("_arrays", "_kind", "_meta")
+
+    def __init__(self, kind: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        self._kind = kind
+        self._arrays = arrays
+        self._meta = meta
+
+    def __steno__(self) -> Captured:
+        """What `log` takes of it."""
+        return capture(self._kind, {}, self._arrays, {"ext": "npz", **self._meta})
+
+
+def encode(raw: Raw, path: Path) -> None:
+    """Write the arrays as NPZ."""
+    import numpy as np
+
+    arrays: dict[str, Any] = raw.arrays()
+    with open(path, "xb") as file:
+        np.savez(file, **arrays)
+
+
+def from_raw(raw: Raw) -> dict[str, NDArray[Any]]:
+    """The arrays by name."""
+    return raw.arrays()
