@@ -148,6 +148,31 @@ def test_an_array_that_is_deleted_while_pending_is_a_clear_report(run, busy, cap
     assert read(run).keys() == ["host"]
 
 
+def test_arrays_deleted_or_donated_right_after_the_call_crash_nothing(tmp_path):
+    """jaxlib ends the process when one thread asks an array that another one is deleting; the worker must not."""
+    program = """
+import sys, threading, time, steno, jax, jax.numpy as jnp
+sys.setswitchinterval(1e-6)
+from steno.capture import device_queue
+device_queue._LOOK_SECS = device_queue._HURRY_SECS = 0
+run = steno.init(dir=sys.argv[1], collector=False)
+a = jnp.ones((100, 100))
+f = jax.jit(lambda a, i: (a @ a @ a).sum() * 0 + i)
+eat = jax.jit(lambda x: x + 1, donate_argnums=0)
+for step in range(3000):
+    value = f(a, step)
+    run.log({"x": value, "k": 1.0}, step=step)
+    if step % 2:
+        value.delete()
+    else:
+        eat(value)
+assert run._begun.recorder.drain(time.monotonic() + 60)
+print(run.health()["device"])
+run.finish(0)
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=100)
+
+
 def test_a_donated_array_is_right_or_reported_and_never_wrong(run):
     bump = jax.jit(lambda x: x + 1, donate_argnums=0)
     x = jnp.zeros(())

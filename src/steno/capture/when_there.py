@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from steno.capture.device_queue import Account
+    from steno.devices.base import Adapter
 
 
 def when_there(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], account: Account) -> None:
     """Have `tell` called with host numbers and arrays in the values' places, or a `Refused` in place of a bad one.
 
-    At once, if all are on the host and none of this account is on its way; else on the device thread, in the order of
-    the calls. In a function that JAX traces: each time it runs. Never waits; `tell` must not raise.
+    On the device thread, in the order of the calls. In a function that JAX traces: each time it runs. Never waits;
+    `tell` must not raise.
     """
     later: list[int] = []
     numbers = list(values)
@@ -28,11 +29,8 @@ def when_there(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], acc
             adapter = found.adapter_of(value.__class__)
             if adapter is None:
                 continue
-            try:
-                numbers[place] = adapter.now(value)
-            except Refused as why:
-                numbers[place] = why
-            if numbers[place] is LATER:
+            numbers[place] = number = _now(adapter, value)
+            if number is LATER:
                 later.append(place)
     except Traced:
         from steno.capture import staged
@@ -40,10 +38,7 @@ def when_there(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], acc
         staged.call_with(values, tell, account)
         return
     if not later:
-        if account.waiting:
-            QUEUE.submit(There(), lambda _: tell(numbers), account)
-        else:
-            tell(numbers)
+        QUEUE.submit(There(), lambda _: tell(numbers), account)
         return
     adapter = found.adapter_of(values[later[0]].__class__)
     assert adapter is not None
@@ -58,6 +53,28 @@ def when_there(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], acc
                 tell(numbers)
 
         QUEUE.submit(late, sink, account)
+
+
+def host_now(value: Any) -> Any:
+    """The value as a Python number where that costs nothing, else itself."""
+    adapter = found.adapter_of(value.__class__)
+    if adapter is None:
+        return value
+    try:
+        return adapter.scalar(value)
+    except Refused:
+        return value
+
+
+def _now(adapter: Adapter, value: Any) -> Any:
+    try:
+        return adapter.scalar(value)
+    except Refused:
+        pass
+    try:
+        return adapter.now(value)
+    except Refused as why:
+        return why
 
 
 class There:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,6 +22,8 @@ _KINDS: Final = "biuf"
 NOW_BYTES: Final = 1 << 16
 """A larger array is copied by the worker, although it is ready."""
 Tracer: Final = jax.core.Tracer
+_SHARDINGS: Final = 1024
+_on_host: dict[Any, bool] = {}
 _GONE: Final = (
     "the array was deleted, or donated to a computation, before it could be read; "
     "log it before it is donated, or log a copy of it (x.copy())"
@@ -33,7 +36,7 @@ class JaxAdapter:
     def scalar(self, value: Any) -> float | int | bool:
         """A one-element array's number, if it is on the host already."""
         try:
-            if value.size == 1 and value.platform() == "cpu" and value.is_ready():
+            if value.size == 1 and has_come(value) and is_on_host(value):
                 number = np.asarray(value).item()
                 if number.__class__ in _NUMBERS:
                     return cast("float", number)
@@ -77,21 +80,20 @@ class Arrays:
     __slots__ = ("_waiting", "lane", "places", "size_bytes", "values")
 
     def __init__(self, values: Sequence[Any], places: Sequence[int], size_bytes: int | None = None) -> None:
-        self.values = list(values)
+        self.values = [held(value) for value in values]
         self.places = places
         # A thread's computations mostly finish in the order in which it started them.
         self.lane = ("jax", threading.get_ident())
         self.size_bytes = sum([value.nbytes for value in self.values]) if size_bytes is None else size_bytes
         for value in self.values:
-            if value.platform() != "cpu":
+            if not is_on_host(value):
                 value.copy_to_host_async()
         self._waiting = list(self.values)
 
     def ready(self) -> bool:
         """Whether all have arrived, or are gone."""
         while self._waiting:
-            value = self._waiting[-1]
-            if not value.is_deleted() and not value.is_ready():
+            if not has_come(self._waiting[-1]):
                 return False
             self._waiting.pop()
         return True
@@ -107,12 +109,47 @@ class Arrays:
         self._waiting = []
 
 
+def held(value: Any) -> Any:
+    """The same memory under an object of our own.
+
+    Reading an array while another thread calls its `delete` ends the process (jaxlib 0.10); reading ours, whose memory
+    is gone then too, is an error that says so.
+    """
+    try:
+        if len(value.sharding.device_set) == 1:
+            return value.addressable_data(0)
+        shards = [shard.data for shard in value.addressable_shards]
+        return jax.make_array_from_single_device_arrays(value.shape, value.sharding, shards)
+    except (RuntimeError, ValueError):
+        return value
+
+
 def at_hand(value: Any) -> bool:
     """Whether reading the array neither waits nor asks a device."""
+    return has_come(value) and is_on_host(value) and bool(value.is_fully_addressable) and not value.is_deleted()
+
+
+def has_come(value: Any) -> bool:
+    """Whether the array is there, or gone.
+
+    In one step that no other thread can interrupt: `is_ready` of an array that has just been deleted, or donated,
+    ends the process (jaxlib 0.10), and so does `platform`.
+    """
     try:
-        return bool(value.platform() == "cpu" and value.is_ready() and value.is_fully_addressable)
+        return any(map(operator.call, (value.is_deleted, value.is_ready)))
     except RuntimeError:
-        return False
+        return True  # donated in between
+
+
+def is_on_host(value: Any) -> bool:
+    """Whether the array's memory is the host's."""
+    sharding = value.sharding
+    known = _on_host.get(sharding)
+    if known is None:
+        if len(_on_host) >= _SHARDINGS:
+            _on_host.clear()
+        known = _on_host[sharding] = all(device.platform == "cpu" for device in sharding.device_set)
+    return known
 
 
 def host(value: Any) -> Any:

@@ -49,6 +49,16 @@ class Part:
 
     def rows(self, vectors: Sequence[Any]) -> Iterator[list[Any]]:
         """Host vectors to rows; a row has one number or array per slot."""
+        last = self.slots[-1]
+        if (
+            not self.lead
+            and len(vectors) == 1
+            and vectors[0].dtype.kind in "biuf"
+            and last.start + 1 == len(self.slots)
+        ):
+            # The common case: as many elements as slots are scalars, in order.
+            yield vectors[0].reshape(-1).tolist()
+            return
         count = int(np.prod(self.lead)) if self.lead else 1
         flat = [vector.reshape(count, -1) for vector in vectors]
         plain = [vector.tolist() if vector.dtype.kind in "biuf" else None for vector in flat]
