@@ -59,10 +59,16 @@ def _print_run(console: Console, report: examine.Report) -> None:
     if report.destinations:
         console.print(_destinations(report.destinations))
     for loss in report.losses:
-        console.print(f"lost: {loss['count']} {loss['kind']} {loss['name']} ({loss['reason']})", markup=False)
+        console.print(_loss(loss), markup=False)
     for note in report.notes:
         rest = ", ".join(f"{name}={value}" for name, value in note.items() if name != "time")
         console.print(f"note {terminal.when(note['time'])}: {rest}", markup=False)
+
+
+def _loss(loss: dict[str, Any]) -> str:
+    if loss["bytes"]:
+        return f"lost: {loss['count']:,} rows of {loss['name']}, {loss['kind']} ({loss['reason']})"
+    return f"lost: {loss['count']} {loss['kind']} {loss['name']} ({loss['reason']})"
 
 
 def _journals(journals: list[examine.Journal]) -> Table:

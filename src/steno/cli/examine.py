@@ -13,11 +13,13 @@ import socket
 import sqlite3
 import struct
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import CorruptError
+from steno.store.sound import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +116,9 @@ def examine(run_dir: Path) -> Report:
     import steno
 
     book = steno.open(run_dir)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what a damaged part has lost stands in the report
+        book.verify()
     machinery = run_dir / ".steno"
     journals = list(_journals(machinery / "journal"))
     nodes = list(_nodes(machinery / "nodes"))
@@ -279,6 +284,9 @@ def _advice(report: Report) -> Iterator[str]:
             yield f"only {file_system.free_bytes >> 20} MiB are free at {file_system.path}"
     if report.poison:
         yield f"{len(report.poison)} pieces of journal were set aside in .steno/poison; please report them"
+    for loss in report.losses:
+        if loss["kind"] == DAMAGED:
+            yield f"{loss['name']} is damaged: put a sound copy in its place; what is good of it is read meanwhile"
     for journal in report.journals:
         if journal.problem and not journal.problem.startswith("on host"):
             yield f"journal {journal.stream}: {journal.problem}"

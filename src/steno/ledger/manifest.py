@@ -12,6 +12,7 @@ from steno.ledger import schema
 from steno.ledger.read import MANIFEST, Reader, run_state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -42,9 +43,26 @@ def write(run_dir: Path, node_dir: Path) -> None:
         whole[name] = [row for piece in pieces for row in piece[name]]
     for name in ("config", "summary"):
         whole[name] = {key: value for piece in pieces for key, value in piece[name].items()}
-    whole["attempts"] = sorted({row["attempt"] for row in whole["streams"]})
+    whole["attempts"] = _attempts(run_dir, whole["streams"])
     whole["state"] = run_state(snapshot.streams, live=())
     _replace(run_dir / MANIFEST, whole)
+
+
+def _attempts(run_dir: Path, streams: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """{attempt, rewind, started in ns} of each; `rewind` is not there where nobody wrote down whether there was one."""
+    found: dict[int, dict[str, Any]] = {}
+    for row in streams:
+        one = found.setdefault(row["attempt"], {"attempt": row["attempt"], "started": row["started"]})
+        one["started"] = min(one["started"], row["started"])
+    for path in sorted((run_dir / ".steno" / "attempts").glob("*.json")):
+        try:
+            known = json.loads(path.read_bytes())
+            number = int(known["attempt"])
+            started = known.get("started") or found.get(number, {}).get("started", 0)
+            found[number] = {"attempt": number, "rewind": known.get("rewind"), "started": started}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # torn: the entries of starting processes may still tell
+    return [found[number] for number in sorted(found)]
 
 
 def remove(run_dir: Path, node_dir: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import CorruptError
-from steno.ledger import schema
+from steno.ledger import schema, verify
 from steno.ledger.rebuild import PartBatches
 from steno.record import Batch, Entry
 
@@ -42,6 +42,8 @@ class Part:
     last: int
     rows: int
     bytes: int
+    crc: str | None = None
+    """`verify.checksum` of the file as it was written; None where nothing says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Loss:
     name: str
     count: int
     reason: str
+    bytes: int = 0
+    """Of a damaged part: what is lost with its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +267,7 @@ class Reader:
                     rows = connection.execute(f"select {_ENTRY} from entries where batch=? order by record", (id,))
                     return _with_entries(batch, tuple(_entry(row) for row in rows))
                 parts = connection.execute(
-                    f"select {_PART} from parts where first_batch<=? and last_batch>=?", (id, id)
+                    f"select {part_columns(connection)} from parts where first_batch<=? and last_batch>=?", (id, id)
                 ).fetchall()
             if not parts:
                 return None
@@ -279,7 +283,7 @@ class Reader:
             held = self._part
             if held is None or held.names != names:
                 self._part = None  # two in memory at once would be one too many
-                held = self._part = PartBatches.load(self.run_dir, names, node)
+                held = self._part = PartBatches.load(self.run_dir, names, node, {part.name: part.crc for part in parts})
         return held.batch(id)
 
     def _manifest(self) -> dict[str, Any]:
@@ -305,7 +309,10 @@ class Reader:
                     batches.append(schema.batch_of(decoded, id, node, self._namer(node, connection, meta)))
             last = fetch("select next - 1 from counters where scope='node' and name='batch'").fetchone()
             return Snapshot(
-                parts=tuple(Part(node, *row) for row in fetch(f"select {_PART} from parts order by first_batch, id")),
+                parts=tuple(
+                    Part(node, *row)
+                    for row in fetch(f"select {part_columns(connection)} from parts order by first_batch, id")
+                ),
                 batches=tuple(batches),
                 entries=tuple(_entry(row) for row in fetch(f"select {_ENTRY} from entries where batch>?", (since,))),
                 streams=tuple(_stream(node, row) for row in fetch(f"select {_STREAM} from streams order by started")),
@@ -350,16 +357,21 @@ class Reader:
 
 
 def found_parts(run_dir: Path, node: int | None = None) -> Iterator[Part]:
-    """The parts that lie in the run directory, as their own footers describe them."""
+    """The parts that lie in the run directory, as was noted when they were written, else as their footers say."""
     from steno.ledger.rebuild import part_facts
 
+    noted: dict[str, dict[str, dict[str, Any]]] = {}
     for kind in ("metrics", "records"):
         with contextlib.suppress(FileNotFoundError):
             for name in sorted(os.listdir(run_dir / kind)):
                 head, _, tail = name.partition("-part-")
                 if head.isdigit() and tail.endswith(".parquet") and node in {None, int(head)}:
                     with contextlib.suppress(OSError, ValueError, KeyError):
-                        facts = part_facts(run_dir / kind / name)
+                        if head not in noted:
+                            noted[head] = verify.noted(run_dir / ".steno" / "nodes" / head)
+                        # Not by a footer that may be damaged where there is better.
+                        known = noted[head].get(f"{kind}/{name}")
+                        facts = part_facts(run_dir / kind / name, known)
                         id = int(tail.removesuffix(".parquet"))
                         yield Part(node=int(head), id=id, kind=kind, name=f"{kind}/{name}", **facts)
 
@@ -377,6 +389,14 @@ def ledger_path(node_dir: Path) -> Path | None:
 
 
 _PART = "id, kind, name, first_batch, last_batch, first, last, rows, bytes"
+
+
+def part_columns(connection: sqlite3.Connection) -> str:
+    """What to select for a `Part` behind its node: a ledger that an older steno wrote has no checksums."""
+    known = {row[1] for row in connection.execute("pragma table_info(parts)")}
+    return f"{_PART}, {'crc' if 'crc' in known else 'null'}"
+
+
 _ENTRY = "record, time, step, rank, attempt, kind, payload"
 _STREAM = (
     'stream, pid, host, boot, rank, attempt, "primary", state, started, last_time, last_seq, records, points, '

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from steno.ledger import verify
 from steno.ledger.schema import read_ref
 from steno.record import Batch, Entry
 
@@ -19,15 +21,16 @@ FACTS = b"steno"
 """Footer key of a part: JSON of what its row in the ledger says, and the journal offsets its batches consumed."""
 
 
-def part_facts(path: Path) -> dict[str, Any]:
-    """first_batch, last_batch, first, last, rows and bytes of a part, from its footer.
+def part_facts(path: Path, noted: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """first_batch, last_batch, first, last, rows, bytes and crc of a part, as noted, or else from its footer.
 
     Raises:
         OSError, ValueError, KeyError: not a whole part of ours.
     """
-    facts = _footer(path)
+    facts = _footer(path) if noted is None else noted
     return {name: facts[name] for name in ("first_batch", "last_batch", "first", "last", "rows")} | {
-        "bytes": path.stat().st_size
+        "bytes": path.stat().st_size,
+        "crc": None if noted is None else noted["crc"],
     }
 
 
@@ -63,8 +66,21 @@ class PartBatches:
     entries: Mapping[int, tuple[Entry, ...]]
 
     @classmethod
-    def load(cls, run_dir: Path, names: tuple[str, ...], node: int) -> PartBatches:
-        """Read the parts; FileNotFoundError when one is gone."""
+    def load(
+        cls, run_dir: Path, names: tuple[str, ...], node: int, crcs: Mapping[str, str | None] | None = None
+    ) -> PartBatches:
+        """Read the parts, of a damaged one what is good (RuntimeWarning); FileNotFoundError when one is gone.
+
+        `crcs` by name: their checksums, where known.
+        """
+        with contextlib.ExitStack() as stack:
+            paths = {
+                name: stack.enter_context(verify.readable(run_dir / name, (crcs or {}).get(name))) for name in names
+            }
+            return cls._load(paths, node)
+
+    @classmethod
+    def _load(cls, paths: Mapping[str, Path | None], node: int) -> PartBatches:
         import numpy as np
         import pyarrow.parquet as pq
 
@@ -74,9 +90,11 @@ class PartBatches:
         odd: dict[int, Any] = {}
         meta: dict[int, Mapping[str, Any]] = {}
         entries: dict[int, list[Entry]] = {}
-        for name in names:
+        for name, path in paths.items():
+            if path is None:
+                continue
             if name.startswith("metrics/"):
-                table = pq.read_table(run_dir / name, read_dictionary=["key"], memory_map=False)
+                table = pq.read_table(path, read_dictionary=["key"], memory_map=False)
                 key = table["key"].unify_dictionaries().combine_chunks()
                 key = key.chunk(0) if hasattr(key, "chunk") else key  # an array, or chunked, by the version
                 keys = tuple(key.dictionary.to_pylist())
@@ -110,9 +128,10 @@ class PartBatches:
                 ends = np.r_[starts[1:], len(batch)]
                 bounds = {int(batch[a]): (int(a), int(b)) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)}
             else:
-                for row in pq.read_table(run_dir / name).to_pylist():
+                for row in pq.read_table(path).to_pylist():
                     entries.setdefault(row["batch"], []).append(entry_of(row))
-        return cls(names, node, bounds, columns, keys, odd, meta, {id: tuple(found) for id, found in entries.items()})
+        whole_entries = {id: tuple(found) for id, found in entries.items()}
+        return cls(tuple(paths), node, bounds, columns, keys, odd, meta, whole_entries)
 
     def batch(self, id: int) -> Batch:
         """The batch of that number; empty if the parts have nothing of it."""

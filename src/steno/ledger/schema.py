@@ -59,7 +59,7 @@ create table if not exists cursors(
 create table if not exists parts(
     id integer primary key, kind text not null, name text not null unique, first_batch integer not null,
     last_batch integer not null, first integer not null, last integer not null, rows integer not null,
-    bytes integer not null);
+    bytes integer not null, crc text);
 create table if not exists losses(kind text not null, name text not null, count integer not null, reason text not null,
     primary key(kind, name)) without rowid;
 """
@@ -87,6 +87,8 @@ def begin(path: Path | str) -> sqlite3.Connection:
         connection.execute("pragma cache_size=-8192")
         connection.execute("pragma temp_store=memory")
         connection.executescript("begin immediate;" + TABLES + "commit;")
+        if "crc" not in {row[1] for row in connection.execute("pragma table_info(parts)")}:
+            connection.execute("alter table parts add column crc text")  # a ledger from before parts had checksums
         row = connection.execute("select value from meta where key='format'").fetchone()
         if row is None:
             connection.execute("insert or ignore into meta values('format', ?)", (str(FORMAT),))

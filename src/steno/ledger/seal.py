@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steno.errors import CorruptError
-from steno.ledger import parts, schema
-from steno.ledger.read import Part, found_parts
+from steno.ledger import parts, schema, verify
+from steno.ledger.read import Part, found_parts, part_columns
 from steno.ledger.rebuild import PartBatches, part_names, part_took
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ _PART_BYTES = 64 << 20
 _PART_BATCHES = 20_000
 _SMALL_ROWS = 300_000
 _MERGE_NAMES = 50_000
+
+
+Made = tuple[str, int, str]
+"""A part's name, its rows and its checksum."""
 
 
 class Sealer:
@@ -111,13 +115,13 @@ class Sealer:
             "last": bounds[1],
             "took": [[stream, segment, end] for (stream, segment), end in took.items()],
         }
-        made: list[tuple[str, int]] = []
+        made: list[Made] = []
         if batches:
             points = parts.points_of(batches, names)
             facts["names"] = len(points.names)
-            made.append(self._write("metrics", lambda path: parts.write_metrics(path, points, facts)))
+            made.append(self._write("metrics", lambda path: parts.write_metrics(path, points, facts), facts))
         if entries:
-            made.append(self._write("records", lambda path: parts.write_records(path, entries, facts)))
+            made.append(self._write("records", lambda path: parts.write_records(path, entries, facts), facts))
         with self.lock:
             self._commit(
                 made,
@@ -166,7 +170,7 @@ class Sealer:
             names.update(self.connection.execute(f"select id, key from keys where id in ({marks})", some))
         return names
 
-    def _write(self, kind: str, write: Any) -> tuple[str, int]:
+    def _write(self, kind: str, write: Any, facts: dict[str, Any]) -> Made:
         place = self.run_dir / kind
         place.mkdir(exist_ok=True)
         with self.lock:
@@ -176,20 +180,21 @@ class Sealer:
         name = f"{self.node:02d}-part-{number:06d}.parquet"
         hidden = place / f".{name}.tmp"
         rows = write(hidden)
+        crc = verify.checksum(hidden)
+        known = {**facts, "name": f"{kind}/{name}", "rows": rows, "crc": crc}
+        verify.note(self.run_dir / ".steno" / "nodes" / f"{self.node:02d}", known)
         os.rename(hidden, place / name)
         schema.sync_dir(place)
-        return f"{kind}/{name}", rows
+        return f"{kind}/{name}", rows, crc
 
-    def _commit(
-        self, made: Sequence[tuple[str, int]], facts: dict[str, Any], *others: tuple[str, Sequence[Any]]
-    ) -> None:
+    def _commit(self, made: Sequence[Made], facts: dict[str, Any], *others: tuple[str, Sequence[Any]]) -> None:
         execute = self.connection.execute
         execute("begin immediate")
         try:
-            for name, rows in made:
+            for name, rows, crc in made:
                 execute(
-                    "insert into parts(kind, name, first_batch, last_batch, first, last, rows, bytes) "
-                    "values(?, ?, ?, ?, ?, ?, ?, ?)",
+                    "insert into parts(kind, name, first_batch, last_batch, first, last, rows, bytes, crc) "
+                    "values(?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         name.partition("/")[0],
                         name,
@@ -199,6 +204,7 @@ class Sealer:
                         facts["last"],
                         rows,
                         (self.run_dir / name).stat().st_size,
+                        crc,
                     ),
                 )
             execute("insert or replace into meta values('took', ?)", (json.dumps(facts["took"]),))
@@ -213,7 +219,7 @@ class Sealer:
     # -- the end -----------------------------------------------------------------------------------------
 
     def merge(self) -> int:
-        """Make one part of neighbouring small ones; returns how many were merged away.
+        """Make one part of neighbouring small ones; returns how many were merged away. A damaged part stays as it is.
 
         Only at a clean end: a reader that meets a part that is gone starts over.
         """
@@ -227,14 +233,18 @@ class Sealer:
     def _small_runs(self, kind: str) -> list[list[Part]]:
         with self.lock:
             rows = self.connection.execute(
-                "select id, kind, name, first_batch, last_batch, first, last, rows, bytes from parts where kind=? "
-                "order by first_batch",
+                f"select {part_columns(self.connection)} from parts where kind=? order by first_batch",
                 (kind,),
             ).fetchall()
         runs: list[list[Part]] = []
         held: list[Part] = []
         names = 0
         for part in (Part(self.node, *row) for row in rows):
+            if part.crc and verify.differing(self.run_dir / part.name, part.crc):
+                # Merged, the damage would have a new checksum; readers count it, and a sound copy can replace it.
+                runs.append(held)
+                held, names = [], 0
+                continue
             own = part_names(self.run_dir / part.name)
             names = names + own if held else own
             fits = part.rows < _SMALL_ROWS and sum(one.rows for one in held) + part.rows <= PART_POINTS
@@ -259,10 +269,10 @@ class Sealer:
         if kind == "metrics":
             points = self._points([part.name for part in run])
             facts["names"] = len(points.names)
-            made = self._write(kind, lambda path: parts.write_metrics(path, points, facts))
+            made = self._write(kind, lambda path: parts.write_metrics(path, points, facts), facts)
         else:
             entries = self._entries([part.name for part in run])
-            made = self._write(kind, lambda path: parts.write_records(path, entries, facts))
+            made = self._write(kind, lambda path: parts.write_records(path, entries, facts), facts)
         marks = ",".join("?" * len(run))
         with self.lock:
             row = self.connection.execute("select value from meta where key='took'").fetchone()
@@ -314,7 +324,10 @@ class Sealer:
             pass
         self.merge()
         with self.lock:
-            self.connection.execute("delete from keys where not exists (select 1 from batches)")
+            # The newest key stays: an id given anew would have another name than readers remember.
+            self.connection.execute(
+                "delete from keys where not exists (select 1 from batches) and id < (select max(id) from keys)"
+            )
             # execute() would step once and free one page.
             self.connection.executescript("pragma incremental_vacuum")
             self.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
@@ -337,11 +350,12 @@ def adopt_parts(run_dir: Path, connection: sqlite3.Connection, node: int) -> int
     """Enter the parts that lie there into a ledger begun after a lost one; returns how many.
 
     Numbers of records and batches go on after the highest sealed ones, the run's automatic steps after
-    the highest sealed step, and journals from where the newest part says they were consumed.
+    the highest sealed step, and journals from where the newest part says they were consumed. A damaged part
+    keeps its checksum, so that its readers know.
     """
-    import pyarrow.parquet as pq
-
     from steno.record import NODE_SHIFT
+
+    noted = verify.noted(run_dir / ".steno" / "nodes" / f"{node:02d}")
 
     found = sorted(found_parts(run_dir, node), key=lambda part: (part.first_batch, part.id))
     last = batch = step = 0
@@ -350,13 +364,28 @@ def adopt_parts(run_dir: Path, connection: sqlite3.Connection, node: int) -> int
     execute("begin immediate")
     for part in found:
         execute(
-            "insert into parts(kind, name, first_batch, last_batch, first, last, rows, bytes) values(?,?,?,?,?,?,?,?)",
-            (part.kind, part.name, part.first_batch, part.last_batch, part.first, part.last, part.rows, part.bytes),
+            "insert into parts(kind, name, first_batch, last_batch, first, last, rows, bytes, crc) "
+            "values(?,?,?,?,?,?,?,?,?)",
+            (
+                part.kind,
+                part.name,
+                part.first_batch,
+                part.last_batch,
+                part.first,
+                part.last,
+                part.rows,
+                part.bytes,
+                part.crc,
+            ),
         )
         last, batch = max(last, part.last & ((1 << NODE_SHIFT) - 1)), max(batch, part.last_batch)
-        ends.append(part_took(run_dir / part.name))
+        known = noted.get(part.name)
+        ends.append(part_took(run_dir / part.name) if known is None else known["took"])
+        footer = None
         if part.kind == "metrics":
-            footer = pq.read_metadata(run_dir / part.name)
+            path = run_dir / part.name
+            footer = verify.footer_of(path, verify.differing(path, part.crc) if part.crc else [])
+        if footer is not None:
             at = footer.schema.names.index("step")
             for group in range(footer.num_row_groups):
                 statistics = footer.row_group(group).column(at).statistics

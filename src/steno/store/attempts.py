@@ -56,9 +56,13 @@ def read_attempts(
                 _add(found, json.loads((place / name).read_bytes()))
             except (OSError, ValueError):
                 continue
-    for row in () if found else manifest.get("attempts") or ():
-        _add(found, row)
-    if not found and not names:
+    told = bool(found)
+    if not found:
+        rows = manifest.get("attempts") or ()
+        for row in rows:
+            _add(found, row)
+        told = bool(found) and all("rewind" in row for row in rows if isinstance(row, dict))
+    if not told and not names:
         for entry in starts():
             known = found.get(entry.attempt)
             if known is None or known.rewind is None:

@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 from steno.errors import CorruptError
+from steno.store.sound import Sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     import duckdb
     import pyarrow as pa
+
+    from steno.ledger.read import Loss, Part
 
 _TRIES = 50
 _inherited: list[object] = []
@@ -38,8 +41,30 @@ class Engine:
         self._lock = threading.Lock()
         self._database: duckdb.DuckDBPyConnection | None = None
         self._pid = 0
+        self._sound = Sound()
         self.damaged: dict[str, str] = {}
         """Path → reason, for parts that could not be read and are left out."""
+
+    @property
+    def losses(self) -> dict[str, Loss]:
+        """By path, what the parts that fail their checksum have lost, of those read so far."""
+        return self._sound.losses
+
+    def files(self, run_dir: Path, parts: Iterable[Part]) -> list[Path]:
+        """The files to read for these parts: each is compared with its checksum once, see `Sound`.
+
+        Raises:
+            PartGone: a part is no longer there.
+        """
+        found = []
+        for part in parts:
+            try:
+                path = self._sound.path(run_dir, part)
+            except FileNotFoundError as error:
+                raise PartGone(str(run_dir / part.name)) from error
+            if path is not None:
+                found.append(path)
+        return found
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the one database; the caller closes it."""

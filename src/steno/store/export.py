@@ -77,7 +77,7 @@ def _written(
 ) -> int:
     import duckdb
 
-    parts = source.parts("metrics")
+    parts = source.parts(engine, "metrics")
     try:
         with views(engine, [source]) as cursor:
             return write(cursor, path)

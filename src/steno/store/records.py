@@ -73,7 +73,7 @@ def read_entries(engine: Engine, run_dir: Path, view: View) -> list[Entry]:
         PartGone: a part was merged away meanwhile.
     """
     table = engine.table(
-        [run_dir / part.name for part in view.entry_parts], f"select {ENTRY_COLUMNS} from {{parts}} order by record"
+        engine.files(run_dir, view.entry_parts), f"select {ENTRY_COLUMNS} from {{parts}} order by record"
     )
     sealed = entries_of(table) if table is not None else []
     return sorted([*sealed, *view.snapshot.entries], key=lambda entry: entry.record)
@@ -102,7 +102,8 @@ def newest(engine: Engine, run_dir: Path, view: View, count: int) -> list[Record
         floor, top = last - count, (node + 1) << NODE_SHIFT
         where = f"where record > {floor} and record < {top}"
         parts = [part for part in view.snapshot.parts if part.node == node and part.last > floor]
-        paths = {kind: [run_dir / part.name for part in parts if part.kind == kind] for kind in ("metrics", "records")}
+        kinds = ("metrics", "records")
+        paths = {kind: engine.files(run_dir, (part for part in parts if part.kind == kind)) for kind in kinds}
         table = engine.table(paths["metrics"], f"select {POINT_COLUMNS} from {{parts}} {where}")
         pieces = [] if table is None else [of_arrow(table, ids)]
         pieces += [chunk.take((chunk.node == node) & (chunk.record > floor)) for chunk in view.chunks]

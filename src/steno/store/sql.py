@@ -46,9 +46,9 @@ class Source:
     view: View
     choice: Choice
 
-    def parts(self, kind: str) -> list[Path]:
-        """Paths of the parts of a kind."""
-        return [self.dir / part.name for part in self.view.snapshot.parts if part.kind == kind]
+    def parts(self, engine: Engine, kind: str) -> list[Path]:
+        """The files to read for the parts of a kind. Raises PartGone."""
+        return engine.files(self.dir, (part for part in self.view.snapshot.parts if part.kind == kind))
 
 
 @contextlib.contextmanager
@@ -81,7 +81,8 @@ def views(engine: Engine, sources: Sequence[Source]) -> Iterator[duckdb.DuckDBPy
 
 def _paths(engine: Engine, sources: Sequence[Source], kind: str) -> dict[Path, str]:
     """Part → its run, of the parts that are not known to be damaged."""
-    return {path: source.run for source in sources for path in source.parts(kind) if str(path) not in engine.damaged}
+    found = {path: source.run for source in sources for path in source.parts(engine, kind)}
+    return {path: run for path, run in found.items() if str(path) not in engine.damaged}
 
 
 def _sealed(cursor: duckdb.DuckDBPyConnection, kind: str, columns: str, paths: dict[Path, str]) -> list[str]:
@@ -161,7 +162,7 @@ def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence
     """
     import duckdb
 
-    paths = [path for source in sources for kind in ("metrics", "records") for path in source.parts(kind)]
+    paths = [path for source in sources for kind in ("metrics", "records") for path in source.parts(engine, kind)]
     try:
         with views(engine, sources) as cursor:
             return _run(cursor, text, values)

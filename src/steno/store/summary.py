@@ -61,13 +61,13 @@ class Summary:
             if choice != self._choice:
                 self._choice, self._parts = choice, {}
             known = self._parts
-        names = [part.name for part in view.metrics]
+        parts = {part.name: part for part in view.metrics}
         tables = []
-        for name in names:
+        for name, part in parts.items():
             if name not in known:
-                known[name] = self._engine.table([run_dir / name], partial)
+                known[name] = self._engine.table(self._engine.files(run_dir, [part]), partial)
             tables.append(known[name])
-        for gone in set(known) - set(names):
+        for gone in set(known) - parts.keys():
             known.pop(gone, None)
         cursor = self._engine.cursor()
         try:

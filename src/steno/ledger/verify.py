@@ -1,0 +1,204 @@
+"""Parts against their checksums, and what is good of a damaged one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pyarrow.parquet as pq
+
+BLOCKS = 64
+"""A checksum of 64 stretches tells where a part is damaged to about a fifth of a row group, and has 520 letters."""
+_SMALLEST_BLOCK = 64
+NOTED = "parts.jsonl"
+_DISPENSABLE = frozenset({"meta"})
+"""Columns whose loss leaves each point what it is; without any other, a row would say something never logged."""
+
+Ranges = list[tuple[int, int]]
+"""Stretches of a file in bytes, the end excluded."""
+
+
+def checksum(path: Path) -> str:
+    """The size of a file and the crc32c of each of up to BLOCKS equal stretches, as "size:hex".
+
+    Not the page checksums of Parquet: these leave out the page headers and the footer, where a flipped bit
+    gives other values as silently, and DuckDB does not look at them. Raises OSError.
+    """
+    size = path.stat().st_size
+    return f"{size}:" + "".join(f"{one:08x}" for one in _crcs(path, size))
+
+
+def _crcs(path: Path, size: int) -> Iterator[int]:
+    import crc32c
+
+    block = _block(size)
+    view = memoryview(bytearray(block))
+    with open(path, "rb", buffering=0) as file:
+        for start in range(0, size, block):
+            wanted, got = min(block, size - start), 0
+            while got < wanted and (some := file.readinto(view[got:wanted])):
+                got += some
+            yield crc32c.crc32c(view[:got])
+
+
+def _block(size: int) -> int:
+    return max(-(-size // BLOCKS), _SMALLEST_BLOCK)
+
+
+def differing(path: Path, crc: str) -> Ranges:
+    """Where a file is not what it was when `checksum` saw it; empty when it is the same.
+
+    Raises:
+        FileNotFoundError: it is gone.
+        OSError: it cannot be read.
+    """
+    text, _, digits = crc.partition(":")
+    size, actual = int(text), path.stat().st_size
+    known = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
+    block = _block(size)
+    bad = [
+        (at * block, min((at + 1) * block, size))
+        for at, (one, other) in enumerate(zip(known, _crcs(path, size), strict=True))
+        if one != other
+    ]
+    return bad if actual == size else [*bad, (min(size, actual), max(size, actual))]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What a damaged part has lost. `rows` is None where not even their number is known."""
+
+    rows: int | None
+    bytes: int
+    kept: int
+    """Rows that are read."""
+    reason: str
+
+    def __str__(self) -> str:
+        lost = "all" if self.rows is None else f"{self.rows:,}"
+        return f"{self.reason}: {lost} rows ({self.bytes:,} bytes) are lost, {self.kept:,} are read"
+
+
+def footer_of(path: Path, bad: Ranges) -> pq.FileMetaData | None:
+    """The footer of a part that is damaged there; None where that is the footer itself."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    size = path.stat().st_size
+    if size < 12 or _touched(bad, size - 8, size):
+        return None
+    with open(path, "rb") as file:
+        file.seek(size - 8)
+        length = int.from_bytes(file.read(4), "little")
+    if length > size - 12 or _touched(bad, size - 8 - length, size):
+        return None
+    try:
+        return pq.read_metadata(path)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+
+
+def _touched(bad: Ranges, start: int, end: int) -> bool:
+    return any(low < end and start < high for low, high in bad)
+
+
+def salvage(path: Path, bad: Ranges, target: Path) -> Damage:
+    """Write the row groups that lie wholly outside the damage into a part of their own, in order; say what is lost.
+
+    `target` is not there afterwards when nothing is good. One row group is held in memory.
+
+    Raises:
+        OSError: the target cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    reason = f"{sum(high - low for low, high in bad):,} bytes of it, from byte {bad[0][0]:,} on, fail their checksum"
+    footer = footer_of(path, bad)
+    if footer is None:
+        return Damage(None, path.stat().st_size, 0, f"{reason}, its footer among them")
+    lost = lost_bytes = kept = 0
+    with pq.ParquetFile(path, memory_map=False) as file:
+        layout = file.schema_arrow
+        with pq.ParquetWriter(target, layout, version="2.6", compression="zstd", compression_level=1) as writer:
+            for number in range(footer.num_row_groups):
+                group = footer.row_group(number)
+                hit = {name: size for name, start, size in _chunks(group) if _touched(bad, start, start + size)}
+                lost_bytes += sum(hit.values())
+                table = None
+                if hit.keys() <= _DISPENSABLE:
+                    with contextlib.suppress(OSError, ValueError, pa.ArrowException):
+                        wanted = [name for name in layout.names if name not in hit]
+                        table = file.read_row_group(number, wanted, use_threads=False)
+                if table is None:
+                    lost += group.num_rows
+                    lost_bytes += sum(size for name, _, size in _chunks(group) if name not in hit)
+                    continue
+                kept += len(table)
+                for name in hit:
+                    table = table.append_column(name, pa.nulls(len(table), layout.field(name).type))
+                writer.write_table(table.select(layout.names), row_group_size=max(len(table), 1))
+    if not kept:
+        target.unlink()
+    return Damage(lost, lost_bytes, kept, reason)
+
+
+def _chunks(group: Any) -> Iterator[tuple[str, int, int]]:
+    """(column, first byte, bytes) of a row group's columns, page headers included."""
+    for at in range(group.num_columns):
+        column = group.column(at)
+        begins = column.data_page_offset
+        if column.has_dictionary_page and column.dictionary_page_offset:
+            begins = min(begins, column.dictionary_page_offset)
+        yield column.path_in_schema, begins, column.total_compressed_size
+
+
+@contextlib.contextmanager
+def readable(path: Path, crc: str | None) -> Iterator[Path | None]:
+    """The part itself where it is sound or has no checksum, else a passing copy of what is good; None: nothing is.
+
+    Warns of damage (RuntimeWarning). Raises OSError.
+    """
+    bad = differing(path, crc) if crc else []
+    if not bad:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="steno-salvaged-") as place:
+        copy = Path(place) / path.name
+        damage = salvage(path, bad, copy)
+        warnings.warn(f"the part {path} is damaged, {damage}", RuntimeWarning, stacklevel=4)
+        yield copy if copy.exists() else None
+
+
+def note(node_dir: Path, facts: Mapping[str, Any]) -> None:
+    """Write a part's facts beside the ledger, for the case that it is lost. Raises OSError."""
+    node_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(node_dir / NOTED, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        # In one write, and after a line end: a line that a death cut short spoils no other.
+        os.write(handle, b"\n" + json.dumps(facts, separators=(",", ":")).encode())
+    finally:
+        os.close(handle)
+
+
+def noted(node_dir: Path) -> dict[str, dict[str, Any]]:
+    """By name the facts of parts as `note` wrote them, the newest of each; what is torn is passed over."""
+    found: dict[str, dict[str, Any]] = {}
+    lines: Sequence[bytes] = ()
+    with contextlib.suppress(OSError):
+        lines = (node_dir / NOTED).read_bytes().split(b"\n")
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            facts = json.loads(line)
+            if facts["crc"] and isinstance(facts["took"], list):
+                found[facts["name"]] = facts
+    return found

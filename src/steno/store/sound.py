@@ -1,0 +1,95 @@
+"""Which file to read for a part: the part itself, or what is good of a damaged one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import warnings
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from steno.ledger import verify
+from steno.ledger.read import Loss
+
+if TYPE_CHECKING:
+    from steno.ledger.read import Part
+
+DAMAGED = "damaged part"
+"""Kind of the loss that stands for the rows of a damaged part."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    mark: tuple[int, int, str]
+    """Size, mtime in ns and checksum that it was compared by."""
+    path: Path | None
+    """What is read in place of the part."""
+
+
+class Sound:
+    """Compares each part with its checksum once, and keeps copies of what is good of damaged ones.
+
+    The copies lie in a temporary directory until this is dropped or the process ends. Thread-safe; a forked
+    child makes its own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, _Seen] = {}
+        self._place: str | None = None
+        self.losses: dict[str, Loss] = {}
+        """By path, what the damaged parts have lost."""
+
+    def path(self, run_dir: Path, part: Part) -> Path | None:
+        """The file to read; None when nothing of the part is good. Without a checksum it is the part, unseen.
+
+        Raises:
+            FileNotFoundError: the part is gone.
+        """
+        path = run_dir / part.name
+        if part.crc is None:
+            return path
+        stat = os.stat(path)
+        name = str(path)
+        mark = (stat.st_size, stat.st_mtime_ns, part.crc)
+        seen = self._seen.get(name)
+        if seen is None or seen.mark != mark:
+            with self._lock:
+                seen = self._seen.get(name)  # another thread may have checked it meanwhile
+                if seen is None or seen.mark != mark:
+                    seen = self._seen[name] = _Seen(mark, self._check(path, part, part.crc))
+        return seen.path
+
+    def _check(self, path: Path, part: Part, crc: str) -> Path | None:
+        copy = path
+        try:
+            bad = verify.differing(path, crc)
+            if not bad:
+                self.losses.pop(str(path), None)
+                return path
+            copy = Path(self._copies()) / f"{len(os.listdir(self._copies())):06d}-{path.name}"
+            damage = verify.salvage(path, bad, copy)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            damage = verify.Damage(None, part.bytes, 0, f"it cannot be read: {error}")
+        rows = part.rows if damage.rows is None else damage.rows
+        self.losses[str(path)] = Loss(part.node, DAMAGED, part.name, rows, str(damage), damage.bytes)
+        said = "damaged" if damage.kept else "damaged and left out"
+        warnings.warn(f"the part {path} is {said}: {damage}", RuntimeWarning, stacklevel=6)
+        return copy if damage.kept else None
+
+    def _copies(self) -> str:
+        if self._place is None:
+            self._place = tempfile.mkdtemp(prefix="steno-salvaged-")
+            weakref.finalize(self, _remove, self._place, os.getpid())
+        return self._place
+
+
+def _remove(place: str, pid: int) -> None:
+    if os.getpid() == pid:  # a forked child inherits the finalizer, not the copies
+        shutil.rmtree(place, ignore_errors=True)
