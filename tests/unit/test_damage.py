@@ -164,6 +164,7 @@ def test_copies_of_what_is_good_go_with_the_book(writer, tmp_path, monkeypatch):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             read = len(book.keys())  # makes an engine of the child's own and drops the parent's
+        book.close()
         gc.collect()
         os._exit(0 if read == len(KEYS) else 1)
     assert os.waitpid(child, 0)[1] == 0
