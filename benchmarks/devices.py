@@ -15,7 +15,6 @@ import tempfile
 import time
 
 import _measure as measure
-
 import steno
 
 METRICS = 20

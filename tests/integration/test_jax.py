@@ -269,7 +269,7 @@ def test_a_callback_has_one_operand_however_many_metrics():
 
     def f(x, i, h):
         slots, dtypes, alone, vectors = _traced.pack([x, i, x * 2, h, h > 0])
-        _traced.call_back(_traced.Part((), slots, dtypes, alone), vectors, lambda arrays: None)
+        _traced.call_back(vectors, lambda arrays: None)
         return x
 
     (eqn,) = [eqn for eqn in jax.make_jaxpr(f)(1.0, 2, jnp.bfloat16(3)).eqns if "callback" in eqn.primitive.name]
@@ -289,12 +289,12 @@ def test_packing_is_exact_for_every_dtype(dtype):
     def f(*values):
         slots, dtypes, alone, vectors = _traced.pack(values)
         part = _traced.Part((), slots, dtypes, alone)
-        _traced.call_back(part, vectors, lambda arrays: got.append((part, arrays)))
+        _traced.call_back(vectors, lambda arrays: got.append((part, arrays)))
 
     f(*given)
     jax.effects_barrier()
     ((part, arrays),) = got
-    (row,) = part.rows(_traced.unpacked(part, [np.asarray(array) for array in arrays]))
+    (row,) = part.rows([np.asarray(array) for array in arrays])
     for one, other in zip(row, given, strict=True):
         assert np.array_equal(np.asarray(one).reshape(-1), np.asarray(other).reshape(-1))
 

@@ -165,7 +165,7 @@ def _emit(call: Call | Line, operands: list[Any]) -> None:
 def _call_back(part: Part, vectors: Sequence[Any]) -> None:
     global _calls_back
     _calls_back = True
-    traced.call_back(part, vectors, lambda arrays: _arrived(part, arrays))
+    traced.call_back(vectors, lambda arrays: _arrived(part, arrays))
 
 
 def deliver(logged: Logged) -> None:
@@ -185,11 +185,10 @@ def deliver(logged: Logged) -> None:
 def _arrived(part: Part, arrays: list[Any]) -> None:
     """In a callback: only hand it over."""
     stamp = time.monotonic_ns()
-    late = arrays_of_jax.Arrays(arrays, range(len(arrays)))
+    late = arrays_of_jax.Arrays(arrays, range(len(arrays)), _known(part)[0])
 
     def sink(values: list[Any]) -> None:
-        _raise_refused(values)
-        _journal(part, traced.unpacked(part, values), stamp)
+        _journal(part, values, stamp)
 
     QUEUE.submit(late, sink, part.calls[0][0].account)
 
@@ -197,9 +196,6 @@ def _arrived(part: Part, arrays: list[Any]) -> None:
 def _submit(part: Part, vectors: Sequence[Any]) -> None:
     stamp = time.monotonic_ns()
     size_bytes, stepped = _known(part)
-    if size_bytes <= arrays_of_jax.NOW_BYTES and _at_hand(vectors):
-        _journal(part, [arrays_of_jax.host(vector) for vector in vectors], stamp)
-        return
     late = arrays_of_jax.Arrays(vectors, range(len(vectors)), size_bytes)
     account = part.calls[0][0].account
     if stepped:
@@ -217,10 +213,6 @@ def _submit(part: Part, vectors: Sequence[Any]) -> None:
                     keep(row[first:last])
 
     QUEUE.submit(late, sink, account)
-
-
-def _at_hand(vectors: Sequence[Any]) -> bool:
-    return all(map(arrays_of_jax.at_hand, vectors))
 
 
 _parts: dict[Part, tuple[int, bool]] = {}

@@ -80,7 +80,8 @@ class Arrays:
     __slots__ = ("_waiting", "lane", "places", "size_bytes", "values")
 
     def __init__(self, values: Sequence[Any], places: Sequence[int], size_bytes: int | None = None) -> None:
-        self.values = [held(value) for value in values]
+        # With a size they are an output that nobody else has: nobody will delete them.
+        self.values = [held(value) for value in values] if size_bytes is None else list(values)
         self.places = places
         # A thread's computations mostly finish in the order in which it started them.
         self.lane = ("jax", threading.get_ident())

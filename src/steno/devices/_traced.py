@@ -19,20 +19,21 @@ _open = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a value lies: `size` elements of a vector, from `start`."""
+    """Where a value lies: `size` elements of a group, from `start`."""
 
-    vector: int
+    group: int
     start: int
     size: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Part:
-    """What one trace logged: the calls, and where their values lie in the vectors.
+    """What one trace logged: the calls, and where their values lie.
 
-    `calls` are (anything, first slot, one past the last). The last `alone` vectors are arrays by themselves, since
-    they are sharded. With `lead` (T,) every vector has a leading axis of T steps, and there is a record of each
-    call for each of them.
+    `calls` are (anything, first slot, one past the last). Values of one dtype are a group; all groups but the last
+    `alone` ones are one vector, as they are if there is one, else as 32-bit words. Those last ones are arrays by
+    themselves, since they are sharded. With `lead` (T,) everything has a leading axis of T steps, and there is a
+    record of each call for each of them.
     """
 
     calls: tuple[tuple[Any, int, int], ...]
@@ -42,10 +43,15 @@ class Part:
     lead: tuple[int, ...] = ()
 
     @property
+    def vectors(self) -> int:
+        """How many vectors there are."""
+        return self.alone + (len(self.dtypes) > self.alone)
+
+    @property
     def size_bytes(self) -> int:
         """Size of all vectors together."""
         count = int(np.prod(self.lead)) if self.lead else 1
-        return count * sum(slot.size * int(self.dtypes[slot.vector].itemsize) for slot in self.slots)
+        return count * sum(slot.size * int(self.dtypes[slot.group].itemsize) for slot in self.slots)
 
     def rows(self, vectors: Sequence[Any]) -> Iterator[list[Any]]:
         """Host vectors to rows; a row has one number or array per slot."""
@@ -60,29 +66,44 @@ class Part:
             yield vectors[0].reshape(-1).tolist()
             return
         count = int(np.prod(self.lead)) if self.lead else 1
-        flat = [vector.reshape(count, -1) for vector in vectors]
-        plain = [vector.tolist() if vector.dtype.kind in "biuf" else None for vector in flat]
+        flat = self._groups([vector.reshape(count, -1) for vector in vectors])
+        plain = [group.tolist() if group.dtype.kind in "biuf" else None for group in flat]
         for row in range(count):
             out: list[Any] = []
             for slot in self.slots:
-                numbers = plain[slot.vector]
+                numbers = plain[slot.group]
                 if slot.size == 1 and numbers is not None:
                     out.append(numbers[row][slot.start])
                 else:
                     # Of an array that other processes have shards of too, there is less than its shape says.
-                    out.append(flat[slot.vector][row, slot.start : slot.start + slot.size])
+                    out.append(flat[slot.group][row, slot.start : slot.start + slot.size])
             yield out
+
+    def _groups(self, vectors: list[Any]) -> list[Any]:
+        packed = len(self.dtypes) - self.alone
+        if packed < 2:
+            return vectors
+        words, *alone = vectors
+        out: list[Any] = []
+        at = 0
+        for number, dtype in enumerate(self.dtypes[:packed]):
+            size = sum(slot.size for slot in self.slots if slot.group == number)
+            end = at + size * max(1, np.dtype(dtype).itemsize // 4)
+            out.append(_from_words(np.ascontiguousarray(words[:, at:end]), np.dtype(dtype)))
+            at = end
+        return [*out, *alone]
 
 
 def pack(operands: Sequence[Any]) -> tuple[tuple[Slot, ...], tuple[Any, ...], int, list[Any]]:
-    """(slots, dtypes, alone, vectors): the operands' elements in one vector per dtype, sharded ones by themselves."""
+    """(slots, dtypes, alone, vectors) as a `Part` has them."""
     arrays = [jax.lax.stop_gradient(jnp.asarray(operand)) for operand in operands]
     groups: dict[Any, list[int]] = {}
     for index, array in enumerate(arrays):
         groups.setdefault(index if _is_sharded(array) else array.dtype, []).append(index)
     ordered = sorted(groups.items(), key=lambda item: isinstance(item[0], int))
     slots: list[Slot | None] = [None] * len(arrays)
-    vectors: list[Any] = []
+    packed: list[Any] = []
+    alone: list[Any] = []
     for number, (name, indices) in enumerate(ordered):
         start = 0
         for index in indices:
@@ -90,13 +111,18 @@ def pack(operands: Sequence[Any]) -> tuple[tuple[Slot, ...], tuple[Any, ...], in
             slots[index] = Slot(number, start, size)
             start += size
         if isinstance(name, int):
-            vectors.append(arrays[name])
+            alone.append(arrays[name])
         else:
-            flat = [jnp.ravel(arrays[index]) for index in indices]
-            vectors.append(jnp.concatenate(flat) if len(flat) > 1 else flat[0])
-    alone = sum(isinstance(name, int) for name, _ in ordered)
+            packed.append(_joined([arrays[index] for index in indices]))
+    if len(packed) > 1:
+        packed = [_joined([_words(group) for group in packed])]
     dtypes = tuple(arrays[indices[0]].dtype for _, indices in ordered)
-    return tuple(slot for slot in slots if slot is not None), dtypes, alone, vectors
+    return tuple(slot for slot in slots if slot is not None), dtypes, len(alone), [*packed, *alone]
+
+
+def _joined(arrays: list[Any]) -> Any:
+    flat = [jnp.ravel(array) for array in arrays]
+    return jnp.concatenate(flat) if len(flat) > 1 else flat[0]
 
 
 def _is_sharded(array: Any) -> bool:
@@ -129,7 +155,7 @@ class Logged:
     def __iter__(self) -> Iterator[tuple[Part, tuple[Any, ...]]]:
         at = 0
         for part in self.parts:
-            end = at + len(part.dtypes)
+            end = at + part.vectors
             yield part, self.vectors[at:end]
             at = end
 
@@ -209,16 +235,12 @@ def is_traced(vectors: Sequence[Any]) -> bool:
     return any([isinstance(vector, jax.core.Tracer) for vector in vectors])  # noqa: C419 - a generator costs more
 
 
-def call_back(part: Part, vectors: Sequence[Any], sink: Callable[[list[Any]], None]) -> None:
+def call_back(vectors: Sequence[Any], sink: Callable[[list[Any]], None]) -> None:
     """Have `sink` told the packed vectors each time the function runs: one operand, unordered.
 
     Only arrays that are sharded are operands of their own. The host's side only hands over references: touching JAX
     in a callback can lock up.
     """
-    packed, alone = _apart(part, vectors)
-    operands = (
-        [packed[0] if _is_plain(part) else jnp.concatenate([_words(vector) for vector in packed])] if packed else []
-    )
 
     def tell(*arrays: Any) -> None:
         try:
@@ -228,32 +250,7 @@ def call_back(part: Part, vectors: Sequence[Any], sink: Callable[[list[Any]], No
             return
 
     # Not partitioned: a function that JAX shards by itself would call once per device with the same values.
-    jax.debug.callback(tell, *operands, *alone)
-
-
-def unpacked(part: Part, arrays: Sequence[Any]) -> list[Any]:
-    """The host vectors in what `call_back` told."""
-    if part.alone == len(part.dtypes) or _is_plain(part):
-        return list(arrays)
-    words, *alone = arrays
-    out: list[Any] = []
-    at = 0
-    count = int(np.prod(part.lead)) if part.lead else 1
-    for number, dtype in enumerate(part.dtypes[: len(part.dtypes) - part.alone]):
-        size = sum(slot.size for slot in part.slots if slot.vector == number) * count
-        end = at + size * max(1, np.dtype(dtype).itemsize // 4)
-        out.append(_from_words(np.ascontiguousarray(words[at:end]), np.dtype(dtype)))
-        at = end
-    return [*out, *alone]
-
-
-def _apart(part: Part, vectors: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
-    middle = len(part.dtypes) - part.alone
-    return vectors[:middle], vectors[middle:]
-
-
-def _is_plain(part: Part) -> bool:
-    return len(part.dtypes) - part.alone == 1 and np.dtype(part.dtypes[0]).itemsize == 4
+    jax.debug.callback(tell, *vectors)
 
 
 def _words(vector: Any) -> Any:
