@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import struct
 import sys
 import threading
@@ -80,6 +81,8 @@ class Appender:
         self.current: Segment | None = None
         self.sealed = False
         self._rolling = False
+        self._forks: list[None] = []
+        self._strayed = False
         self.backlog: deque[bytes] = deque()
         self.backlog_bytes = 0
         self.dropped = 0
@@ -172,6 +175,12 @@ class Appender:
             nonlocal state
             state = (write, nonce, {}, {}, {})
 
+        def swap(old: Any, new: Any) -> None:
+            nonlocal state
+            if state[0] is old:
+                state = (new, *state[1:])
+
+        self._swap = swap
         return log, add, scope, get, set_
 
     # -- the slow road -----------------------------------------------------------------------------
@@ -402,6 +411,8 @@ class Appender:
         if self._locked_writes:
             write = _guarded(write)
             segment.write = write
+        if self._forks:
+            write = segment.write = _OwnerOnly(self, write)
         write(_frame((fmt.CLOCK, _clock(), time.time_ns()), segment.nonce))
         self._set(write, segment.nonce)
         self._rolled(None, segment)
@@ -473,9 +484,42 @@ class Appender:
             self._set(_refuse, 0)
             return self._leave()
 
+    def before_fork(self) -> None:
+        """Until the fork is over, what writes looks whose process it is in.
+
+        The child shares the parent's map, and a finalizer may log there before `after_fork` is called.
+        """
+        self._forks.append(None)
+        segment = self.current
+        if segment is not None and segment.write.__class__ is not _OwnerOnly:
+            raw = segment.write
+            segment.write = _OwnerOnly(self, raw)
+            self._swap(raw, segment.write)
+
+    def after_fork_in_parent(self) -> None:
+        """The fork is over, or has failed."""
+        if self._forks:
+            self._forks.pop()
+        segment = self.current
+        if not self._forks and segment is not None and segment.write.__class__ is _OwnerOnly:
+            guard = segment.write
+            segment.write = guard.raw
+            self._swap(guard, guard.raw)
+
+    def _stray(self) -> None:
+        """In a forked child, before `after_fork`: keep what is logged until then, and nothing of the parent's."""
+        if not self._strayed:
+            self._strayed = True
+            self.backlog = deque()
+            self.backlog_bytes = 0
+            self._set(self._keeping, 0)
+
     def after_fork(self) -> None:
         """In a forked child: forget the parent's segment; the next frame begins a segment of our own."""
         self.lock = threading.RLock()
+        self._forks = []
+        early = self.backlog if self._strayed else deque()
+        self._strayed = False
         self.current = None
         self._rolling = False
         self.backlog = deque()
@@ -483,6 +527,25 @@ class Appender:
         self.dropped = 0
         if not self.sealed:
             self._set(_refuse, 0)
+            for body in early:
+                self._append_body(body)
+
+
+class _OwnerOnly:
+    """A segment's `write` around a fork: refuses in the child."""
+
+    __slots__ = ("_appender", "_pid", "raw")
+
+    def __init__(self, appender: Appender, raw: Callable[[bytes], Any]) -> None:
+        self._appender = appender
+        self._pid = os.getpid()
+        self.raw = raw
+
+    def __call__(self, frame: bytes) -> None:
+        if os.getpid() != self._pid:
+            self._appender._stray()
+            raise ValueError
+        self.raw(frame)
 
 
 class _Scope:
