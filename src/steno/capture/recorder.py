@@ -485,9 +485,19 @@ def _plain(value: Any) -> Any:
 _live: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
+def _forking() -> None:
+    for recorder in list(_live):
+        recorder._appender.before_fork()
+
+
+def _has_forked() -> None:
+    for recorder in list(_live):
+        recorder._appender.after_fork_in_parent()
+
+
 def _forked() -> None:
     for recorder in list(_live):
         recorder._after_fork()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(before=_forking, after_in_parent=_has_forked, after_in_child=_forked)
