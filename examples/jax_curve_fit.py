@@ -1,4 +1,4 @@
-"""Levenberg–Marquardt on NIST's Misra1a data in JAX, with every iteration recorded, and what that costs.
+"""Levenberg-Marquardt on NIST's Misra1a data in JAX, with every iteration recorded, and what that costs.
 
     python examples/jax_curve_fit.py
 

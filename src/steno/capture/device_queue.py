@@ -21,6 +21,7 @@ MOST: Final = 65_536
 MOST_BYTES: Final = 256 << 20
 _LOOK_SECS: Final = 0.005
 _HURRY_SECS: Final = 0.0005
+_QUIET_LOOKS: Final = 20
 _TURN: Final = 8
 """Values handled before other threads get a turn."""
 
@@ -173,9 +174,12 @@ class DeviceQueue:
 
     def _work(self) -> None:
         wake = self._wake
+        quiet = 0
         while True:
+            quiet = quiet + 1 if not self._count else 0
             self._turn()
-            if self._count:
+            # A while longer, so that a loop that logs does not have to wake this thread at each step.
+            if quiet < _QUIET_LOOKS:
                 time.sleep(_HURRY_SECS if self._hurried else _LOOK_SECS)
                 continue
             self._asleep = True
@@ -183,8 +187,6 @@ class DeviceQueue:
             if not self._count:
                 wake.acquire(timeout=1.0)
             self._asleep = False
-            # Not at once: the value is hardly there, and a loop that logs fast is then read a few at a time.
-            time.sleep(_HURRY_SECS)
 
     def _turn(self) -> None:
         """Handle everything that has arrived."""
