@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from steno.errors import UsageError
-from steno.record import EXACT_FLOAT, Batch, Entry, Record, RunInfo
+from steno.record import Batch, RunInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from steno.store.book import Book
+    import numpy as np
+    from numpy.typing import NDArray
 
-BATCH_RECORDS = 10_000
-ALL_RECORDS = 2**43
-"""More than a node can have numbered, and less than the distance between two nodes' numbers."""
+    from steno.destinations.base import Destination
+    from steno.store.book import Book
 
 
 def write(book: Book, target: Path) -> int:
     """Write all of a run's points; returns how many. Rank 0 in `target` itself, the others in `target/rank-N`.
+
+    The run is read batch by batch: memory is bounded by the largest part, not by the run.
 
     Raises:
         UsageError: the directory cannot be made, or something is in it already.
@@ -32,60 +34,51 @@ def write(book: Book, target: Path) -> int:
     except OSError as error:
         raise UsageError(f"cannot write event files in {target}: {error.strerror or error}") from error
     info = book.info
-    destination = create("tensorboard")
+    made: dict[int, Destination] = {}
     points = 0
-    destination.open(RunInfo(target, info.id, info.name, info.project, info.config, layout="logdir"))
     try:
-        found = sorted(book.tail(last=ALL_RECORDS, follow=False), key=lambda one: one.record)
-        for start in range(0, len(found), BATCH_RECORDS):
-            batch = _batch(start, found[start : start + BATCH_RECORDS])
-            destination.write(batch)
+        for batch in book.batches():
+            # Entries go to every file: a rewind hides the points of all ranks.
+            for rank in sorted({*made, *batch.rank.tolist()}):
+                if rank not in made:
+                    place = target / f"rank-{rank}" if rank else target
+                    place.mkdir(exist_ok=True)
+                    destination = create("tensorboard")
+                    destination.open(RunInfo(place, info.id, info.name, info.project, info.config, layout="logdir"))
+                    made[rank] = destination
+                made[rank].write(_of_rank(batch, rank))
             points += len(batch.value)
-        destination.flush()
+        for destination in made.values():
+            destination.flush()
     finally:
-        destination.close()
+        for destination in made.values():
+            destination.close()
     return points
 
 
-def _batch(id: int, chunk: list[Record | Entry]) -> Batch:
-    """The records in columns, in their order."""
+def _of_rank(batch: Batch, rank: int) -> Batch:
+    """The records of one rank, and all entries."""
     import numpy as np
 
-    records = [one for one in chunk if isinstance(one, Record)]
-    sets: dict[tuple[str, ...], int] = {}
-    values: list[float] = []
-    special: dict[int, Any] = {}
-    for record in records:
-        sets.setdefault(tuple(record.values), len(sets))
-        for value in record.values.values():
-            if isinstance(value, float):
-                values.append(value)
-                continue
-            if not isinstance(value, int):
-                special[len(values)] = value
-                values.append(float("nan"))
-                continue
-            if abs(value) > EXACT_FLOAT:
-                special[len(values)] = value
-            values.append(_nearest(value))
+    mine = batch.rank == rank
+    if mine.all():
+        return batch
+    rows: NDArray[np.int64] = np.flatnonzero(mine)
+    new_row = np.cumsum(mine) - 1
+    chosen = np.repeat(mine, batch.widths())
+    new_point = np.cumsum(chosen) - 1
     return Batch(
-        id=id,
-        node=0,
-        record=np.array([one.record for one in records], np.int64),
-        time=np.array([one.time for one in records], np.int64),
-        step=np.array([one.step for one in records], np.int64),
-        rank=np.array([one.rank for one in records], np.int32),
-        attempt=np.array([one.attempt for one in records], np.int32),
-        set=np.array([sets[tuple(one.values)] for one in records], np.int32),
-        sets=tuple(sets),
-        value=np.array(values, np.float64),
-        special=special,
-        entries=tuple(one for one in chunk if isinstance(one, Entry)),
+        id=batch.id,
+        node=batch.node,
+        record=batch.record[rows],
+        time=batch.time[rows],
+        step=batch.step[rows],
+        rank=batch.rank[rows],
+        attempt=batch.attempt[rows],
+        set=batch.set[rows],
+        sets=batch.sets,
+        value=batch.value[chosen],
+        special={int(new_point[point]): value for point, value in batch.special.items() if chosen[point]},
+        entries=batch.entries,
+        meta={int(new_row[row]): meta for row, meta in batch.meta.items() if mine[row]},
     )
-
-
-def _nearest(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")

@@ -19,6 +19,7 @@ from steno.store import media as media_
 from steno.store import records as records_
 from steno.store import runs as runs_
 from steno.store import sql as sql_
+from steno.store import stream as stream_
 from steno.store.downsample import downsample
 from steno.store.engine import Engine, again, inherit
 from steno.store.info import Info, info_of, read_manifest, state_of
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from steno.ledger.read import Loss
-    from steno.record import Entry, Record
+    from steno.record import Batch, Entry, Record
     from steno.store.attempts import Attempt, Choice
     from steno.store.media import Item
 
@@ -313,6 +314,14 @@ class Book:
         return records_.tail(
             self._engine, self.dir, self._view, self._state, last=last, follow=follow, poll_secs=poll_secs
         )
+
+    def batches(self) -> Iterator[Batch]:
+        """Every batch posted by now, in order, what rewinds hide included; one part is in memory at a time.
+
+        Raises:
+            CorruptError: a part that is listed is not there.
+        """
+        return stream_.batches(self.dir)
 
     # -- everything ------------------------------------------------------------------------------------
 

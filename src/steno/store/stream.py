@@ -1,0 +1,86 @@
+"""All batches of a run in the order they were numbered, one part in memory at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from steno.errors import CorruptError
+from steno.ledger.read import Reader
+from steno.ledger.rebuild import PartBatches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from steno.ledger.read import Part, Snapshot
+    from steno.record import Batch
+
+_TRIES = 50
+
+
+def batches(run_dir: Path) -> Iterator[Batch]:
+    """Each batch that is posted when this begins, by node and number; those that rewinds hide too.
+
+    The points of one part are in memory, some 100 bytes each, and one batch that is not sealed. Of a damaged part
+    what is good is given (RuntimeWarning); a damaged batch, which the ledger's losses name, is passed over.
+
+    Raises:
+        CorruptError: a part that is listed is not there.
+    """
+    reader = Reader(run_dir)
+    snapshot = reader.snapshot(batches=False)
+    until = dict(snapshot.last_batch)
+    for part in snapshot.parts:
+        until[part.node] = max(until.get(part.node, 0), part.last_batch)
+    for node, last in sorted(until.items()):
+        done = tries = 0
+        while done < last:
+            try:
+                for batch in _sealed(run_dir, snapshot, node, done):
+                    if batch.id > last:
+                        break
+                    done, tries = batch.id, 0
+                    yield batch
+                break
+            except FileNotFoundError as error:
+                # Merged meanwhile: the batches that follow are in another part.
+                tries += 1
+                if tries > _TRIES:
+                    missing = error.filename or error
+                    msg = f"the part {missing} is listed and not there: copy it beside the others"
+                    raise CorruptError(msg) from error
+                snapshot = reader.snapshot(batches=False)
+        sealed = max((part.last_batch for part in snapshot.parts if part.node == node), default=0)
+        for id in range(max(done, sealed) + 1, last + 1):
+            unsealed = None
+            with contextlib.suppress(CorruptError):
+                # A snapshot's batches lack their entries; sealed meanwhile, it comes from its part.
+                unsealed = reader.batch(node, id)
+            if unsealed is not None:
+                yield unsealed
+
+
+def _sealed(run_dir: Path, snapshot: Snapshot, node: int, done: int) -> Iterator[Batch]:
+    """The node's batches after `done` that are in parts, points and entries of one together."""
+    held = [part for part in snapshot.parts if part.node == node and part.last_batch > done]
+    kinds = [_of_parts(run_dir, [part for part in held if part.kind == kind]) for kind in ("metrics", "records")]
+    for id, same in itertools.groupby(heapq.merge(*kinds, key=_number), key=_number):
+        if id > done:
+            points, *others = same
+            yield replace(points, entries=(*points.entries, *(entry for one in others for entry in one.entries)))
+
+
+def _number(batch: Batch) -> int:
+    return batch.id
+
+
+def _of_parts(run_dir: Path, parts: Sequence[Part]) -> Iterator[Batch]:
+    for part in sorted(parts, key=lambda one: one.first_batch):
+        loaded = PartBatches.load(run_dir, (part.name,), part.node, {part.name: part.crc})
+        for id in sorted({*loaded.bounds, *loaded.entries}):
+            yield loaded.batch(id)
+        del loaded  # before the next one is read
