@@ -37,17 +37,23 @@ class Logdir:
         self.on = on
         """False where nothing is recorded."""
 
-    def scope(self, **options: Any) -> tuple[Callable[..., None], Callable[..., None]]:
+    def scope(
+        self, check: Callable[[Any, Any], None], **options: Any
+    ) -> tuple[Callable[..., None], Callable[..., None]]:
         """Ways to record under these options of a key set.
 
+        Args:
+            check: asked by `add` about a key and a step that are new or odd; may raise.
+            options: as `KeySet` knows them.
+
         Returns:
-            `add(key, value, step=None)` for one float or int, in about a microsecond, unchecked; and
+            `add(key, value, step=None)` for one float or int, in about a microsecond; and
             `put({key: value}, step=None, wall=None)` for whatever `run.log` takes, `wall` in ns since 1970.
         """
         mark = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options.items())
         found = self._scopes.get(mark)
         if found is None:
-            found = self._scopes[mark] = self.run._begun.recorder.scope(options)
+            found = self._scopes[mark] = self.run._begun.recorder.scope(options, check)
         return found
 
     def flush(self, timeout: float | None) -> bool:

@@ -211,6 +211,18 @@ def test_rewind_makes_tensorboard_forget(tmp_path):
     ]
 
 
+def test_rewind_makes_the_plugins_reader_forget_too(tmp_path):
+    """It takes the first start of a session that it meets for no restart."""
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+    position = deliver(tmp_path, make_batch([(step, {"loss": float(step)}) for step in range(10)]))
+    again = make_batch([(4, {"loss": 100.0})], id=2, first=12, attempt=2, entries=[start(11, 2, 4)])
+    deliver(tmp_path, again, position=position)
+    found = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "tensorboard"))
+    found.Reload()
+    assert [event.step for event in found.Tensors(".", "loss")] == [0, 1, 2, 3, 4]
+
+
 def test_rewind_is_written_once_for_each_rank(tmp_path):
     """Every process of the attempt says it; the later ones must not hide what the first has logged."""
     both = [0, 1]
@@ -224,14 +236,14 @@ def test_rewind_is_written_once_for_each_rank(tmp_path):
     for rank, want in ((0, [(5, 3.0), (6, 4.0)]), (1, [(6, 5.0)])):
         place = tmp_path / ("tensorboard/rank-1" if rank else "tensorboard")
         assert [(e.step, e.value) for e in accumulated(place).Scalars("loss")] == want
-        assert sum(event.HasField("session_log") for event in events(place)) == 1
+        assert sum(event.HasField("session_log") for event in events(place)) == 2  # the first is taken for a beginning
 
 
 def test_rewind_in_the_middle_of_a_batch(tmp_path):
     records = [(0, {"a": 1.0}), (1, {"a": 2.0}), (1, {"a": 3.0}), (2, {"a": 4.0})]
     deliver(tmp_path, make_batch(records, first=1, entries=[start(3, 2, 1)]))
     kinds = [event.WhichOneof("what") for event in events(tmp_path / "tensorboard")]
-    assert kinds == ["file_version", "summary", "summary", "session_log", "summary", "summary"]
+    assert kinds == ["file_version", "summary", "summary", "session_log", "session_log", "summary", "summary"]
 
 
 def test_same_file_after_a_restart(tmp_path):

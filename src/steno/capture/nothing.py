@@ -9,7 +9,7 @@ def _log(data: Any, step: Any = None, *, level: Any = None, arrays: Any = None) 
     pass
 
 
-def _put(data: Any, step: Any = None, wall: Any = None) -> None:
+def _put(data: Any, value: Any = None, step: Any = None) -> None:
     pass
 
 
@@ -20,9 +20,9 @@ class Nothing:
         self.log = _log
         self.last_record = 0
 
-    def scope(self, options: dict[str, Any]) -> tuple[Any, Any]:  # noqa: ARG002 - the recorder's signature
+    def scope(self, options: dict[str, Any], check: Any = None) -> tuple[Any, Any]:  # noqa: ARG002 - the recorder's signature
         """Two functions that do nothing."""
-        return _log, _put
+        return _put, _put
 
     def entry(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
         """Nothing."""

@@ -105,7 +105,7 @@ class Recorder:
         )
         self.log: Callable[..., None] = self._appender.log
         self.add: Callable[..., None] = self._appender.add
-        self.scope: Callable[[dict[str, Any]], tuple[Callable[..., None], Callable[..., None]]] = self._appender.scope
+        self.scope: Callable[..., tuple[Callable[..., None], Callable[..., None]]] = self._appender.scope
         conceal(self.log)
         self._begin()
         self._appender.clock_frame()

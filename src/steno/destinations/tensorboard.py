@@ -116,9 +116,7 @@ class TensorBoard:
     def _foreign(self) -> tuple[str, ...]:
         """The logdir itself, when files of other writers are there, whose points a rewind hides too."""
         assert self._run is not None
-        if self._run.layout != "logdir" or "" in self._files:
-            return ()
-        return ("",) if any(self._run.dir.glob("events.out.tfevents.*")) else ()
+        return ("",) if "" not in self._files and self._after(self._run.dir, "") else ()
 
     def flush(self) -> None:
         """Nothing: what `write` returned from can be read."""
@@ -202,9 +200,20 @@ class TensorBoard:
         run = self._run
         folder = self._folder(place)
         id = "".join(letter if letter.isalnum() else "-" for letter in run.id)[:64] or "run"
-        seconds = max(time, 0) // 1_000_000_000
+        seconds = max(max(time, 0) // 1_000_000_000, self._after(folder, id))
         for number in range(10_000):
             yield folder / f"events.out.tfevents.{seconds:010d}.{id}.{run.node}.{number:04d}{self._suffix}"
+
+    def _after(self, folder: Path, id: str) -> int:
+        """The second behind the files of other writers: TensorBoard reads a directory's files in order of name."""
+        assert self._run is not None
+        latest = 0
+        if self._run.layout == "logdir":
+            for path in folder.glob("events.out.tfevents.*"):
+                seconds, _, rest = path.name.removeprefix("events.out.tfevents.").partition(".")
+                if seconds.isdecimal() and len(seconds) == 10 and not rest.startswith(f"{id}."):
+                    latest = max(latest, int(seconds) + 1)
+        return latest
 
     def _folder(self, place: str) -> Path:
         """The directory of a place: of a rank, of the logdir, and a sub-run's behind them."""
@@ -227,4 +236,5 @@ class TensorBoard:
 def _session_start(time: int, step: int) -> bytes:
     from steno.destinations.eventfile import session_start
 
-    return session_start(time, step)
+    # TensorBoard takes the first one it meets in a directory for the session's beginning, and forgets nothing by it.
+    return session_start(time, step) * 2

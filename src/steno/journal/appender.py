@@ -147,8 +147,11 @@ class Appender:
                     push(bytearray(_BUFFER_BYTES))
                 slow_add(key, value, step)
 
-        def scope(options: dict[str, Any]) -> Any:
-            """Like `add` for records whose key sets have these options, say a counter of their own."""
+        def scope(options: dict[str, Any], check: Callable[[Any, Any], None] | None = None) -> Any:
+            """Like `add` for records whose key sets have these options, say a counter of their own.
+
+            `check` is asked about a key and a step that the hot path could not take, and may raise.
+            """
             me = _Scope(options)
 
             def add(key: Any, value: Any, step: int | None = None) -> None:
@@ -162,6 +165,8 @@ class Appender:
                 except _ODD:
                     if len(pool) < _POOL:
                         push(bytearray(_BUFFER_BYTES))
+                    if check is not None:
+                        check(key, step)
                     put(me, {key: value}, step)
 
             return add, functools.partial(put, me)

@@ -55,6 +55,43 @@ class Context:
     offset: int
     """Wall clock minus monotonic clock, ns."""
     sets: dict[int, KeySet] = field(default_factory=dict)
+    last: _Layout | None = None
+    """The layout of the last run of like frames: most likely the next one's too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where floats of one announced set lie in a body, and the bytes that say so."""
+
+    length: int
+    known: KeySet
+    fixed_at: list[int]
+    fixed: NDArray[np.uint8]
+    tags: list[int]
+    classes: list[int]
+
+    @classmethod
+    def read(cls, first: bytes, sets: dict[int, KeySet]) -> _Layout | None:
+        """From one body; None if it is anything but floats of an announced set under an ordinary step."""
+        known = sets.get(int.from_bytes(first[20:_VALUES_AT], "big"))
+        found = _layout(first, len(first)) if known is not None else None
+        if known is None or found is None or (first[0], first[1], first[10], first[19]) != (0x95, 0xCF, 0xCF, 0xCE):
+            return None
+        tags, classes, heads = found
+        width = len(tags) - 1
+        if not width or width != len(known.keys) or classes[:-1] != [_FLOAT64] * width:
+            return None
+        if classes[-1] not in {_NIL, _FIXPOS, _FIXNEG, *_INTS} - {0xCF}:
+            return None
+        at = [0, 1, 10, *range(19, _VALUES_AT + heads)]
+        return cls(len(first), known, at, np.array([first[place] for place in at], np.uint8), tags, classes)
+
+    def fits(self, frames: _Frames) -> bool:
+        """Whether all frames are laid out like this."""
+        if frames.length != self.length:
+            return False
+        head = frames.table(0, "u1", self.fixed_at[-1] + 1, 1)[:, self.fixed_at]
+        return bool((head == self.fixed).all()) and bool(_alike(frames, self.tags, self.classes, 0).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,32 +244,19 @@ def _decode_run(
     if length <= _VALUES_AT or int(bodies[-1]) - start != (count - 1) * stride or (lengths != length).any():
         return None
     frames = _Frames(data, start, stride, count, length)
-    first = frames.body(0)
-    known = context.sets.get(int.from_bytes(first[20:_VALUES_AT], "big"))
-    if (first[0], first[1], first[10], first[19]) != (0x95, 0xCF, 0xCF, 0xCE) or known is None:
-        return None
-    layout = _layout(first, length)
-    if layout is None:
-        return None
-    tags, classes, heads = layout
-    width = len(tags) - 1
-    if width != len(known.keys) or classes[:-1] != [_FLOAT64] * width or not width:
-        return None
-    kind = classes[-1]
-    if kind != _NIL and kind not in {_FIXPOS, _FIXNEG, *_INTS} - {0xCF}:
-        return None
-    fixed = [0, 1, 10, *range(19, _VALUES_AT + heads)]
-    if (frames.table(0, "u1", _VALUES_AT + heads, 1)[:, fixed] != np.array([first[at] for at in fixed], np.uint8)).any():
-        return None
-    if not _alike(frames, tags, classes, 0).all():
-        return None
+    layout = context.last
+    if layout is None or not layout.fits(frames):
+        layout = context.last = _Layout.read(frames.body(0), context.sets)
+        if layout is None or not layout.fits(frames):
+            return None
+    kind, width = layout.classes[-1], len(layout.known.keys)
     mono = frames.field(2, ">u8").astype(np.int64)
     auto = kind == _NIL
     return Slice(
         0, 0, 0, mono, mono + context.offset, frames.field(11, ">u8").astype(np.int64),
-        np.zeros(count, np.int64) if auto else _column(frames, tags[-1], kind, 0, {}).astype(np.int64),
-        np.full(count, auto), np.zeros(count, np.int32), [known],
-        frames.table(tags[0] + 1, ">f8", width, 9).astype(np.float64).reshape(-1),
+        np.zeros(count, np.int64) if auto else _column(frames, layout.tags[-1], kind, 0, {}).astype(np.int64),
+        np.full(count, auto), np.zeros(count, np.int32), [layout.known],
+        frames.table(layout.tags[0] + 1, ">f8", width, 9).astype(np.float64).reshape(-1),
     )  # fmt: skip
 
 

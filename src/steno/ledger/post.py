@@ -421,6 +421,8 @@ class Poster:
             Entry(record, one.wall, one.step, info.rank, info.attempt, one.kind, one.payload)
             for one, info, record in zip(raw, infos, numbers, strict=True)
         ]
+        if not raw and not notes:
+            return ()
         base = self.node << NODE_SHIFT
         now = time.time_ns()
         attempt = max((info.attempt for info in infos), default=0) or self._latest_attempt()

@@ -140,10 +140,8 @@ class GlobalSummaryWriter:
 
     def _first_add(self, tag: str, value: Any) -> None:
         """In the place of the journal's own `add` until the logdir is open."""
-        add, put = self._place.scope("scalar")
-        values.tag(tag)
-        self._add = add
-        put({tag: value}, None, None)
+        self._add = self._place.scope("scalar")[0]
+        self._add(tag, value)
 
     def add_scalars(self, main_tag: str, tag_scalar_dict: Mapping[str, Any], walltime: float | None = None) -> None:
         """Record several numbers of one chart at one step, in one record; see `SummaryWriter.add_scalars`.

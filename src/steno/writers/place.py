@@ -36,6 +36,12 @@ def named(logdir: Any, log_dir: Any, comment: str) -> Path:
     return logdirs.path_of(chosen)
 
 
+def _check(tag: Any, step: Any) -> None:
+    values.tag(tag)
+    if step is not None:
+        values.step(step)
+
+
 class Place:
     """A writer's hold on its logdir. Thread-safe, fork-safe; opened again by the first use after `close`.
 
@@ -87,7 +93,7 @@ class Place:
                 self._process = f"process-{self._pid}-{secrets.token_hex(2)}"
             run = options.get("run")
             options = {"per": "stream", **options, "run": f"{self._process}/{run}" if run else self._process}
-        return self.held().scope(counter=kind, **options)
+        return self.held().scope(_check, counter=kind, **options)
 
     def put(self, kind: str, tag: str, value: Any, step: int | None, walltime: Any, **options: Any) -> None:
         """Record one value of a kind."""

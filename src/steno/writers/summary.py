@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from steno.errors import UsageError
 from steno.writers import graphs, values
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import steno
+
+
+_LAST_STEP: Final = 2**63 - 1
 
 
 class SummaryWriter:
@@ -127,6 +130,7 @@ class SummaryWriter:
         if (
             scalar_value.__class__ is float
             and global_step.__class__ is int
+            and global_step <= _LAST_STEP
             and walltime is None
             and tag.__class__ is str
             and not display_name
@@ -140,13 +144,11 @@ class SummaryWriter:
 
     def _first_add(self, tag: str, value: Any, step: int) -> None:
         """In the place of the journal's own `add` until the logdir is open and while defaults hold."""
-        add = self._place.scope("scalar")[0]
-        values.tag(tag)
         if self._defaults is not None:
             self._put("scalar", tag, value, step, None)
             return
-        self._add = add
-        self._place.scope("scalar")[1]({tag: value}, step, None)
+        self._add = self._place.scope("scalar")[0]
+        self._add(tag, value, step)
 
     def add_scalars(
         self,
