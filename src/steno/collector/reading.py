@@ -75,13 +75,16 @@ class Marker:
         self._write(None)
 
     def _write(self, at: tuple[str, int, int] | None) -> None:
-        facts: dict[str, Any] = {}
-        if self._suspects:
-            facts["suspects"] = [(*key, *value) for key, value in list(self._suspects.items())[-8:]]
+        if not self._suspects:
+            # The usual case, many times a second.
+            raw = b"" if at is None else b'{"at":["%s",%d,%d],"careful":false}' % (at[0].encode(), at[1], at[2])
+            self._map[: len(raw) + 1] = raw + b"\0"
+            return
+        facts: dict[str, Any] = {"suspects": [(*key, *value) for key, value in list(self._suspects.items())[-8:]]}
         if at is not None:
             facts["at"] = at
             facts["careful"] = (at[0], at[1]) in self._suspects
-        raw = json.dumps(facts).encode() if facts else b""
+        raw = json.dumps(facts).encode()
         self._map[: len(raw) + 1] = raw + b"\0"
 
     def close(self) -> None:

@@ -64,6 +64,7 @@ class _Layout:
     """Where floats of one announced set lie in a body, and the bytes that say so."""
 
     length: int
+    number: int
     known: KeySet
     fixed_at: list[int]
     fixed: NDArray[np.uint8]
@@ -73,7 +74,8 @@ class _Layout:
     @classmethod
     def read(cls, first: bytes, sets: dict[int, KeySet]) -> _Layout | None:
         """From one body; None if it is anything but floats of an announced set under an ordinary step."""
-        known = sets.get(int.from_bytes(first[20:_VALUES_AT], "big"))
+        number = int.from_bytes(first[20:_VALUES_AT], "big")
+        known = sets.get(number)
         found = _layout(first, len(first)) if known is not None else None
         if known is None or found is None or (first[0], first[1], first[10], first[19]) != (0x95, 0xCF, 0xCF, 0xCE):
             return None
@@ -84,7 +86,7 @@ class _Layout:
         if classes[-1] not in {_NIL, _FIXPOS, _FIXNEG, *_INTS} - {0xCF}:
             return None
         at = [0, 1, 10, *range(19, _VALUES_AT + heads)]
-        return cls(len(first), known, at, np.array([first[place] for place in at], np.uint8), tags, classes)
+        return cls(len(first), number, known, at, np.array([first[place] for place in at], np.uint8), tags, classes)
 
     def fits(self, frames: _Frames) -> bool:
         """Whether all frames are laid out like this."""
@@ -245,7 +247,7 @@ def _decode_run(
         return None
     frames = _Frames(data, start, stride, count, length)
     layout = context.last
-    if layout is None or not layout.fits(frames):
+    if layout is None or context.sets.get(layout.number) is not layout.known or not layout.fits(frames):
         layout = context.last = _Layout.read(frames.body(0), context.sets)
         if layout is None or not layout.fits(frames):
             return None

@@ -119,7 +119,7 @@ class Tailer:
                 found.append(np.array(starts, np.int64))
                 going, patience = len(starts) == patience, min(patience * 2, 1024)
         heads = np.concatenate([*found, np.array([at])])
-        return heads[:-1] + fmt.FRAME_BYTES, np.diff(heads) - fmt.FRAME_BYTES, at
+        return heads[:-1] + fmt.FRAME_BYTES, heads[1:] - heads[:-1] - fmt.FRAME_BYTES, at
 
     def _step(self, at: int, last: int, count: int) -> tuple[list[int], int]:
         """Up to `count` good frames one by one: where they start, and where the next one would."""
@@ -144,11 +144,11 @@ class Tailer:
         if most < _RUN or not length:
             return stride, 0
         lengths = np.ndarray((most,), "<u4", self._data, at, (stride,))
-        count, some = 0, _RUN
+        count, some = 0, 256
         while count < most:
-            other = np.flatnonzero(lengths[count : count + some] != length)
-            if len(other):
-                return stride, count + int(other[0])
+            other = lengths[count : count + some] != length
+            if other.any():
+                return stride, count + int(other.argmax())
             count, some = count + some, some * 4
         return stride, most
 
@@ -186,7 +186,7 @@ class Tailer:
             lost = behind - start
             starts, sizes, end = self._walk(behind, behind + limit_bytes)
         if before is not None and len(starts):
-            held = self._stamps(starts) >= before
+            held = self._stamps(starts, sizes) >= before
             if held.any():
                 first = int(np.argmax(held))
                 end = int(starts[first]) - fmt.FRAME_BYTES
@@ -212,9 +212,14 @@ class Tailer:
                         if raw and "file" in raw:
                             raw["file"] = os.path.join(place, os.path.basename(str(raw["file"])))
 
-    def _stamps(self, bodies: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _stamps(self, bodies: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Monotonic ns of each frame; 0 for frames that carry none."""
         data = self._data
+        if (sizes == sizes[0]).all():
+            start, count, stride = int(bodies[0]), len(bodies), int(sizes[0]) + fmt.FRAME_BYTES
+            records = np.ndarray((count,), "u1", data, start + 1, (stride,)) == 0xCF
+            if records.all():
+                return np.ndarray((count,), ">u8", data, start + 2, (stride,)).astype(np.int64)
         kinds = data[bodies + 1]
         record = kinds == 0xCF
         coded = (kinds == fmt.RICH) | (kinds == fmt.ENTRY)

@@ -100,20 +100,24 @@ def merge(slices: Sequence[Slice], streams: Sequence[int], ranks: Sequence[int],
         arrays = [getattr(piece, name) for piece in slices]
         return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
 
-    counts = [len(piece.mono) for piece in slices]
-    width = np.concatenate(widths)
+    def each(values: Sequence[int]) -> NDArray[np.int32]:
+        if len(values) == 1 or len(set(values)) == 1:
+            return np.full(rows, values[0], np.int32)
+        return np.repeat(np.array(values, np.int32), [len(piece.mono) for piece in slices])
+
+    width = np.concatenate(widths) if len(widths) > 1 else widths[0]
     table = Rows(
         mono=join("mono"),
         time=join("wall"),
         seq=join("seq"),
         step=join("step").copy(),
         auto=join("auto"),
-        set=np.concatenate(chosen),
-        stream=np.repeat(np.array(streams, np.int32), counts),
+        set=np.concatenate(chosen) if len(chosen) > 1 else chosen[0],
+        stream=each(streams),
         start=np.cumsum(width) - width,
         width=width,
-        rank=np.repeat(np.array(ranks, np.int32), counts),
-        attempt=np.repeat(np.array(attempts, np.int32), counts),
+        rank=each(ranks),
+        attempt=each(attempts),
         record=np.empty(0, np.int64),
         value=join("value"),
         sets=sets,
