@@ -47,6 +47,7 @@ class Journal:
     ) -> None:
         self.found = found
         self.name = found.stream
+        self._place = os.fspath(found.dir)
         self.alive = True
         self.foreign = False
         """Another machine's: its own collector posts it."""
@@ -59,6 +60,7 @@ class Journal:
         self._say = say
         self._poison = poison
         self._tailer: Tailer | None = None
+        self._info = StreamInfo(found.stream, 0, 0)
         self._number = -1
         self._numbers: list[int] = []
         self._listed_at = -1
@@ -84,7 +86,7 @@ class Journal:
     def look(self, now: float) -> None:
         """Refresh what the directory and the writer's lock say; cheap when nothing changed."""
         try:
-            stamp = os.stat(self.found.dir).st_mtime_ns
+            stamp = os.stat(self._place).st_mtime_ns
         except OSError:
             stamp = 0
         if now >= self._next_look:
@@ -111,9 +113,12 @@ class Journal:
             if piece is not None:
                 if len(piece.mono):
                     self.last_mono = int(piece.mono[-1])
-                limit_bytes -= piece.end - piece.start
                 self._fresh = True
-                yield StreamInfo.of(tailer.identity), piece
+                whole = piece.end - piece.start < limit_bytes
+                limit_bytes -= piece.end - piece.start
+                yield self._info, piece
+                if whole and not closed and self.alive:
+                    return  # what has come meanwhile comes with the next posting
                 continue
             if not ((closed or not self.alive) and tailer.drained):
                 return
@@ -176,6 +181,7 @@ class Journal:
                 tailer.close()
                 return None
             self._tailer, self._number = tailer, number
+            self._info = StreamInfo.of(tailer.identity)
             if tailer.offset > fmt.HEADER_BYTES:
                 # A collector killed between its commit and its mark: the writer has not been told yet.
                 tailer.mark_posted(self._poster.next_record - 1)

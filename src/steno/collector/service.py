@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from steno.record import Batch
 
 POLL_SECS = 0.05
-BUSY_SECS = 0.09
+BUSY_SECS = 0.096
 """Between two postings that found something: a posting costs, whatever it brings."""
 POST_BYTES = 4 << 20
 _SCAN_SECS = 0.1
@@ -103,6 +103,7 @@ class Service:
         self._quiet_since: float | None = None
         self._next_scan = 0.0
         self._journal_stamp = -1
+        self._journal_dir = os.fspath(self.run_dir / ".steno" / "journal")
         self._status: dict[str, Any] = {}
         self._next_status = 0.0
         self._urgent_until = 0.0
@@ -251,7 +252,7 @@ class Service:
             return
         self._next_scan = now + _SCAN_SECS
         try:
-            stamp = os.stat(self.run_dir / ".steno" / "journal").st_mtime_ns
+            stamp = os.stat(self._journal_dir).st_mtime_ns
         except OSError:
             return
         if stamp == self._journal_stamp:
