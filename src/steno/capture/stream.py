@@ -36,14 +36,6 @@ _SMALL_SECS: Final = 10.0
 """How long segments stay as small as the room that was found."""
 
 
-def boot_id() -> str:
-    """The kernel's name for this boot: tells a process of this machine's past from a live one."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
 class Stream:
     """Makes segments for one process. Not thread-safe but for `take`, which the appender's lock guards.
 
@@ -56,7 +48,7 @@ class Stream:
     def __init__(self, run_dir: Path, identity: Mapping[str, Any], wanted: Callable[[], None] = lambda: None) -> None:
         self.host = socket.gethostname()
         self.name = f"{_safe(self.host)}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": boot_id()}
+        self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": place.boot_id()}
         self.full_bytes = max(LEAST_BYTES, int(settings.read("STENO_SEGMENT_BYTES", str(FULL_BYTES))))
         self.directory, outside = place.choose(run_dir, self.name, self.full_bytes)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -85,7 +77,7 @@ class Stream:
         journal.mkdir(parents=True, exist_ok=True)
         pointer = journal / f"{self.name}.pointer"
         hidden = journal / f".{self.name}.pointer"
-        hidden.write_text(json.dumps({"host": self.host, "boot": boot_id(), "path": str(self.directory)}))
+        hidden.write_text(json.dumps({"host": self.host, "boot": place.boot_id(), "path": str(self.directory)}))
         hidden.rename(pointer)
         self.pointer = pointer
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from steno.errors import CorruptError
 from steno.journal import format as fmt
+from steno.journal.place import boot_id
 from steno.journal.tailer import Tailer
 from steno.ledger import streams
 from steno.ledger.post import StreamInfo
@@ -99,7 +100,21 @@ class Journal:
             self._numbers = sorted(_numbers(self.found.dir))
             self._seen = self._seen or bool(self._numbers)
 
-    def read(self, limit_bytes: int, before: int) -> Iterator[tuple[StreamInfo, Slice]]:
+    @property
+    def is_left_over(self) -> bool:
+        """Something may be left of a writer of another boot: it comes before everything of this one."""
+        if self.alive or self.foreign:
+            return False
+        tailer = self._current()
+        return tailer is not None and self._is_of_another_boot(tailer)
+
+    @staticmethod
+    def _is_of_another_boot(tailer: Tailer) -> bool:
+        """Whether its stamps cannot be compared with ours: the monotonic clock begins anew at each boot."""
+        made = tailer.identity
+        return made.boot not in {"", boot_id()} or made.mono > time.monotonic_ns()
+
+    def read(self, limit_bytes: int, before: int | None) -> Iterator[tuple[StreamInfo, Slice]]:
         """What is new, in order, up to about `limit_bytes` and to the stamp `before`."""
         while limit_bytes > 0 and not self.foreign:
             tailer = self._current()
@@ -108,6 +123,8 @@ class Journal:
             closed = tailer.closed  # before reading: nothing can come after it
             if tailer.untouched and self.alive and not closed:
                 return
+            if self._is_of_another_boot(tailer):
+                before = None
             # A limit with no room for one frame would look like a frame that cannot be read.
             piece = self._read_one(tailer, max(limit_bytes, fmt.FRAME_BYTES), before)
             if piece is not None:
@@ -126,7 +143,7 @@ class Journal:
             self.retired.append((self._number, self._poster.generation + int(self._fresh)))
             self._drop()
 
-    def _read_one(self, tailer: Tailer, limit_bytes: int, before: int) -> Slice | None:
+    def _read_one(self, tailer: Tailer, limit_bytes: int, before: int | None) -> Slice | None:
         suspect = self._marker.suspects(self.name, self._number, tailer.offset)
         if suspect:
             limit_bytes = fmt.FRAME_BYTES

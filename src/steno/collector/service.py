@@ -201,6 +201,7 @@ class Service:
         share = max(POST_BYTES // max(len(active), 1), 256 << 10)
         for journal in active:
             journal.look(now)
+        for journal in [journal for journal in active if journal.is_left_over] or active:
             size = 0
             for info, piece in journal.read(share, cut):
                 slices.append((info, piece))
