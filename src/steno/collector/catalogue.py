@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import secrets
+import shutil
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,13 +68,19 @@ def claim(run_dir: Path) -> Node:
         for name in sorted(os.listdir(nodes)):
             if name.isdigit() and _is_mine(nodes / name, me):
                 return Node(int(name), nodes / name, _ledger(run_dir, nodes / name, me["host"]))
+        # With its owner's name from the first moment: killed on the way, it must not leave a node to nobody.
+        hidden = nodes.parent / f".node-{secrets.token_hex(8)}"
+        hidden.mkdir()
+        stack.callback(shutil.rmtree, hidden, ignore_errors=True)
+        replace_json(hidden / "node.json", me)
         for number in range(_NODES):
             mine = nodes / f"{number:02d}"
             try:
-                mine.mkdir()
-            except FileExistsError:
+                hidden.rename(mine)
+            except OSError as error:
+                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                    raise
                 continue
-            replace_json(mine / "node.json", me)
             return Node(number, mine, _ledger(run_dir, mine, me["host"]))
     msg = f"{nodes} has no number left"
     raise OSError(msg)
