@@ -144,17 +144,17 @@ class Journal:
             self._drop()
 
     def _read_one(self, tailer: Tailer, limit_bytes: int, before: int | None) -> Slice | None:
-        suspect = self._marker.suspects(self.name, self._number, tailer.offset)
-        if suspect:
-            limit_bytes = fmt.FRAME_BYTES
-        self._marker.begin(self.name, self._number, tailer.offset)
+        careful = self._marker.limit(self.name, self._number, tailer.offset)
+        if careful is not None:
+            limit_bytes = min(limit_bytes, max(careful, fmt.FRAME_BYTES))
+        self._marker.begin(self.name, self._number, tailer.offset, limit_bytes)
         try:
             return tailer.read(limit_bytes, before=before, live=self.alive)
         except Exception as error:  # a frame our own code cannot take must not stop all others
             offset = tailer.offset
             if limit_bytes > fmt.FRAME_BYTES:
-                self._marker.suspect(self.name, self._number, offset)
-                return self._read_one(tailer, fmt.FRAME_BYTES, before)
+                self._marker.suspect(self.name, self._number, offset, limit_bytes)
+                return self._read_one(tailer, limit_bytes, before)
             self.set_aside(self._number, offset, repr(error))
             return None
         finally:
