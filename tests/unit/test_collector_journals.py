@@ -10,7 +10,8 @@ import pytest
 
 from steno.capture.recorder import Recorder
 from steno.collector.journals import Journal
-from steno.collector.reading import Marker
+from steno.collector.reading import PIECE_BYTES, Marker
+from steno.journal import format as fmt
 from steno.journal.tailer import Tailer
 from steno.ledger import schema, streams
 from steno.ledger.post import Poster
@@ -94,19 +95,22 @@ def test_frames_stamped_after_the_cut_wait(journal, poster):
     assert len(whole) == 2000
 
 
-def test_a_marker_suspects_after_one_death_and_condemns_after_two_more_at_the_same_frame(tmp_path):
-    def life(offset):
+def test_a_marker_narrows_down_and_condemns_after_two_deaths_at_the_same_frame(tmp_path):
+    def life(*reads):
         marker = Marker(tmp_path / "reading")
-        suspected, poison = marker.suspects("s", 1, offset), marker.poison
-        marker.begin("s", 1, offset)
-        return suspected, poison  # dies here: not cleared, not closed
+        limits = [marker.limit("s", 1, offset) for offset in reads]
+        marker.begin("s", 1, reads[-1], limits[-1] or 1 << 20)
+        return limits, marker.poison  # dies here: not cleared, not closed
 
-    assert life(4096) == (False, None)
-    assert life(5000) == (True, None)
-    assert life(5000) == (True, None)
-    assert life(6000) == (True, ("s", 1, 5000))
+    frame, piece = fmt.FRAME_BYTES, PIECE_BYTES
+    assert life(4096) == ([None], None)
+    assert life(4096, 2 << 20, 4096 + piece) == ([piece, None, piece], None)
+    bad = 4096 + piece + 1000
+    assert life(4096, 4096 + 2 * piece, 4096 + piece, bad) == ([piece, None, frame, frame], None)
+    assert life(4096, bad - 8, bad + frame, bad) == ([bad - 4096, 8, None, frame], None)
+    assert life(bad + frame) == ([None], ("s", 1, bad))
     last = Marker(tmp_path / "reading")
-    last.begin("s", 1, 7000)
+    last.begin("s", 1, 7000, frame)
     last.clear()
     last.close()
     assert Marker(tmp_path / "reading").poison is None
