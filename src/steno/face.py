@@ -21,10 +21,21 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from steno.capture.beginning import Wish
+
 _lock = threading.RLock()
 _current: Run | None = None
 _last: Run | None = None
+_beside: list[Run] = []
+"""Runs of loggers, which go on while another one is current."""
 _turns: dict[tuple[Path, str, str], int] = {}
+
+
+class _Wanted(threading.local):
+    beside = False
+
+
+_wanted = _Wanted()
 
 
 def init(
@@ -95,21 +106,41 @@ def init(
     )  # fmt: skip
     with _lock:
         if _current is not None and _current._owner == os.getpid():
+            if _wanted.beside:
+                return _begun(wish, options, beside=True)
             if wish.mode == "on":
                 say(f"the run {_current.name!r} was current and is finished now, since init is called again")
             _current.finish()
-        report = Reporter()
-        if wish.mode == "off":
-            begun = beginning.nothing(wish, report)
-        else:
-            key = (wish.root, wish.project, wish.name or "")
-            _turns[key] = _turns.get(key, 0) + 1
-            begun = beginning.begin(wish, turn=_turns[key], report=report)
-        run = Run(begun, report, options, left=_leave)
+        return _begun(wish, options)
+
+
+def init_beside(**arguments: Any) -> Run:
+    """`init`, by its keywords, without touching the current run; the new one becomes current if there is none."""
+    before, _wanted.beside = _wanted.beside, True
+    try:
+        return init(**arguments)
+    finally:
+        _wanted.beside = before
+
+
+def _begun(wish: Wish, options: Options, *, beside: bool = False) -> Run:
+    report = Reporter()
+    if wish.mode == "off":
+        begun = beginning.nothing(wish, report)
+    else:
+        key = (wish.root, wish.project, wish.name or "")
+        _turns[key] = _turns.get(key, 0) + 1
+        begun = beginning.begin(wish, turn=_turns[key], report=report)
+    run = Run(begun, report, options, left=_leave)
+    if beside:
+        # Children of multiprocessing join the current run, not this one.
+        begun.restore()
+        _beside.append(run)
+    else:
         _take(run)
-        if wish.mode == "on":
-            _hooks.install()
-        return run
+    if wish.mode == "on":
+        _hooks.install()
+    return run
 
 
 def current() -> Run | None:
@@ -128,8 +159,12 @@ def _leave(run: Run) -> None:
     with _lock:
         if _current is run:
             _current = None
-            if os.getpid() == run._owner:
-                _hooks.uninstall()
+        elif run in _beside:
+            _beside.remove(run)
+        else:
+            return
+        if _current is None and not _beside and os.getpid() == run._owner:
+            _hooks.uninstall()
 
 
 def _needed(what: str) -> Run:
@@ -229,20 +264,23 @@ summary: MutableMapping[str, Any] = Borrowed(lambda: _needed("summary").summary)
 # -- the process's ends -----------------------------------------------------------------------------------
 
 
+def _open() -> list[Run]:
+    return [*_beside, *([] if _current is None else [_current])]
+
+
 def _at_exit() -> None:
-    run = _current
-    if run is None:
-        return
-    if os.getpid() != run._owner:
-        run._begun.recorder.close()
-        return
-    run._end("finished" if _hooks.failure is None else "failed", _hooks.failure, timeout=END_SECS)
+    failure = _hooks.failure
+    for run in _open():
+        if os.getpid() != run._owner:
+            run._begun.recorder.close()
+        else:
+            run._end("finished" if failure is None else "failed", failure, timeout=END_SECS)
 
 
 def _at_term() -> None:
-    run = _current
-    if run is not None and run._ended is None and os.getpid() == run._owner:
-        run._marked("failed", ("SIGTERM", ""))
+    for run in _open():
+        if run._ended is None and os.getpid() == run._owner:
+            run._marked("failed", ("SIGTERM", ""))
 
 
 _hooks = Hooks(_at_exit, _at_term)
@@ -251,8 +289,7 @@ _hooks = Hooks(_at_exit, _at_term)
 def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
-    run = _current
-    if run is not None:
+    for run in _open():
         run._ending = threading.RLock()
         run._begun.abandon()
 

@@ -26,9 +26,9 @@ ALLOWED: dict[str, set[str]] = {
     "face": BASE | {"capture", "run"},
     "catchup": BASE | {"capture", "destinations", "store"},
     "testing": BASE | {"destinations", "steno"},
-    # A writers' logdir is a run beside the current one; its media of TensorBoard's plugins are not public.
+    # Writers' logdirs and loggers' runs stand beside the current one; media of TensorBoard's plugins are not public.
     "logdir": BASE | {"capture", "run"},
-    "writers": BASE | {"steno", "logdir", "media"},
+    "writers": BASE | {"steno", "face", "logdir", "media"},
     "integrations": BASE | {"steno"},
     "cli": BASE | {"steno", "store", "destinations"},
     "viewer": BASE | {"steno"},

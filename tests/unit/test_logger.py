@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import steno
 from steno.writers.converted import LateMetrics, converted, flattened
+from steno.writers.transfer import begun
 
 torch = pytest.importorskip("torch")
 tensordict = pytest.importorskip("tensordict")
@@ -324,3 +328,100 @@ def test_an_exception_is_the_runs_failure(tmp_path):
 def test_flattened_keeps_what_is_no_metric_as_it_is():
     thing = object()
     assert flattened({"a": thing, 3: [1, 2]}) == {"a": thing, "3": [1, 2]}
+
+
+# -- beside other runs ---------------------------------------------------------------------------------------
+
+
+def test_a_logger_leaves_the_current_run_alone(tmp_path, monkeypatch):
+    with steno.init("p", "mine", dir=tmp_path, collector=False) as run:
+        exported = dict(os.environ)
+        with (
+            steno.RunLogger("train", tmp_path / "ppo", collector=False) as train,
+            steno.RunLogger("eval", tmp_path / "ppo", collector=False) as evaluation,
+        ):
+            assert steno.current() is run
+            assert dict(os.environ) == exported, "children join the current run"
+            for step in range(3):
+                steno.log({"mine": step}, step)
+                train.log_scalar("x", step, step)
+                evaluation.log_scalar("x", -step, step)
+    for directory, key, values in [
+        (run.dir, "mine", [0, 1, 2]),
+        (train.experiment.dir, "x", [0, 1, 2]),
+        (evaluation.experiment.dir, "x", [0, -1, -2]),
+    ]:
+        steno.sync(directory)
+        book = steno.open(directory)
+        assert book.series(key).value.tolist() == values
+        assert book.info.state == "finished"
+
+
+def test_a_logger_is_the_current_run_where_there_is_none(logger):
+    assert steno.current() is logger.experiment
+    logger.close()
+    assert steno.current() is None
+
+
+def test_two_loggers_of_one_name_lose_nothing(tmp_path):
+    """In one process the second one gets a suffix, as after the end of the first."""
+    with (
+        steno.RunLogger("one", tmp_path / "ppo", collector=False) as first,
+        steno.RunLogger("one", tmp_path / "ppo", collector=False) as second,
+    ):
+        first.log_scalar("a", 1.0, 0)
+        second.log_scalar("b", 2.0, 0)
+    assert [one.experiment.name for one in (first, second)] == ["one", "one-2"]
+    assert book_of(first).series("a").value.tolist() == [1.0]
+    assert book_of(second).series("b").value.tolist() == [2.0]
+
+
+@pytest.mark.parametrize(("end", "state"), [("", "finished"), ("1 / 0", "failed")])
+def test_loggers_that_are_left_open_end_with_the_program(tmp_path, end, state):
+    program = (
+        "import sys, steno\n"
+        "one, two = (steno.RunLogger(name, sys.argv[1], collector=False) for name in ('one', 'two'))\n"
+        "one.log_scalar('x', 1.0)\n"
+        f"two.log_scalar('x', 2.0)\n{end}\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "ppo")],
+        check=False, capture_output=True, timeout=30, env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+    )  # fmt: skip
+    for name in ("one", "two"):
+        steno.sync(tmp_path / "ppo" / name)
+        book = steno.open(tmp_path / "ppo" / name)
+        assert (book.info.state, len(book.series("x").value)) == (state, 1)
+
+
+# -- packing -------------------------------------------------------------------------------------------------
+
+
+def test_packed_copies_keep_dtype_order_and_the_moment():
+    """The road of device tensors, with tensors of the host: a device's differ in where they are, not in this."""
+    tensors = {
+        "f": torch.tensor(1.5),
+        "i": torch.tensor([7]),
+        "g": torch.tensor([[2.5]]),
+        "b": torch.tensor(True),
+        "m": torch.arange(4.0),
+        "h": torch.tensor(0.5, dtype=torch.float16),
+        "s": torch.eye(2).to_sparse(),
+        "e": torch.empty(0),
+    }
+    (fetch,) = begun(tensors)
+    for name in "figbm":
+        tensors[name].zero_()
+    assert fetch() == {
+        "f": 1.5, "i": 7, "g": 2.5, "b": True, "m": [0, 1, 2, 3], "h": 0.5, "s": [[1, 0], [0, 1]], "e": [],
+    }  # fmt: skip
+
+
+def test_jax_arrays_are_numbers_too():
+    jax = pytest.importorskip("jax")
+    ready = jax.numpy.arange(3.0).block_until_ready()
+    found = converted({"a": ready, "b": jax.numpy.float32(2) * 3, "c": 1})
+    assert dict(found) == {"a": [0.0, 1.0, 2.0], "b": 6.0, "c": 1}
+    deleted = jax.numpy.ones(2)
+    deleted.delete()
+    assert dict(converted({"x": deleted, "y": 1})) == {"x": None, "y": 1}

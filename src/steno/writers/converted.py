@@ -169,13 +169,14 @@ def _strided() -> Any:
 
 def _jax_array(key: str, value: Any, jax: Any, fetches: list[Fetch]) -> Any:
     """The same for a JAX array, which is on its way, on a CPU too, until it is ready."""
-    if isinstance(value, jax.core.Tracer):
+    # Asking a deleted array where it is ends the process.
+    if isinstance(value, jax.core.Tracer) or value.is_deleted():
         return None
 
     def fetch() -> dict[str, Any]:
         try:
             return {key: value.item() if value.size == 1 else value.tolist()}
-        except Exception:  # deleted, or donated to a computation
+        except Exception:  # deleted meanwhile, or donated to a computation
             return {key: None}
 
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import steno
 from steno.errors import UsageError
+from steno.face import init_beside
 from steno.writers.converted import converted, flattened
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class RunLogger(Logger):
     """Logs into a run: `<log_dir>/<exp_name>`, read by `steno.open` at that path.
 
     Thread-safe as the run is, which is `experiment`. When a method has returned, its host values survive the death
-    of the process.
+    of the process. Any number may be open; the first one's run is the current run, if there was none.
 
     Args:
         exp_name: the run's name; that of a run which has ended gets a suffix, unless `resume=True` is given.
@@ -121,7 +122,9 @@ class RunLogger(Logger):
 
     def _create_experiment(self) -> Any:
         place = os.path.abspath(os.path.expanduser(os.fspath(self.log_dir)))
-        return steno.init(os.path.basename(place), self.exp_name, dir=os.path.dirname(place), **self._options)
+        return init_beside(
+            project=os.path.basename(place), name=self.exp_name, dir=os.path.dirname(place), **self._options
+        )
 
     def __repr__(self) -> str:
         return f"RunLogger(exp_name={self.exp_name!r}, log_dir={str(self.log_dir)!r}, experiment={self.experiment!r})"
