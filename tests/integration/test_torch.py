@@ -274,10 +274,16 @@ def test_an_automatic_step_is_kept_by_its_late_value(run, stream):
     assert book.series("x").value.tolist() == [1.0, 2.0, 3.0]
 
 
-def test_a_step_on_a_device_is_reported_since_reading_it_would_wait(run, stream, capfd):
-    run.log({"k": 1.0}, step=torch.tensor(5))
-    assert "numbered automatically" in capfd.readouterr().err
-    assert read(run).series("k").value.tolist() == [1.0]
+def test_a_step_on_a_device_is_not_waited_for_and_its_record_comes_with_it(run, stream):
+    run.log({"k": 1.0, "x": torch.tensor(2.0)}, step=torch.tensor(5))
+    run.log({"now": 1.0}, step=6)
+    posted(run, "now", 1)
+    assert run.health()["device"]["waiting"] == 1
+    stream.finish()
+    book = read(run)
+    assert book.series("k").step.tolist() == [5]
+    assert book.series("x").step.tolist() == [5]
+    assert book.series("x").value.tolist() == [2.0]
 
 
 def test_a_run_can_say_which_value_is_given_up(tmp_path):
