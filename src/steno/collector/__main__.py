@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import os
 import sys
 import traceback
 from pathlib import Path
 
 from steno import settings
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # as <malloc.h> numbers them
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"steno: no run at {given.run_dir}: give the directory that holds run.json", file=sys.stderr)
         return 2
     linger = given.linger if given.linger is not None else float(settings.read("STENO_LINGER", "60"))
+    _keep_memory()
     from steno.collector.service import Service
 
     try:
@@ -33,6 +38,19 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stderr.flush()
     # A destination that hangs in foreign code must not keep the process.
     os._exit(status)
+
+
+def _keep_memory() -> None:
+    """Have columns of a few MiB reuse memory: fresh pages for each cost the kernel more than the work on them.
+
+    Nothing here multiplies matrices, so OpenBLAS needs no threads either. To be called before numpy is loaded.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        tune = ctypes.CDLL(None).mallopt
+        tune(_ARENA_MAX, 1)
+        tune(_MMAP_THRESHOLD, 32 << 20)
+        tune(_TRIM_THRESHOLD, 64 << 20)
 
 
 if __name__ == "__main__":
