@@ -28,7 +28,7 @@ class Book:
         snapshot = Snapshot(lambda key, message: self.reports.append((key, message)))
 
         def prepare(data, step, level, arrays):
-            number, prepared = snapshot.step(step), snapshot.prepare(data, arrays)
+            number, prepared = snapshot.step(step), snapshot.prepare(data)
             return None if prepared is None else (prepared[0], number, prepared[1])
 
         self.appender = Appender(
@@ -36,6 +36,7 @@ class Book:
             rolled=lambda left, taken: None,
             side=self._side,
             prepare=prepare,
+            options=snapshot.options,
             owe=lambda seq, owed, arrays: None,
             convert=snapshot.convert,
             failed=lambda error: self.reports.append(("journal", str(error))),

@@ -13,9 +13,9 @@ def test_array_without_dimensions_does_not_stand_for_all_arrays(first):
     said = []
     snapshot = Snapshot(lambda key, message: said.append(message))
 
-    snapshot.prepare({"a": first}, None)
-    snapshot.prepare({"a": first}, None)
-    values, _ = snapshot.prepare({"b": np.arange(3.0), "c": np.array(2.0)}, None)
+    snapshot.prepare({"a": first})
+    snapshot.prepare({"a": first})
+    values, _ = snapshot.prepare({"b": np.arange(3.0), "c": np.array(2.0)})
 
     assert said == []
     assert values.keys() == {"b", "c"}

@@ -98,6 +98,7 @@ class Recorder:
             rolled=self._rolled,
             side=self._side,
             prepare=self._prepare,
+            options=snapshot.options,
             owe=self._owe,
             convert=snapshot.convert,
             failed=self._failed,
@@ -116,14 +117,24 @@ class Recorder:
     def _begin(self) -> Stream:
         self._stream = stream = Stream(self._run_dir, self._fixed, self._nudge)
         self._stop = False
-        self._keeper = threading.Thread(target=self._keep, name="steno-keeper", daemon=True)
-        self._keeper.start()
+        self._hire()
         return stream
+
+    def _hire(self) -> None:
+        self._keeper = keeper = threading.Thread(target=self._keep, name="steno-keeper", daemon=True)
+        try:
+            keeper.start()
+        except RuntimeError as error:
+            # No more threads, or the interpreter is going down: whoever logs makes the segments himself.
+            self._keeper = None
+            self._report("keeper", f"no thread could be started ({error}): recording goes on, slower at times")
 
     def _next_segment(self, _: int) -> Segment:
         stream = self._stream
         if stream is None:
             stream = self._begin()
+        elif self._keeper is None:
+            self._hire()
         return stream.take()
 
     def _rolled(self, left: Segment | None, taken: Segment) -> None:
@@ -151,7 +162,7 @@ class Recorder:
     def _prepare(self, data: Any, step: Any, level: Any, arrays: Any) -> tuple[dict[str, Any], int | None, Any] | None:
         try:
             number = self._snapshot.step(step)
-            prepared = self._snapshot.prepare(data, arrays)
+            prepared = self._snapshot.prepare(data)
         except Traced:
             from steno.capture import staged
 
@@ -311,6 +322,11 @@ class Recorder:
             self._log_after_close()
             return
         mono, seq = self._appender.stamp()
+        try:
+            step = self._snapshot.step(step)
+        except (Traced, StepLater):
+            self._report("step", f"the step of a {kind} entry is still on a device: it was recorded without one")
+            step = None
         try:
             self._appender.append((fmt.ENTRY, mono, seq, kind, payload, step))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -88,19 +88,12 @@ class Snapshot:
             raise RecordError(message)
         self._report(key, message)
 
-    def prepare(
-        self, data: Any, arrays: str | None, *, traced: bool = False
-    ) -> tuple[dict[str, Any], list[Owed]] | None:
+    def prepare(self, data: Any, *, traced: bool = False) -> tuple[dict[str, Any], list[Owed]] | None:
         """The record with every value encodable and what devices owe it; None when nothing is left to record.
 
         Raises:
             Traced: a value exists only while a function is compiled; with `traced` it is owed too.
         """
-        if arrays is not None and arrays not in MODES:
-            self._bad(
-                "arrays", f"arrays={arrays!r} is unknown: use one of {', '.join(MODES)}; the run's default was used"
-            )
-            arrays = None
         if not isinstance(data, Mapping):
             self._bad("log", f"log takes a dict of metrics, not {type(data).__name__}: nothing was recorded")
             return None
@@ -288,6 +281,24 @@ class Snapshot:
                 self._bad(f"{key}/{index}", f"'{key}/{index}' was left out: {why}")
                 out.append(_Ext(fmt.EXT_LOST, str(why).encode()))
         return out
+
+    def options(self, level: Any, arrays: Any) -> tuple[int | None, str | None]:
+        """A level and an arrays mode as they can be journalled; None, after one report, for what is none."""
+        if arrays is not None and not (arrays.__class__ is str and arrays in MODES):
+            shown = repr(arrays[:80]) if arrays.__class__ is str else f"a {type(arrays).__name__}"
+            self._bad("arrays", f"arrays={shown} is unknown: use one of {', '.join(MODES)}; the run's default was used")
+            arrays = None
+        if level is not None and not (level.__class__ is int and -(2**63) <= level < 2**63):
+            try:
+                level = int(operator.index(level))
+                if not -(2**63) <= level < 2**63:
+                    raise OverflowError
+            except Exception:
+                self._bad(
+                    "level", "the level is no integer of 64 bits: the record was kept without it; pass level=int(...)"
+                )
+                level = None
+        return level, arrays
 
     def step(self, step: Any) -> int | None:
         """A step as an int; None, after one report, for what is none."""

@@ -99,7 +99,7 @@ def live(recorder: Recorder) -> Recorder:
 
 def stage(recorder: Recorder, data: Any, step: Any, *, level: Any, arrays: Any) -> None:
     """Have a record with tracers in it journalled at each execution, not now. Bad values are reported now."""
-    prepared = recorder._snapshot.prepare(data, arrays, traced=True)
+    prepared = recorder._snapshot.prepare(data, traced=True)
     if prepared is None:
         return
     values, owed = prepared
@@ -128,7 +128,7 @@ def call_with(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], acco
 def postpone(recorder: Recorder, data: Any, step: Any, *, level: Any, arrays: Any) -> None:
     """Journal a record whose step is still on a device when the step has come. Its values are those of now."""
     stamp = time.monotonic_ns()
-    prepared = recorder._snapshot.prepare(data, arrays)
+    prepared = recorder._snapshot.prepare(data)
     if prepared is None:
         return
     values, owed = prepared

@@ -12,7 +12,6 @@ import shutil
 import socket
 import time
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import settings
@@ -23,6 +22,7 @@ from steno.journal.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 FIRST_BYTES: Final = 256 << 10
 """A process may log three numbers and end: its first segment is small."""

@@ -50,6 +50,7 @@ class Appender:
         side: writes a body too large for a segment to a file, returns its name; raises OSError.
         prepare: makes a record encodable, reporting and dropping what is bad: (data, step, level, arrays) →
             (values, step, what devices owe), or None: nothing is to be appended.
+        options: what can be recorded of a (level, arrays mode) given with a record, reporting the rest.
         owe: told (sequence number, what devices owe, arrays) after the record was appended.
         convert: by exact type, what makes a scalar encodable; grows as `prepare` meets types.
         failed: told an OSError once per bad spell.
@@ -64,6 +65,7 @@ class Appender:
         rolled: Callable[[Segment | None, Segment], None],
         side: Callable[[bytes], str],
         prepare: Callable[[Any, Any, Any, Any], tuple[dict[str, Any], int | None, Any] | None],
+        options: Callable[[Any, Any], tuple[int | None, str | None]],
         owe: Callable[[int, Any, Any], None],
         convert: Mapping[type, Callable[[Any], Any]],
         failed: Callable[[OSError], None],
@@ -73,6 +75,7 @@ class Appender:
         self._rolled = rolled
         self._side = side
         self._prepare = prepare
+        self._options = options
         self._convert = convert
         self._owe = owe
         self._failed = failed
@@ -196,6 +199,8 @@ class Appender:
         if self.sealed:
             self._closed()
             return
+        if level is not None or arrays is not None:
+            level, arrays = self._options(level, arrays)
         meta = {k: v for k, v in (("level", level), ("arrays", arrays)) if v is not None}
         if data.__class__ is dict and not meta and (step is None or step.__class__ is int):
             try:

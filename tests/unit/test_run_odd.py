@@ -1,0 +1,94 @@
+"""What programs pass that is not quite right, and machines that have nothing left: logging goes on."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+import pytest
+import run_programs
+from run_programs import journals
+
+import steno
+from steno.errors import RecordError
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.startswith(run_programs.LAUNCHERS):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("STENO_COLLECTOR", "off")
+    monkeypatch.chdir(tmp_path)
+    yield
+    if steno.current() is not None:
+        steno.current().finish(0)
+
+
+@pytest.mark.parametrize("level", [object(), 2**70, 1.5, "info", [1]])
+def test_a_level_that_is_none_is_reported_and_the_record_kept(level, capsys):
+    with steno.init() as run:
+        run.log({"x": 1.0}, level=level)
+        reported = run.health()["reported"]
+    (journal,) = journals(run.dir)
+    assert journal.records == [{"x": 1.0}]
+    assert reported == {"level": 1}
+    assert "level=int(" in capsys.readouterr().err
+
+
+def test_a_level_of_numpy_is_a_level(capsys):
+    with steno.init() as run:
+        run.log({"x": 1.0}, level=np.int64(3))
+    assert journals(run.dir)[0].records == [{"x": 1.0}]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("arrays", [object(), 123, "lists", ["list"]])
+def test_an_arrays_mode_that_is_none_is_reported_and_the_default_used(arrays, capsys):
+    with steno.init(arrays="list") as run:
+        run.log({"x": np.arange(20.0)}, arrays=arrays)
+    assert journals(run.dir)[0].records == [{f"x/{i}": float(i) for i in range(20)}]
+    assert "the run's default was used" in capsys.readouterr().err
+
+
+def test_under_strict_they_raise():
+    with steno.init(strict=True) as run:
+        with pytest.raises(RecordError):
+            run.log({"x": 1.0}, level="info")
+        with pytest.raises(RecordError):
+            run.log({"x": 1.0}, arrays="lists")
+
+
+@pytest.mark.parametrize("step", [np.int64(7), np.array(7), 2**70, 1.5, "seven"])
+def test_an_event_is_kept_whatever_its_step(step):
+    with steno.init() as run:
+        run.event("epoch_end", step=step, epoch=3)
+    (journal,) = journals(run.dir)
+    (event,) = [payload for kind, payload in journal.entries if kind == "event"]
+    assert event == {"name": "epoch_end", "epoch": 3}
+
+
+def test_a_forked_child_that_can_start_no_thread_records_all_the_same(monkeypatch):
+    with steno.init() as run:
+        run.log({"x": 0.0})
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+
+                def refuse(_):
+                    raise RuntimeError("can't start new thread")
+
+                monkeypatch.setattr(threading.Thread, "start", refuse)
+                run.log({"x": 1.0})
+                monkeypatch.undo()
+                for i in range(20_000):
+                    run.log({"x": 2.0, "y": float(i)})
+                status = int(not any(one.name == "steno-keeper" for one in threading.enumerate()))
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+    records = [record for journal in journals(run.dir) for record in journal.records]
+    assert {"x": 1.0} in records
+    assert len(records) == 20_002
