@@ -1,13 +1,14 @@
 """Kills steno at random moments and looks for anything lost, torn, doubled or invented; seeded and printed.
 
-    python tests/crash/siege.py --kills 1000 [--seed N] [--mode trainer|group|collector|all] [--jobs 3]
+    python tests/crash/siege.py --kills 1000 [--seed N] [--mode trainer|group|collector|all|catchup] [--jobs 3]
 
 One round: a trainer logs as fast as it can from several threads and notes, in a shared map, the number of
 each call that has returned. Something is killed with SIGKILL: the trainer; it, its group and the collector;
 or the collector alone, again and again. Collectors that then catch up are killed too (counted apart), some
 with small parts so that it hits them sealing; the last one may end. Then the run is read. A round fails when a
 record whose call returned is missing, differs, comes twice or out of its thread's order, in the store, in
-metrics.jsonl or in the event files as TensorBoard's own loader reads them.
+metrics.jsonl or in the event files as TensorBoard's own loader reads them. Mode "catchup": journals alone at first,
+then collectors that post, seal in small parts and write event files are killed eight times on the way.
 
 This process imports everything once and forks what it needs; the collector that a trainer starts is a
 command of its own, as always.
@@ -64,7 +65,7 @@ def shared(marks: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 4096)
 
 
-def trainer(base: Path, seed: int, seconds: float) -> None:
+def trainer(base: Path, seed: int, seconds: float, *, catchup: bool = False) -> None:
     """Log until killed or the time is over."""
     import threading
 
@@ -75,7 +76,11 @@ def trainer(base: Path, seed: int, seconds: float) -> None:
     # Small segments are left for the next one, and unlinked, all the time.
     os.environ["STENO_SEGMENT_BYTES"] = rng.choice(("65536", "262144", "8388608"))
     run = steno.init(
-        project="siege", name="run", dir=base, destinations=["tensorboard", "jsonl"] if seed % 4 == 0 else []
+        project="siege",
+        name="run",
+        dir=base,
+        destinations=["tensorboard", "jsonl"] if seed % 4 == 0 or catchup else [],
+        collector=not catchup,
     )
     widths = [rng.choice((1, 2, 5, 20)) for _ in range(THREADS)]
     pause = rng.choice((0.0, 0.0002, 0.0005, 0.001, 0.002, 0.005))
@@ -242,14 +247,19 @@ def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
     marks = shared(base / "marks")
     os.chdir(base)
     more = 0
-    child = fork(lambda: trainer(base, seed, 0.7 if mode == "collector" else 30.0), session=True)
+    catchup = mode == "catchup"
+    seconds = 0.7 if mode in {"collector", "catchup"} else 30.0
+    child = fork(lambda: trainer(base, seed, seconds, catchup=catchup), session=True)
     try:
         deadline = time.monotonic() + 60
         while not _word.unpack_from(marks, 8 * BEGUN)[0]:
             if time.monotonic() > deadline or os.waitpid(child, os.WNOHANG)[0]:
                 return ["the trainer did not begin"], 0, 0
             time.sleep(0.002)
-        if mode == "collector":
+        if catchup:
+            if ended(child, 60):
+                return ["the trainer failed"], 0, 0
+        elif mode == "collector":
             while (status := ended(child, rng.uniform(0.02, 0.5))) is None:
                 for pid in collectors(base):
                     kill(pid)
@@ -274,9 +284,9 @@ def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
             for pid in collectors(base):
                 kill(pid)
         time.sleep(0.02)
-    small = bool(seed % 2)
+    small = bool(seed % 2) or catchup
     if mode != "trainer":
-        for _ in range(rng.randrange(3)):
+        for _ in range(8 if catchup else rng.randrange(3)):
             # It is hit in mid-post, mid-seal, mid-write of a destination, or when it has left already.
             one = fork(lambda: collector(run_dir, small))
             if ended(one, rng.uniform(0.0, 0.6) ** 1.5) is None:
@@ -284,7 +294,7 @@ def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
                 os.waitpid(one, 0)
                 more += 1
     last = fork(lambda: collector(run_dir, small))
-    status = ended(last, 120)
+    status = ended(last, 240)
     if status is None:
         kill(last)
         os.waitpid(last, 0)
@@ -292,7 +302,7 @@ def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
         return [f"the last collector ended with exit status {status}"], sum(returned), more
     answer = base / "answer"
     checker = fork(lambda: answer.write_text(json.dumps(check(run_dir, returned))))
-    if ended(checker, 120) != 0:
+    if ended(checker, 240) != 0:
         kill(checker)
         return ["reading failed"], sum(returned), more
     return json.loads(answer.read_text()), sum(returned), more
@@ -347,7 +357,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--mode", choices=(*MODES, "all"), default="all")
+    parser.add_argument("--mode", choices=(*MODES, "all", "catchup"), default="all")
     parser.add_argument("--jobs", type=int, default=3, help="rounds at a time")
     options = parser.parse_args()
     return 1 if siege(options.kills, options.seed, options.mode, options.jobs) else 0
