@@ -490,16 +490,16 @@ def test_figures_are_drawn_and_closed(tmp_path):
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    import matplotlib.pyplot as plt
 
     with steno.SummaryWriter(tmp_path / "log") as writer:
-        figure = pyplot.figure(figsize=(1, 1), dpi=40)
+        figure = plt.figure(figsize=(1, 1), dpi=40)
         writer.add_figure("one", figure, 1)
-        assert not pyplot.fignum_exists(figure.number)
-        pair = [pyplot.figure(figsize=(1, 1), dpi=40) for _ in range(2)]
+        assert not plt.fignum_exists(figure.number)
+        pair = [plt.figure(figsize=(1, 1), dpi=40) for _ in range(2)]
         writer.add_figure("pair", pair, 1, close=False)
-        assert all(pyplot.fignum_exists(one.number) for one in pair)
-        pyplot.close("all")
+        assert all(plt.fignum_exists(one.number) for one in pair)
+        plt.close("all")
     assert [value.tensor.string_val[:2] for _, value in values(tmp_path / "log", "one")] == [[b"40", b"40"]]
     assert [value.tensor.string_val[:2] for _, value in values(tmp_path / "log", "pair")] == [[b"80", b"40"]]
 

@@ -73,7 +73,8 @@ def wall_nanos(walltime: Any) -> int | None:
         raise UsageError(f"walltime={walltime!r:.80} is not a number of seconds since 1970") from None
     if not math.isfinite(seconds) or not abs(seconds) < 2**63 / 1e9:
         raise UsageError(f"walltime={walltime!r:.80} is not a time")
-    return int(seconds) * 10**9 + round(seconds % 1 * 1e9)
+    whole = math.floor(seconds)
+    return whole * 10**9 + round((seconds - whole) * 1e9)
 
 
 def scalar(value: Any) -> Any:
