@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.delivery import asked, lacking, status
 from steno.capture.files import scan, write_once
+from steno.capture.liveness import is_locked
 from steno.capture.watchdog import environment, is_running
 from steno.errors import DestinationError, RunNotFoundError
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _ERROR_CHARS: Final = 2000
+_POLL_SECS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +58,19 @@ def sync(
         msg = f"{run_dir} has no .steno directory: it is a copy to read, with nothing left to post"
         raise RunNotFoundError(msg)
     _add(run_dir, to)
-    error = ""
-    try:
-        # -P: the working directory is no place to import from.
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "steno.collector", str(run_dir), "--once"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            env=environment(),
-        )
-        # 1: done, and destinations lack records, as their health says.
-        if done.returncode not in {0, 1}:
-            text = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-            error = f"the collector ended with exit status {done.returncode}: {text[-_ERROR_CHARS:]}"
-    except subprocess.TimeoutExpired:
-        error = f"not done within {timeout} seconds"
+    deadline = None if timeout is None else time.monotonic() + timeout
+    error = _collect(run_dir, deadline)
+    # A collector of the run's own may be at work, and ours has left at once: wait for it, then look again.
+    while not error and is_running(run_dir) and not _settled(run_dir):
+        if deadline is not None and time.monotonic() >= deadline:
+            error = f"another collector is at work on this run, and was not done within {timeout} seconds"
+            break
+        time.sleep(_POLL_SECS)
+        if not is_running(run_dir):
+            error = _collect(run_dir, deadline)
     current = status(run_dir)
     behind = tuple(lacking(run_dir, int(current.get("record") or 0)))
     unposted = tuple(_unposted(run_dir))
-    if not error and unposted and is_running(run_dir):
-        error = "another collector is at work on this run"
     return SyncReport(
         complete=not (error or behind or unposted),
         lacking=behind,
@@ -84,6 +78,40 @@ def sync(
         destinations={name: (current.get("destinations") or {}).get(name) or {} for name in asked(run_dir)},
         error=error,
     )
+
+
+def _collect(run_dir: Path, deadline: float | None) -> str:
+    """One collector's work on what is there now; what went wrong, or ""."""
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    try:
+        # -P: the working directory is no place to import from.
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "steno.collector", str(run_dir), "--once"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=left,
+            check=False,
+            env=environment(),
+        )
+    except subprocess.TimeoutExpired:
+        return "not done within the timeout"
+    # 1: done, and destinations lack records, as their health says.
+    if done.returncode in {0, 1}:
+        return ""
+    text = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+    return f"the collector ended with exit status {done.returncode}: {text[-_ERROR_CHARS:]}"
+
+
+def _settled(run_dir: Path) -> bool:
+    """Whether a collector that is at work has done all that this call can wait for.
+
+    While writers live it stays, and its destinations catch up at their own pace.
+    """
+    journal = run_dir / ".steno" / "journal"
+    unposted = _unposted(run_dir)
+    if any(not is_locked(journal / name / "alive") for name in unposted):
+        return False
+    return bool(unposted) or not lacking(run_dir, int(status(run_dir).get("record") or 0))
 
 
 def _add(run_dir: Path, to: Any) -> None:
