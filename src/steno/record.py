@@ -18,6 +18,18 @@ NODE_SHIFT = 44
 EXACT_FLOAT = 2**53
 """Integers up to this magnitude are exact in a float64; larger ones travel in `Batch.special` too."""
 
+LAST_STEP = 2**62
+"""A counter goes no further: beyond it, an explicit step would push automatic ones out of 64 bits."""
+
+
+def nearest(number: float) -> float:
+    """The float64 nearest to a number, an integer of any size among them."""
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
 # Kinds of entries: records that are not points.
 START = "start"  # a process joined the run: {pid, host, primary, ...}
 FINISH = "finish"  # a process left it: {state, error?, traceback?}
@@ -137,9 +149,7 @@ class Batch:
             zip(*(column.tolist() for column in columns), strict=True)
         ):
             keys, start = self.sets[chosen], splits[index]
-            yield Record(
-                record, time, step, rank, attempt, {keys[i]: values[start + i] for i in orders[chosen]}
-            )
+            yield Record(record, time, step, rank, attempt, {keys[i]: values[start + i] for i in orders[chosen]})
 
     def __len__(self) -> int:
         return len(self.record)

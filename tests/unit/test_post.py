@@ -85,7 +85,7 @@ def test_whole_columns_are_numbered_as_a_loop_would(given_steps, following):
             counter += 1
         else:
             expected.append(one)
-            counter = max(counter, min(one, steps.LAST) + 1)
+            counter = max(counter, min(one, steps.LAST_STEP) + 1)
     assert expected == step.tolist()
     assert counter == after
 

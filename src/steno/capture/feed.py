@@ -66,6 +66,8 @@ class Feed:
         self._closing = False
         self._deadline = float("inf")
         self._done = threading.Event()
+        self._asked = self._answered = 0
+        """How often somebody waited in `drain`, and how many of them have their answer."""
         self._idle = threading.Event()
         self._tailer: Tailer | None = None
         self._gap = False
@@ -112,12 +114,13 @@ class Feed:
             return
         try:
             while True:
-                moved = self._step()
-                if moved:
-                    self._idle.clear()
+                # Asked before looking: what was logged before `drain` or `close` is seen by this look.
+                asked, closing = self._asked, self._closing
+                if self._step():
                     continue
+                self._answered = asked
                 self._idle.set()
-                if self._closing:
+                if closing:
                     break
                 self._wake.wait(self._poll_secs)
                 self._wake.clear()
@@ -227,11 +230,17 @@ class Feed:
 
     def drain(self, timeout: float | None = None) -> bool:
         """Wait until what was logged before the call is delivered; False when it was not in time."""
-        if self._done.is_set():
-            return not self.last_error
-        self._idle.clear()
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        self._asked = mine = self._asked + 1
         self._wake.set()
-        return self._idle.wait(timeout)
+        while not self._done.is_set() and self._answered < mine:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            # In slices: another thread that drains may have cleared it between our two looks.
+            self._idle.wait(min(left, self._poll_secs))
+            self._idle.clear()
+        return self._answered >= mine or not self.last_error
 
     def close(self, timeout: float = 2.0) -> bool:
         """Deliver the rest for at most `timeout` seconds and end; False: something is left behind."""

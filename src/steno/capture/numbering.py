@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from steno.journal import format as fmt
-from steno.record import NOTE, Batch, Entry
+from steno.record import EXACT_FLOAT, LAST_STEP, NOTE, Batch, Entry, nearest
 
 if TYPE_CHECKING:
     from steno.journal.decode import Slice
@@ -43,9 +43,11 @@ class Numbering:
             for row, automatic in enumerate(part.auto.tolist()):
                 if automatic:
                     step[row] = self._next_step
-                self._next_step = max(self._next_step, int(step[row]) + 1)
+                    self._next_step += 1
+                else:
+                    self._next_step = max(self._next_step, min(int(step[row]), LAST_STEP) + 1)
         elif len(step):
-            self._next_step = max(self._next_step, int(step.max()) + 1)
+            self._next_step = max(self._next_step, min(int(step.max()), LAST_STEP) + 1)
         count = len(step)
         number = self._next_batch
         self._next_batch += 1
@@ -73,8 +75,8 @@ class Numbering:
             meta=part.meta,
         )
         if len(batch.special) != len(part.special):
-            return self._without_holes(batch, part)
-        return self._with_fills(batch, part) if part.fills else batch
+            batch = self._without_holes(batch, part)
+        return self._with_fills(batch, part, identity) if part.fills else batch
 
     def _without_holes(self, batch: Batch, part: Slice) -> Batch:
         """Points still on a device leave the batch; their record is remembered for the fill."""
@@ -106,15 +108,14 @@ class Numbering:
             value=batch.value[keep],
             special={place[old]: what for old, what in batch.special.items()},
         )
-        slim = _with_points(slim)
-        return self._with_fills(slim, part) if part.fills else slim
+        return _with_points(slim)
 
     def _remember(self, seq: int, step: int, when: int) -> None:
         if len(self._holes) >= 65_536:
             self._holes.pop(next(iter(self._holes)))
         self._holes[seq] = (step, when)
 
-    def _with_fills(self, batch: Batch, part: Slice) -> Batch:
+    def _with_fills(self, batch: Batch, part: Slice, identity: fmt.Identity) -> Batch:
         from dataclasses import replace
 
         import numpy as np
@@ -124,30 +125,27 @@ class Numbering:
         special = dict(batch.special)
         base = len(batch.value)
         for fill in part.fills:
-            if not fill.values:
-                continue  # a reserved place that was given up
-            step, when = self._holes.get(fill.seq, (0, int(time.time_ns())))
+            known = self._holes.get(fill.seq)
+            if known is None or not fill.values:
+                continue  # its record was skipped for this destination, or a reserved place was given up
+            step, when = known
             sets.append(tuple(fill.values))
             chosen.append(len(sets) - 1)
             records.append(fill.seq - fmt.FIRST_SEQ + 1)
             steps.append(step)
             times.append(when)
             for value in fill.values.values():
-                if isinstance(value, int | float):
-                    values.append(float(value))
-                else:
+                if not isinstance(value, float) and not (isinstance(value, int) and abs(value) <= EXACT_FLOAT):
                     special[base + len(values)] = value
-                    values.append(float("nan"))
-        rank = int(batch.rank[0]) if len(batch) else 0
-        attempt = int(batch.attempt[0]) if len(batch) else 1
+                values.append(nearest(value) if isinstance(value, int | float) else float("nan"))
         count = len(records)
         return replace(
             batch,
             record=np.concatenate([batch.record, np.array(records, np.int64)]),
             time=np.concatenate([batch.time, np.array(times, np.int64)]),
             step=np.concatenate([batch.step, np.array(steps, np.int64)]),
-            rank=np.concatenate([batch.rank, np.full(count, rank, np.int32)]),
-            attempt=np.concatenate([batch.attempt, np.full(count, attempt, np.int32)]),
+            rank=np.concatenate([batch.rank, np.full(count, identity.rank, np.int32)]),
+            attempt=np.concatenate([batch.attempt, np.full(count, identity.attempt, np.int32)]),
             set=np.concatenate([batch.set, np.array(chosen, np.int32)]),
             sets=tuple(sets),
             value=np.concatenate([batch.value, np.array(values, np.float64)]),

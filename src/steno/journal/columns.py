@@ -11,7 +11,7 @@ import numpy as np
 from steno.journal import format as fmt
 from steno.journal.decode import KeySet, RawEntry, RawFill, Slice
 from steno.journal.flatten import Flattener, _text
-from steno.record import EXACT_FLOAT
+from steno.record import EXACT_FLOAT, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -530,7 +530,7 @@ def _assemble(rows: _Rows, context: Context, offsets: NDArray[np.int64]) -> Slic
             if item.__class__ is float:
                 value[place] = item
             elif isinstance(item, int):
-                value[place] = _nearest(item)
+                value[place] = nearest(item)
                 if abs(item) > EXACT_FLOAT:
                     special[place] = item
             else:
@@ -551,13 +551,6 @@ def _assemble(rows: _Rows, context: Context, offsets: NDArray[np.int64]) -> Slic
         0, 0, 0, mono, wall, seq, step, auto, chosen.astype(np.int32), sets, value, special, meta,
         refused=rows.refused,
     )  # fmt: skip
-
-
-def _nearest(number: int) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return float("inf") if number > 0 else float("-inf")
 
 
 def _local_sets(rows: _Rows, context: Context) -> tuple[list[KeySet], NDArray[np.int64]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from steno.journal.decode import HOLE, KeySet
 from steno.journal.format import RESERVED
+from steno.record import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -244,14 +245,6 @@ def _extend(values: list[float], some: Any, at: int, special: dict[int, Any]) ->
             special[at] = value
         at += 1
     return at
-
-
-def nearest(value: int) -> float:
-    """The float64 nearest to an integer of any size."""
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
 
 
 def settle(table: Rows, old: Sequence[Old]) -> None:

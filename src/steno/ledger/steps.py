@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from steno.record import LAST_STEP
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -19,8 +21,6 @@ SEED = ("seed", "")
 """The counter from which counters of keys begin: 0, or where a writer's purge_step has set it."""
 OF_KEY = "\x1f"
 """Stands in the name of a counter between its kind and its key."""
-LAST = 2**62
-"""A counter goes no further: beyond it, an explicit step would push automatic ones out of 64 bits."""
 
 Counter = tuple[str, str]
 
@@ -45,14 +45,14 @@ def number(step: NDArray[np.int64], auto: NDArray[np.bool_], following: int) -> 
     if not len(step):
         return following
     if not auto.any():
-        return max(following, min(int(step.max()), LAST) + 1)
+        return max(following, min(int(step.max()), LAST_STEP) + 1)
     if auto.all():
         step[:] = np.arange(following, following + len(step))
         return following + len(step)
     # With `before` automatic rows so far, an automatic step is `floor + before`, and an explicit
     # step s lifts the floor to s + 1 - before: a running maximum, no loop.
     before: NDArray[np.int64] = np.cumsum(auto) - auto
-    lifts = np.where(auto, np.iinfo(np.int64).min, np.clip(step, -LAST, LAST) + 1 - before)
+    lifts = np.where(auto, np.iinfo(np.int64).min, np.clip(step, -LAST_STEP, LAST_STEP) + 1 - before)
     floor = np.maximum(np.maximum.accumulate(lifts), following)
     step[auto] = (floor + before)[auto]
     return int(floor[-1]) + int(before[-1]) + int(auto[-1])
@@ -118,7 +118,7 @@ def number_all(
             step[row] = following
             following += 1
         else:
-            following = max(following, min(int(step[row]), LAST) + 1)
+            following = max(following, min(int(step[row]), LAST_STEP) + 1)
         for name in mine:
             moved[name] = following
     return moved

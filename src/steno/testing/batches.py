@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from steno.record import EXACT_FLOAT, NODE_SHIFT, Batch, Ref
+from steno.record import EXACT_FLOAT, NODE_SHIFT, Batch, Ref, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,7 +56,7 @@ def make_batch(
                 continue
             if isinstance(one, int) and abs(one) > EXACT_FLOAT:
                 special[len(value)] = one
-            value.append(_nearest(one))
+            value.append(nearest(one))
     count = len(given)
     numbers = np.arange(first, first + count, dtype=np.int64)
     batch = Batch(
@@ -76,10 +76,3 @@ def make_batch(
     for column in (batch.record, batch.time, batch.step, batch.rank, batch.attempt, batch.set, batch.value):
         column.flags.writeable = False
     return batch
-
-
-def _nearest(given: float) -> float:
-    try:
-        return float(given)
-    except OverflowError:
-        return float("inf") if given > 0 else float("-inf")
