@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -109,9 +110,14 @@ def _settled(run_dir: Path) -> bool:
     """
     journal = run_dir / ".steno" / "journal"
     unposted = _unposted(run_dir)
-    if any(not is_locked(journal / name / "alive") for name in unposted):
+    if not all(_lives(journal, name) for name in unposted):
         return False
     return bool(unposted) or not lacking(run_dir, int(status(run_dir).get("record") or 0))
+
+
+def _lives(journal: Path, stream: str) -> bool:
+    # Our own lock must not even be looked at: closing the file drops it.
+    return stream.rsplit("-", 2)[-2:-1] == [str(os.getpid())] or is_locked(journal / stream / "alive")
 
 
 def _add(run_dir: Path, to: Any) -> None:

@@ -588,10 +588,25 @@ def test_lifecycle_os_exit_loses_nothing(tmp_path):
 
 
 def test_lifecycle_the_hooks_are_put_back():
-    import sys
+    import subprocess
+import sys
 
     before = (sys.excepthook, signal.getsignal(signal.SIGTERM))
     run = steno.init()
     assert sys.excepthook != before[0]
     run.finish()
     assert (sys.excepthook, signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_sync_of_a_run_of_our_own_leaves_its_lock_alone(tmp_path, monkeypatch):
+    """Opening and closing a file drops the POSIX locks that this process holds on it."""
+    monkeypatch.setenv("STENO_COLLECTOR", "")
+    run = steno.init(project="p", name="own", dir=tmp_path)
+    run.log({"a": 1.0}, 0)
+    report = steno.sync(run, timeout=20)
+    alive = next((run.dir / ".steno" / "journal").glob("*/alive"))
+    code = f"from steno.capture.liveness import is_locked; print(is_locked({str(alive)!r}))"
+    held = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert held.stdout.strip() == "True"
+    assert not report.error
+    assert run.finish(timeout=20)
