@@ -12,6 +12,7 @@ from steno.errors import UsageError
 Fetch = Callable[[], dict[str, Any]]
 _MAX_DEPTH: Final = 32
 _LATE: Final = object()
+_NUMBERS: Final = frozenset({float, int, bool})
 
 
 def flattened(metrics: Any, sep: str = "/") -> dict[str, Any]:
@@ -29,10 +30,15 @@ def flattened(metrics: Any, sep: str = "/") -> dict[str, Any]:
 
 
 def _flatten(prefix: str, metrics: Any, sep: str, out: dict[str, Any], depth: int) -> None:
+    leaves = _leaves()
     for key in list(metrics.keys()):
         name = prefix + (sep.join(map(str, key)) if isinstance(key, tuple) else str(key))
         try:
-            value = _plain(metrics.get(key))
+            value = metrics.get(key)
+            if value.__class__ in leaves:
+                out[name] = value
+                continue
+            value = _plain(value)
         except Exception as error:
             out[name] = Unreadable(error)
             continue
@@ -40,6 +46,12 @@ def _flatten(prefix: str, metrics: Any, sep: str, out: dict[str, Any], depth: in
             _flatten(name + sep, value, sep, out, depth + 1)
         else:
             out[name] = value
+
+
+def _leaves() -> frozenset[type]:
+    """The commonest types that nothing is nested in, told without asking TensorDict."""
+    torch = sys.modules.get("torch")
+    return _NUMBERS if torch is None else _NUMBERS | {torch.Tensor}
 
 
 def _is_collection(value: Any) -> bool:
@@ -133,7 +145,7 @@ def converted(metrics: Mapping[str, Any]) -> dict[str, Any] | LateMetrics:
     fetches: list[Fetch] = []
     for key, value in metrics.items():
         if torch is not None and isinstance(value, torch.Tensor):
-            values[key] = _tensor(key, value, remote)
+            values[key] = _tensor(key, value, remote, torch)
         elif jax is not None and isinstance(value, jax.Array):
             values[key] = _jax_array(key, value, jax, fetches)
         else:
@@ -147,24 +159,30 @@ def converted(metrics: Mapping[str, Any]) -> dict[str, Any] | LateMetrics:
     return LateMetrics(values, fetches)
 
 
-def _tensor(key: str, value: Any, remote: dict[str, Any]) -> Any:
+def at_hand(metrics: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics to log: numbers as `converted` has read them, so that they are not read twice; else as they are."""
+    known = values._values if isinstance(values, LateMetrics) else values
+    return {key: known[key] if known[key].__class__ in _NUMBERS else value for key, value in metrics.items()}
+
+
+def _tensor(key: str, value: Any, remote: dict[str, Any], torch: Any) -> Any:
     """A host tensor's value; None for one that has none; `_LATE`, and an item in `remote`, for one on a device."""
     try:
-        value = getattr(value, "_local_tensor", value).detach()
+        if value.__class__ is not torch.Tensor:
+            # Of a distributed tensor this process's part, never a collective.
+            value = getattr(value, "_local_tensor", value)
+        if value.is_cpu:
+            if value.numel() == 1:
+                return value.item()
+            if value.layout != torch.strided:
+                value = value.to_dense()
+            return value.tolist()
         if value.is_meta:
             return None
-        if not value.is_cpu:
-            remote[key] = value
-            return _LATE
-        if value.layout != _strided():
-            value = value.to_dense()
-        return value.item() if value.numel() == 1 else value.tolist()
+        remote[key] = value.detach()
+        return _LATE
     except Exception:
         return None
-
-
-def _strided() -> Any:
-    return sys.modules["torch"].strided
 
 
 def _jax_array(key: str, value: Any, jax: Any, fetches: list[Fetch]) -> Any:

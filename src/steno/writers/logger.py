@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import steno
 from steno.errors import UsageError
 from steno.face import init_beside
-from steno.writers.converted import converted, flattened
+from steno.writers.converted import at_hand, converted, flattened
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -87,7 +87,7 @@ class Logger(abc.ABC):
         if not isinstance(self.experiment, steno.Run):
             self._log_each(values, step)
         elif flat:
-            self.experiment.log(flat, step)
+            self.experiment.log(at_hand(flat, values), step)
         return values
 
     def _log_each(self, values: Mapping[str, Any], step: int | None) -> None:
@@ -131,6 +131,9 @@ class RunLogger(Logger):
 
     def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
         """Log one value: a number, or what else `run.log` takes. Does not wait for a device."""
+        if getattr(value, "is_cpu", False):
+            # A number takes the shortest road.
+            value = at_hand({name: value}, converted({name: value}))[name]
         self.experiment.log({name: value}, step)
 
     def log_video(
