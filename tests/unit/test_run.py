@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -588,8 +590,7 @@ def test_lifecycle_os_exit_loses_nothing(tmp_path):
 
 
 def test_lifecycle_the_hooks_are_put_back():
-    import subprocess
-import sys
+    import sys
 
     before = (sys.excepthook, signal.getsignal(signal.SIGTERM))
     run = steno.init()
