@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _END_SECS: Final = 2.0
+_START_SECS: Final = 5.0
 _POLL_SECS: Final = 0.005
 
 
@@ -27,10 +28,11 @@ class Logdir:
     Get it by `take`, give it back by `release`: the last writer's release ends the recording.
     """
 
-    __slots__ = ("_key", "_scopes", "_users", "on", "run")
+    __slots__ = ("_collects", "_key", "_scopes", "_users", "on", "run")
 
-    def __init__(self, key: tuple[str, bool], run: Run, *, on: bool) -> None:
+    def __init__(self, key: tuple[str, bool], run: Run, *, on: bool, collects: bool) -> None:
         self._key = key
+        self._collects = collects
         self._users = 0
         self._scopes: dict[tuple[Any, ...], tuple[Any, Any]] = {}
         self.run = run
@@ -59,7 +61,15 @@ class Logdir:
     def flush(self, timeout: float | None) -> bool:
         """Wait until what this process recorded is in the ledger and in the event files; False: not in that time."""
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        if os.getpid() != self.run._owner:
+            self._await_collector(deadline)
         return self.run._posted(deadline) and self.run._delivered(deadline)
+
+    def _await_collector(self, deadline: float) -> None:
+        """In a forked child: the parent's collector may just be starting, and only the parent starts one."""
+        limit = min(deadline, time.monotonic() + _START_SECS)
+        while self._collects and not self.run._begun.watchdog.alive() and time.monotonic() < limit:
+            time.sleep(_POLL_SECS)
 
     def release(self, timeout: float) -> bool:
         """A writer is closed; the last one ends the recording. True: all is in the event files."""
@@ -70,7 +80,12 @@ class Logdir:
                 _open.pop(self._key, None)
                 if not _open:
                     _hooks.uninstall()
-        return self.run.finish(timeout) if last else self.flush(timeout)
+        if last and os.getpid() == self.run._owner:
+            return self.run.finish(timeout)
+        done = self.flush(timeout)
+        if last:
+            self.run.finish(0.0)
+        return done
 
 
 def take(
@@ -99,7 +114,7 @@ def take(
                 if write
                 else beginning.nothing(wish, report)
             )
-            found = _open[key] = Logdir(key, Run(begun, report), on=write)
+            found = _open[key] = Logdir(key, Run(begun, report), on=write, collects=write and wish.collector)
             _hooks.install()
             _at_child_exit()
         elif purge_step is not None and write:

@@ -340,3 +340,59 @@ def test_without_disk(tmp_path):
         writer.add_scalar("x", 1.0)
         writer.add_image("i", np.zeros((3, 4, 4)))
     assert not (tmp_path / "log").exists()
+
+
+def test_more_tags_than_a_segment_announces(tmp_path, monkeypatch):
+    """Beyond them, keys and counters travel with each record."""
+    from steno.journal import format as fmt
+
+    monkeypatch.setattr(fmt, "MAX_SETS", 6)
+    with steno.GlobalSummaryWriter(tmp_path / "log") as writer:
+        for _ in range(3):
+            for tag in range(20):
+                writer.add_scalar(f"t{tag}", 1.0)
+                writer.add_scalars(f"m{tag}", {"a": 1.0, "b": 2.0})
+    found = steps(tmp_path / "log")
+    assert len(found) == 60
+    assert all(one == [0, 1, 2] for one in found.values())
+
+
+def _closes_and_goes_on(logdir):
+    writer = steno.GlobalSummaryWriter.getSummaryWriter()
+    for _ in range(3):
+        writer.add_scalar("x", 1.0)
+        assert writer.close()
+    other = steno.GlobalSummaryWriter(logdir)
+    other.add_scalar("x", 2.0)
+    assert other.close()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_may_close_and_go_on(tmp_path, method):
+    writer = steno.GlobalSummaryWriter(tmp_path / "log")
+    writer.add_scalar("x", 1.0)
+    child = multiprocessing.get_context(method).Process(target=_closes_and_goes_on, args=(tmp_path / "log",))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    writer.add_scalar("x", 3.0)
+    assert writer.close()
+    assert steps(tmp_path / "log") == {(".", "x"): list(range(6))}
+    assert steno.open(tmp_path / "log").series("x").value.tolist() == [1.0, 1.0, 1.0, 1.0, 2.0, 3.0]
+
+
+def test_a_program_that_closed_its_pipes_and_forks_by_hand(tmp_path):
+    code = (
+        "import os, steno\n"
+        "writer = steno.GlobalSummaryWriter('log')\n"
+        "writer.add_scalar('x', 0.0)\n"
+        "pid = os.fork()\n"
+        "for _ in range(10): writer.add_scalar('x', float(pid == 0))\n"
+        "if pid: os.waitpid(pid, 0)\n"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**env, "PYTHONPATH": SRC}, check=False, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert steps(tmp_path / "log") == {(".", "x"): list(range(21))}
