@@ -6,8 +6,6 @@ import argparse
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -607,7 +605,6 @@ def test_sync_of_a_run_of_our_own_leaves_its_lock_alone(tmp_path, monkeypatch):
     report = steno.sync(run, timeout=20)
     alive = next((run.dir / ".steno" / "journal").glob("*/alive"))
     code = f"from steno.capture.liveness import is_locked; print(is_locked({str(alive)!r}))"
-    held = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert held.stdout.strip() == "True"
+    assert ok(code, tmp_path).stdout.strip() == "True"
     assert not report.error
     assert run.finish(timeout=20)
