@@ -51,7 +51,6 @@ class Stream:
         self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": place.boot_id()}
         self.full_bytes = max(LEAST_BYTES, int(settings.read("STENO_SEGMENT_BYTES", str(FULL_BYTES))))
         self.directory, outside = place.choose(run_dir, self.name, self.full_bytes)
-        self.directory.mkdir(parents=True, exist_ok=True)
         self.raws = Raws(self.directory, wanted)
         self.pointer: Path | None = None
         self.spares: deque[Segment] = deque()
@@ -63,12 +62,17 @@ class Stream:
         self._size = min(FIRST_BYTES, self.full_bytes)
         self._small_until = 0.0
         self._taken_at = time.monotonic()
+        # In sight only once its lock is held: a collector that finds no lock takes the process for dead.
+        hidden = self.directory.with_name(f".{self.directory.name}")
+        hidden.mkdir(parents=True)
         try:
-            self._alive = _hold(self.directory / "alive")
+            self._alive = _hold(hidden / "alive")
+            hidden.rename(self.directory)
             if outside:
                 self._point(run_dir)
             self.spares.append(self.make())
         except OSError:
+            shutil.rmtree(hidden, ignore_errors=True)
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
 
