@@ -261,7 +261,7 @@ class Journal:
 
     def remove(self, journal_dir: Path) -> bool:
         """Remove an ended journal's directory and pointer once nothing is left to unlink."""
-        if self.retired or not self.ended:
+        if self.retired or not self.ended or not self.drained:
             return False
         with contextlib.suppress(OSError):
             if not self._seen and time.time() - os.stat(self.found.dir).st_mtime < _YOUNG_SECS:
