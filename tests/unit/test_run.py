@@ -605,6 +605,6 @@ def test_sync_of_a_run_of_our_own_leaves_its_lock_alone(tmp_path, monkeypatch):
     report = steno.sync(run, timeout=20)
     alive = next((run.dir / ".steno" / "journal").glob("*/alive"))
     code = f"from steno.capture.liveness import is_locked; print(is_locked({str(alive)!r}))"
-    assert ok(code, tmp_path).stdout.strip() == "True"
+    assert ok(code, tmp_path).strip() == "True"
     assert not report.error
     assert run.finish(timeout=20)
