@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,10 @@ def of_torch(model: Any, input_to_model: Any, verbose: bool, use_strict_trace: b
     if input_to_model is None:
         raise UsageError("add_graph needs input_to_model, a tensor or a tuple of tensors that the model is traced with")
     try:
-        definition, trace = graph(model, input_to_model, verbose, use_strict_trace)
+        with warnings.catch_warnings():
+            # That torch traces in a way it has deprecated is no business of the one who asks for a graph.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            definition, trace = graph(model, input_to_model, verbose, use_strict_trace)
     except Exception as error:
         raise UsageError(f"add_graph: the model cannot be traced: {error}") from error
     return _bundle(definition.SerializeToString(), trace.SerializeToString())
