@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from steno.journal.decode import Slice
     from steno.ledger.post import StreamInfo
-    from steno.record import Batch
 
 POLL_SECS = 0.05
 BUSY_SECS = 0.096
@@ -128,7 +127,8 @@ class Service:
             self.run_dir, self.node, connection=connection, lock=self._lock, reader=self.reader, say=self.say
         )
         self.delivery.publish(self.poster.next_batch - 1, self.poster.next_record - 1, None)
-        self._scan(time.monotonic())
+        with contextlib.suppress(sqlite3.OperationalError, OSError):  # the first tick meets it again, and waits
+            self._scan(time.monotonic())
         if self.marker.poison is not None:
             self._set_frame_aside(*self.marker.poison)
         self.syncer.start()
@@ -182,7 +182,11 @@ class Service:
 
     def _work(self) -> None:
         while not self._stop.is_set():
-            found, more = self._tick()
+            try:
+                found, more = self._tick()
+            except (sqlite3.OperationalError, OSError) as error:
+                self._wait_for_room(error)
+                continue
             if not found and self._is_done():
                 return
             if not more:
@@ -209,33 +213,30 @@ class Service:
             if size >= share:
                 cut, more = min(cut, journal.last_mono + 1), True
         found = bool(slices)
-        if not self._post(slices):
-            return True, False
+        self._post(slices)
         self._end_journals()
+        self._problem = None
         self.delivery.look(now)
         self._report(now)
         return found, more
 
-    def _post(self, slices: list[tuple[StreamInfo, Slice]]) -> bool:
-        batch: Batch | None = None
-        try:
-            for _, piece in slices:
-                self.media.take(piece.special)
-                for late in piece.fills:
-                    self.media.take(late.values)
-            for failure in self.media.failures():
-                self.poster.note(**failure)
-            batch = self.poster.post(slices)
-            self._problem = None
-        except (sqlite3.OperationalError, OSError) as error:
-            # A full disk, most likely: the journals keep everything until there is room again.
-            self._problem = f"posting failed: {error}"
-            self.say("post", f"{self._problem} ({self.node.ledger}); trying again")
-            for journal in self.journals.values():
-                journal.rewind()
-            self._report(time.monotonic())
-            self._stop.wait(_DISK_SECS)
-            return False
+    def _wait_for_room(self, error: Exception) -> None:
+        """A full disk, most likely: the journals keep everything until there is room again."""
+        self._problem = f"posting failed: {error}"
+        self.say("post", f"{self._problem} ({self.node.ledger}); trying again")
+        for journal in self.journals.values():
+            journal.rewind()
+        self._report(time.monotonic())
+        self._stop.wait(_DISK_SECS)
+
+    def _post(self, slices: list[tuple[StreamInfo, Slice]]) -> None:
+        for _, piece in slices:
+            self.media.take(piece.special)
+            for late in piece.fills:
+                self.media.take(late.values)
+        for failure in self.media.failures():
+            self.poster.note(**failure)
+        batch = self.poster.post(slices)
         self.media.posted(self.poster.generation)
         record = self.poster.next_record - 1
         for journal in self.journals.values():
@@ -246,19 +247,17 @@ class Service:
                 self._urgent_until = time.monotonic() + _URGENT_SECS
                 self._next_status = 0.0
         self.delivery.publish(self.poster.next_batch - 1, record, batch)
-        return True
 
     def _scan(self, now: float) -> None:
         if now < self._next_scan:
             return
-        self._next_scan = now + _SCAN_SECS
         try:
             stamp = os.stat(self._journal_dir).st_mtime_ns
         except OSError:
             return
         if stamp == self._journal_stamp:
+            self._next_scan = now + _SCAN_SECS
             return
-        self._journal_stamp = stamp
         here = catalogue.hostname()
         for found in streams.find(self.run_dir):
             if found.stream in self.journals or found.host not in {"", here}:
@@ -270,6 +269,8 @@ class Service:
             self._quiet_since = None
         for attempt, rewind in catalogue.attempts(self.run_dir):
             self.poster.begin_attempt(attempt, rewind)
+        # Last: nothing of a new attempt is posted before the ledger knows of it.
+        self._journal_stamp, self._next_scan = stamp, now + _SCAN_SECS
 
     def _lost(self, found: streams.Found) -> None:
         """The directory is gone, as after a reboot when it lay in memory: what was not posted is lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -19,7 +20,7 @@ from steno.record import CONFIG, FINISH, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -136,6 +137,19 @@ class Poster:
         self._notes.clear()
         self.generation += 1
         return batch
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """All of it or nothing: one left open would refuse every posting after it."""
+        with self.lock:
+            self.connection.execute("begin immediate")
+            try:
+                yield self.connection.execute
+                self.connection.execute("commit")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("rollback")
+                raise
 
     def _new_ones(self, slices: Sequence[tuple[StreamInfo, Slice]]) -> list[tuple[StreamInfo, Slice]]:
         """Those that are not posted yet; several of one segment must follow each other."""
@@ -511,24 +525,16 @@ class Poster:
 
     def end_stream(self, stream: str, state: str = "dead") -> None:
         """The writer is gone and its journal is drained: judge it, and count its holes that never filled."""
-        with self.lock:
-            fetch = self.connection.execute
-            fetch("begin immediate")
-            try:
-                fetch("update streams set state=? where stream=? and state='live'", (state, stream))
-                missing = [
-                    len(msgspec.msgpack.decode(row[0]))
-                    for row in fetch("select missing from holes where stream=?", (stream,))
-                ]
-                if missing:
-                    fetch("update streams set unfilled=unfilled+? where stream=?", (sum(missing), stream))
-                    fetch("delete from holes where stream=?", (stream,))
-                    self.lose("unfilled", stream, sum(missing), "device values that never came")
-                fetch("commit")
-            except BaseException:
-                if self.connection.in_transaction:
-                    fetch("rollback")
-                raise
+        with self._transaction() as fetch:
+            fetch("update streams set state=? where stream=? and state='live'", (state, stream))
+            missing = [
+                len(msgspec.msgpack.decode(row[0]))
+                for row in fetch("select missing from holes where stream=?", (stream,))
+            ]
+            if missing:
+                fetch("update streams set unfilled=unfilled+? where stream=?", (sum(missing), stream))
+                fetch("delete from holes where stream=?", (stream,))
+                self.lose("unfilled", stream, sum(missing), "device values that never came")
 
     def lose_stream(self, stream: str) -> bool:
         """A journal vanished; whether it may have held something that was not posted."""
@@ -549,25 +555,23 @@ class Poster:
         row = self.connection.execute("select value from meta where key='attempt'").fetchone()
         if row is not None and json.loads(row[0]) >= attempt:
             return
-        with self.lock:
-            self.connection.execute("begin immediate")
-            self.set_meta("attempt", attempt)
-            if rewind is not None:
-                self._save_counters({steps.RUN: rewind, steps.SEED: rewind})
-                # A writers' counter goes on from there, also one that is met later for the first time.
-                self.connection.execute("delete from counters where instr(name, ?)", (steps.OF_KEY,))
-                self._counters.clear()
-            self.connection.execute("commit")
+        try:
+            with self._transaction() as execute:
+                self.set_meta("attempt", attempt)
+                if rewind is not None:
+                    self._save_counters({steps.RUN: rewind, steps.SEED: rewind})
+                    # A writers' counter goes on from there, also one that is met later for the first time.
+                    execute("delete from counters where instr(name, ?)", (steps.OF_KEY,))
+        finally:
+            self._counters.clear()
 
     def forget_segments(self, gone: Iterable[tuple[str, int]]) -> None:
         """Drop the offsets of segments that were unlinked."""
         keys = list(gone)
         if not keys:
             return
-        with self.lock:
-            self.connection.execute("begin immediate")
+        with self._transaction():
             self.connection.executemany("delete from offsets where stream=? and segment=?", keys)
-            self.connection.execute("commit")
         for key in keys:
             self._offsets.pop(key, None)
 

@@ -1,0 +1,78 @@
+"""A ledger that refuses to be written for a while: nothing stays half done, and the collector goes on."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import pytest
+from ledger_slices import info, piece
+
+import steno
+import steno.collector.service as service
+from steno.capture.files import write_json
+from steno.capture.recorder import Recorder
+from steno.collector.service import Service
+from steno.ledger import schema
+from steno.ledger.post import Poster
+
+
+@pytest.fixture
+def poster():
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(schema.TABLES)
+    yield Poster(connection, 0)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda poster: poster.forget_segments([("s-1", 0)]),
+        lambda poster: poster.begin_attempt(2, 100),
+        lambda poster: poster.end_stream("s-1"),
+    ],
+    ids=["forget", "attempt", "end"],
+)
+def test_a_change_that_fails_leaves_no_transaction_open(poster, act):
+    poster.post([(info(), piece([(1, None, {"x": 1.0}, 100)]))])
+    poster.connection.execute("pragma query_only=1")
+    with pytest.raises(sqlite3.OperationalError):
+        act(poster)
+    poster.connection.execute("pragma query_only=0")
+
+    assert not poster.connection.in_transaction
+    batch = poster.post([(info(segment=1), piece([(2, None, {"x": 2.0}, 101)]))])
+    assert batch.step.tolist() == [1]
+    act(poster)
+
+
+@pytest.mark.parametrize("name", ["begin_attempt", "end_stream"])
+def test_the_collector_outlives_a_ledger_that_refuses_for_a_while(tmp_path, monkeypatch, name):
+    run_dir = tmp_path / "p" / "r"
+    (run_dir / ".steno" / "attempts").mkdir(parents=True)
+    write_json(run_dir / ".steno" / "attempts" / "0001.json", {"attempt": 1, "rewind": None})
+    write_json(run_dir / "run.json", {"id": "r", "name": "r", "project": "p"})
+    recorder = Recorder(run_dir, run_id="r", report=lambda key, message: pytest.fail(f"{key}: {message}"))
+    for i in range(10):
+        recorder.log({"x": float(i)})
+    recorder.close()
+    real, refusals = getattr(Poster, name), [3]
+
+    def refuse(*arguments):
+        if refusals[0]:
+            refusals[0] -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+        return real(*arguments)
+
+    monkeypatch.setattr(Poster, name, refuse)
+    monkeypatch.setattr(service, "_DISK_SECS", 0.01)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(Service(run_dir, once=True).run()))
+    thread.start()
+    thread.join(30)
+
+    assert answers == [0]
+    assert refusals == [0]
+    with steno.open(run_dir) as book:
+        assert book.series("x").value.tolist() == [float(i) for i in range(10)]
