@@ -11,7 +11,7 @@ import run_programs
 from run_programs import journals
 
 import steno
-from steno.errors import RecordError
+from steno.errors import RecordError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +92,17 @@ def test_a_forked_child_that_can_start_no_thread_records_all_the_same(monkeypatc
     records = [record for journal in journals(run.dir) for record in journal.records]
     assert {"x": 1.0} in records
     assert len(records) == 20_002
+
+
+@pytest.mark.parametrize("resume", [1, np.True_])
+def test_resume_as_a_command_line_gives_it_goes_on_with_the_run(resume):
+    steno.init(name="r").finish(0)
+    with steno.init(name="r", resume=resume) as run:
+        assert run.name == "r"
+        assert run.attempt == 2
+
+
+def test_a_rewind_that_no_step_can_follow_is_refused():
+    steno.init(name="r").finish(0)
+    with pytest.raises(UsageError, match=r"2\*\*62"):
+        steno.init(name="r", rewind=2**70)

@@ -19,7 +19,7 @@ from steno.capture.nothing import Nothing
 from steno.capture.watchdog import Watchdog
 from steno.devices.base import FULL
 from steno.errors import UsageError
-from steno.record import CONFIG, START, RunInfo
+from steno.record import CONFIG, LAST_STEP, START, RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -139,10 +139,14 @@ def check(
         name = settings.read("STENO_RUN") or None
     if name is not None:
         naming.check(name)
-    if resume not in {None, True, False}:
-        raise UsageError(f"resume={resume!r}: True (go on with the run), False (it must be new) or None")
+    if resume is not None:
+        if resume not in (True, False):
+            raise UsageError(f"resume={resume!r}: True (go on with the run), False (it must be new) or None")
+        resume = bool(resume)  # 1 and 0 too, as command lines give them
     if rewind is not None:
         rewind = _whole("rewind", rewind)
+        if rewind > LAST_STEP:
+            raise UsageError(f"rewind={rewind}: a step up to 2**62 is needed")
         if resume is False:
             raise UsageError("rewind goes on with a run that is there, so resume=False cannot be given with it")
     if (resume or rewind is not None) and name is None and not launch.job:

@@ -30,8 +30,8 @@ _WELL_SECS: Final = 300.0
 class Watchdog:
     """Keeps a collector running for a run on this machine, as long as this process records.
 
-    `watch` may be called by several threads: one of them does the work. Nothing is lost when this process or the collector dies: the journal
-    stays, and `steno sync` posts it.
+    `watch` may be called by several threads: one of them does the work. Nothing is lost when this process or the
+    collector dies: the journal stays, and `steno sync` posts it.
 
     Args:
         run_dir: absolute path of the run.
