@@ -91,7 +91,8 @@ def trainer(base: Path, seed: int, seconds: float, *, catchup: bool = False) -> 
         i = 0
         while time.monotonic() < end:
             run.log(record(thread, i, widths[thread]), i)
-            _word.pack_into(marks, 8 * thread, i + 1)
+            # One copy of eight bytes: `pack_into` clears them first, and a kill may come in between.
+            marks[8 * thread : 8 * thread + 8] = _word.pack(i + 1)
             i += 1
             if pause:
                 time.sleep(pause)
