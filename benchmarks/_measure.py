@@ -33,7 +33,9 @@ def floats(keys: int, kinds: Callable[[float], Any] = float, rows: int = 64) -> 
     return [{f"train/metric_{key}": kinds(random.random()) for key in range(keys)} for _ in range(rows)]
 
 
-def per_call(log: Callable[[dict[str, Any], int], Any], rows: list[dict[str, Any]], calls: int, warm: int = 2000) -> dict[str, float]:
+def per_call(
+    log: Callable[[dict[str, Any], int], Any], rows: list[dict[str, Any]], calls: int, warm: int = 2000
+) -> dict[str, float]:
     """Microseconds of one call, a fresh dict each, the timer's own cost subtracted."""
     for step in range(warm):
         log(dict(rows[step % len(rows)]), step)
@@ -81,16 +83,10 @@ def cpu_secs(pid: int | None = None) -> float:
 
 def private_mib(pid: int | str = "self") -> float:
     """Memory that is this process's alone, MiB; pages of mapped files are not counted."""
-    total = 0
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith(("Private_Clean", "Private_Dirty")):
-            total += int(line.split()[1])
-        if line.startswith(("Shared_",)):
-            continue
-    anonymous = next(
-        (int(line.split()[1]) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Anonymous")), total
-    )
-    return anonymous / 1024
+        if line.startswith("Anonymous:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def collectors(run_dir: Path) -> list[int]:
@@ -132,13 +128,19 @@ def look(pid: int, seen: dict[str, float]) -> None:
 
 def disk_bytes(path: Path) -> int:
     """What `du -s --block-size=1` says."""
-    return int(subprocess.run(["du", "-s", "--block-size=1", os.fspath(path)], capture_output=True, text=True, check=True).stdout.split()[0])
+    return int(
+        subprocess.run(
+            ["du", "-s", "--block-size=1", os.fspath(path)], capture_output=True, text=True, check=True
+        ).stdout.split()[0]
+    )
 
 
 def in_child(script: str, name: str, *arguments: str) -> Any:
     """Run `name(*arguments)` of a benchmark in a fresh interpreter; its JSON result."""
     code = f"import json,sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(script))!r}); import {Path(script).stem} as b; print('\\n@@' + json.dumps(b.{name}(*sys.argv[1:])))"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
     for line in reversed(done.stdout.splitlines()):
         if line.startswith("@@"):
             return json.loads(line[2:])
@@ -148,6 +150,8 @@ def in_child(script: str, name: str, *arguments: str) -> Any:
 
 def scratch(prefix: str = "steno-bench-") -> Path:
     """A directory on the disk this file is on, not in memory."""
-    base = os.environ.get("STENO_BENCH_DIR") or os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "runs")
+    base = os.environ.get("STENO_BENCH_DIR") or os.path.join(
+        os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "runs"
+    )
     os.makedirs(base, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=prefix, dir=base))

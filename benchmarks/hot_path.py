@@ -120,7 +120,11 @@ def paced_row(destination: str, calls: str) -> dict[str, float]:
 def json_row(keys: str, calls: str) -> dict[str, float]:
     """The reference: a line of JSON into a buffered file."""
     with tempfile.TemporaryFile("w", dir=os.path.dirname(os.path.abspath(__file__))) as file:
-        return measure.per_call(lambda row, step: file.write(json.dumps({**row, "step": step}) + "\n"), measure.floats(int(keys)), int(calls))
+        return measure.per_call(
+            lambda row, step: file.write(json.dumps({**row, "step": step}) + "\n"),
+            measure.floats(int(keys)),
+            int(calls),
+        )
 
 
 def peer_row(name: str, calls: str) -> dict[str, float]:
@@ -149,7 +153,9 @@ def peer_row(name: str, calls: str) -> dict[str, float]:
     else:
         import swanlab
 
-        swanlab.init(project="bench", mode="offline", logdir=base) if "logdir" in swanlab.init.__doc__ else swanlab.init(project="bench", mode="offline", log_dir=base)
+        swanlab.init(
+            project="bench", mode="offline", logdir=base
+        ) if "logdir" in swanlab.init.__doc__ else swanlab.init(project="bench", mode="offline", log_dir=base)
         result = measure.per_call(lambda row, step: swanlab.log(row, step=step), rows, int(calls), warm=0)
         swanlab.finish()
     shutil.rmtree(base, ignore_errors=True)
@@ -182,7 +188,13 @@ def main() -> None:
 
     def add(name: str, result: dict[str, float]) -> float:
         target = TARGETS.get(name)
-        rows.append([name, *(result[column] for column in ("median", "p99", "p99.9", "max")), "" if target is None else f"≤ {target}"])
+        rows.append(
+            [
+                name,
+                *(result[column] for column in ("median", "p99", "p99.9", "max")),
+                "" if target is None else f"≤ {target}",
+            ]
+        )
         return result["median"]
 
     ours = add("steno, 20 floats", child("steno_row", "20", "float", calls, "run"))
@@ -208,7 +220,14 @@ def main() -> None:
     for name in ("none", "tensorboard"):
         result = child("paced_row", name, str(min(options.calls, 20_000)))
         label = "collector stopped (SIGSTOP)" if name == "none" else "tensorboard destination"
-        paced.append([label, *(result[column] for column in ("median", "p99", "p99.9", "max")), int(result["over"]), int(result["empty_over"])])
+        paced.append(
+            [
+                label,
+                *(result[column] for column in ("median", "p99", "p99.9", "max")),
+                int(result["over"]),
+                int(result["empty_over"]),
+            ]
+        )
     measure.table(
         "At about 1,500 calls a second, an empty loop interleaved",
         ["", "median", "p99", "p99.9", "max", "calls over 1 ms", "empty loop over 1 ms"],

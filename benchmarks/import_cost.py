@@ -1,6 +1,6 @@
 """Time and modules of `import steno`, beside an empty interpreter, msgspec alone and numpy.
 
-    python benchmarks/import_cost.py [--runs 15]
+python benchmarks/import_cost.py [--runs 15]
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ def main() -> None:
     rows = []
     for what in ("import steno", "import steno; steno.init", "import msgspec", "import numpy"):
         outs = [
-            subprocess.run([sys.executable, "-c", CODE.format(what=what)], capture_output=True, text=True, check=True).stdout.split(maxsplit=2)
+            subprocess.run(
+                [sys.executable, "-c", CODE.format(what=what)], capture_output=True, text=True, check=True
+            ).stdout.split(maxsplit=2)
             for _ in range(options.runs)
         ]
-        rows.append([what, statistics.median(float(out[0]) for out in outs) * 1000, int(outs[0][1]), outs[0][2].strip()])
+        rows.append(
+            [what, statistics.median(float(out[0]) for out in outs) * 1000, int(outs[0][1]), outs[0][2].strip()]
+        )
     measure.table("Fresh interpreters", ["", "ms (median)", "modules", "heavy ones loaded"], rows)
     print("\nTarget: ≤ 30 ms, none of numpy, duckdb, torch, jax")
 

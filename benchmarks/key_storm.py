@@ -54,7 +54,9 @@ def main() -> None:
         r = measure.in_child(__file__, "storm", kind, str(options.calls))
         for name in ("trainer", "collector"):
             values = r[name]
-            rows.append([label, name, values[1], values[len(values) // 2], values[-1], max(values), r["call"], r["posted"]])
+            rows.append(
+                [label, name, values[1], values[len(values) // 2], values[-1], max(values), r["call"], r["posted"]]
+            )
     measure.table(
         f"{options.calls:,} calls: private MiB",
         ["", "process", "at 10 %", "half way", "last", "peak", "µs per call", "s until posted"],

@@ -73,7 +73,10 @@ def main() -> None:
     measure.table(
         "Wall clock of a block of 1 ms steps, as a ratio",
         ["pair", "median", "min", "max"],
-        [["neither logs (A/A)", *(f"{v:.4f}" for v in spread(r["plain"]))], ["one logs 20 floats a step (A/B)", *(f"{v:.4f}" for v in spread(r["ours"]))]],
+        [
+            ["neither logs (A/A)", *(f"{v:.4f}" for v in spread(r["plain"]))],
+            ["one logs 20 floats a step (A/B)", *(f"{v:.4f}" for v in spread(r["ours"]))],
+        ],
     )
     measure.table(
         "CPU per step, µs",

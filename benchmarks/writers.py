@@ -165,9 +165,13 @@ def main() -> None:
             for name in WRITERS:
                 if kind == "global" and name == "torch":
                     continue
-                found.setdefault((kind, name), []).append(measure.in_child(__file__, "calls_of", name, kind, str(options.calls)))
+                found.setdefault((kind, name), []).append(
+                    measure.in_child(__file__, "calls_of", name, kind, str(options.calls))
+                )
         for name in WRITERS:
-            found.setdefault(("cpu", name), []).append(measure.in_child(__file__, "whole_way", name, str(options.calls)))
+            found.setdefault(("cpu", name), []).append(
+                measure.in_child(__file__, "whole_way", name, str(options.calls))
+            )
 
     def middle(kind: str, name: str, figure: str) -> float:
         return statistics.median(one[figure] for one in found[kind, name])
@@ -179,9 +183,14 @@ def main() -> None:
             if (kind, name) in found:
                 row = [title, name, *(middle(kind, name, figure) for figure in ("mean", "median", "p99", "p99.9"))]
                 rows.append([*row, "" if name == "steno" else middle(kind, name, "mean") / ours])
-    measure.table("One call, µs for the caller", ["call", "writer", "mean", "median", "p99", "p99.9", "mean × steno"], rows)
+    measure.table(
+        "One call, µs for the caller", ["call", "writer", "mean", "median", "p99", "p99.9", "mean × steno"], rows
+    )
     ours = middle("cpu", "steno", "cpu")
-    rows = [[name, middle("cpu", name, "cpu"), "" if name == "steno" else middle("cpu", name, "cpu") / ours] for name in WRITERS]
+    rows = [
+        [name, middle("cpu", name, "cpu"), "" if name == "steno" else middle("cpu", name, "cpu") / ours]
+        for name in WRITERS
+    ]
     measure.table("CPU of all processes per add_scalar, µs", ["writer", "µs", "× steno"], rows)
     result = measure.in_child(__file__, "exact", str(options.exact))
     measure.table(

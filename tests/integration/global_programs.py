@@ -68,8 +68,7 @@ def processes(method):
 
 def singleton():
     def initialize_logging():
-        writer = GlobalSummaryWriter(logdir="logs/singleton_experiment", comment="_global_logging")
-        return writer
+        return GlobalSummaryWriter(logdir="logs/singleton_experiment", comment="_global_logging")
 
     def train_one_epoch():
         return random.random()
