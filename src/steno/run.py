@@ -208,9 +208,7 @@ class Run:
                 msg = "async_log was called after finish: the run takes no more tasks; call steno.init for a new one"
                 raise ClosedError(msg)
             if self._tasks is None:
-                child_log = (
-                    ("steno", "log") if self._begun.id and hasattr(self._begun.recorder, "add") else ("", "")
-                )
+                child_log = ("steno", "log") if self._begun.id and hasattr(self._begun.recorder, "add") else ("", "")
                 self._tasks = Register(
                     self._begun.recorder, report=self._report, options=self._async_options, child_log=child_log
                 )
