@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from steno.capture import beginning
@@ -270,11 +271,14 @@ def _open() -> list[Run]:
 
 def _at_exit() -> None:
     failure = _hooks.failure
+    deadline = time.monotonic() + END_SECS
     for run in _open():
         if os.getpid() != run._owner:
             run._begun.recorder.close()
         else:
-            run._end("finished" if failure is None else "failed", failure, timeout=END_SECS)
+            run._end(
+                "finished" if failure is None else "failed", failure, timeout=max(0.0, deadline - time.monotonic())
+            )
 
 
 def _at_term() -> None:
