@@ -3,7 +3,8 @@
     python benchmarks/writers.py [--calls 20000] [--rounds 3] [--exact 10000]
 
 Each writer runs in fresh processes, in turn, so that a busy machine troubles all alike; figures are medians over the
-rounds. CPU is that of all processes, from the first call until the last has left: event file, and for steno Parquet too.
+rounds. CPU is that of all processes until the last has left, less that of a writer with one value: event file, and for steno
+Parquet too.
 At the end 8 threads × 4 processes × `--exact` automatic steps are checked to be exact.
 """
 
@@ -79,36 +80,25 @@ def calls_of(name: str, kind: str, calls: str) -> dict[str, float]:
 
 
 def whole_way(name: str, calls: str) -> dict[str, float]:
-    """CPU of all processes per add_scalar, microseconds, without what importing and an empty writer cost."""
-    spent = []
-    for count in (1, int(calls)):
-        folder = measure.scratch()
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        child = multiprocessing.get_context("fork").Process(target=_write_all, args=(name, str(folder), count))
-        child.start()
-        child.join()
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime)
-        shutil.rmtree(folder, ignore_errors=True)
-    return {"cpu": (spent[1] - spent[0]) / int(calls) * 1e6}
-
-
-def _write_all(name: str, folder: str, count: int) -> None:
-    writer = writer_of(name, os.path.join(folder, "log"))
-    for step in range(count):
+    """CPU seconds of this process and its collector for so many add_scalar, from before the writer is made."""
+    folder = measure.scratch()
+    before = measure.cpu_secs()
+    writer = writer_of(name, str(folder / "log"))
+    for step in range(int(calls)):
         writer.add_scalar("train/loss", step * 0.5, step)
     writer.close()
     if name == "steno":
-        # The collector is a child of this process until it leaves: reaped, its time is counted with ours.
-        from pathlib import Path
-
-        measure.wait_for_collector(Path(folder) / "log")
+        measure.wait_for_collector(folder / "log")
+        # The collector is our child: once it is reaped, by us or by its watchdog, its time is counted with ours.
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             try:
                 os.waitpid(-1, 0)
             except ChildProcessError:
                 break
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    shutil.rmtree(folder, ignore_errors=True)
+    return {"secs": measure.cpu_secs() - before + used.ru_utime + used.ru_stime}
 
 
 def exact(per_thread: str) -> dict[str, float]:
