@@ -66,6 +66,7 @@ class Journal:
         self._numbers: list[int] = []
         self._listed_at = -1
         self._next_look = 0.0
+        self._next_pass = 0.0
         self._unlinked: list[int] = []
         self._fresh = False
         self._emptied: list[Tailer] = []
@@ -122,7 +123,11 @@ class Journal:
                 return
             closed = tailer.closed  # before reading: nothing can come after it
             if tailer.untouched and self.alive and not closed:
-                return
+                if not self._is_passed_over(tailer):
+                    return
+                self.retired.append((self._number, self._poster.generation + int(self._fresh)))
+                self._drop()
+                continue
             if self._is_of_another_boot(tailer):
                 before = None
             # A limit with no room for one frame would look like a frame that cannot be read.
@@ -142,6 +147,16 @@ class Journal:
             # What was just read is in the ledger with the next posting, what was read before already is.
             self.retired.append((self._number, self._poster.generation + int(self._fresh)))
             self._drop()
+
+    def _is_passed_over(self, tailer: Tailer) -> bool:
+        """Whether the writer uses a later segment and has left this one empty: a Ctrl-C between taking and using it."""
+        now = time.monotonic()
+        if tailer.offset > fmt.HEADER_BYTES or now < self._next_pass:
+            return False
+        self._next_pass = now + ALIVE_EVERY_SECS
+        later = any(_begun(self.found.dir / f"{one:06d}.seg") for one in self._numbers if one > self._number)
+        # Asked again: it may have been filled between the two looks.
+        return later and tailer.untouched
 
     def _read_one(self, tailer: Tailer, limit_bytes: int, before: int | None) -> Slice | None:
         careful = self._marker.limit(self.name, self._number, tailer.offset)
@@ -279,6 +294,16 @@ class Journal:
         """Unmap."""
         self._drop()
         self._close_emptied()
+
+
+def _begun(path: Path) -> bool:
+    """Whether a segment has a frame."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(fmt.HEADER_BYTES)
+            return any(file.read(fmt.FRAME_BYTES))
+    except OSError:
+        return False
 
 
 def _numbers(place: Path) -> list[int]:

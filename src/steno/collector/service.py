@@ -71,7 +71,7 @@ class Service:
     def run(self) -> int:
         """Collect until all is done: 0; 1 if destinations lack records."""
         self.node = catalogue.claim(self.run_dir)
-        lock = catalogue.lock(self.node.dir / "collector.lock")
+        lock = self._take_lock()
         if lock is None:
             return 0
         with contextlib.suppress(ValueError):  # not the main thread: tests
@@ -94,6 +94,19 @@ class Service:
         finally:
             self._abandon()
             os.close(lock)
+
+    def _take_lock(self) -> int | None:
+        """The lock of the one collector; None: another is at work.
+
+        One that works for dead writers is about to leave, or is a killed one whose end the kernel has not
+        finished: who was told to post everything now waits for it.
+        """
+        deadline = time.monotonic() + self.linger_secs
+        while True:
+            lock = catalogue.lock(self.node.dir / "collector.lock")
+            if lock is not None or not self.once or self._has_writers() or time.monotonic() >= deadline:
+                return lock
+            time.sleep(POLL_SECS)
 
     # -- beginning ---------------------------------------------------------------------------------------
 

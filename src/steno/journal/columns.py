@@ -508,9 +508,10 @@ def _offsets(clocks: list[tuple[int, int]], context: Context, count: int) -> NDA
 
 def _assemble(rows: _Rows, context: Context, offsets: NDArray[np.int64]) -> Slice:
     keep = None
-    if rows.bad.any():
-        keep = ~rows.bad
-        rows.width[rows.bad] = 0
+    rows.width[rows.bad] = 0
+    if not rows.width.all():
+        # A record of which nothing could be kept is none: it takes no number and no automatic step.
+        keep = rows.width > 0
     splits = np.zeros(len(rows.width) + 1, np.int64)
     np.cumsum(rows.width, out=splits[1:])
     value = np.empty(int(splits[-1]), np.float64)
