@@ -1,20 +1,20 @@
 """The error tree.
 
-    StenoError
-    ├── UsageError (ValueError)        bad input where the user can act: init, the command line, reading
-    │   ├── RunNotFoundError           no run at that path or of that name
-    │   ├── RunExistsError             resume=False and the run is there
-    │   └── DestinationError           unknown or misconfigured destination
-    ├── NoRunError (RuntimeError)      steno.log before steno.init
-    ├── ClosedError (RuntimeError)     used after finish
-    ├── TaskError (RuntimeError)       in a Future: an async_log task that could not run or be recorded
-    ├── RecordError (ValueError)       strict=True only: a value or step that cannot be recorded
-    └── CorruptError                   bytes that are not what the format says; readers count and go on
+StenoError
+├── UsageError (ValueError)        bad input where the user can act: init, the command line, reading
+│   ├── RunNotFoundError           no run at that path or of that name
+│   ├── RunExistsError             resume=False and the run is there
+│   └── DestinationError           unknown or misconfigured destination
+├── NoRunError (RuntimeError)      steno.log before steno.init
+├── ClosedError (RuntimeError)     used after finish
+├── TaskError (RuntimeError)       in a Future: an async_log task that could not run or be recorded
+├── RecordError (ValueError)       strict=True only: a value or step that cannot be recorded
+└── CorruptError                   bytes that are not what the format says; readers count and go on
 
-    Control flow of a destination, raised by its write():
-    Retry (Exception)                  try the same batch again later
-    Skip (Exception)                   give up these records, count them
-    Stop (Exception)                   misconfigured: said once, no more batches
+Control flow of a destination, raised by its write():
+Retry (Exception)                  try the same batch again later
+Skip (Exception)                   give up these records, count them
+Stop (Exception)                   misconfigured: said once, no more batches
 """
 
 from __future__ import annotations

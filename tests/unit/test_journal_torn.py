@@ -171,7 +171,9 @@ def test_a_logged_string_that_contains_a_whole_frame_is_not_read_as_one(tmp_path
     raw, frames = book.bytes_of(), book.frames()
     stolen = bytes(raw[frames[-1][0] : frames[-1][1]])
     clock = bytes(raw[frames[0][0] : frames[0][1]])
-    book.appender.append((10**12, book.appender.stamp()[1], {"s": msgspec.Raw(_binary(stolen * 3 + clock)), "n": 1.0}, 6))
+    book.appender.append(
+        (10**12, book.appender.stamp()[1], {"s": msgspec.Raw(_binary(stolen * 3 + clock)), "n": 1.0}, 6)
+    )
     for step in range(7, 10):
         book.log({"a": float(step), "b": 2.0}, step)
     book.close()
