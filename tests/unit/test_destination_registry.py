@@ -76,7 +76,7 @@ def test_wrong_option_says_which_there_are():
         registry.normalise(("csv", {"fmt": "long"}))
     with pytest.raises(DestinationError, match=r'format is "wide" or "long", not .wild.'):
         registry.create("csv", {"format": "wild"})
-    with pytest.raises(DestinationError, match=r"It takes none\."):
+    with pytest.raises(DestinationError, match=r"It takes suffix\."):
         registry.create("tensorboard", {"a": 1})
 
 

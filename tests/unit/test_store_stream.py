@@ -103,7 +103,7 @@ def test_an_export_holds_one_part_at_a_time(tmp_path, monkeypatch):
 
     def counted(cls, *some):
         gc.collect()
-        most.append(sum(isinstance(one, PartBatches) for one in gc.get_objects()))
+        most.append(sum(type(one) is PartBatches for one in gc.get_objects()))
         made = load(cls, *some)
         alive.append(made.names)
         return made

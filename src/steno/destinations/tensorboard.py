@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from steno.destinations import apart, projector
 from steno.destinations.file import Tail
 
 if TYPE_CHECKING:
@@ -93,6 +92,9 @@ class TensorBoard:
 
         assert self._run is not None
         assert self._media is not None
+        # Late: naming a destination must not load numpy.
+        from steno.destinations import apart, projector
+
         odd = apart.rows_of(batch) if batch.meta else []
         plain = np.ones(len(batch), np.bool_)
         plain[odd] = False
