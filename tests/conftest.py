@@ -10,4 +10,4 @@ import pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: "jax" in item.nodeid.lower() or "nlsq" in item.nodeid)
+    items.sort(key=lambda item: item.path.name.startswith(("test_jax", "test_nlsq")))
