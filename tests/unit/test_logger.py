@@ -415,13 +415,3 @@ def test_packed_copies_keep_dtype_order_and_the_moment():
     assert fetch() == {
         "f": 1.5, "i": 7, "g": 2.5, "b": True, "m": [0, 1, 2, 3], "h": 0.5, "s": [[1, 0], [0, 1]], "e": [],
     }  # fmt: skip
-
-
-def test_jax_arrays_are_numbers_too():
-    jax = pytest.importorskip("jax")
-    ready = jax.numpy.arange(3.0).block_until_ready()
-    found = converted({"a": ready, "b": jax.numpy.float32(2) * 3, "c": 1})
-    assert dict(found) == {"a": [0.0, 1.0, 2.0], "b": 6.0, "c": 1}
-    deleted = jax.numpy.ones(2)
-    deleted.delete()
-    assert dict(converted({"x": deleted, "y": 1})) == {"x": None, "y": 1}
