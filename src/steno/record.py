@@ -38,6 +38,7 @@ SUMMARY = "summary"  # {key: value} set by the user
 EVENT = "event"  # {name, ...}
 TASK = "task"  # one async_log task: {name, mode, submitted, started, ended, error?}
 ARTIFACT = "artifact"  # {name, digest, size, ...}
+OUTPUT = "output"  # what the program printed: {stream, text, cut?, left_out?}
 NOTE = "note"  # steno's own remark: a loss, a refused value, a recovery
 
 

@@ -37,7 +37,7 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_built_in_names_and_places():
-    assert registry.names()[:4] == ["tensorboard", "csv", "jsonl", "console"]
+    assert registry.names()[:5] == ["tensorboard", "csv", "jsonl", "text", "console"]
     assert [registry.placement(name) for name in registry.BUILT_IN] == ["file", "file", "file", "console"]
     for name in registry.BUILT_IN:
         assert isinstance(registry.create(name), Destination)
@@ -66,7 +66,7 @@ def test_unknown_name_says_what_there_is():
         DestinationError, match=r"no destination is called 'tensorbord'. Did you mean 'tensorboard'\?"
     ) as caught:
         registry.normalise("tensorbord")
-    assert "tensorboard, csv, jsonl, console" in str(caught.value)
+    assert "tensorboard, csv, jsonl, text, console" in str(caught.value)
     with pytest.raises(DestinationError, match=r"called 'zzz'. There are"):
         registry.placement("zzz")
 

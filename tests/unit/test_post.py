@@ -133,6 +133,16 @@ def test_a_hole_is_left_out_and_its_fill_comes_under_the_old_record(poster, ledg
     assert ledger.execute("select count(*) from holes").fetchone()[0] == 0
 
 
+def test_a_late_value_has_its_records_level(poster):
+    gpu = {"a": HOLE, "b": HOLE, "host": 1.0}
+    poster.post([(info(), piece([(1, 7, gpu, 500), (2, 8, {"a": HOLE}, 501)], meta={0: {"level": 2}}))])
+    second = poster.post([(info(), piece([], start=4296, end=4400, fills=[(501, {"a": 3.0}), (500, {"a": 1.0})]))])
+    third = poster.post([(info(), piece([], start=4400, end=4500, fills=[(500, {"b": 2.0})]))])
+
+    assert rows(second, third) == [(1, 7, {"a": 1.0}), (2, 8, {"a": 3.0}), (1, 7, {"b": 2.0})]
+    assert second.meta == third.meta == {0: {"level": 2}}
+
+
 def test_a_fill_in_the_same_posting_takes_its_place(poster, ledger):
     ref = Ref("abc", "image")
     batch = poster.post(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from steno.destinations.file import Tail, name_on_node
-from steno.record import ARTIFACT, CONFIG, EVENT, FINISH, NOTE, RAW, START, SUMMARY, TASK, Ref
+from steno.record import ARTIFACT, CONFIG, EVENT, FINISH, NOTE, OUTPUT, RAW, START, SUMMARY, TASK, Ref
 
 if TYPE_CHECKING:
     from steno.record import Batch, RunInfo
@@ -26,7 +26,7 @@ class Jsonl:
     def __init__(self, *, entries: bool = True) -> None:
         if not isinstance(entries, bool):
             raise TypeError(f"entries is True or False, not {entries!r}")
-        everything = {"points", START, FINISH, CONFIG, SUMMARY, EVENT, TASK, ARTIFACT, NOTE}
+        everything = {"points", START, FINISH, CONFIG, SUMMARY, EVENT, TASK, ARTIFACT, OUTPUT, NOTE}
         self.kinds = frozenset(everything if entries else {"points"})
         self._tail: Tail | None = None
 

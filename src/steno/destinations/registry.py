@@ -24,6 +24,7 @@ BUILT_IN: dict[str, tuple[str, Placement]] = {
     "tensorboard": ("steno.destinations.tensorboard:TensorBoard", "file"),
     "csv": ("steno.destinations.csv:Csv", "file"),
     "jsonl": ("steno.destinations.jsonl:Jsonl", "file"),
+    "text": ("steno.destinations.text:TextLog", "file"),
     "console": ("steno.destinations.console:Console", "console"),
 }
 _METHODS = ("open", "write", "flush", "close")

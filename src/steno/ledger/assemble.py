@@ -32,6 +32,7 @@ class Old:
     rank: int
     attempt: int
     values: Values
+    meta: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -298,6 +299,7 @@ def _prepend(table: Rows, old: Sequence[Old]) -> None:
         setattr(table, name, np.concatenate([np.asarray(head, column.dtype), column]))
     table.value = np.concatenate([table.value, np.array(extra, np.float64)])
     table.meta = {row + count: what for row, what in table.meta.items()}
+    table.meta |= {row: one.meta for row, one in enumerate(old) if one.meta}
     table.gather = True
 
 

@@ -10,12 +10,10 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from steno.journal.format import HEADER_BYTES
-from steno.ledger import assemble, schema, steps
-from steno.ledger.assemble import Old, Values
+from steno.ledger import assemble, holes, schema, steps
 from steno.record import CONFIG, FINISH, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
 
 if TYPE_CHECKING:
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
     from steno.journal.decode import RawEntry, Slice
     from steno.journal.format import Identity
+    from steno.ledger.assemble import Values
 
 _IDS_KEPT = 200_000
 _COUNTERS_KEPT = 200_000
@@ -240,12 +239,12 @@ class Poster:
                 counters=self._counter,
             )
             assemble.fill(table, fills)
-            self._keep_holes(table, streams)
+            holes.keep(self.connection, table, streams)
         else:
             numbers = list(range(base + first, base + first + len(raw)))
         rows = len(table.mono) if table is not None else 0
         self.next_record = first + rows + len(raw) + len(notes)
-        old = self._late(fills, streams)
+        old = holes.answer(self.connection, fills, streams, self.lose)
         if old:
             table = table or _no_rows()
         entries = self._enter_entries(raw, infos, numbers, notes)
@@ -378,50 +377,6 @@ class Poster:
             [(*name, following) for name, following in moved.items()],
         )
 
-    # -- holes -------------------------------------------------------------------------------------------
-
-    def _keep_holes(self, table: assemble.Rows, streams: Sequence[str]) -> None:
-        if not table.missing:
-            return
-        self.connection.executemany(
-            "insert or replace into holes values(?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    streams[table.stream[row]],
-                    int(table.seq[row]),
-                    int(table.record[row]),
-                    int(table.step[row]),
-                    int(table.time[row]),
-                    int(table.rank[row]),
-                    int(table.attempt[row]),
-                    msgspec.msgpack.encode(keys),
-                )
-                for row, keys in table.missing.items()
-            ],
-        )
-
-    def _late(self, fills: dict[tuple[int, int], Values], streams: Sequence[str]) -> list[Old]:
-        """Fills for holes of earlier postings; they close the holes they answer."""
-        old: list[Old] = []
-        for (stream, seq), values in fills.items():
-            where = (streams[stream], seq)
-            row = self.connection.execute(
-                "select record, time, step, rank, attempt, missing from holes where stream=? and seq=?", where
-            ).fetchone()
-            if row is None:
-                self.lose("orphan fill", where[0], 1, "a late value whose record is not known")
-                continue
-            missing = assemble.still_missing(msgspec.msgpack.decode(row[5]), values)
-            if missing:
-                self.connection.execute(
-                    "update holes set missing=? where stream=? and seq=?", (msgspec.msgpack.encode(missing), *where)
-                )
-            else:
-                self.connection.execute("delete from holes where stream=? and seq=?", where)
-            if values:
-                old.append(Old(row[0], row[1], row[2], row[3], row[4], values))
-        return old
-
     # -- entries, streams, losses ------------------------------------------------------------------------
 
     def _enter_entries(
@@ -527,14 +482,10 @@ class Poster:
         """The writer is gone and its journal is drained: judge it, and count its holes that never filled."""
         with self._transaction() as fetch:
             fetch("update streams set state=? where stream=? and state='live'", (state, stream))
-            missing = [
-                len(msgspec.msgpack.decode(row[0]))
-                for row in fetch("select missing from holes where stream=?", (stream,))
-            ]
+            missing = holes.give_up(self.connection, stream)
             if missing:
-                fetch("update streams set unfilled=unfilled+? where stream=?", (sum(missing), stream))
-                fetch("delete from holes where stream=?", (stream,))
-                self.lose("unfilled", stream, sum(missing), "device values that never came")
+                fetch("update streams set unfilled=unfilled+? where stream=?", (missing, stream))
+                self.lose("unfilled", stream, missing, "device values that never came")
 
     def lose_stream(self, stream: str) -> bool:
         """A journal vanished; whether it may have held something that was not posted."""

@@ -6,12 +6,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from steno.record import ARTIFACT, CONFIG, EVENT, FINISH, NOTE, START, SUMMARY, TASK
+from steno.record import ARTIFACT, CONFIG, EVENT, FINISH, NOTE, OUTPUT, START, SUMMARY, TASK
 
 if TYPE_CHECKING:
     from steno.record import Batch, Entry, Record, RunInfo
 
-EVERY_KIND = frozenset({"points", START, FINISH, CONFIG, SUMMARY, EVENT, TASK, ARTIFACT, NOTE})
+EVERY_KIND = frozenset({"points", START, FINISH, CONFIG, SUMMARY, EVENT, TASK, ARTIFACT, OUTPUT, NOTE})
 
 
 class MemoryDestination:
