@@ -70,15 +70,15 @@ def _cell(value: Any) -> str:
 
 
 def cpu_secs(pid: int | None = None) -> float:
-    """User and system CPU seconds of a process; this one when `pid` is None."""
-    if pid is None:
-        times = os.times()
-        return times.user + times.system
+    """User and system CPU seconds of a process, threads that have ended included; this one when `pid` is None.
+
+    By its CPU clock: what /proc says moves in steps of 10 ms, more than a few postings take.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # The kernel's name for the CPU clock of another process.
+        return time.process_time() if pid is None else time.clock_gettime((~pid << 3) | 2)
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def private_mib(pid: int | str = "self") -> float:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from steno.capture.config import Journalled, mask, plain
-from steno.capture.delivery import is_hopeless, lacking, status
+from steno.capture.delivery import hurry, is_hopeless, lacking, status
 from steno.capture.lifecycle import explain
 from steno.capture.stepping import next_step
 from steno.errors import ClosedError
@@ -340,6 +340,7 @@ class Run:
         begun = self._begun
         while True:
             left = deadline - time.monotonic() if begun.watchdog.hopeful() else 0.0
+            hurry(begun.dir)
             if begun.recorder.flush(max(0.0, min(left, _SLICE_SECS))):
                 return True
             if left <= 0:
@@ -362,6 +363,7 @@ class Run:
             # A destination that hangs has had its time in drain; one that does not needs a moment.
             feed.close(max(deadline - time.monotonic(), _CLOSE_SECS))
         begun.recorder.close()
+        hurry(begun.dir)
         begun.watchdog.release()
         begun.restore()
         self._left(self)

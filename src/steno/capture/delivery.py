@@ -1,4 +1,4 @@
-"""How far this machine's collector has come, from its `status.json`."""
+"""How far this machine's collector has come, from its `status.json`; and asking it to hurry."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.capture.files import load_json, scan
 from steno.capture.watchdog import node_dirs
+from steno.journal.bell import ring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,12 @@ def status(run_dir: Path) -> dict[str, Any]:
         if found:
             return found
     return {}
+
+
+def hurry(run_dir: Path) -> None:
+    """Have this machine's collector post now, if it works: somebody waits for it."""
+    for path in node_dirs(run_dir):
+        ring(path)
 
 
 def asked(run_dir: Path) -> list[str]:

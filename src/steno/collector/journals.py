@@ -85,6 +85,10 @@ class Journal:
         while self._emptied:
             self._emptied.pop().close()
 
+    def hurry(self) -> None:
+        """Ask anew with the next look whether the writer lives: somebody waits, or has just ended."""
+        self._next_look = 0.0
+
     def look(self, now: float) -> None:
         """Refresh what the directory and the writer's lock say; cheap when nothing changed."""
         try:

@@ -17,6 +17,7 @@ from steno.collector.durable import Syncer
 from steno.collector.journals import Journal
 from steno.collector.reading import Marker
 from steno.collector.sealing import Sealing
+from steno.journal.bell import Bell
 from steno.ledger import manifest, schema, streams
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader, Stream, run_state
@@ -30,14 +31,17 @@ if TYPE_CHECKING:
     from steno.journal.decode import Slice
     from steno.ledger.post import StreamInfo
 
-POLL_SECS = 0.05
-BUSY_SECS = 0.096
-"""Between two postings that found something: a posting costs, whatever it brings."""
+POST_SECS = 0.25
+"""Between two postings while nobody waits: a posting costs, whatever it brings, and readers bear a second."""
+SOON_SECS = 0.05
+"""Between two while somebody does, or the end is near."""
+_RING_SECS = 0.002
+"""At least so long between two, however often the bell rings."""
 POST_BYTES = 4 << 20
 _SCAN_SECS = 0.1
 _GRACE_SECS = 10.0
 """A collector started by `init` may be there before the first journal."""
-_STATUS_SECS = 1.0
+_STATUS_SECS = 0.9
 _URGENT_STATUS_SECS = 0.05
 _URGENT_SECS = 3.0
 """A process that finishes waits for its records to be delivered, and reads that in the status."""
@@ -106,7 +110,7 @@ class Service:
             lock = catalogue.lock(self.node.dir / "collector.lock")
             if lock is not None or not self.once or self._has_writers() or time.monotonic() >= deadline:
                 return lock
-            time.sleep(POLL_SECS)
+            time.sleep(SOON_SECS)
 
     # -- beginning ---------------------------------------------------------------------------------------
 
@@ -145,6 +149,7 @@ class Service:
         if self.marker.poison is not None:
             self._set_frame_aside(*self.marker.poison)
         self.syncer.start()
+        self.bell = Bell(self.node.dir)
 
     def _begin_ledger(self) -> sqlite3.Connection:
         connection = schema.begin(self.node.ledger)
@@ -203,7 +208,17 @@ class Service:
             if not found and self._is_done():
                 return
             if not more:
-                self._stop.wait(BUSY_SECS if found else POLL_SECS)
+                self._rest()
+
+    def _rest(self) -> None:
+        """Until the next posting is due, or somebody rings for it."""
+        nearing = self.once or not any(journal.alive for journal in self.journals.values())
+        soon = nearing or time.monotonic() < self._urgent_until
+        if self.bell.wait(SOON_SECS if soon else POST_SECS):
+            self._stop.wait(_RING_SECS)
+            self._next_scan = 0.0
+            for journal in self.journals.values():
+                journal.hurry()
 
     def _tick(self) -> tuple[bool, bool]:
         """One posting. (something was found, there is more at once)"""
@@ -352,6 +367,7 @@ class Service:
         for journal in self.journals.values():
             journal.close()
         self.marker.close()
+        self.bell.close()
         schema.end(self._connection)
         return complete
 
@@ -375,6 +391,9 @@ class Service:
                 held.abandon()
         for journal in self.__dict__.pop("journals", {}).values():
             journal.close()
+        bell = self.__dict__.pop("bell", None)
+        if bell is not None:
+            bell.close()
         connection = self.__dict__.pop("_connection", None)
         if connection is not None:
             connection.close()

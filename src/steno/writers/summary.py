@@ -35,7 +35,7 @@ class SummaryWriter:
         logdir: the directory; default `runs/<date>_<host><comment>`. One that was used before goes on.
         comment: behind the default logdir's name; ignored with a logdir.
         purge_step: points logged before, from this step on, are hidden; they are kept.
-        max_queue, flush_secs: accepted, and mean nothing: what was added is on its way to the file within 0.1 s.
+        max_queue, flush_secs: accepted, and mean nothing: what was added is on its way to the file within 0.3 s.
         filename_suffix: of the event files' names.
         write_to_disk: False: arguments are checked, nothing is recorded.
         log_dir: another name for logdir.
