@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steno.capture.handles import ArtifactHandle
     from steno.catchup import sync
     from steno.destinations.base import Destination
     from steno.errors import (
@@ -35,7 +36,19 @@ if TYPE_CHECKING:
         TaskError,
         UsageError,
     )
-    from steno.face import async_log, config, current, event, finish, flush, init, log, summary
+    from steno.face import (
+        async_log,
+        config,
+        current,
+        event,
+        finish,
+        flush,
+        init,
+        link_artifact,
+        log,
+        log_artifact,
+        summary,
+    )
     from steno.media.audio import Audio
     from steno.media.figure import Figure
     from steno.media.histogram import Histogram
@@ -57,6 +70,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "steno.capture.handles": ("ArtifactHandle",),
     "steno.catchup": ("sync",),
     "steno.destinations.base": ("Destination",),
     "steno.errors": (
@@ -73,7 +87,10 @@ _HOMES = {
     "steno.media.video": ("Video",),
     "steno.optimization": ("is_jax_array", "log_convergence_async", "log_iteration_async"),
     "steno.record": ("Batch", "Entry", "Record", "Ref", "RunInfo"),
-    "steno.face": ("async_log", "config", "current", "event", "finish", "flush", "init", "log", "summary"),
+    "steno.face": (
+        "async_log", "config", "current", "event", "finish", "flush", "init", "link_artifact", "log", "log_artifact",
+        "summary",
+    ),
     "steno.run": ("Run",),
     "steno.store.book": ("sql",),
     "steno.store.runs": ("runs",),
@@ -85,12 +102,12 @@ _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME["open"] = ("steno.store.book", "open_book")
 
 __all__ = [
-    "Audio", "Batch", "ClosedError", "CorruptError", "Destination", "DestinationError", "Entry", "Figure",
-    "GlobalSummaryWriter", "Histogram", "Html", "Image", "Logger", "Mesh", "NoRunError", "Record", "RecordError",
-    "Ref", "Retry", "Run", "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Skip", "StenoError",
-    "Stop", "SummaryWriter", "Table", "TaskError", "Text", "UsageError", "Video", "__version__", "async_log",
-    "config", "current", "event", "finish", "flush", "init", "is_jax_array", "log", "log_convergence_async",
-    "log_iteration_async", "open", "runs", "sql", "summary", "sync",
+    "ArtifactHandle", "Audio", "Batch", "ClosedError", "CorruptError", "Destination", "DestinationError", "Entry",
+    "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image", "Logger", "Mesh", "NoRunError", "Record",
+    "RecordError", "Ref", "Retry", "Run", "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Skip",
+    "StenoError", "Stop", "SummaryWriter", "Table", "TaskError", "Text", "UsageError", "Video", "__version__",
+    "async_log", "config", "current", "event", "finish", "flush", "init", "is_jax_array", "link_artifact", "log",
+    "log_artifact", "log_convergence_async", "log_iteration_async", "open", "runs", "sql", "summary", "sync",
 ]  # fmt: skip
 
 

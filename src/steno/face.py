@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.capture.beginning import Wish
+    from steno.capture.handles import ArtifactHandle
 
 _lock = threading.RLock()
 _current: Run | None = None
@@ -238,6 +239,38 @@ def async_log(
         NoRunError: there was no `init`.
     """
     return _needed("async_log").async_log(func, *args, step=step, mode=mode, step_at=step_at, **kwargs)
+
+
+def log_artifact(
+    path: str | os.PathLike[str],
+    name: str | None = None,
+    overwrite: bool = False,
+    link: str | None = None,
+    *,
+    snapshot: str = "auto",
+    step: int | None = None,
+    level: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> ArtifactHandle:
+    """`Run.log_artifact` of the current run.
+
+    Raises:
+        NoRunError: there was no `init`.
+    """
+    return _needed("log_artifact").log_artifact(
+        path, name, overwrite, link, snapshot=snapshot, step=step, level=level, metadata=metadata
+    )
+
+
+def link_artifact(
+    existing: str, alias: str, overwrite: bool = True, *, step: int | None = None, level: int | None = None
+) -> ArtifactHandle:
+    """`Run.link_artifact` of the current run.
+
+    Raises:
+        NoRunError: there was no `init`.
+    """
+    return _needed("link_artifact").link_artifact(existing, alias, overwrite, step=step, level=level)
 
 
 def flush(timeout: float | None = None) -> bool:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from steno.capture.artifacts import Artifacts
     from steno.capture.beginning import Begun
+    from steno.capture.handles import ArtifactHandle
     from steno.capture.report import Reporter
     from steno.capture.tasks.options import Options
     from steno.capture.tasks.register import Register
@@ -35,7 +37,7 @@ _POLL_SECS: Final = 0.01
 
 
 _lock = threading.RLock()
-"""Guards the making of a run's task register."""
+"""Guards the making of a run's task register and artifacts."""
 
 
 class Log(Protocol):
@@ -57,8 +59,8 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_async_options", "_begun", "_ended", "_ending", "_left", "_owner", "_report", "_tasks",
-        "config", "log", "summary",
+        "__weakref__", "_artifacts", "_async_options", "_begun", "_ended", "_ending", "_left", "_owner", "_position",
+        "_report", "_tasks", "config", "log", "summary",
     )  # fmt: skip
 
     log: Log
@@ -84,6 +86,8 @@ class Run:
         self._report = report
         self._async_options = async_options
         self._tasks: Register | None = None
+        self._artifacts: Artifacts | None = None
+        self._position: dict[str, Any] = {}
         self._left = left
         self._owner = os.getpid()
         self._ending = threading.RLock()
@@ -152,6 +156,7 @@ class Run:
             },
             "destinations": current.get("destinations") or {},
             "tasks": {} if self._tasks is None else self._tasks.health(),
+            "artifacts": {} if self._artifacts is None else self._artifacts.health(),
         }
 
     # -- recording ------------------------------------------------------------------------------------
@@ -160,11 +165,105 @@ class Run:
         """Record that something happened: a name (or a string enum) and what belongs to it."""
         try:
             label = getattr(name, "value", name)
+            self._position.update((key, payload[key]) for key in ("epoch", "batch") if key in payload)
             self._tell(EVENT, {**plain(payload), "name": str(label)}, step)
         except Exception as error:
             if self._begun.strict:
                 raise
             self._report("event", f"the event {name!r} was not recorded: {error!r}")
+
+    def log_artifact(
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        overwrite: bool = False,
+        link: str | None = None,
+        *,
+        snapshot: str = "auto",
+        step: int | None = None,
+        level: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> ArtifactHandle:
+        """Keep a file or a directory with the run, as it is now; after the call it may change or vanish.
+
+        Args:
+            path: the file or directory.
+            name: what the run calls it; None: its own name. Fields {run_name} {rank} {local_rank} {world_size}
+                {local_world_size} {node_rank} {step} {epoch} {batch} are filled in, with a format if need be
+                ({step:06d}); `{{step}}` is the text `{step}`; other braces stand for themselves.
+            overwrite: a new version of an artifact that has this name already; the last one is what the name
+                means, the others stay reachable by digest.
+            link: an alias that stands for this artifact as soon as it is complete.
+            snapshot: "auto": by reflink where the file system can, else copied before this returns. "reflink",
+                "copy". "link": a hard link, for files that are replaced and never rewritten.
+            step: the step it belongs to, and the value of {step}.
+            level: importance, as for `log`.
+            metadata: plain data that readers are told.
+
+        Returns:
+            A handle that says what came of it; it need not be kept.
+
+        Raises:
+            FileNotFoundError, PermissionError: `path` cannot be read.
+            FileExistsError: the name is known to be taken, and `overwrite` is not given.
+            UsageError: a name or another argument cannot be used.
+            ClosedError: after `finish`.
+
+        A full disk raises nothing: the handle has the error, it is said once and counted in `health()`.
+        Thread-safe; a forked child logs its own. Killed during the call, the process leaves nothing behind;
+        killed after it, a complete artifact.
+        """
+        artifacts = self._take_artifacts()
+        if artifacts is None:
+            from steno.capture.handles import nothing
+
+            return nothing(name or os.path.basename(os.path.abspath(os.fspath(path))), step)
+        return artifacts.log(
+            path, name, overwrite=overwrite, link=link, snapshot=snapshot, step=step, level=level,
+            metadata=metadata, position=self._position,
+        )  # fmt: skip
+
+    def link_artifact(
+        self, existing: str, alias: str, overwrite: bool = True, *, step: int | None = None, level: int | None = None
+    ) -> ArtifactHandle:
+        """Let `alias` stand for the artifact `existing`, from when that is complete; readers follow it.
+
+        Args:
+            existing, alias: names, with fields as for `log_artifact`. An alias may stand for an alias.
+            overwrite: False: the alias must be new.
+            step, level: as for `log_artifact`.
+
+        Returns:
+            A handle; its `error` is FileNotFoundError where there turns out to be no artifact of that name.
+
+        Raises:
+            FileNotFoundError: there is no such artifact, and nobody else could have logged it.
+            FileExistsError: as for `log_artifact`.
+            UsageError: the alias would stand for itself; a name cannot be used.
+            ClosedError: after `finish`.
+
+        Thread-safe. When it has returned, the link survives the death of the process.
+        """
+        artifacts = self._take_artifacts()
+        if artifacts is None:
+            from steno.capture.handles import nothing
+
+            return nothing(alias, step)
+        return artifacts.link(existing, alias, overwrite=overwrite, step=step, level=level, position=self._position)
+
+    def _take_artifacts(self) -> Artifacts | None:
+        """This process's artifacts; None in a run that records nothing."""
+        from steno.capture.artifacts import Artifacts
+        from steno.capture.recorder import Recorder
+
+        with _lock:
+            if self._ended is not None:
+                msg = "an artifact was logged after finish: the run takes no more; call steno.init for a new one"
+                raise ClosedError(msg)
+            recorder = self._begun.recorder
+            if self._artifacts is None and isinstance(recorder, Recorder):
+                self._artifacts = Artifacts(self._begun, recorder, self._report)
+            return self._artifacts
 
     def async_log(
         self,
@@ -293,7 +392,9 @@ class Run:
             # Set first, so that a signal in the middle does not begin again.
             self._ended = False
             try:
-                for stage in (self._drained, lambda _: self._marked(state, why), self._posted, self._delivered):
+                for stage in (
+                    self._drained, lambda _: self._marked(state, why), self._posted, self._stored, self._delivered,
+                ):  # fmt: skip
                     done = stage(deadline) and done
             finally:
                 self._close(deadline)
@@ -313,8 +414,9 @@ class Run:
 
     def _end_child(self, deadline: float) -> bool:
         """A forked child ends its own journal; the run, its feeds and its collector are its parent's."""
-        done = self._posted(deadline)
+        done = self._posted(deadline) and self._stored(deadline)
         self._ended = done
+        self._close_artifacts()
         self._begun.recorder.close()
         self._left(self)
         return done
@@ -346,6 +448,9 @@ class Run:
             if left <= 0:
                 return False
 
+    def _stored(self, deadline: float) -> bool:
+        return self._artifacts is None or self._artifacts.settle(deadline)
+
     def _delivered(self, deadline: float) -> bool:
         begun = self._begun
         while lacking(begun.dir, begun.recorder.last_record):
@@ -362,11 +467,16 @@ class Run:
         for feed in begun.feeds:
             # A destination that hangs has had its time in drain; one that does not needs a moment.
             feed.close(max(deadline - time.monotonic(), _CLOSE_SECS))
+        self._close_artifacts()
         begun.recorder.close()
         hurry(begun.dir)
         begun.watchdog.release()
         begun.restore()
         self._left(self)
+
+    def _close_artifacts(self) -> None:
+        if self._artifacts is not None:
+            self._artifacts.close()
 
 
 def masked(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,11 +17,12 @@ ALLOWED: dict[str, set[str]] = {
     "journal": BASE,
     "devices": BASE,
     "media": BASE,
+    "artifacts": BASE,
     "destinations": BASE,
-    "capture": BASE | {"journal", "devices", "media", "destinations"},
-    "ledger": BASE | {"journal", "media"},
-    "collector": BASE | {"journal", "ledger", "destinations"},
-    "store": BASE | {"ledger"},
+    "capture": BASE | {"artifacts", "journal", "devices", "media", "destinations"},
+    "ledger": BASE | {"artifacts", "journal", "media"},
+    "collector": BASE | {"artifacts", "journal", "ledger", "destinations"},
+    "store": BASE | {"artifacts", "ledger"},
     "run": BASE | {"capture"},
     "face": BASE | {"capture", "run"},
     "catchup": BASE | {"capture", "destinations", "store"},
@@ -47,7 +48,19 @@ EXCEPTIONS = {
     "destinations/projector.py": {"media"},
     "store/media.py": {"media"},
 }
-FACE = {"catchup", "destinations", "errors", "face", "media", "optimization", "record", "run", "store", "writers"}
+FACE = {
+    "capture",
+    "catchup",
+    "destinations",
+    "errors",
+    "face",
+    "media",
+    "optimization",
+    "record",
+    "run",
+    "store",
+    "writers",
+}
 
 
 def files() -> list[Path]:

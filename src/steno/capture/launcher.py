@@ -29,6 +29,10 @@ class Launch:
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
+    local_world_size: int | None = None
+    """Processes of the job on this machine; None: the launcher does not say."""
+    node_rank: int | None = None
+    """This machine's index in the job; None: the launcher does not say."""
     job: str = ""
     """The same for all processes of one job and its restarts; empty when the job cannot be told."""
     restart: int = 0
@@ -58,7 +62,17 @@ def detect(environ: Mapping[str, str] | None = None) -> Launch:
         # By hand, but a launcher around it still tells the job.
         rank, world = _number(env, "STENO_RANK"), _number(env, "STENO_WORLD_SIZE", launch.world_size)
         launch = replace(launch, kind=launch.kind or "steno", rank=rank, world_size=max(world, rank + 1))
-    return launch
+    if launch.world_size == 1:
+        return replace(launch, local_world_size=1, node_rank=0)
+    return replace(
+        launch,
+        local_world_size=_first(env, "LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"),
+        node_rank=_first(env, "GROUP_RANK", "NODE_RANK", "SLURM_NODEID"),
+    )
+
+
+def _first(env: Mapping[str, str], *names: str) -> int | None:
+    return next((int(env[name]) for name in names if env.get(name, "").isdecimal()), None)
 
 
 def _torchrun(env: Mapping[str, str]) -> Launch | None:

@@ -153,8 +153,9 @@ class Recorder:
     def _put(self, parts: Iterable[Buffer], size_bytes: int) -> Place:
         stream = self._stream
         if stream is None:
-            with self._appender.lock:
-                stream = self._stream or self._begin()
+            self.begun()
+            stream = self._stream
+            assert stream is not None
         return stream.raws.put(parts, size_bytes)
 
     # -- device values ----------------------------------------------------------------------------------
@@ -369,6 +370,18 @@ class Recorder:
         staged = sys.modules.get("steno.capture.staged")
         called = staged is None or staged.settle(deadline)
         return QUEUE.drain(self.account, deadline) and called
+
+    def begun(self) -> str:
+        """The name of this process's journal, begun now if it has none yet, as in a forked child.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        stream = self._stream
+        if stream is None:
+            with self._appender.lock:
+                stream = self._stream or self._begin()
+        return stream.name
 
     @property
     def last_record(self) -> int:

@@ -1,0 +1,1 @@
+"""Files kept with a run: what all layers know of them."""
