@@ -128,7 +128,8 @@ def metrics_safe(metrics: Any, *, keys_sep: str = "/") -> dict[str, Any]:
             return {name: move(inner, f"{key}{name}/") for name, inner in value.items()}
         if not isinstance(value, torch.Tensor):
             return value
-        value = value.detach()
+        # Of a distributed tensor this process's part, never a collective.
+        value = getattr(value, "_local_tensor", value).detach()
         if value.is_meta:
             msg = f"{key.rstrip('/')} is a meta tensor, which has no values; leave it out"
             raise UsageError(msg)

@@ -195,6 +195,12 @@ class Stream:
     def pinned(self, *shape, dtype):
         return torch.empty(shape, dtype=dtype)
 
+    def settled(self):
+        pass
+
+    def hold(self, values):
+        pass
+
     def run(self, launch):
         self.queue.append(launch)
 

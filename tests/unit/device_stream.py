@@ -15,6 +15,7 @@ class Stream:
         self.current = 0
         self.queues: dict[int, deque] = {}
         self.allocated = 0
+        self.held: list = []
 
     def stream(self) -> int:
         return self.current
@@ -22,6 +23,12 @@ class Stream:
     def pinned(self, *shape, dtype):
         self.allocated += 1
         return torch.empty(shape, dtype=dtype)
+
+    def settled(self) -> None:
+        pass
+
+    def hold(self, values) -> None:
+        self.held = list(values)
 
     def run(self, launch) -> None:
         self.queues.setdefault(self.current, deque()).append(launch)

@@ -67,8 +67,12 @@ def test_a_value_that_cannot_be_read_and_a_sink_that_raises_stop_nothing(queue):
     queue.submit(Value(1, there=True), broken, account)
     queue.submit(Value(2, there=True), got.append, account)
     assert queue.drain(account, time.monotonic() + 5)
-    assert got == [[2]]
-    assert (account.failed, account.arrived) == (2, 1)
+    (told,), last = got
+    # The sink is told why, for it knows the key to report.
+    assert isinstance(told, Refused)
+    assert "deleted" in str(told)
+    assert last == [2]
+    assert (account.failed, account.arrived) == (1, 2)
 
 
 def test_beyond_the_bytes_the_oldest_is_given_up_and_counted(queue, monkeypatch):

@@ -10,7 +10,9 @@ torch = pytest.importorskip("torch")
 from device_stream import Stream  # noqa: E402
 
 from steno.capture.device_queue import Account, DeviceQueue  # noqa: E402
+from steno.devices._cuda import Cuda  # noqa: E402
 from steno.devices._staging import Rows  # noqa: E402
+from steno.devices._torch import TorchAdapter  # noqa: E402
 from steno.devices.base import Refused  # noqa: E402
 
 
@@ -211,3 +213,147 @@ def test_rows_made_in_inference_mode_serve_outside_it():
     late += begin(rows, [torch.tensor(2.0)])
     stream.finish()
     assert [row.read() for row in late] == [[1.0], [2.0]]
+
+
+def test_where_there_is_room_for_some_of_many_scalars_those_come_and_no_row_is_lost():
+    stream = Stream()
+    rows = Rows(stream, 1)
+    (row,) = begin(rows, [torch.tensor(float(i)) for i in range(100)])
+    stream.finish()
+    assert row.read() == [float(i) for i in range(64)]
+    assert rows.in_flight == 0
+
+
+def test_a_launch_that_fails_behind_others_of_its_call_loses_no_row():
+    stream = Stream()
+    stream.run = lambda launch: launch()
+    rows = Rows(stream, 4)
+    sparse = torch.ones(1).to_sparse()  # has one element, and cannot be gathered
+    for _ in range(10):
+        with pytest.raises(RuntimeError):
+            begin(rows, [*[torch.tensor(1.0)] * 64, sparse])
+    assert begin(rows, [torch.tensor(5.0)])[0].read() == [5.0]
+    assert rows.in_flight == 0
+
+
+@pytest.fixture
+def adapter(monkeypatch):
+    """torch's adapter, all tensors taken for those of a device that runs at once."""
+    stream = Stream()
+    stream.run = lambda launch: launch()
+    rows = Rows(stream, 5)
+
+    def cloned(values, places):
+        (row,) = rows.begin(values, places, NoRoom())
+        return row
+
+    monkeypatch.setattr("steno.devices._torch.Cloned", cloned)
+    made = TorchAdapter()
+    made.rows = rows
+    return made
+
+
+def test_a_value_that_cannot_be_copied_costs_only_itself(adapter):
+    sparse = torch.ones(1).to_sparse()
+    got = values_of(adapter.begin([torch.tensor(1.0), sparse, torch.tensor(3.0)], NoRoom()), 3)
+    assert (got[0], got[2]) == (1.0, 3.0)
+    assert isinstance(got[1], Refused)
+    assert adapter.rows.in_flight == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_what_is_being_differentiated_is_copied_as_it_is(adapter):
+    begun = []
+
+    def loss(x):
+        doubled = x * 2
+        begun.append(adapter.begin([doubled, torch.stack([x, doubled]), torch.tensor(7.0)], NoRoom()))
+        return doubled * x
+
+    x, one = torch.tensor(3.0), torch.tensor(1.0)
+    assert torch.func.grad(loss)(x) == 12.0
+    assert torch.func.grad(torch.func.grad(loss))(x) == 4.0
+    assert torch.func.jvp(loss, (x,), (one,))[1] == 12.0
+    with torch.autograd.forward_ad.dual_level():
+        loss(torch.autograd.forward_ad.make_dual(x, one))
+    watched = x.clone().requires_grad_()
+    loss(watched).backward()
+    assert watched.grad == 12.0
+    assert len(begun) == 5
+    for late in begun:
+        value, many, other = values_of(late, 3)
+        assert (value, many.tolist(), other) == (6.0, [3.0, 6.0], 7.0)
+    assert adapter.rows.in_flight == 0
+
+
+def test_what_vmap_computes_together_is_refused():
+    def loss(x):
+        with pytest.raises(Refused, match="vmap"):
+            TorchAdapter().now(x)
+        return x
+
+    torch.func.vmap(loss)(torch.arange(3.0))
+
+
+class Library:
+    """What `Cuda` asks of torch.cuda, and what it was asked, in order."""
+
+    def __init__(self, monkeypatch):
+        self.handle, self.device, self.told = 0, 0, []
+        library = self
+
+        class Event:
+            def record(self):
+                library.told.append(("record", library.device, library.handle))
+
+        class Current:
+            def wait_event(self, event):
+                library.told.append(("wait", library.device, library.handle))
+
+        class Device:
+            def __init__(self, index):
+                self.index = index
+
+            def __enter__(self):
+                self.before, library.device = library.device, self.index
+
+            def __exit__(self, *_):
+                library.device = self.before
+
+        monkeypatch.setattr(torch.cuda, "Event", Event)
+        monkeypatch.setattr(torch.cuda, "device", Device)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Current())
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: self.device)
+        monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda index: self.handle, raising=False)
+
+    def launch(self):
+        self.told.append(("launch", self.device, self.handle))
+
+
+def test_another_stream_waits_once_until_the_rows_are_made_and_the_host_does_not(monkeypatch):
+    library = Library(monkeypatch)
+    cuda = Cuda(torch.device("cuda", 1))
+    cuda.settled()
+    cuda.run(library.launch)
+    library.handle = 77
+    cuda.run(library.launch)
+    cuda.run(library.launch)
+    assert library.told == [
+        ("record", 1, 0), ("launch", 1, 0), ("wait", 1, 77), ("launch", 1, 77), ("launch", 1, 77),
+    ]  # fmt: skip
+    assert library.device == 0
+
+
+def test_what_is_freed_on_a_side_stream_is_kept_until_it_has_been_copied(monkeypatch):
+    library = Library(monkeypatch)
+    cuda = Cuda(torch.device("cuda", 0))
+
+    class Value:
+        def record_stream(self, stream):
+            library.told.append("kept")
+
+    cuda.hold([Value()])
+    assert library.told == []
+    library.handle = 77
+    cuda.hold([Value(), Value()])
+    assert library.told == ["kept", "kept"]

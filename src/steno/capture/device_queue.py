@@ -210,7 +210,12 @@ class DeviceQueue:
 
     def _handle(self, job: _Job) -> None:
         try:
-            job.sink(job.late.read())
+            try:
+                values = job.late.read()
+            except Exception as error:
+                # The sink knows the keys, so that it can be told for which.
+                values = [Refused(f"it could not be read: {error!r:.200}")] * len(job.late.places)
+            job.sink(values)
             job.account.arrived += 1
         except Exception:
             job.account.failed += 1

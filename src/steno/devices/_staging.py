@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 
+from steno.devices.base import Refused
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from steno.devices.base import Late, Room
 
@@ -44,6 +46,12 @@ class Backend(Protocol):
     def pinned(self, *shape: int, dtype: Any) -> Any:
         """Host memory for copies that do not wait."""
 
+    def settled(self) -> None:
+        """What has been launched on the current stream comes before all launches of `run`, on whatever stream."""
+
+    def hold(self, values: Iterable[Any]) -> None:
+        """Keep the memory of these, should they be freed, until what was launched on the current stream has run."""
+
     def run(self, launch: Callable[[], None]) -> None:
         """Launch on that stream."""
 
@@ -65,6 +73,7 @@ class Rows:
             self._flags.zero_()
             self._mark_views = list(self._marks.unbind())
             self._flag_views = list(self._flags.unbind())
+            backend.settled()
         self.flags = self._flags.numpy()
         self._last = [0] * rows
         # Last in, first out: a loop that keeps up uses the same few rows, and their views are made once.
@@ -80,7 +89,12 @@ class Rows:
         return len(self._last) - len(self._free)
 
     def begin(self, values: Sequence[Any], places: Sequence[int], room: Room) -> list[Late]:
-        """Launch the copies of these tensors of this device, on its current stream."""
+        """Launch the copies of these tensors of this device, on its current stream.
+
+        Raises:
+            Refused: there is no room for any of them; where there was for some, those are begun.
+            Exception: what torch says; none is begun.
+        """
         # Freed here, not by the worker: freeing pinned memory records events, which would break a capture.
         self._used.clear()
         if self._abandoned:
@@ -88,10 +102,18 @@ class Rows:
         scalars = [index for index, value in enumerate(values) if value.numel() == 1]
         arrays = [index for index, value in enumerate(values) if value.numel() != 1]
         late: list[Late] = []
-        while scalars or arrays:
-            chosen, scalars = scalars[:_WIDEST], scalars[_WIDEST:]
-            late.append(self._begin(values, chosen, arrays, places, room))
-            arrays = []
+        try:
+            while scalars or arrays:
+                chosen, scalars = scalars[:_WIDEST], scalars[_WIDEST:]
+                late.append(self._begin(values, chosen, arrays, places, room))
+                arrays = []
+        except Refused:
+            if not late:
+                raise
+        except BaseException:
+            for row in late:
+                row.drop()
+            raise
         return late
 
     def _begin(
@@ -116,7 +138,8 @@ class Rows:
             row.size_bytes = ROW_BYTES + sum(one.numel() * one.element_size() for one in row.arrays)
 
             def launch() -> None:
-                with torch.no_grad():
+                # Neither kind of differentiation takes an output that is given; this turns both off.
+                with torch.inference_mode():
                     for target, (dtype, indices) in zip(targets, ordered, strict=True):
                         torch.stack([_bits(values[index], dtype) for index in indices], out=target)
                     if staged is not None:
@@ -124,12 +147,13 @@ class Rows:
                     for pinned, index in zip(row.arrays, arrays, strict=True):
                         pinned.copy_(values[index].detach(), non_blocking=True)
                     self._flag_views[slot].copy_(self._mark_views[mark], non_blocking=True)
+                    self._backend.hold(values)
 
             self._last[slot] = mark
             self._backend.run(launch)
         except BaseException:
             # The mark alone still comes behind whatever was launched, and tells when the row is free again.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception), torch.inference_mode():
                 self._backend.run(lambda: self._flag_views[slot].copy_(self._mark_views[mark], non_blocking=True))
             row.drop()
             raise

@@ -21,6 +21,7 @@ _NUMPY = frozenset(
     | {torch.int64, torch.uint16, torch.uint32, torch.uint64}
 )
 _capturing = torch.cuda.is_current_stream_capturing
+_functorch: Any = torch._C._functorch
 _NUMBERS = frozenset({float, int, bool})
 
 
@@ -47,6 +48,8 @@ class TorchAdapter:
         """See `Adapter.now`. A CPU tensor is read at once; a DTensor's local part, never a collective."""
         if value.__class__ not in _PLAIN:
             value = _local(value)
+        if _transform() is not None:
+            value = _unwrapped(value)
         if value.is_cuda:
             if _capturing():
                 msg = (
@@ -58,6 +61,9 @@ class TorchAdapter:
                 return LATER
         if value.is_meta:
             msg = "a meta tensor has no values; log a tensor on a device"
+            raise Refused(msg)
+        if value.is_nested:
+            msg = "a nested tensor is not recorded; log x.unbind(), or its mean"
             raise Refused(msg)
         if value.layout is not torch.strided:
             msg = f"a {str(value.layout).removeprefix('torch.')} tensor is not recorded; log x.to_dense() or x.values()"
@@ -82,17 +88,36 @@ class TorchAdapter:
 
     def begin(self, values: Sequence[Any], room: Room) -> list[Late]:
         """See `Adapter.begin`: one launch per dtype and two small copies per device."""
-        by_device: dict[Any, list[int]] = {}
         local = [value if value.__class__ in _PLAIN else _local(value) for value in values]
-        for place, value in enumerate(local):
+        if _transform() is None:
+            return self._by_device(local, room)
+        local = [_unwrapped(value) for value in local]
+        with torch._C._DisableFuncTorch():
+            return self._by_device(local, room)
+
+    def _by_device(self, values: Sequence[Any], room: Room) -> list[Late]:
+        by_device: dict[Any, list[int]] = {}
+        for place, value in enumerate(values):
             by_device.setdefault(value.device, []).append(place)
         late: list[Late] = []
         for device, places in by_device.items():
-            chosen = [local[place] for place in places]
+            late += self._begun(device, [values[place] for place in places], places, room)
+        return late
+
+    def _begun(self, device: Any, values: Sequence[Any], places: Sequence[int], room: Room) -> list[Late]:
+        """One device's; what cannot be fetched costs only itself."""
+        try:
             if device.type == "cuda":
-                late += self._rows_of(device).begin(chosen, places, room)
-            else:
-                late.append(Cloned(chosen, places))
+                return self._rows_of(device).begin(values, places, room)
+            return [Cloned(values, places)]
+        except Refused:
+            return []  # there is no room: counted
+        except Exception as error:
+            if len(values) == 1:
+                return [Lost(places, error)]
+        late: list[Late] = []
+        for value, place in zip(values, places, strict=True):
+            late += self._begun(device, [value], [place], room)
         return late
 
     def _rows_of(self, device: Any) -> Rows:
@@ -126,11 +151,41 @@ class Cloned:
     def read(self) -> list[Any]:
         """See `Late.read`."""
         values, self._values = self._values, []
-        return [value.item() if value.numel() == 1 else array(value.cpu()) for value in values]
+        return [_read(value) for value in values]
 
     def drop(self) -> None:
         """See `Late.drop`."""
         self._values = []
+
+
+class Lost:
+    """A value that could not be fetched: tells why in its turn."""
+
+    __slots__ = ("_why", "lane", "places")
+    size_bytes = 0
+
+    def __init__(self, places: Sequence[int], error: Exception) -> None:
+        self.places = places
+        self.lane = "lost"
+        self._why = Refused(f"torch cannot copy it from its device ({_first_line(error)})")
+
+    def ready(self) -> bool:
+        """True."""
+        return True
+
+    def read(self) -> list[Any]:
+        """See `Late.read`."""
+        return [self._why] * len(self.places)
+
+    def drop(self) -> None:
+        """Nothing."""
+
+
+def _read(value: Any) -> Any:
+    try:
+        return value.item() if value.numel() == 1 else array(value.cpu())
+    except RuntimeError as error:
+        return Refused(f"torch cannot read it ({_first_line(error)})")
 
 
 def array(value: Any) -> Any:
@@ -160,6 +215,25 @@ def _local(value: Any) -> Any:
         # Not to_local(): that is a function of autograd, and would keep the graph.
         inner = value._local_tensor
         return inner if inner.__class__ in _PLAIN else _local(inner)
+    return value
+
+
+def _transform() -> Any:
+    """The innermost transform of torch.func that is at work; None: there is none."""
+    return _functorch.peek_interpreter_stack()
+
+
+def _unwrapped(value: Any) -> Any:
+    """The value itself within torch.func's grad, jvp, vjp.
+
+    Raises:
+        Refused: it is one of many, which vmap computes together.
+    """
+    while _functorch.is_functorch_wrapped_tensor(value):
+        if _functorch.is_batchedtensor(value):
+            msg = "within torch.func.vmap a tensor has no value of its own; return it, and log what vmap returns"
+            raise Refused(msg)
+        value = _functorch.get_unwrapped(value)
     return value
 
 
