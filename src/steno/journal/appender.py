@@ -110,7 +110,9 @@ class Appender:
         clock, next_seq, encode_into, header, crc = _clock, self._next_seq, _encode_into, _header, _crc
         slow, slow_add = self._slow, self._slow_add
 
-        def log(data: Any, step: Any = None, *, level: Any = None, arrays: Any = None) -> None:
+        # `level` and `arrays` are for keywords only by the types; at run time a keyword-only parameter would cost
+        # every call a look-up of its default, and a third positional argument would raise in the loop.
+        def log(data: Any, step: Any = None, level: Any = None, arrays: Any = None) -> None:
             """Record what happens at this step; see `Run.log`."""
             write, nonce, plans, singles, _ = state
             try:
@@ -120,8 +122,9 @@ class Appender:
                     and level is None
                     and arrays is None
                 ):
-                    if len(data) > 1:
-                        getter, number = plans[len(data)]
+                    width = len(data)
+                    if width > 1:
+                        getter, number = plans[width]
                         values = getter(data)
                     else:
                         (key,) = data
