@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -223,3 +224,26 @@ def test_a_pipe_ends_when_training_ends_whatever_its_children_do(installed, tmp_
     from siege import collectors
 
     assert collectors(tmp_path)
+
+
+def test_a_hanging_destination_does_not_outlive_a_killed_collector(installed, tmp_path):
+    path = os.pathsep.join([str(Path(steno.__file__).parents[1]), str(installed)])
+    (installed / "down").write_text("hang")
+    lines = "import steno\nrun = steno.init(name='a', destinations=['sink'], linger=30)\nrun.log({'i': 0.0})\nrun.flush(30)\n"
+    with start(lines, tmp_path, PYTHONPATH=path) as program:
+        program.communicate(timeout=60)
+    wait_for(lambda: followers(tmp_path))
+    kill_collectors(tmp_path)
+    wait_for(lambda: not followers(tmp_path), 30)
+
+
+def followers(directory: Path) -> list[int]:
+    """Processes of destinations of runs under the directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"steno.follow" in command and any(part.startswith(os.fsencode(directory)) for part in command):
+                    found.append(int(entry.name))
+    return found

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from steno.collector.catalogue import Node, Wanted
 
 _SAY_SECS = 0.2
+_ORPHAN_SECS = 5.0
+"""How long a write may go on when the collector has gone; one that hangs must not stay behind for ever."""
 
 
 class Apart:
@@ -227,6 +229,8 @@ def main() -> int:
             if order.get("leave"):
                 break
         follower.leave()  # told to, or the collector is dead
+        time.sleep(_ORPHAN_SECS)
+        os._exit(1)  # a living collector would have killed it by now; a dead one cannot
 
     threading.Thread(target=listen, daemon=True).start()
     follower.start()
