@@ -5,6 +5,8 @@ Its threads do not survive a fork, so a process that has one refuses to fork tas
 
 from __future__ import annotations
 
+import os
+import resource
 import sys
 
 import pytest
@@ -23,3 +25,15 @@ def _no_jax_backend_left_behind(request):
     bridge = sys.modules.get("jax._src.xla_bridge")
     if bridge is not None and getattr(bridge, "_backends", None) and not request.path.name.startswith(_LIVE):
         pytest.fail(f"a JAX backend is live after this test: it belongs in a file whose name begins with {_LIVE[0]}")
+
+
+@pytest.fixture
+def many_open_files():
+    """More than 1,024 files are open: the next one has a number that `select` cannot take."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    yield
+    for handle in held:
+        os.close(handle)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)

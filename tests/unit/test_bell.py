@@ -52,6 +52,15 @@ def test_where_the_name_is_taken_waiting_is_only_slower(bell, tmp_path):
     assert bell.wait(30) is True
 
 
+def test_a_collector_with_more_than_1024_open_files_hears_it(tmp_path, many_open_files):
+    bell = Bell(tmp_path)
+    assert bell._socket.fileno() > 1024
+    assert bell.wait(0.01) is False
+    ring(tmp_path)
+    assert bell.wait(30) is True
+    bell.close()
+
+
 def test_flush_does_not_wait_for_the_next_posting(tmp_path):
     with steno.init(dir=tmp_path) as run:
         run.log({"x": 0.0})

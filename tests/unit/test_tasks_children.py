@@ -412,3 +412,16 @@ def test_media_is_recorded_by_the_child_however_small():
 def test_answer_that_cannot_be_read_is_an_error():
     assert isinstance(reply.read(b"nonsense").error, TaskError)
     assert isinstance(reply.read(pickle.dumps(("value", b"nonsense", ""))).error, TaskError)
+
+
+def die_with_a_child_that_holds_the_pipe():
+    if os.fork() == 0:
+        time.sleep(3)
+        os._exit(0)
+    os._exit(7)
+
+
+def test_a_dead_child_is_noticed_among_more_than_1024_open_files(desk, many_open_files):
+    with pytest.raises(TaskError, match="exited with status 7"):
+        desk.submit(die_with_a_child_that_holds_the_pipe, mode="fork").result(20)
+    assert desk.submit(double, 1.0, mode="fork").result(20) == {"double": 2.0}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -31,7 +30,7 @@ class Bell:
     def __init__(self, node_dir: Path) -> None:
         self._socket: socket.socket | None = None
         with contextlib.suppress(OSError, AttributeError):
-            held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
                 held.bind(_name(node_dir))
             except BaseException:
@@ -44,9 +43,14 @@ class Bell:
         if self._socket is None:
             time.sleep(secs)
             return False
-        if not select.select([self._socket], [], [], secs)[0]:
+        # Not `select`, which cannot take a file number above 1,023: a collector of many processes has more.
+        try:
+            self._socket.settimeout(secs)
+            self._socket.recv(1)
+        except (TimeoutError, BlockingIOError):
             return False
         with contextlib.suppress(OSError):
+            self._socket.setblocking(False)
             for _ in range(_RINGS):
                 self._socket.recv(1)
         return True

@@ -181,7 +181,7 @@ class Forking:
             return
         if pid:
             child.status = os.waitstatus_to_exitcode(status)
-            while child.result in self._working and select.select([child.result], [], [], 0)[0]:
+            while child.result in self._working and _is_readable(child.result):
                 before = len(child.answer)
                 self._read(child, poll)
                 if len(child.answer) == before:
@@ -256,6 +256,13 @@ def why_not() -> str:
                 if os.readlink(f"/proc/self/fd/{name}") == "/dev/nvidia-uvm":
                     return "CUDA is initialised in this process, and a forked child cannot use it"
     return ""
+
+
+def _is_readable(handle: int) -> bool:
+    """Not by `select`, which cannot take a file number above 1,023."""
+    look = select.poll()
+    look.register(handle, select.POLLIN)
+    return bool(look.poll(0))
 
 
 # -- in the child -------------------------------------------------------------------------------------------
