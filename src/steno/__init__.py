@@ -36,6 +36,12 @@ if TYPE_CHECKING:
         TaskError,
         UsageError,
     )
+    from steno.events.callback import Callback
+    from steno.events.destination import LoggerDestination
+    from steno.events.event import Event
+    from steno.events.level import LogLevel
+    from steno.events.state import State
+    from steno.events.timestamp import Timestamp
     from steno.face import (
         async_log,
         config,
@@ -77,6 +83,12 @@ _HOMES = {
         "ClosedError", "CorruptError", "DestinationError", "NoRunError", "RecordError", "Retry", "RunExistsError",
         "RunNotFoundError", "Skip", "StenoError", "Stop", "TaskError", "UsageError",
     ),
+    "steno.events.callback": ("Callback",),
+    "steno.events.destination": ("LoggerDestination",),
+    "steno.events.event": ("Event",),
+    "steno.events.level": ("LogLevel",),
+    "steno.events.state": ("State",),
+    "steno.events.timestamp": ("Timestamp",),
     "steno.media.audio": ("Audio",),
     "steno.media.figure": ("Figure",),
     "steno.media.histogram": ("Histogram",),
@@ -102,12 +114,13 @@ _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME["open"] = ("steno.store.book", "open_book")
 
 __all__ = [
-    "ArtifactHandle", "Audio", "Batch", "ClosedError", "CorruptError", "Destination", "DestinationError", "Entry",
-    "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image", "Logger", "Mesh", "NoRunError", "Record",
-    "RecordError", "Ref", "Retry", "Run", "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Skip",
-    "StenoError", "Stop", "SummaryWriter", "Table", "TaskError", "Text", "UsageError", "Video", "__version__",
-    "async_log", "config", "current", "event", "finish", "flush", "init", "is_jax_array", "link_artifact", "log",
-    "log_artifact", "log_convergence_async", "log_iteration_async", "open", "runs", "sql", "summary", "sync",
+    "ArtifactHandle", "Audio", "Batch", "Callback", "ClosedError", "CorruptError", "Destination",
+    "DestinationError", "Entry", "Event", "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image", "LogLevel",
+    "Logger", "LoggerDestination", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
+    "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Skip", "State", "StenoError", "Stop",
+    "SummaryWriter", "Table", "TaskError", "Text", "Timestamp", "UsageError", "Video", "__version__", "async_log",
+    "config", "current", "event", "finish", "flush", "init", "is_jax_array", "link_artifact", "log", "log_artifact",
+    "log_convergence_async", "log_iteration_async", "open", "runs", "sql", "summary", "sync",
 ]  # fmt: skip
 
 

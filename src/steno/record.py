@@ -42,6 +42,9 @@ OUTPUT = "output"  # what the program printed: {stream, text, cut?, left_out?}
 NOTE = "note"  # steno's own remark: a loss, a refused value, a recovery
 
 
+LOGGED = "logged"
+"""In the meta of a record for a destination that asked for it, its values as they were logged, by key."""
+
 RAW = "raw"
 """In the meta of a `Ref` that is not posted yet, where its bytes are: {"data"}, or {"file", "at", "size"}."""
 

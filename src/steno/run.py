@@ -89,6 +89,7 @@ class Run:
         self._artifacts: Artifacts | None = None
         self._position: dict[str, Any] = {}
         self._left = left
+        begun.run = self
         self._owner = os.getpid()
         self._ending = threading.RLock()
         self._ended: bool | None = None
@@ -392,9 +393,13 @@ class Run:
             # Set first, so that a signal in the middle does not begin again.
             self._ended = False
             try:
-                for stage in (
-                    self._drained, lambda _: self._marked(state, why), self._posted, self._stored, self._delivered,
-                ):  # fmt: skip
+                # What dies with this process comes first: device values, posting, destinations that run in it. These
+                # may log at their ends, which is posted too.
+                stages = (
+                    self._drained, lambda _: self._marked(state, why), self._posted, self._fed, self._posted,
+                    self._stored, self._delivered,
+                )  # fmt: skip
+                for stage in stages:
                     done = stage(deadline) and done
             finally:
                 self._close(deadline)
@@ -426,9 +431,20 @@ class Run:
         optimization = sys.modules.get("steno.optimization")
         if optimization is not None:
             done = optimization.settle(deadline) and done
+        return done
+
+    def _fed(self, deadline: float) -> bool:
+        done = True
         for feed in self._begun.feeds:
             done = feed.drain(max(0.0, deadline - time.monotonic())) and done
-        return done
+        return self._end_feeds(deadline) and done
+
+    def _end_feeds(self, deadline: float) -> bool:
+        if not self._begun.feeds:
+            return True
+        from steno.capture.feed import close_all
+
+        return close_all(self._begun.feeds, deadline, _CLOSE_SECS)
 
     def _marked(self, state: str, why: tuple[str, str] | None) -> bool:
         payload = {"state": state}
@@ -464,9 +480,7 @@ class Run:
 
     def _close(self, deadline: float) -> None:
         begun = self._begun
-        for feed in begun.feeds:
-            # A destination that hangs has had its time in drain; one that does not needs a moment.
-            feed.close(max(deadline - time.monotonic(), _CLOSE_SECS))
+        self._end_feeds(deadline)
         self._close_artifacts()
         begun.recorder.close()
         hurry(begun.dir)

@@ -6,20 +6,21 @@ import math
 import os
 import platform
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import settings
-from steno.capture import attempt, launcher, naming
+from steno.capture import attempt, feeding, launcher, naming
 from steno.capture.config import mask, plain
 from steno.capture.files import load_json, write_json, write_once
 from steno.capture.identity import describe
 from steno.capture.nothing import Nothing
 from steno.capture.watchdog import Watchdog
 from steno.devices.base import FULL
-from steno.errors import UsageError
-from steno.record import CONFIG, LAST_STEP, START, RunInfo
+from steno.errors import ClosedError, UsageError
+from steno.record import CONFIG, LAST_STEP, START
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _ARRAYS: Final = ("summary", "list", "histogram")
 _MODES: Final = ("on", "off")
+_MADE_SECS: Final = 5.0
 _OFF: Final = frozenset({"off", "0", "false", "no"})
 
 
@@ -77,7 +79,19 @@ class Begun:
     strict: bool = False
     primary: bool = True
     feeds: list[Feed] = field(default_factory=list)
+    run: Any = None
+    """The run as the user holds it, which is made last."""
     _exported: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+
+    def made(self) -> Any:
+        """The user's run; a destination's thread may be ahead of `init`, and waits for it a moment."""
+        deadline = time.monotonic() + _MADE_SECS
+        while self.run is None:
+            if time.monotonic() >= deadline:
+                msg = "the run did not come about"
+                raise ClosedError(msg)
+            time.sleep(0.001)
+        return self.run
 
     def export(self, values: Mapping[str, str]) -> None:
         """Set environment variables for children until `restore`."""
@@ -364,7 +378,7 @@ def _record(place: Place, about: dict[str, Any], wish: Wish, report: Reporter, *
             _merge_config(begun, about.get("config", {}), wish.config, report)
         if place.opened:
             watchdog.start()
-        _feed(begun, recorder, wish, about, report)
+        feeding.start(begun, recorder, wish, about, report)
     except BaseException:
         recorder.close()
         watchdog.release()
@@ -398,34 +412,6 @@ def _merge_config(begun: Begun, there: Mapping[str, Any], ours: Mapping[str, Any
     if conflicts:
         shown = ", ".join(f"{key}: {there[key]!r} → {changes[key]!r}" for key in conflicts[:5])
         report("config", f"the run {begun.name!r} has another configuration; the new values hold ({shown})")
-
-
-def _feed(begun: Begun, recorder: Recorder, wish: Wish, about: Mapping[str, Any], report: Reporter) -> None:
-    """Start the destinations that run in this process; `console` where rank 0 is."""
-    for spec in wish.destinations:
-        target = spec.target
-        if spec.placement == "console" and begun.rank == 0:
-            from steno.destinations import registry
-
-            target = registry.create(spec.name, spec.options)
-        if target is None:
-            continue
-        from steno.capture.feed import Feed
-
-        info = RunInfo(
-            dir=begun.dir,
-            id=begun.id,
-            name=begun.name,
-            project=begun.project,
-            config=begun.config,
-            tags=tuple(about.get("tags", ())),
-            notes=str(about.get("notes", "")),
-            group=about.get("group"),
-            options=spec.options,
-        )
-        feed = Feed(recorder, target, info, name=spec.name, report=report)
-        begun.feeds.append(feed)
-        feed.start()
 
 
 # -- the other ways in ----------------------------------------------------------------------------------

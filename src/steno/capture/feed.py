@@ -9,10 +9,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.numbering import Numbering
+from steno.capture.report import told
 from steno.errors import CorruptError, Skip, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from steno.capture.recorder import Recorder
@@ -42,6 +43,8 @@ class Feed:
         name: how it is called in messages and health.
         report: told (key, message) once.
         poll_secs: how often the journal is looked at.
+        exact: have records say what was logged besides their points.
+        first: whether it ends before the others, which are still handed what it logs at its end.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class Feed:
         name: str,
         report: Callable[[str, str], None],
         poll_secs: float = 0.1,
+        exact: bool = False,
+        first: bool = False,
     ) -> None:
         self.name = name
         self._recorder = recorder
@@ -60,6 +65,8 @@ class Feed:
         self._run = run
         self._report = report
         self._poll_secs = poll_secs
+        self._exact = exact
+        self.first = first
         self._queue: deque[tuple[int, Path, int, bool]] = deque()
         self._queued_bytes = 0
         self._wake = threading.Event()
@@ -75,6 +82,7 @@ class Feed:
         self.delivered = 0
         self.skipped = 0
         self.retries = 0
+        self.errors = 0
         self.last_error = ""
         self._thread = threading.Thread(target=self._work, name=f"steno-feed-{name}", daemon=True)
 
@@ -88,6 +96,8 @@ class Feed:
 
     def _taken(self, segment: Segment) -> None:
         """A segment has been taken into use; called at a roll, on the thread that logs."""
+        if self._done.is_set():
+            return
         try:
             fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -109,8 +119,8 @@ class Feed:
     def _work(self) -> None:
         try:
             self._destination.open(self._run)
-        except Exception as error:
-            self._halt(f"could not be opened: {error!r}")
+        except BaseException as error:
+            self._halt(f"could not be opened: {told(error)}")
             return
         try:
             while True:
@@ -125,15 +135,17 @@ class Feed:
                 self._wake.wait(self._poll_secs)
                 self._wake.clear()
             self._destination.flush()
+            while self._step():  # flushing may log
+                pass
         except Stop as error:
             self._halt(f"stopped: {error}")
-        except Exception as error:
-            self._halt(f"failed: {error!r}")
+        except BaseException as error:
+            self._halt(f"failed: {told(error)}")
         finally:
             try:
                 self._destination.close()
-            except Exception as error:
-                self._error(error)
+            except BaseException as error:
+                self.failed(error)
             if self._tailer is not None:
                 self._tailer.close()
                 self._tailer = None
@@ -152,9 +164,9 @@ class Feed:
             self._queued_bytes -= size
             self._gap = self._gap or gap
             try:
-                self._tailer = Tailer(path, fd=fd, writable=False)
+                self._tailer = Tailer(path, fd=fd, writable=False, exact=self._exact)
             except (OSError, CorruptError) as error:
-                self._error(error)
+                self.failed(error)
                 return True
         closed = self._tailer.closed
         part = self._tailer.read(1 << 20)
@@ -203,8 +215,8 @@ class Feed:
                 return
             except Stop:
                 raise
-            except Exception as error:
-                self._error(error)
+            except BaseException as error:
+                self.failed(error)
                 self.retries += 1
                 if time.monotonic() + wait >= self._deadline or attempt == _TRIES - 1:
                     break
@@ -215,10 +227,13 @@ class Feed:
                 return
         self.skipped += len(batch)
 
-    def _error(self, error: BaseException) -> None:
+    def failed(self, error: BaseException, what: str = "") -> None:
+        """Count an error of the destination's, and say the first one."""
+        self.errors += 1
         if not self.last_error:
-            self._report(self.name, f"destination {self.name}: {error!r}; training is not affected")
-        self.last_error = repr(error)
+            said = what or told(error)
+            self._report(self.name, f"destination {self.name}: {said}; training is not affected, more are only counted")
+        self.last_error = told(error)
 
     def _halt(self, why: str) -> None:
         self.last_error = why
@@ -229,7 +244,12 @@ class Feed:
     # -- the ends -------------------------------------------------------------------------------------------
 
     def drain(self, timeout: float | None = None) -> bool:
-        """Wait until what was logged before the call is delivered; False when it was not in time."""
+        """Wait until what was logged before the call is delivered; False when it was not in time.
+
+        At once when the destination itself asks: it cannot wait for its own end.
+        """
+        if threading.current_thread() is self._thread:
+            return False
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         self._asked = mine = self._asked + 1
         self._wake.set()
@@ -242,20 +262,49 @@ class Feed:
             self._idle.clear()
         return self._answered >= mine or not self.last_error
 
-    def close(self, timeout: float = 2.0) -> bool:
-        """Deliver the rest for at most `timeout` seconds and end; False: something is left behind."""
+    @property
+    def ending(self) -> bool:
+        """Whether it was asked to end before."""
+        return self._closing
+
+    def end(self, timeout: float) -> None:
+        """Ask for the end, within so many seconds, without waiting for it."""
         self._deadline = time.monotonic() + timeout
         self._closing = True
         self._wake.set()
+
+    def close(self, timeout: float = 2.0) -> bool:
+        """Deliver the rest for at most `timeout` seconds and end; False: something is left behind."""
+        self.end(timeout)
         if not self._thread.is_alive() and not self._done.is_set():
             return True
-        return self._done.wait(timeout)
+        return threading.current_thread() is not self._thread and self._done.wait(timeout)
 
     def health(self) -> dict[str, Any]:
-        """Delivered, skipped, retried, last error."""
+        """Delivered, skipped, retried, errors, last error."""
         return {
             "delivered": self.delivered,
             "skipped": self.skipped,
             "retries": self.retries,
+            "errors": self.errors,
             "last_error": self.last_error,
         }
+
+
+def close_all(feeds: Sequence[Feed], deadline: float, least_secs: float) -> bool:
+    """End them together, by the deadline (monotonic seconds) but with `least_secs` for those that need a moment.
+
+    Returns:
+        False: some have not ended.
+    """
+    ends = [feed for feed in feeds if feed.first], [feed for feed in feeds if not feed.first]
+    done = True
+    for group, share in zip(ends, (2, 1), strict=True):
+        # One that hangs has had its time in `drain`; it must not use up the time of those that end after it.
+        until = time.monotonic() + max((deadline - time.monotonic()) / share, least_secs)
+        waited = [feed for feed in group if feed.ending]
+        for feed in group:
+            feed.end(until - time.monotonic())
+        for feed in group:
+            done = feed.close(0.0 if feed in waited else max(until - time.monotonic(), 0.0)) and done
+    return done

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from steno.journal import format as fmt
-from steno.record import EXACT_FLOAT, LAST_STEP, NOTE, Batch, Entry, nearest
+from steno.record import EXACT_FLOAT, LAST_STEP, LOGGED, NOTE, Batch, Entry, nearest
 
 if TYPE_CHECKING:
     from steno.journal.decode import Slice
@@ -19,7 +19,7 @@ class Numbering:
         self._next_step = 0
         self._next_batch = 1
         self._next_seq = fmt.FIRST_SEQ
-        self._holes: dict[int, tuple[int, int]] = {}
+        self._holes: dict[int, tuple[int, int, dict[str, Any]]] = {}
 
     def missing(self, part: Slice) -> int:
         """Sequence numbers between the last slice and this one that nobody delivered."""
@@ -87,7 +87,8 @@ class Numbering:
         splits = batch.splits()
         holes = sorted(place for place, what in part.special.items() if isinstance(what, Hole))
         for row in np.unique(np.searchsorted(splits, holes, side="right") - 1).tolist():
-            self._remember(int(part.seq[row]), int(batch.step[row]), int(batch.time[row]))
+            meta = {name: what for name, what in batch.meta.get(row, {}).items() if name != LOGGED}
+            self._remember(int(part.seq[row]), int(batch.step[row]), int(batch.time[row]), meta)
         gone = np.zeros(len(batch.value), np.bool_)
         gone[holes] = True
         keep = np.flatnonzero(~gone)
@@ -110,25 +111,33 @@ class Numbering:
         )
         return _with_points(slim)
 
-    def _remember(self, seq: int, step: int, when: int) -> None:
+    def _remember(self, seq: int, step: int, when: int, meta: dict[str, Any]) -> None:
         if len(self._holes) >= 65_536:
             self._holes.pop(next(iter(self._holes)))
-        self._holes[seq] = (step, when)
+        self._holes[seq] = (step, when, meta)
 
     def _with_fills(self, batch: Batch, part: Slice, identity: fmt.Identity) -> Batch:
         from dataclasses import replace
 
         import numpy as np
 
-        sets, records, steps, times, chosen = list(batch.sets), [], [], [], []
+        sets = list(batch.sets)
+        records: list[int] = []
+        steps: list[int] = []
+        times: list[int] = []
+        chosen: list[int] = []
         values: list[float] = []
-        special = dict(batch.special)
+        special, notes = dict(batch.special), dict(batch.meta)
         base = len(batch.value)
         for fill in part.fills:
             known = self._holes.get(fill.seq)
             if known is None or not fill.values:
                 continue  # its record was skipped for this destination, or a reserved place was given up
-            step, when = known
+            step, when, meta = known
+            if fill.logged is not None:
+                meta = {**meta, LOGGED: fill.logged}
+            if meta:
+                notes[len(batch) + len(records)] = meta
             sets.append(tuple(fill.values))
             chosen.append(len(sets) - 1)
             records.append(fill.seq - fmt.FIRST_SEQ + 1)
@@ -150,6 +159,7 @@ class Numbering:
             sets=tuple(sets),
             value=np.concatenate([batch.value, np.array(values, np.float64)]),
             special=special,
+            meta=notes,
         )
 
 

@@ -13,6 +13,7 @@ from steno.capture.raws import placed
 from steno.devices import found
 from steno.devices.base import LATER, Refused, Traced
 from steno.errors import RecordError
+from steno.events.level import LogLevel
 from steno.journal import format as fmt
 from steno.media.raw import Captured
 
@@ -29,6 +30,7 @@ HOLE: Final = _Ext(fmt.EXT_HOLE, b"")
 _KINDS: Final = 4096
 _NUMBERS: Final = frozenset({float, int, bool})
 MODES: Final = ("summary", "list", "histogram")
+_LEVELS: Final = frozenset(int(level) for level in LogLevel)
 _MAX_DEPTH: Final = 32
 _BIG: Final = (-(2**63), 2**64)
 
@@ -288,15 +290,12 @@ class Snapshot:
             shown = repr(arrays[:80]) if arrays.__class__ is str else f"a {type(arrays).__name__}"
             self._bad("arrays", f"arrays={shown} is unknown: use one of {', '.join(MODES)}; the run's default was used")
             arrays = None
-        if level is not None and not (level.__class__ is int and -(2**63) <= level < 2**63):
+        if level is not None and not (level.__class__ is int and level in _LEVELS):
             try:
-                level = int(operator.index(level))
-                if not -(2**63) <= level < 2**63:
-                    raise OverflowError
-            except Exception:
-                self._bad(
-                    "level", "the level is no integer of 64 bits: the record was kept without it; pass level=int(...)"
-                )
+                level = int(LogLevel(level))
+            except Exception as why:
+                said = str(why) if why.__class__ is ValueError else f"a {type(level).__name__} is no level: {why!r}"
+                self._bad("level", f"{said}. The record was kept without it")
                 level = None
         return level, arrays
 

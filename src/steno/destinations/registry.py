@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from steno.errors import DestinationError
+from steno.events.callback import Callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ BUILT_IN: dict[str, tuple[str, Placement]] = {
     "console": ("steno.destinations.console:Console", "console"),
 }
 _METHODS = ("open", "write", "flush", "close")
+_LISTENS = ("run_event", "close", "post_close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Spec:
     name: str
     placement: Placement | Literal["object"]
     options: Mapping[str, Any] = field(default_factory=dict)
-    target: Destination | None = None
+    target: Destination | Callback | None = None
 
 
 def names() -> list[str]:
@@ -81,7 +83,7 @@ def create(name: str, options: Mapping[str, Any] | None = None) -> Destination:
 
 
 def normalise(spec: object) -> Spec:
-    """What a user passes in `destinations=[...]`: a name, a pair of name and options, or an object.
+    """What a user passes in `destinations=[...]`: a name, a pair of name and options, or an object of either sort.
 
     The options of built-in destinations are tried here, so that a mistake is said at once; an installed
     package is looked up, not loaded.
@@ -101,9 +103,18 @@ def normalise(spec: object) -> Spec:
         )
     if isinstance(spec, type):
         raise DestinationError(f"pass an object, not the class: {spec.__name__}()")
-    _check(spec, f"{type(spec).__name__} object")
+    if not is_listener(spec):
+        _check(spec, f"{type(spec).__name__} object")
     name = getattr(spec, "name", None)
     return Spec(name if isinstance(name, str) and name else type(spec).__name__, "object", {}, spec)  # type: ignore[arg-type]
+
+
+def is_listener(candidate: object) -> bool:
+    """Whether it is told each call by itself, as `Callback`s and `LoggerDestination`s are, Composer's among them."""
+    four = all(callable(getattr(candidate, method, None)) for method in _METHODS)
+    return isinstance(candidate, Callback) or (
+        not four and all(callable(getattr(candidate, method, None)) for method in _LISTENS)
+    )
 
 
 def _named(name: str, options: dict[str, Any]) -> Spec:
@@ -162,7 +173,7 @@ def _check(candidate: object, what: str) -> None:
     if missing:
         raise DestinationError(
             f"{what} is no destination: it has no {', '.join(missing)}. Pass a name ({', '.join(BUILT_IN)}), "
-            f"a pair (name, options), or an object with the methods {', '.join(_METHODS)}."
+            f"a pair (name, options), an object with the methods {', '.join(_METHODS)}, or a steno.LoggerDestination."
         )
 
 

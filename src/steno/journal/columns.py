@@ -11,7 +11,8 @@ import numpy as np
 from steno.journal import format as fmt
 from steno.journal.decode import KeySet, RawEntry, RawFill, Slice
 from steno.journal.flatten import Flattener, _text
-from steno.record import EXACT_FLOAT, nearest
+from steno.journal.verbatim import as_logged
+from steno.record import EXACT_FLOAT, LOGGED, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,8 @@ class Context:
     offset: int
     """Wall clock minus monotonic clock, ns."""
     sets: dict[int, KeySet] = field(default_factory=dict)
+    exact: bool = False
+    """Whether records that are more than floats say in their meta, by LOGGED, what was logged."""
     last: _Layout | None = None
     """The layout of the last run of like frames: most likely the next one's too."""
 
@@ -216,7 +219,7 @@ def decode_frames(
     planned = _planned(data, bodies[positions], lengths[positions], plain[positions], heads[positions])
     row_bodies, row_lengths = bodies[positions], lengths[positions]
     done = np.zeros(len(positions), np.bool_)
-    if planned.any():
+    if planned.any() and not context.exact:
         _decode_planned(data, row_bodies, row_lengths, planned, context, rows, done)
     for row in np.flatnonzero(~done).tolist():
         try:
@@ -476,6 +479,8 @@ def _decode_odd(message: Any, row: int, context: Context, rows: _Rows) -> None:
     rows.number[row] = -1 - rows.inline.setdefault((keys, under), len(rows.inline))
     rows.width[row] = len(keys)
     rows.odd.append((row, flat.values))
+    if context.exact:
+        meta = {**(meta or {}), LOGGED: as_logged(values)}
     if meta:
         rows.meta[row] = meta
 
@@ -484,7 +489,8 @@ def _fill(message: Any, context: Context) -> RawFill:
     flat = Flattener(context.arrays)
     for key, value in message[2].items():
         flat.add(_text(key), value)
-    return RawFill(int(message[1]), dict(zip(flat.keys, flat.values, strict=True)))
+    logged = as_logged(message[2]) if context.exact else None
+    return RawFill(int(message[1]), dict(zip(flat.keys, flat.values, strict=True)), logged)
 
 
 def _entry(message: Any, offset: int) -> RawEntry | None:

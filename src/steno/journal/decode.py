@@ -48,6 +48,8 @@ class RawFill:
 
     seq: int
     values: dict[str, float | int | str | Ref]
+    logged: dict[str, Any] | None = None
+    """The values as they were logged, where the reader asked for that."""
 
 
 @dataclass(slots=True)

@@ -15,7 +15,8 @@ from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.columns import Context, decode_frames
 from steno.journal.segment import read_identity
-from steno.record import RAW, Ref
+from steno.journal.verbatim import media_in
+from steno.record import LOGGED, RAW, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ class Tailer:
         clock: monotonic seconds, for how long a torn head has stood.
         fd: an open handle of the file, which is closed here; for a file that may be unlinked already.
         writable: False to read a segment without the right to change it; `mark_posted` then does nothing.
+        exact: have records say what was logged besides their points, by `LOGGED` in their meta; slower.
 
     Raises:
         CorruptError: both copies of the identity are unreadable.
@@ -63,6 +65,7 @@ class Tailer:
         clock: Callable[[], float] = time.monotonic,
         writable: bool = True,
         fd: int | None = None,
+        exact: bool = False,
     ) -> None:
         self.path = os.fspath(path)
         self._clock = clock
@@ -84,7 +87,7 @@ class Tailer:
             os.close(fd)
         self._view = memoryview(self._map)
         self._data = np.frombuffer(self._map, np.uint8)
-        self._context = Context(identity.arrays, identity.wall - identity.mono)
+        self._context = Context(identity.arrays, identity.wall - identity.mono, exact=exact)
         self._good: list[tuple[int, int]] = []
         """Stretches of good frames read so far."""
         self.offset = fmt.HEADER_BYTES
@@ -204,7 +207,9 @@ class Tailer:
     def _locate(self, result: Slice) -> None:
         """Say with its directory where the bytes of a captured media value lie."""
         place = os.path.dirname(self.path)
-        for values in (result.special.values(), *(fill.values.values() for fill in result.fills)):
+        logged = [media_in(meta[LOGGED]) for meta in result.meta.values() if LOGGED in meta]
+        late = [media_in(fill.logged) for fill in result.fills if fill.logged]
+        for values in (result.special.values(), *(fill.values.values() for fill in result.fills), *logged, *late):
             for value in values:
                 if isinstance(value, Ref) and value.digest == "":
                     for meta in (value.meta, *(value.meta.get("attached") or {}).values()):

@@ -1,0 +1,177 @@
+"""Calls the methods of one `Callback` or `LoggerDestination` with what this process logs."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from steno.capture.media_value import HELD_BYTES, MediaValue
+from steno.capture.report import told
+from steno.events.destination import LoggerDestination
+from steno.events.event import Event
+from steno.events.level import LogLevel
+from steno.events.progress import Progress, duration
+from steno.events.state import State
+from steno.record import EVENT, LOGGED, START, Entry, Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from steno.events.logger import EventLogger
+    from steno.record import Batch, RunInfo
+
+_METHODS: Final = ("log_data", "log_file_artifact", "log_symlink_artifact")
+
+
+class Listener:
+    """A destination of four methods around an object that has one for each call. All run on the feed's thread.
+
+    Whatever a call raises, `SystemExit` and its like too, is told to `failed` and ends there: nothing is repeated,
+    and the next call follows. At the end `close` is called, and `post_close` unless that raised.
+
+    Args:
+        target: the user's object.
+        rank: of this process.
+        logger: makes what event methods log with, for the run's name.
+        failed: told (error, which method raised it, where).
+    """
+
+    exact = True
+
+    def __init__(
+        self,
+        target: Any,
+        *,
+        rank: int,
+        logger: Callable[[str], EventLogger],
+        failed: Callable[[BaseException, str], None],
+    ) -> None:
+        self._target = target
+        self._rank = rank
+        self._make_logger = logger
+        self._failed = failed
+        self._own = {name: method for name in _METHODS if (method := _overridden(target, name)) is not None}
+        self.kinds = frozenset({EVENT, START, *(["points"] if "log_data" in self._own else [])})
+        self._closed = self._may_end = False
+
+    def open(self, run: RunInfo) -> None:
+        """Call `init`, as the first event."""
+        self._logger = self._make_logger(run.name)
+        self._progress = Progress(
+            State(run.name, max_duration=duration(run.config.get("max_duration")), rank=self._rank)
+        )
+        self._closed = self._may_end = False
+        self._event(Event.INIT, {}, 0, 0)
+
+    def write(self, batch: Batch) -> None:
+        """Call what belongs to each record and entry, in the order of their calls."""
+        room = HELD_BYTES
+        for one in _in_order(batch):
+            if one.__class__ is not Entry:
+                number, level, values = one
+                data = {key: _shown(value) for key, value in values.items()}
+                room = _hold(data, room)
+                self._call("log_data", self._at(number), level, data)
+            elif one.kind == EVENT:
+                name = str(one.payload.get("name"))
+                if name in Event._value2member_map_ and name != Event.INIT:
+                    said = {key: value for key, value in one.payload.items() if key != "name"}
+                    self._event(Event(name), said, one.record, one.time)
+            elif one.kind == START:
+                self._progress.begin(one.time)
+
+    def flush(self) -> None:
+        """The run ends: call `close`."""
+        if not self._closed:
+            self._closed = True
+            self._may_end = self._tell("close", self._target.close, self._state(self._progress.now), self._logger)
+
+    def close(self) -> None:
+        """Call `post_close`, unless `close` has raised or was never reached."""
+        if self._may_end:
+            self._may_end = False
+            self._tell("post_close", self._target.post_close)
+
+    def _event(self, event: Event, said: Mapping[str, Any], record: int, when: int) -> None:
+        state = self._progress.take(event, said, record, when)
+        self._tell(event.value, self._target.run_event, event, self._state(state), self._logger)
+
+    def _at(self, record: int) -> State:
+        return self._state(self._progress.at(record))
+
+    def _state(self, state: State) -> State:
+        self._logger.state = state
+        return state
+
+    def _call(self, name: str, *args: Any, **more: Any) -> None:
+        method = self._own.get(name)
+        if method is not None:
+            self._tell(name, method, *args, **more)
+
+    def _tell(self, name: str, method: Callable[..., Any], *args: Any, **more: Any) -> bool:
+        try:
+            method(*args, **more)
+        except BaseException as error:
+            self._failed(error, f"{name} raised {told(error)}{_place(error)}")
+            return False
+        return True
+
+
+def _overridden(target: Any, name: str) -> Callable[..., Any] | None:
+    method = getattr(target, name, None)
+    if not callable(method) or getattr(method, "__func__", None) is getattr(LoggerDestination, name):
+        return None
+    return cast("Callable[..., Any]", method)
+
+
+def _in_order(batch: Batch) -> Iterator[Any]:
+    """Entries, and (number, level, values) of records, in the order of their calls; late values with their record."""
+    splits, values = batch.splits().tolist(), batch.value.tolist()
+    for point, special in batch.special.items():
+        values[point] = special
+    items: list[tuple[int, Any]] = [(entry.record, entry) for entry in batch.entries if entry.record]
+    for row, (number, chosen) in enumerate(zip(batch.record.tolist(), batch.set.tolist(), strict=True)):
+        meta = batch.meta.get(row, {})
+        logged = meta.get(LOGGED)
+        if logged is None:
+            logged = dict(zip(batch.sets[chosen], values[splits[row] : splits[row + 1]], strict=True))
+        if logged:
+            items.append((number, (number, _level(meta.get("level")), logged)))
+    items.sort(key=lambda item: item[0])
+    for _, item in items:
+        yield item
+
+
+def _level(level: Any, default: LogLevel = LogLevel.BATCH) -> LogLevel:
+    try:
+        return default if level is None else LogLevel(level)
+    except ValueError:
+        return default
+
+
+def _shown(value: Any) -> Any:
+    if value.__class__ is Ref:
+        return MediaValue(value.kind, value.meta)
+    if value.__class__ is list:
+        return [_shown(item) for item in value]
+    if value.__class__ is dict:
+        return {key: _shown(item) for key, item in value.items()}
+    return value
+
+
+def _hold(data: Any, room: int) -> int:
+    """Have media values read before their bytes are taken away, as long as there is room; returns what is left."""
+    for value in data.values() if data.__class__ is dict else data:
+        if value.__class__ is MediaValue:
+            if value.size_bytes <= room:
+                room -= value.size_bytes
+                value.hold()
+        elif value.__class__ in (list, dict):
+            room = _hold(value, room)
+    return room
+
+
+def _place(error: BaseException) -> str:
+    """Where in the user's code it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
