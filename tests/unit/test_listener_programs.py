@@ -125,7 +125,7 @@ def test_a_forked_child_logs_into_the_run_and_not_into_the_parents_object(tmp_pa
             run.log({"x": 2})
             run.event(Event.BATCH_END)
             run.finish(10)
-                os._exit(len(kept.seen[1:]))
+            os._exit(len(kept.seen[1:]))
         assert os.waitpid(child, 0)[1] == 0
         run.log({"x": 3})
         run.finish()
