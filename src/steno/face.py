@@ -60,6 +60,7 @@ def init(
     collector: bool = True,
     linger: float | None = None,
     journal_dir: str | os.PathLike[str] | None = None,
+    capture: str | None = None,
     async_workers: int = 4,
     async_processes: int = 2,
     async_queue: int = 10_000,
@@ -87,6 +88,7 @@ def init(
         collector: False: journal only; `steno sync` posts and delivers later.
         linger: seconds the collector stays for destinations that cannot take their records; None: 60.
         journal_dir: where journals lie; None: STENO_JOURNAL_DIR or the run's directory.
+        capture: "stdout", "stderr" or "both": record the lines that the program prints there, until `finish`.
         async_workers: threads for `async_log`.
         async_processes: its child processes, in mode "spawn" and at work in mode "fork".
         async_queue: its tasks that may be pending in each mode.
@@ -104,7 +106,8 @@ def init(
     wish = beginning.check(
         project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, resume=resume,
         rewind=rewind, rank=rank, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
-        device_full=device_full, collector=collector, linger=linger, journal_dir=journal_dir, version=VERSION,
+        device_full=device_full, collector=collector, linger=linger, journal_dir=journal_dir, capture=capture,
+        version=VERSION,
     )  # fmt: skip
     with _lock:
         if _current is not None and _current._owner == os.getpid():
@@ -307,6 +310,7 @@ def _at_exit() -> None:
     deadline = time.monotonic() + END_SECS
     for run in _open():
         if os.getpid() != run._owner:
+            run._begun.unhear()
             run._begun.recorder.close()
         else:
             run._end(

@@ -150,6 +150,7 @@ class Run:
             **begun.recorder.health(),
             "reported": dict(self._report.counts),
             "feeds": {feed.name: feed.health() for feed in begun.feeds},
+            "output": {} if begun.output is None else begun.output.health(),
             "collector": {
                 "enabled": begun.watchdog.enabled,
                 "alive": begun.watchdog.alive(),
@@ -387,6 +388,7 @@ class Run:
             if self._ended is not None:
                 return self._ended
             done = self._awaited(None if timeout is None else began + max(timeout, 0.0))
+            self._begun.unhear()
             deadline = time.monotonic() + END_SECS if timeout is None else began + max(timeout, 0.0)
             if os.getpid() != self._owner:
                 return self._end_child(deadline)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from steno.capture.attempt import Place
     from steno.capture.feed import Feed
     from steno.capture.launcher import Launch
+    from steno.capture.output.capture import Capture
     from steno.capture.recorder import Recorder
     from steno.capture.report import Reporter
     from steno.destinations.registry import Spec
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _ARRAYS: Final = ("summary", "list", "histogram")
 _MODES: Final = ("on", "off")
 _MADE_SECS: Final = 5.0
+_CAPTURE: Final = ("both", "stdout", "stderr")
 _OFF: Final = frozenset({"off", "0", "false", "no"})
 
 
@@ -61,6 +63,7 @@ class Wish:
     linger_secs: float | None
     journal_dir: Path | None
     version: str
+    capture: str | None = None
 
 
 @dataclass(slots=True)
@@ -81,6 +84,7 @@ class Begun:
     feeds: list[Feed] = field(default_factory=list)
     run: Any = None
     """The run as the user holds it, which is made last."""
+    output: Capture | None = None
     _exported: dict[str, tuple[str, str | None]] = field(default_factory=dict)
 
     def made(self) -> Any:
@@ -108,6 +112,11 @@ class Begun:
                 else:
                     os.environ[name] = before
         self._exported.clear()
+
+    def unhear(self) -> None:
+        """What is printed from now on is not recorded."""
+        if self.output is not None:
+            self.output.close()
 
     def abandon(self) -> None:
         """In a forked child: feeds and collector are the parent's."""
@@ -140,6 +149,7 @@ def check(
     linger: Any,
     journal_dir: Any,
     version: str,
+    capture: Any = None,
 ) -> Wish:
     """The arguments of `init`, each refused with what, why and the remedy.
 
@@ -190,6 +200,7 @@ def check(
         collector=bool(collector) and settings.read("STENO_COLLECTOR").lower() not in _OFF,
         linger_secs=None if linger is None or math.isinf(linger) else float(linger),
         journal_dir=None if journal_dir is None else Path(os.path.abspath(_path("journal_dir", journal_dir))),
+        capture=None if capture in (None, False) else _choice("capture", capture, _CAPTURE),
         version=version,
     )
 
@@ -378,8 +389,13 @@ def _record(place: Place, about: dict[str, Any], wish: Wish, report: Reporter, *
             _merge_config(begun, about.get("config", {}), wish.config, report)
         if place.opened:
             watchdog.start()
+        if wish.capture is not None:
+            from steno.capture.output.capture import Capture
+
+            begun.output = Capture(recorder, wish.capture, report)
         feeding.start(begun, recorder, wish, about, report)
     except BaseException:
+        begun.unhear()
         recorder.close()
         watchdog.release()
         begun.restore()

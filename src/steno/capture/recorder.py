@@ -389,6 +389,11 @@ class Recorder:
         return self._last_record
 
     @property
+    def sealed(self) -> bool:
+        """Whether it was closed: nothing is recorded any more."""
+        return self._appender.sealed
+
+    @property
     def stream(self) -> str:
         """The name of this process's journal; "" in a forked child that has not logged."""
         return self._stream.name if self._stream else ""

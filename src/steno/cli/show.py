@@ -10,11 +10,14 @@ import typer
 
 from steno.cli import chart, options, terminal
 from steno.cli.runs import STATE_STYLES
+from steno.cli.tail import printed
 from steno.errors import UsageError
+from steno.record import OUTPUT
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from steno.record import Entry
     from steno.store.book import Book
 
 CHARTS = 4
@@ -27,6 +30,7 @@ def show(
     key: Annotated[list[str] | None, typer.Option("--key", "-k", help="A key or a pattern such as 'train/*'.")] = None,
     rank: Annotated[list[int] | None, typer.Option("--rank", "-r", help="Only this rank; may be repeated.")] = None,
     points: Annotated[int, typer.Option("--points", min=2, help="At most so many points per line.")] = 400,
+    output: Annotated[int, typer.Option("--output", min=0, help="At most so many of the last printed lines.")] = 5,
     chart_height: Annotated[int, typer.Option("--height", min=6, help="Rows of a chart.")] = 16,
     dir: options.Dir = None,
     json: options.Json = False,
@@ -37,7 +41,7 @@ def show(
     book = steno.open(run, dir=options.runs_dir(dir))
     chosen = choose(book.keys(), key)
     if json:
-        terminal.print_json(_as_data(book, chosen, rank, points))
+        terminal.print_json(_as_data(book, chosen, rank, points, output))
         return
     console = terminal.console()
     _head(console, book)
@@ -47,6 +51,10 @@ def show(
         terminal.print_text(console, chart_of(book, each, ranks=rank, points=points, height=chart_height))
     if not key and len(chosen) > CHARTS:
         console.print(f"\n{len(chosen) - CHARTS} more keys; choose with --key", markup=False)
+    lines = [] if key else _printed(book, rank, output)
+    if lines:
+        console.print()
+        terminal.print_text(console, "\n".join(map(printed, lines)))
 
 
 def choose(keys: list[str], patterns: list[str] | None) -> list[str]:
@@ -77,6 +85,13 @@ def _by_rank(book: Book, key: str, ranks: list[int] | None, points: int) -> list
     if unknown:
         raise UsageError(f"the run has no rank {unknown[0]}; it has {', '.join(map(str, known))}")
     return [(rank, book.series(key, rank=rank, points=points)) for rank in wanted]
+
+
+def _printed(book: Book, ranks: list[int] | None, count: int) -> list[Entry]:
+    """The last lines that the run printed, where it records them."""
+    if ranks is None:
+        return book.records(OUTPUT, last=count) if count else []
+    return [entry for entry in book.records(OUTPUT) if entry.rank in ranks][-count:] if count else []
 
 
 def _interesting(keys: list[str]) -> list[str]:
@@ -125,7 +140,7 @@ def _values(console: Console, book: Book, keys: list[str]) -> None:
     console.print(values)
 
 
-def _as_data(book: Book, keys: list[str], ranks: list[int] | None, points: int) -> dict[str, Any]:
+def _as_data(book: Book, keys: list[str], ranks: list[int] | None, points: int, output: int) -> dict[str, Any]:
     series = {
         key: {
             str(rank): {"step": one.step, "time": one.time, "value": one.exact}
@@ -139,4 +154,5 @@ def _as_data(book: Book, keys: list[str], ranks: list[int] | None, points: int) 
         "keys": keys,
         "summary": dict(book.summary),
         "series": series,
+        "output": [{"time": one.time, "rank": one.rank, **one.payload} for one in _printed(book, ranks, output)],
     }

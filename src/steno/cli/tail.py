@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steno.cli import options, terminal
-from steno.record import Record
+from steno.record import OUTPUT, Record
 
 if TYPE_CHECKING:
     from steno.record import Entry
@@ -41,7 +41,16 @@ def line(one: Record | Entry) -> str:
     head = f"{terminal.when(one.time)[11:]}  rank {one.rank}  step {'-' if one.step is None else one.step}"
     if isinstance(one, Record):
         return f"{head}  " + "  ".join(f"{_text(key)}={_text(value)}" for key, value in one.values.items())
+    if one.kind == OUTPUT:
+        return f"{head}  {printed(one)}"
     return f"{head}  [{one.kind}] " + "  ".join(f"{_text(name)}={_text(value)}" for name, value in one.payload.items())
+
+
+def printed(entry: Entry) -> str:
+    """A line that the program printed, as the destination `text` has it; control characters made harmless."""
+    stream, text, left_out = (entry.payload.get(name) for name in ("stream", "text", "left_out"))
+    text = "".join(letter if letter.isprintable() else " " for letter in str(text or ""))
+    return f"[{stream}] " + (f"({left_out} lines left out) " if left_out else "") + text
 
 
 def _text(value: Any) -> str:

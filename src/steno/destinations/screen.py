@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rich.console import Console
 
@@ -99,8 +99,9 @@ class PlainScreen:
             self._last = state
             text = f"{state.line()}\n"
             encoding = getattr(self._file, "encoding", None) or "utf-8"
-            self._file.write(text.encode(encoding, "replace").decode(encoding))
-            self._file.flush()
+            with _unheard(self._file):
+                self._file.write(text.encode(encoding, "replace").decode(encoding))
+                self._file.flush()
 
     def close(self) -> None:
         """Nothing: the file is the program's."""
@@ -144,18 +145,21 @@ class TerminalScreen:
         from rich.live import Live
 
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
-        self._live.start()
-        console.show_cursor(True)  # a killed program must not leave the terminal without one
+        with _unheard(console.file):
+            self._live.start()
+            console.show_cursor(True)  # a killed program must not leave the terminal without one
         _redirect(console)
 
     def draw(self, state: State) -> None:
         """Redraw the table."""
-        self._live.update(state.table(), refresh=True)
+        with _unheard(self._live.console.file):
+            self._live.update(state.table(), refresh=True)
 
     def close(self) -> None:
         """Stop redrawing and give the program its own output back."""
         _restore()
-        self._live.stop()
+        with _unheard(self._live.console.file):
+            self._live.stop()
 
 
 class _Above:
@@ -176,7 +180,10 @@ class _Above:
         console = self.console
         if console is None or not isinstance(text, str):
             return self.rich_proxied_file.write(text)
-        with self._lock:
+        tap = _tap(self.rich_proxied_file)
+        if tap is not None:  # the text as it was printed, not as it is drawn
+            tap.hear(text)
+        with _unheard(self.rich_proxied_file), self._lock:
             if self._bars and not self._waiting and not text.replace("\x1b[A", "").strip("\n"):
                 return len(text)  # tqdm moving between its bars; all of them take the one empty line
             lines, newline, rest = (self._waiting + text).rpartition("\n")
@@ -203,10 +210,24 @@ class _Above:
         self.console = None
         waiting, self._waiting = self._waiting, ""
         if waiting:
-            self.rich_proxied_file.write(waiting)
+            with _unheard(self.rich_proxied_file):
+                self.rich_proxied_file.write(waiting)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rich_proxied_file, name)
+
+
+def _tap(stream: Any) -> Any:
+    """What records the program's output on this stream, under `init(capture=…)`; else None."""
+    return getattr(stream, "steno_tap", None)
+
+
+@contextlib.contextmanager
+def _unheard(stream: Any) -> Iterator[None]:
+    """What is drawn is not the program's output, and is not recorded as such."""
+    tap = _tap(stream)
+    with contextlib.nullcontext() if tap is None else tap.deaf():
+        yield
 
 
 _standing: dict[str, _Above] = {}

@@ -297,14 +297,14 @@ class Book:
 
     # -- records ---------------------------------------------------------------------------------------
 
-    def records(self, kind: str | None = None) -> list[Entry]:
-        """What is not a point: events, tasks, artifacts, config changes, notes; in the order they were numbered.
+    def records(self, kind: str | None = None, *, last: int | None = None) -> list[Entry]:
+        """What is not a point: events, tasks, printed lines, config changes, notes; in the order they were numbered.
 
         Args:
             kind: only those of this kind (see `steno.record`).
+            last: only the last so many; None: all.
         """
-        found = again(lambda: records_.read_entries(self._engine, self.dir, self._view()))
-        return [entry for entry in found if kind is None or entry.kind == kind]
+        return again(lambda: records_.read_entries(self._engine, self.dir, self._view(), kind, last))
 
     def tail(self, *, last: int = 10, follow: bool = True, poll_secs: float = 0.1) -> Iterator[Record | Entry]:
         """The newest records and entries, then each new one once, until the run has ended and all of it was given.

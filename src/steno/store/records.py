@@ -66,17 +66,22 @@ def entries_of(table: pa.Table) -> list[Entry]:
     ]
 
 
-def read_entries(engine: Engine, run_dir: Path, view: View) -> list[Entry]:
-    """All entries of the view, by node and number.
+def read_entries(
+    engine: Engine, run_dir: Path, view: View, kind: str | None = None, last: int | None = None
+) -> list[Entry]:
+    """The entries of the view, by node and number: all, those of a kind, the last so many.
 
     Raises:
         PartGone: a part was merged away meanwhile.
     """
-    table = engine.table(
-        engine.files(run_dir, view.entry_parts), f"select {ENTRY_COLUMNS} from {{parts}} order by record"
-    )
-    sealed = entries_of(table) if table is not None else []
-    return sorted([*sealed, *view.snapshot.entries], key=lambda entry: entry.record)
+    where, values = ("where kind = ?", [kind]) if kind is not None else ("", [])
+    limit = "" if last is None else f"desc limit {max(int(last), 0)}"
+    query = f"select {ENTRY_COLUMNS} from {{parts}} {where} order by record {limit}"
+    table = engine.table(engine.files(run_dir, view.entry_parts), query, values)
+    found = entries_of(table) if table is not None else []
+    found += [entry for entry in view.snapshot.entries if kind is None or entry.kind == kind]
+    found.sort(key=lambda entry: entry.record)
+    return found if last is None else found[max(len(found) - last, 0) :]
 
 
 def newest(engine: Engine, run_dir: Path, view: View, count: int) -> list[Record | Entry]:

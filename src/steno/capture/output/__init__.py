@@ -1,0 +1,1 @@
+"""What the program prints: observed, put into lines, recorded within bounds."""
