@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import random
 import re
 
 import numpy as np
@@ -15,6 +16,8 @@ import steno
 from steno.destinations import registry
 from steno.destinations.text import TextLog
 from steno.errors import DestinationError, Stop
+from steno.events.progress import Progress
+from steno.events.state import State
 from steno.record import Entry, Ref, RunInfo
 from steno.testing import check_destination, make_batch
 
@@ -106,7 +109,7 @@ def test_lines_are_composers_with_every_digit(tmp_path):
     [
         ("fit", 1, 1, [], []),
         ("epoch", 1, 1, [0, 1, 2, 3, 4, 5], []),
-        ("EPOCH", 3, 1, [2, 5], []),
+        (steno.LogLevel.EPOCH, 3, 1, [2, 5], []),
         (3, 1, 1, [0, 1, 2, 3, 4, 5], list(range(18))),
         ("batch", 3, 1, [0, 1, 2, 3, 4, 5], [2, 5, 8, 11, 14, 17]),
     ],
@@ -131,19 +134,54 @@ def test_levels_and_intervals_follow_composers_rules(tmp_path, log_level, interv
 
 
 def test_batch_and_epoch_come_from_the_ranks_own_events_and_outlive_a_restart(tmp_path):
-    first = make_batch(
-        [(50, {"a": 1.0}), (51, {"a": 2.0})],
-        first=2,
-        ranks=[0, 1],
-        entries=[
-            entry(1, "event", name="epoch_start", epoch=4, batch=7),
-            entry(1, "event", rank=1, name="x", batch="no"),
-        ],
+    told = [
+        entry(1, "event", name="epoch_start", epoch=4, batch=7),
+        entry(1, "event", rank=1, name="batch_start", batch="no number"),
+        entry(1, "event", rank=2, name="the program's own", batch=9),
+    ]
+    records = [(50, {"a": 1.0}), (51, {"a": 2.0}), (52, {"a": 3.0})]
+    position = deliver(tmp_path, make_batch(records, first=2, ranks=[0, 1, 2], entries=told))
+    deliver(tmp_path, make_batch([(53, {"a": 4.0})], first=5, id=2), position=position)
+
+    assert lines(tmp_path) == ['[BATCH][batch=7]: { "a": 1.0, }', '[BATCH][batch=7]: { "a": 4.0, }']
+    assert lines(tmp_path, "logs-rank1.txt") == ['[BATCH][batch=0]: { "a": 2.0, }']
+    assert lines(tmp_path, "logs-rank2.txt") == ['[BATCH][batch=52]: { "a": 3.0, }'], "no loop: the record's step"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_batch_and_epoch_are_those_of_the_state_that_callbacks_are_given(tmp_path, seed):
+    generator = random.Random(seed)
+    names = (
+        "fit_start",
+        "epoch_start",
+        "batch_start",
+        "batch_end",
+        "epoch_end",
+        "eval_start",
+        "eval_batch_end",
+        "predict_after_forward",
     )
-    position = deliver(tmp_path, first)
-    deliver(tmp_path, make_batch([(52, {"a": 3.0})], first=5, id=2), position=position)
-    assert lines(tmp_path) == ['[BATCH][batch=7]: { "a": 1.0, }', '[BATCH][batch=7]: { "a": 3.0, }']
-    assert lines(tmp_path, "logs-rank1.txt") == ['[BATCH][batch=51]: { "a": 2.0, }'], "no event: the record's step"
+    progress = Progress(State("n"))
+    entries, records = [entry(1, "event", name="epoch_start"), entry(2, "event", name="batch_start")], []
+    for at in range(3, 300):
+        payload = {"name": generator.choice(names)}
+        payload |= {one: generator.randrange(100) for one in ("batch", "epoch") if generator.random() < 0.1}
+        entries.append(entry(2 * at, "event", **payload))
+        records.append(2 * at + 1)
+    states = [
+        progress.take(steno.Event(one.payload["name"]), one.payload, one.record, one.time).timestamp for one in entries
+    ]
+    batch = leveled([(0, {"a": 1.0}, BATCH)] * len(records), entries=entries)
+    deliver(tmp_path, dataclasses.replace(batch, record=np.array(records, np.int64)))
+    destination = TextLog()
+    destination.open(RunInfo(tmp_path, "i", "n", "p"))
+    place = destination._progress.of(0)
+    for one, state in zip(entries, states, strict=True):
+        place.move(one)
+        assert (place.batch or 0, place.epoch or 0) == (int(state.batch), int(state.epoch)), one
+
+    said = [int(line.split("batch=")[1].split("]")[0]) for line in lines(tmp_path)]
+    assert said == [int(state.batch) for state in states[2:]]
 
 
 def test_printed_lines_stand_among_the_records(tmp_path):
@@ -212,9 +250,8 @@ def test_exclusive_knows_its_own_file_after_a_crash_before_the_cursor_was_saved(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"log_level": "step"}, 'log_level is "fit", "epoch" or "batch"'),
-        ({"log_level": 4}, "log_level"),
-        ({"log_level": True}, "log_level"),
+        ({"log_level": "step"}, "'step' is no level: use FIT (1), EPOCH (2), BATCH (3)"),
+        ({"log_level": 4}, "4 is no level"),
         ({"log_interval": 0}, "log_interval is a number of epochs or batches from 1 on"),
         ({"mode": "overwrite"}, "mode is 'append' or 'exclusive'"),
         ({"filename": "/tmp/x"}, "under the run's directory"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import operator
 import os
 import string
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from steno.destinations.file import Tail
 from steno.errors import Stop
+from steno.events.event import Event
+from steno.events.level import LogLevel
 from steno.record import EVENT, OUTPUT, Record, Ref
 
 if TYPE_CHECKING:
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 
     from steno.record import Batch, Entry, RunInfo
 
-FIT, EPOCH, BATCH = 1, 2, 3
-_LEVELS = {"fit": FIT, "epoch": EPOCH, "batch": BATCH}
-_NAMES = {FIT: "FIT", EPOCH: "EPOCH", BATCH: "BATCH"}
+_ASIDE = frozenset(
+    Event(f"{kind}_{part}")
+    for kind in ("eval", "predict")
+    for part in ("batch_start", "before_forward", "after_forward", "batch_end")
+)
+"""Batches of evaluations and predictions have counts of their own."""
 _FIELDS = frozenset({"run_name", "project", "rank", "node"})
 _MODES = ("append", "exclusive")
 _OURS = frozenset({".steno", "artifacts", "media", "metrics", "records", "run.json", "manifest.json"})
@@ -30,10 +34,30 @@ _OURS = frozenset({".steno", "artifacts", "media", "metrics", "records", "run.js
 
 @dataclass(slots=True)
 class _Place:
-    """Where a rank's training is, as its events say; None: none has said."""
+    """Where a rank's training is, as its events say and as `steno.State` counts; None: none has said."""
 
     batch: int | None = None
     epoch: int | None = None
+    in_epoch: bool = False
+
+    def move(self, event: Entry) -> None:
+        try:
+            what = Event(str(event.payload.get("name")))
+        except ValueError:
+            return  # the program's own
+        if what in _ASIDE:
+            return
+        batch, epoch = (_whole(event.payload.get(name)) for name in ("batch", "epoch"))
+        if batch is not None:
+            self.batch = batch
+        elif what in {Event.BATCH_START, Event.BATCH_END}:
+            self.batch = (self.batch or 0) + (what is Event.BATCH_END)
+        if epoch is not None:
+            self.epoch = epoch
+        elif what in {Event.EPOCH_START, Event.EPOCH_END}:
+            # A loop may tell of beginnings only.
+            self.epoch = (self.epoch or 0) + (what is Event.EPOCH_END or self.in_epoch)
+        self.in_epoch = (self.in_epoch or what is Event.EPOCH_START) and what is not Event.EPOCH_END
 
 
 @dataclass(slots=True)
@@ -46,7 +70,7 @@ class _Progress:
         return self.places.setdefault(rank, _Place())
 
     def copy(self) -> _Progress:
-        return _Progress({rank: _Place(place.batch, place.epoch) for rank, place in self.places.items()})
+        return _Progress({rank: replace(place) for rank, place in self.places.items()})
 
 
 class TextLog:
@@ -54,9 +78,9 @@ class TextLog:
 
     A record is of the level that `run.log(..., level=)` gave it, a record without one of BATCH. FIT is always
     written. EPOCH is written where `log_level` is BATCH, and where it is EPOCH at every `log_interval`-th epoch;
-    BATCH only where `log_level` is BATCH, at every `log_interval`-th batch. Batch and epoch are what the rank's
-    latest event with such a number said, else the record's step. Floats are the shortest text that gives the same
-    float64. Nothing waits for a device: a value that comes late has a line of its own when it is there.
+    BATCH only where `log_level` is BATCH, at every `log_interval`-th batch. Batch and epoch are as the events of the
+    rank's training loop say, else the record's step. Floats are the shortest text that gives the same float64.
+    Nothing waits for a device: a value that comes late has a line of its own when it is there.
 
     Used by one thread. Nothing is lost if the process dies: the collector gives the unsaved batches again, and
     lines that are there already are not written twice.
@@ -64,7 +88,7 @@ class TextLog:
     Args:
         filename: under the run's directory; may name {run_name}, {project}, {rank} and {node}. Without {rank} all
             ranks of a machine share the file; without {node}, machines beyond the first have their number added.
-        log_level: "fit", "epoch", "batch", or 1, 2, 3.
+        log_level: a `steno.LogLevel`, its number or its name.
         log_interval: of epochs or batches, from 1 on.
         mode: "append": go on behind what the file holds. "exclusive": a file that was there before this run is an
             error, and stays as it is. Nothing is ever truncated.
@@ -84,7 +108,7 @@ class TextLog:
             raise ValueError(f"mode is {' or '.join(map(repr, _MODES))}, not {mode!r}")
         if isinstance(log_interval, bool) or not isinstance(log_interval, int) or log_interval < 1:
             raise ValueError(f"log_interval is a number of epochs or batches from 1 on, not {log_interval!r}")
-        self._level = _level(log_level)
+        self._level = LogLevel(log_level)  # type: ignore[arg-type]
         self._interval = log_interval
         self._exclusive = mode == "exclusive"
         self._template = _checked(filename)
@@ -95,7 +119,7 @@ class TextLog:
     @property
     def position(self) -> dict[str, Any]:
         """Delivered bytes by file, and by rank the batch and the epoch."""
-        places = {str(rank): [place.batch, place.epoch] for rank, place in self._progress.places.items()}
+        places = {str(rank): list(astuple(place)) for rank, place in self._progress.places.items()}
         return {"sizes": {name: tail.at for name, tail in self._tails.items()}, "places": places}
 
     def open(self, run: RunInfo) -> None:
@@ -119,9 +143,9 @@ class TextLog:
         lines: dict[str, list[str]] = {}
         for one in merged(batch):
             if isinstance(one, Record):
-                some = self._of_record(one, levels.get(one.record, BATCH), progress.of(one.rank))
+                some = self._of_record(one, levels.get(one.record, LogLevel.BATCH), progress.of(one.rank))
             elif one.kind == EVENT:
-                _move(progress.of(one.rank), one)
+                progress.of(one.rank).move(one)
                 continue
             elif one.kind == OUTPUT:
                 some = printed(one)
@@ -147,20 +171,19 @@ class TextLog:
 
     # -- lines ------------------------------------------------------------------------------------------
 
-    def _of_record(self, record: Record, level: int, place: _Place) -> list[str]:
+    def _of_record(self, record: Record, level: LogLevel, place: _Place) -> list[str]:
         """One line; none when the level or the interval leaves it out, or it has no value."""
         batch = record.step if place.batch is None else place.batch
         epoch = record.step if place.epoch is None else place.epoch
         if not record.values or not self._is_wanted(level, batch, epoch):
             return []
-        return [f"[{_NAMES[level]}][batch={batch}]: {shown(record.values)}\n"]
+        return [f"[{level.name}][batch={batch}]: {shown(record.values)}\n"]
 
-    def _is_wanted(self, level: int, batch: int, epoch: int) -> bool:
-        if level == FIT:
+    def _is_wanted(self, level: LogLevel, batch: int, epoch: int) -> bool:
+        if level is LogLevel.FIT or level < self._level:
             return True
-        if level == EPOCH:
-            return self._level == BATCH or (self._level == EPOCH and (epoch + 1) % self._interval == 0)
-        return self._level == BATCH and (batch + 1) % self._interval == 0
+        number = epoch if level is LogLevel.EPOCH else batch
+        return level is self._level and (number + 1) % self._interval == 0
 
     # -- files ------------------------------------------------------------------------------------------
 
@@ -210,29 +233,16 @@ def printed(entry: Entry) -> list[str]:
     return [f"[{stream}]: {line}\n" for line in lines]
 
 
-def _move(place: _Place, event: Entry) -> None:
-    for name in ("batch", "epoch"):
-        number = event.payload.get(name)
-        if isinstance(number, int | float) and not isinstance(number, bool) and number == number // 1:
-            setattr(place, name, int(number))
+def _whole(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _said_level(meta: Any) -> int:
+def _said_level(meta: Any) -> LogLevel:
     """A level beyond the three is the nearest of them."""
     level = meta.get("level")
-    return BATCH if not isinstance(level, int) else min(max(level, FIT), BATCH)
-
-
-def _level(level: Any) -> int:
-    if isinstance(level, str) and level.lower() in _LEVELS:
-        return _LEVELS[level.lower()]
-    try:
-        number = operator.index(level)
-    except TypeError:
-        number = 0
-    if number not in _NAMES or isinstance(level, bool):
-        raise ValueError(f'log_level is "fit", "epoch" or "batch" (1, 2, 3), not {level!r}')
-    return number
+    return LogLevel(min(max(level, LogLevel.FIT), LogLevel.BATCH)) if isinstance(level, int) else LogLevel.BATCH
 
 
 def _fields(template: str) -> set[str]:
