@@ -130,6 +130,11 @@ class Run:
         return self._begun.attempt
 
     @property
+    def ended(self) -> bool:
+        """Whether it takes no more records in this process: after `finish`, and while it is at work."""
+        return self._ended is not None
+
+    @property
     def step(self) -> int:
         """The next automatic step, as far as this process knows.
 

@@ -31,7 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     # Writers' logdirs and loggers' runs stand beside the current one; media of TensorBoard's plugins are not public.
     "logdir": BASE | {"capture", "run"},
     "writers": BASE | {"steno", "face", "logdir", "media"},
-    "integrations": BASE | {"steno"},
+    # An integration's own run stands beside the user's.
+    "integrations": BASE | {"steno", "face"},
     "cli": BASE | {"steno", "store", "destinations"},
     "viewer": BASE | {"steno"},
     # One framework's own way to log: `steno.torch.log` in compiled code and the like.

@@ -1,1 +1,1 @@
-"""One file per training framework."""
+"""One file per training framework; `held` and `checkpoints` are what they share."""
