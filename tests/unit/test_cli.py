@@ -289,3 +289,19 @@ def test_a_reader_that_leaves_is_no_traceback(place):
     assert "digits/first" in done.stdout
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_text_of_megabytes_is_cut_for_the_terminal_only(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("STENO_DIR", str(tmp_path))
+    with steno.init(
+        project="p", name="long", dir=tmp_path, collector=False, config={"prompt": "y" * 5_000_000}
+    ) as logged:
+        logged.log({"text": "x" * 5_000_000, "k" * 10_000: 1.0})
+    steno.sync(logged.dir)
+    for arguments in (["show", "p/long"], ["sql", "select key, text from metrics"]):
+        status, out, _ = run(*arguments)
+        assert status == 0
+        assert "(5,000,000 characters)" in " ".join(out.split())
+        assert len(out) < 100_000
+    _, out, _ = run("sql", "--json", "select text from metrics where text is not null")
+    assert parsed(out)["text"] == "x" * 5_000_000

@@ -246,3 +246,28 @@ def test_whatever_is_logged_is_read_once_in_order(records, tmp_path_factory):
                         same = read == value or (isinstance(value, float) and math.isnan(value) and math.isnan(read))
                         assert same, (key, read, value)
                 each.close()
+
+
+def test_a_key_that_is_no_string_is_said_and_leaves_no_part_out(run_dir):
+    writer = Writer(run_dir)
+    writer.log((0, {"a": 1.0, "3": 2.0}))
+    writer.finish()
+    book = Book(run_dir)
+    for ask in (lambda: book.series(3), lambda: book.frame([3]), lambda: book.frame(["a", 3])):
+        with pytest.raises(UsageError, match="a key is a string, not int: 3"):
+            ask()
+    assert book.series("a").value.tolist() == [1.0]
+    assert not book.info.unreadable
+
+
+def test_a_part_is_not_left_out_because_memory_is_short(run_dir):
+    writer = Writer(run_dir)
+    writer.log(*((step, {f"k/{index}": step + index / 7 for index in range(50)}) for step in range(2000)))
+    writer.finish()
+    book = Book(run_dir)
+    book._engine.cursor().execute("set memory_limit='100KB'")
+    with pytest.raises(MemoryError, match="more memory"):
+        book.frame()
+    book._engine.cursor().execute("set memory_limit='1GB'")
+    assert len(book.frame()) == 2000
+    assert not book.info.unreadable

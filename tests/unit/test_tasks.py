@@ -159,6 +159,23 @@ def test_unknown_mode_names_the_known_ones(desk):
         desk.submit(one, mode="bogus")
 
 
+def test_clash_over_mode_has_the_remedy(desk):
+    def evaluate(mode):
+        return {"ran": float(mode == "eval")}
+
+    with pytest.raises(ValueError, match=r"functools\.partial"):
+        desk.submit(evaluate, mode="eval")
+    assert desk.submit(functools.partial(evaluate, mode="eval")).result(20) == {"ran": 1.0}
+
+
+def test_async_def_function_in_a_thread_is_told_its_mode(desk):
+    async def judge():
+        return {"x": 1.0}
+
+    with pytest.raises(TypeError, match='judge is an async def function, which only mode="asyncio" runs'):
+        desk.submit(judge).result(20)  # and no warning that nobody awaited it, which would be an error here
+
+
 def test_unknown_step_at_is_refused(desk):
     with pytest.raises(ValueError, match="step_at='soon'"):
         desk.submit(one, step_at="soon")

@@ -126,7 +126,7 @@ def _head(console: Console, book: Book) -> None:
     }
     for name, value in facts.items():
         if value:
-            console.print(f"{name:>10}  {value}", markup=False)
+            console.print(f"{name:>10}  {terminal.cut(str(value))}", markup=False)
 
 
 def _values(console: Console, book: Book, keys: list[str]) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+LONGEST = 300
+
 
 def console() -> Console:
     """Standard output, made at the call so that a redirected sys.stdout is respected.
@@ -51,10 +53,15 @@ def print_text(console: Console, text: str) -> None:
 
 
 def number(value: Any) -> str:
-    """A value in at most about twelve characters; integers whole."""
+    """A number in at most about twelve characters, integers whole; a text cut at `LONGEST` ones."""
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e9 else f"{value:.6g}"
-    return "" if value is None else str(value)
+    return "" if value is None else cut(str(value))
+
+
+def cut(text: str) -> str:
+    """A text as far as a terminal can show it: a logged one may have megabytes."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
 
 
 def literal(value: Any) -> Text:

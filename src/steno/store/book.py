@@ -234,6 +234,10 @@ class Book:
         """The chosen points of keys; `Points.key` counts in `keys`."""
         import numpy as np
 
+        for key in keys:
+            if not isinstance(key, str):
+                msg = f"a key is a string, not {type(key).__name__}: {key!r}"
+                raise UsageError(msg)
         view = self._view()
         paths = self._engine.files(self.dir, view.metrics)
         where = f"and {choice.sql()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import threading
@@ -103,6 +104,8 @@ class Engine:
 
         Raises:
             PartGone: a part is no longer there.
+            MemoryError: the query needs more than there is.
+            OSError: this process has no file handle left.
         """
         import duckdb
         import pyarrow as pa
@@ -112,13 +115,15 @@ class Engine:
             return None
         try:
             return self._table(sound, query, values)
-        except duckdb.Error:
+        except duckdb.Error as error:
+            _blame(error)
             require(sound)
         pieces: list[pa.Table] = []
         for path in sound:
             try:
                 pieces.append(self._table([path], query, values))
             except duckdb.Error as error:
+                _blame(error)
                 require([path])
                 self._note(path, error)
         return pa.concat_tables(pieces) if pieces else None
@@ -147,6 +152,7 @@ class Engine:
                 cursor.execute(f"select max(hash(columns(*))) from {scan([path])}").fetchall()
                 found.append(path)
             except duckdb.Error as error:
+                _blame(error)
                 require([path])
                 self._note(path, error)
             finally:
@@ -157,6 +163,19 @@ class Engine:
         reason = str(error).splitlines()[0]
         self.damaged[str(path)] = reason
         warnings.warn(f"the part {path} is damaged and left out: {reason}", RuntimeWarning, stacklevel=5)
+
+
+def _blame(error: Exception) -> None:
+    """Raise what is no part's fault: one that is sound must not be left out because memory or handles are short."""
+    import duckdb
+
+    if isinstance(error, duckdb.InterruptException):
+        raise KeyboardInterrupt from error
+    if isinstance(error, duckdb.OutOfMemoryException):
+        msg = f"the query needs more memory than there is: ask for fewer keys or steps ({error})"
+        raise MemoryError(msg) from error
+    if isinstance(error, duckdb.IOException) and "Too many open files" in str(error):
+        raise OSError(errno.EMFILE, "no file handle is left to read the run's parts with; see `ulimit -n`") from error
 
 
 def inherit(engine: Engine) -> None:

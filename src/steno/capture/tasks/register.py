@@ -129,7 +129,9 @@ class Register:
             ValueError: no such mode.
         """
         if mode not in MODES:
-            raise ValueError(f"mode={mode!r} is not known: use {', '.join(map(repr, MODES))}")
+            known = ", ".join(map(repr, MODES))
+            msg = f"mode={mode!r} is not known: use {known}. A function gets a mode= of its own by functools.partial"
+            raise ValueError(msg)
         with self._lock:
             pool: Any = self._pools.get(mode)
             if pool is not None:

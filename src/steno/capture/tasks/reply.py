@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -165,6 +165,9 @@ _RETURNED: Final = "async_log records what its function returns"
 def not_a_dict(func: Any, value: Any) -> str:
     """Why a result cannot be recorded."""
     name = getattr(func, "__qualname__", None) or type(func).__name__
+    if isinstance(value, Coroutine):
+        value.close()  # else Python warns that nobody awaited it
+        return f'{name} is an async def function, which only mode="asyncio" runs; call it inside a running event loop'
     return (
         f"{_RETURNED}, so it must return a dict: {name} returned {type(value).__name__}; "
         "return {} if it logs by itself"
