@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -12,6 +14,7 @@ import steno
 import steno.collector.service as service
 from steno.capture.files import write_json
 from steno.capture.recorder import Recorder
+from steno.collector.catalogue import claim
 from steno.collector.service import Service
 from steno.ledger import schema
 from steno.ledger.post import Poster
@@ -74,5 +77,32 @@ def test_the_collector_outlives_a_ledger_that_refuses_for_a_while(tmp_path, monk
 
     assert answers == [0]
     assert refusals == [0]
+    with steno.open(run_dir) as book:
+        assert book.series("x").value.tolist() == [float(i) for i in range(10)]
+
+
+def test_once_waits_for_locks_of_processes_that_were_just_killed(tmp_path):
+    """A killed group's locks go one after the other, when the kernel comes to it: writers and collector seem to live."""
+    run_dir = tmp_path / "p" / "r"
+    recorder = Recorder(run_dir, run_id="r", report=lambda key, message: pytest.fail(f"{key}: {message}"))
+    for i in range(10):
+        recorder.log({"x": float(i)})
+    recorder.close()
+    place = next((run_dir / ".steno" / "journal").iterdir())
+    node = claim(run_dir)
+    code = """
+import fcntl, os, sys, time
+for path in sys.argv[1:]:
+    fcntl.lockf(os.open(path, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(0.4)
+"""
+    dying = subprocess.Popen(
+        [sys.executable, "-c", code, str(node.dir / "collector.lock"), str(place / "alive")], stdout=subprocess.PIPE
+    )
+    assert dying.stdout.readline() == b"held\n"
+    assert Service(run_dir, once=True).run() == 0
+    assert dying.wait(30) == 0
+    dying.stdout.close()
     with steno.open(run_dir) as book:
         assert book.series("x").value.tolist() == [float(i) for i in range(10)]

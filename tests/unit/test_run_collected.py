@@ -169,7 +169,9 @@ def test_resume_counts_on_and_rewind_hides():
     assert again.step == 11
     again.finish(20)
     rewound = steno.init(name="a", rewind=5)
+    assert rewound.step == 5  # whatever a collector said before
     rewound.log({"a": 3.0}, step=5)
+    assert rewound.step == 6
     rewound.finish(20)
     series = steno.open(rewound.dir).series("a")
     assert series.step.tolist() == [0, 1, 2, 3, 4, 5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from steno.capture.attempt import attempts
 from steno.capture.delivery import status
 from steno.capture.nothing import Nothing
 from steno.errors import CorruptError
@@ -23,6 +24,9 @@ def next_step(recorder: Recorder | Nothing, run_dir: Path) -> int:
     """
     said = status(run_dir)
     count = int((said.get("counters") or {}).get("run") or 0)
+    for one in attempts(run_dir):
+        if one.rewind is not None and one.number > int(said.get("attempt", one.number)):
+            count = one.rewind  # what was said is from before the rewind
     if isinstance(recorder, Nothing):
         return count
     segment = recorder._appender.current

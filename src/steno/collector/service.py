@@ -45,6 +45,8 @@ _STATUS_SECS = 0.9
 _URGENT_STATUS_SECS = 0.05
 _URGENT_SECS = 3.0
 """A process that finishes waits for its records to be delivered, and reads that in the status."""
+_DYING_SECS = 1.0
+"""A killed process's locks are gone after so long, as a rule."""
 _HEARTBEAT_SECS = 20.0
 _LEAVE_SECS = 2.0
 _DISK_SECS = 1.0
@@ -103,13 +105,17 @@ class Service:
         """The lock of the one collector; None: another is at work.
 
         One that works for dead writers is about to leave, or is a killed one whose end the kernel has not
-        finished: who was told to post everything now waits for it.
+        finished, and so may the writers seem to live that were killed with it: who was told to post everything
+        now waits for it.
         """
-        deadline = time.monotonic() + self.linger_secs
+        began = time.monotonic()
         while True:
             lock = catalogue.lock(self.node.dir / "collector.lock")
-            if lock is not None or not self.once or self._has_writers() or time.monotonic() >= deadline:
+            waited = time.monotonic() - began
+            if lock is not None or not self.once or waited >= self.linger_secs:
                 return lock
+            if waited >= _DYING_SECS and self._has_writers():
+                return None
             time.sleep(SOON_SECS)
 
     # -- beginning ---------------------------------------------------------------------------------------
@@ -118,6 +124,7 @@ class Service:
         self._began = time.monotonic()
         self._quiet_since: float | None = None
         self._next_scan = 0.0
+        self._attempt = 0
         self._journal_stamp = -1
         self._journal_dir = os.fspath(self.run_dir / ".steno" / "journal")
         self._status: dict[str, Any] = {}
@@ -297,6 +304,7 @@ class Service:
             self._quiet_since = None
         for attempt, rewind in catalogue.attempts(self.run_dir):
             self.poster.begin_attempt(attempt, rewind)
+            self._attempt = max(self._attempt, attempt)
         # Last: nothing of a new attempt is posted before the ledger knows of it.
         self._journal_stamp, self._next_scan = stamp, now + _SCAN_SECS
 
@@ -423,6 +431,7 @@ class Service:
             "node": self.node.number,
             "record": self.poster.next_record - 1,
             "batch": self.poster.next_batch - 1,
+            "attempt": self._attempt,
             "counters": {"run": self.poster.next_step()},
             "streams": {name: "live" if journal.alive else "draining" for name, journal in self.journals.items()},
             "destinations": self.delivery.health(),

@@ -313,7 +313,7 @@ class Register:
             self._ended.clear()
             now = time.monotonic()
             if now >= deadline:
-                return f"finish had {deadline - begun:.3g} s for them"
+                return f"finish had {max(deadline - begun, 0):.3g} s for them"
             for task in list(self._live.values()):
                 if task.future.cancelled():
                     self.cancel(task)
