@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from steno.optimization import is_jax_array, log_convergence_async, log_iteration_async
     from steno.record import Batch, Entry, Record, Ref, RunInfo
     from steno.run import Run
+    from steno.store.artifacts import Artifact
     from steno.store.book import open_book as open
     from steno.store.book import sql
     from steno.store.runs import runs
@@ -104,6 +105,7 @@ _HOMES = {
         "summary",
     ),
     "steno.run": ("Run",),
+    "steno.store.artifacts": ("Artifact",),
     "steno.store.book": ("sql",),
     "steno.store.runs": ("runs",),
     "steno.writers.everywhere": ("GlobalSummaryWriter",),
@@ -114,7 +116,7 @@ _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME["open"] = ("steno.store.book", "open_book")
 
 __all__ = [
-    "ArtifactHandle", "Audio", "Batch", "Callback", "ClosedError", "CorruptError", "Destination",
+    "Artifact", "ArtifactHandle", "Audio", "Batch", "Callback", "ClosedError", "CorruptError", "Destination",
     "DestinationError", "Entry", "Event", "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image", "LogLevel",
     "Logger", "LoggerDestination", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
     "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Skip", "State", "StenoError", "Stop",

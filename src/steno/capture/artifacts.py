@@ -15,6 +15,8 @@ from steno.artifacts.meanings import Meaning, Names
 from steno.capture import launcher
 from steno.capture.attempt import attempts
 from steno.capture.config import plain
+from steno.capture.delivery import hurry
+from steno.capture.files import scan
 from steno.capture.handles import ArtifactHandle
 from steno.capture.staging import NoRoomError, Staging
 from steno.errors import RecordError, UsageError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from steno.capture.recorder import Recorder
 
 SNAPSHOTS: Final = ("auto", "reflink", "copy", "link")
-_POLL_SECS: Final = 0.01
+_POLL_SECS: Final = 0.02
 
 
 class Artifacts:
@@ -222,10 +224,10 @@ class Artifacts:
         machinery = self._begun.dir / ".steno"
         try:
             journals = {name.removesuffix(".pointer") for name in os.listdir(machinery / "journal")}
-            nodes = [name for name in os.listdir(machinery / "nodes") if name.isdigit()]
+            nodes = [entry for entry in scan(machinery / "nodes") if entry.name.isdigit()]
         except OSError:
             return False
-        return self._launch.world_size == 1 and journals <= {self._stream} and len(nodes) == 1
+        return self._launch.world_size == 1 and journals <= {self._stream} and len(nodes) <= 1
 
     # -- what comes of them -------------------------------------------------------------------------------
 
@@ -236,6 +238,8 @@ class Artifacts:
         return handle
 
     def _hope(self) -> bool:
+        """Whether waiting makes sense; asks the collector to hurry."""
+        hurry(self._begun.dir)
         return self._begun.watchdog.hopeful()
 
     def look(self) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_POLL_SECS: Final = 0.01
+_POLL_SECS: Final = 0.02
+_GRACE_SECS: Final = 5.0
 
 
 class ArtifactHandle:
@@ -70,14 +71,16 @@ class ArtifactHandle:
         """Wait until it is done.
 
         Args:
-            timeout: seconds; None waits as long as a collector is at work.
+            timeout: seconds; None waits as long as a collector is at work, or may begin within 5 seconds.
 
         Returns:
             False: not within the time, or there is no collector; the snapshot stays, `steno sync` stores it.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = time.monotonic() + (_GRACE_SECS if timeout is None else timeout)
         while not self.done():
-            if (deadline is not None and time.monotonic() >= deadline) or not self._hope():
+            if self._hope() and timeout is None:
+                deadline = time.monotonic() + _GRACE_SECS
+            if time.monotonic() >= deadline:
                 return self.done()
             time.sleep(_POLL_SECS)
         return True

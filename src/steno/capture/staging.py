@@ -61,7 +61,10 @@ class Staging:
         """Where that snapshot goes, under the run directory."""
         if not self._made:
             try:
-                os.makedirs(self._run_dir / self._place, exist_ok=True)
+                try:
+                    os.makedirs(self._run_dir / self._place, exist_ok=True)
+                except FileNotFoundError:  # a collector that leaves has just removed what was empty
+                    os.makedirs(self._run_dir / self._place, exist_ok=True)
             except OSError as error:
                 raise NoRoomError(error) from error
             self._made = True

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from steno.cli import demo, doctor, export, import_, runs, show, sql, sync, tail
+from steno.cli import demo, doctor, export, get, import_, runs, show, sql, sync, tail
 
 app = typer.Typer(
     name="steno",
@@ -42,6 +42,7 @@ for _name, _command, _example in (
     ("show", show.show, "steno show digits/my-run --key 'train/*' --rank 0"),
     ("tail", tail.tail, "steno tail digits/my-run --last 5"),
     ("export", export.export, "steno export digits/my-run --to csv --out metrics.csv"),
+    ("get", get.get, "steno get digits/my-run latest --to model.pt"),
     ("import", import_.import_, "steno import old/tensorboard/logs --project digits"),
     ("sync", sync.sync, "steno sync runs/digits/my-run --to tensorboard"),
     ("doctor", doctor.doctor, "steno doctor digits/my-run"),

@@ -52,6 +52,9 @@ def _print_run(console: Console, report: examine.Report) -> None:
         age = node["status_age_secs"]
         said = "" if age is None else f", last status {terminal.duration(age)} ago"
         console.print(f"node {node['node']} on {node['host']}: collector {node['collector']}{said}", markup=False)
+        artifacts = node["status"].get("artifacts") or {}
+        if any(artifacts.values()):
+            console.print(f"node {node['node']}: {_artifacts(artifacts)}", markup=False)
     if report.log:
         console.print("the end of .steno/collector.log:")
         for line in report.log:
@@ -63,6 +66,11 @@ def _print_run(console: Console, report: examine.Report) -> None:
     for note in report.notes:
         rest = ", ".join(f"{name}={value}" for name, value in note.items() if name != "time")
         console.print(f"note {terminal.when(note['time'])}: {rest}", markup=False)
+
+
+def _artifacts(counts: dict[str, int]) -> str:
+    said = {"done": "stored", "duplicates": "of them there already", "failed": "failed", "waiting": "waiting"}
+    return "artifacts: " + ", ".join(f"{counts.get(name, 0):,} {word}" for name, word in said.items())
 
 
 def _loss(loss: dict[str, Any]) -> str:

@@ -279,6 +279,9 @@ def _advice(report: Report) -> Iterator[str]:
             yield f"{one['name']} is behind by {one['lag']} records and says: {one['error']}"
         elif one.get("lag") and not collecting:
             yield f"{one['name']} lacks {one['lag']} records: steno sync {report.dir}"
+    waiting = sum((node["status"].get("artifacts") or {}).get("waiting", 0) for node in report.nodes)
+    if waiting and not collecting:
+        yield f"{waiting} artifacts are not stored yet: steno sync {report.dir}"
     for file_system in report.filesystems:
         if file_system.free_bytes < 1 << 30:
             yield f"only {file_system.free_bytes >> 20} MiB are free at {file_system.path}"

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from steno.collector import catalogue
+from steno.collector.artifacts import Artifacts
 from steno.collector.delivery import Delivery
 from steno.collector.durable import Syncer
 from steno.collector.journals import Journal
@@ -147,6 +148,7 @@ class Service:
         self.syncer = Syncer(self.node.ledger, lambda: self.poster.generation, self.say)
         self.media = Spool(self.run_dir, self.node.dir, self.say)
         self.reader = Reader(self.run_dir)
+        self.artifacts = Artifacts(self.run_dir, self.node, connection, self.poster, self.say)
         self.delivery = Delivery(
             self.run_dir, self.node, connection=connection, lock=self._lock, reader=self.reader, say=self.say
         )
@@ -271,7 +273,9 @@ class Service:
                 self.media.take(late.values)
         for failure in self.media.failures():
             self.poster.note(**failure)
+        self.artifacts.add_outcomes()
         batch = self.poster.post(slices)
+        self.artifacts.posted(batch)
         self.media.posted(self.poster.generation)
         record = self.poster.next_record - 1
         for journal in self.journals.values():
@@ -305,6 +309,7 @@ class Service:
         for attempt, rewind in catalogue.attempts(self.run_dir):
             self.poster.begin_attempt(attempt, rewind)
             self._attempt = max(self._attempt, attempt)
+            self.artifacts.rewound(attempt, rewind)
         # Last: nothing of a new attempt is posted before the ledger knows of it.
         self._journal_stamp, self._next_scan = stamp, now + _SCAN_SECS
 
@@ -317,9 +322,10 @@ class Service:
         with contextlib.suppress(OSError):
             os.unlink(found.pointer)
 
-    def _end_journals(self) -> None:
+    def _end_journals(self, *, leaving: bool = False) -> None:
         synced = self.syncer.synced
         self.media.release(synced)
+        self.artifacts.release(synced)
         for name, journal in list(self.journals.items()):
             if journal.foreign:
                 continue
@@ -329,6 +335,7 @@ class Service:
             journal.unlink(synced)
             if journal.ended and journal.remove(self.run_dir / ".steno" / "journal"):
                 del self.journals[name]
+        self.artifacts.sweep(self.journals, now=leaving)
 
     # -- leaving -----------------------------------------------------------------------------------------
 
@@ -347,9 +354,9 @@ class Service:
             return False
         if self._quiet_since is None:
             self._quiet_since = self._progress_at = now
-        if self.delivery.caught_up and not self.media.waiting:
+        if self.delivery.caught_up and not self.media.waiting and not self.artifacts.waiting:
             return True
-        progress = self.delivery.progress() + self.media.done
+        progress = self.delivery.progress() + self.media.done + self.artifacts.bytes
         if progress != self._progress:
             self._progress, self._progress_at = progress, now
         return now - self._progress_at >= self.linger_secs
@@ -364,11 +371,12 @@ class Service:
     def _leave(self) -> bool:
         """Close everything; whether all destinations have everything."""
         self.media.close(_LEAVE_SECS)
+        self.artifacts.close(_LEAVE_SECS)
         complete = self.delivery.close(_LEAVE_SECS)
         self.sealing.join()
         writing = any(journal.alive for journal in self._mine())
         self.syncer.close()
-        self._end_journals()
+        self._end_journals(leaving=True)
         if not writing and not self._stop.is_set():
             self._seal_all()
         self._report(time.monotonic(), force=True)
@@ -393,7 +401,7 @@ class Service:
 
     def _abandon(self) -> None:
         """Close handles after an error, or twice."""
-        for name in ("delivery", "sealing", "syncer", "media"):
+        for name in ("delivery", "sealing", "syncer", "media", "artifacts"):
             held = self.__dict__.pop(name, None)
             if held is not None:
                 held.abandon()
@@ -437,6 +445,7 @@ class Service:
             "destinations": self.delivery.health(),
             "unsealed": self.sealing.points,
             "media": {"waiting": self.media.waiting, "encoded": self.media.done, "kept_raw": self.media.failed},
+            "artifacts": self.artifacts.health(),
             "error": self._problem or self.sealing.error or self.syncer.error,
         }
         if current == self._status and now < self._heartbeat and not force:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steno.journal.format import HEADER_BYTES
-from steno.ledger import assemble, holes, schema, steps
+from steno.ledger import artifacts, assemble, holes, schema, steps
 from steno.record import CONFIG, FINISH, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,6 +61,18 @@ class StreamInfo:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """An entry that is the collector's, not a process's."""
+
+    kind: str
+    payload: Mapping[str, Any]
+    step: int | None = None
+    rank: int = 0
+    attempt: int = 0
+    """0: the latest."""
+
+
 class Poster:
     """Moves slices into the ledger. One per ledger; use it from one thread.
 
@@ -80,7 +92,7 @@ class Poster:
         self.lock = lock or threading.RLock()
         self.generation = 0
         """Postings committed; a sync that began after one makes it durable."""
-        self._notes: list[dict[str, Any]] = []
+        self._own: list[Own] = []
         self._load()
 
     def _load(self) -> None:
@@ -108,7 +120,11 @@ class Poster:
 
     def note(self, **payload: Any) -> None:
         """Have steno's own remark entered with the next posting."""
-        self._notes.append(payload)
+        self._own.append(Own(NOTE, payload))
+
+    def add(self, own: Own) -> None:
+        """Have an entry of the collector's entered with the next posting."""
+        self._own.append(own)
 
     def post(self, slices: Sequence[tuple[StreamInfo, Slice]]) -> Batch | None:
         """Enter the slices; None when they brought no record.
@@ -121,7 +137,7 @@ class Poster:
 
         """
         fresh = self._new_ones(slices)
-        if not fresh and not self._notes:
+        if not fresh and not self._own:
             return None
         with self.lock:
             try:
@@ -133,7 +149,7 @@ class Poster:
                     self.connection.execute("rollback")
                 self._load()
                 raise
-        self._notes.clear()
+        self._own.clear()
         self.generation += 1
         return batch
 
@@ -183,12 +199,12 @@ class Poster:
                 [info.rank for info, _ in fresh],
                 [info.attempt for info, _ in fresh],
             )
-        count = len(raw) + len(self._notes) + len(refused)
+        count = len(raw) + len(self._own) + len(refused)
         batch = None
         fills = self._fills_of(fresh, names)
         if table is not None or count or fills:
             batch = self._batch(
-                fresh, table=table, raw=raw, infos=infos, notes=[*refused, *self._notes], fills=fills, streams=streams
+                fresh, table=table, raw=raw, infos=infos, own=[*refused, *self._own], fills=fills, streams=streams
             )
         self._follow_streams(fresh, raw, infos)
         for info, piece in fresh:
@@ -220,7 +236,7 @@ class Poster:
         table: assemble.Rows | None,
         raw: Sequence[RawEntry],
         infos: Sequence[StreamInfo],
-        notes: Sequence[dict[str, Any]],
+        own: Sequence[Own],
         fills: dict[tuple[int, int], Values],
         streams: Sequence[str],
     ) -> Batch | None:
@@ -243,11 +259,11 @@ class Poster:
         else:
             numbers = list(range(base + first, base + first + len(raw)))
         rows = len(table.mono) if table is not None else 0
-        self.next_record = first + rows + len(raw) + len(notes)
+        self.next_record = first + rows + len(raw) + len(own)
         old = holes.answer(self.connection, fills, streams, self.lose)
         if old:
             table = table or _no_rows()
-        entries = self._enter_entries(raw, infos, numbers, notes)
+        entries = self._enter_entries(raw, infos, numbers, own)
         columns = None
         if table is not None:
             assemble.settle(table, old)
@@ -384,23 +400,25 @@ class Poster:
         raw: Sequence[RawEntry],
         infos: Sequence[StreamInfo],
         numbers: Sequence[int],
-        notes: Sequence[dict[str, Any]],
+        own: Sequence[Own],
     ) -> tuple[Entry, ...]:
         entries = [
             Entry(record, one.wall, one.step, info.rank, info.attempt, one.kind, one.payload)
             for one, info, record in zip(raw, infos, numbers, strict=True)
         ]
-        if not raw and not notes:
+        if not raw and not own:
             return ()
         base = self.node << NODE_SHIFT
         now = time.time_ns()
         attempt = max((info.attempt for info in infos), default=0) or self._latest_attempt()
-        for index, payload in enumerate(notes):
-            record = base + self.next_record - len(notes) + index
-            entries.append(Entry(record, now, None, 0, attempt, NOTE, payload))
+        entries += [
+            Entry(record, now, mine.step, mine.rank, mine.attempt or attempt, mine.kind, mine.payload)
+            for record, mine in enumerate(own, base + self.next_record - len(own))
+        ]
         for one in entries:
             if one.kind in (CONFIG, SUMMARY):
                 self._merge_meta(one.kind, one.payload)
+        artifacts.enter(self.connection, entries)
         return tuple(entries)
 
     def _latest_attempt(self) -> int:
@@ -416,14 +434,14 @@ class Poster:
         """Set one fact of the run; inside a transaction of the caller, or at once."""
         self.connection.execute("insert or replace into meta values(?, ?)", (key, schema.json_text(value)))
 
-    def _refuse(self, refused: Iterable[dict[str, str]]) -> list[dict[str, Any]]:
-        notes: list[dict[str, Any]] = []
+    def _refuse(self, refused: Iterable[dict[str, str]]) -> list[Own]:
+        notes: list[Own] = []
         for some in refused:
             for key, reason in some.items():
                 is_new = self.lose("refused", key, 1, reason)
                 if is_new and self._refusals < _NOTES_OF_REFUSAL:
                     self._refusals += 1
-                    notes.append({"refused": key, "reason": reason})
+                    notes.append(Own(NOTE, {"refused": key, "reason": reason}))
         return notes
 
     def lose(self, kind: str, name: str, count: int, reason: str) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from steno.errors import CorruptError, StenoError
+from steno.ledger import artifacts
 from steno.record import Batch, Ref
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def begin(path: Path | str) -> sqlite3.Connection:
         connection.execute("pragma journal_size_limit=67108864")
         connection.execute("pragma cache_size=-8192")
         connection.execute("pragma temp_store=memory")
-        connection.executescript("begin immediate;" + TABLES + "commit;")
+        connection.executescript("begin immediate;" + TABLES + artifacts.TABLE + "commit;")
         if "crc" not in {row[1] for row in connection.execute("pragma table_info(parts)")}:
             connection.execute("alter table parts add column crc text")  # a ledger from before parts had checksums
         row = connection.execute("select value from meta where key='format'").fetchone()

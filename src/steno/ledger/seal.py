@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steno.errors import CorruptError
-from steno.ledger import parts, schema, verify
+from steno.ledger import artifacts, parts, schema, verify
 from steno.ledger.read import Part, found_parts, part_columns
 from steno.ledger.rebuild import PartBatches, part_names, part_took
 
@@ -391,6 +391,7 @@ def adopt_parts(run_dir: Path, connection: sqlite3.Connection, node: int) -> int
                 statistics = footer.row_group(group).column(at).statistics
                 if statistics is not None and statistics.has_min_max:
                     step = max(step, statistics.max + 1)
+    artifacts.adopt(connection, [run_dir / part.name for part in found if part.kind == "records"])
     took = _latest(ends)
     connection.executemany("insert or replace into offsets values(?, ?, ?)", took)
     execute("insert or replace into meta values('took', ?)", (json.dumps(took),))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from steno.errors import UsageError
 from steno.ledger.read import Reader
-from steno.record import START
+from steno.record import ARTIFACT, START
+from steno.store import artifacts as artifacts_
 from steno.store import attempts as attempts_
 from steno.store import export as export_
 from steno.store import frame as frame_
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from steno.ledger.read import Loss
     from steno.record import Batch, Entry, Record
+    from steno.store.artifacts import Artifact
     from steno.store.attempts import Attempt, Choice
     from steno.store.media import Item
 
@@ -298,6 +300,29 @@ class Book:
         if not found:
             self._require([key])
         return sorted(found, key=media_.order)
+
+    # -- artifacts -------------------------------------------------------------------------------------
+
+    def artifact(self, name: str | None = None, *, digest: str | None = None) -> Artifact:
+        """A file or directory kept with the run: what the name means now, or the content of that digest.
+
+        Args:
+            name: an artifact's or an alias's, which is followed.
+            digest: the first 6 digits or more; with `name`, among the versions of that.
+
+        Raises:
+            UsageError: there is none, or several contents have such a digest.
+        """
+        return artifacts_.chosen(self._shelf(), self.dir.name, name, digest)
+
+    def artifacts(self) -> list[Artifact]:
+        """What the names of the run's artifacts mean now, in the order of logging; `versions` has the older ones."""
+        current = self._shelf().current.values()
+        return sorted((one for one in current if not isinstance(one, str)), key=lambda one: (one.time, one.record))
+
+    def _shelf(self) -> artifacts_.Shelf:
+        hidden = attempts_.choose(self._attempts(), "latest").hidden
+        return artifacts_.shelve(self.dir, self.records(ARTIFACT), hidden)
 
     # -- records ---------------------------------------------------------------------------------------
 

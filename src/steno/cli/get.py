@@ -1,0 +1,82 @@
+"""`steno get`: the artifacts of a run, listed or copied out of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steno.cli import options, terminal
+from steno.errors import CorruptError, UsageError
+
+if TYPE_CHECKING:
+    from steno.store.artifacts import Artifact
+
+
+def get(
+    run: options.Run,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="An artifact's name or alias; without one, all are listed.")
+    ] = None,
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Where to write it (default: the last part of its name, here); - prints a file."),
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option("--digest", help="The content of this digest, or its first 6 digits: older versions.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    dir: options.Dir = None,
+    json: options.Json = False,
+) -> None:
+    """Copy a file or directory kept with a run out of it, whole or not at all, and verified by its digest."""
+    import steno
+
+    with steno.open(run, dir=options.runs_dir(dir)) as book:
+        if name is None and digest is None:
+            if to is not None:
+                raise UsageError("name the artifact that is to be copied; without --to they are listed")
+            _list(book.artifacts(), json=json)
+            return
+        found = book.artifact(name, digest=digest)
+        try:
+            if to == "-":
+                with open(found.path, "rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+                return
+            target = found.download(to or found.name.rpartition("/")[2], overwrite=force)
+        except FileNotFoundError as error:
+            raise CorruptError(str(error)) from error
+    if json:
+        terminal.print_json({"path": str(target.absolute()), **_facts(found)})
+    else:
+        terminal.console().print(f"{found.name}: {terminal.size(found.size)} in {target}", markup=False, soft_wrap=True)
+
+
+def _facts(one: Artifact) -> dict[str, Any]:
+    names = ("name", "kind", "digest", "size", "step", "rank", "attempt", "aliases", "level", "source", "metadata")
+    facts = {name: getattr(one, name) for name in names}
+    return {**facts, "time": dt.datetime.fromtimestamp(one.time / 1e9, tz=dt.UTC), "versions": len(one.versions)}
+
+
+def _list(found: list[Artifact], *, json: bool) -> None:
+    if json:
+        terminal.print_json([_facts(one) for one in found])
+        return
+    numbers = ("size", "step", "versions")
+    listed = terminal.table("name", "aliases", *numbers, "digest", numbers=numbers)
+    for one in found:
+        name = one.name + ("/" if one.kind == "dir" else "")
+        cells = (", ".join(one.aliases), terminal.size(one.size), "" if one.step is None else str(one.step))
+        listed.add_row(
+            terminal.literal(name),
+            terminal.literal(cells[0]),
+            *cells[1:],
+            str(len(one.versions)),
+            (one.digest or "not stored yet")[:14],
+        )
+    terminal.console().print(listed)

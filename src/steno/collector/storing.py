@@ -1,0 +1,122 @@
+"""Puts one snapshot's bytes under their digest, each content once."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.artifacts.content import MANIFEST, Listed, Manifest, digest_of, place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
+"""Faults that pass: the work waits."""
+
+
+class Store:
+    """The content of one run. Thread-safe; several machines may store at once.
+
+    Killed at any instruction, the snapshot is still there and is stored again, to the same end.
+
+    Args:
+        run_dir: the run's directory.
+        scratch: a directory of this collector's own on the same file system; what is in it is removed.
+        told: given the bytes of each piece that was read; where it says False, the work is given up.
+    """
+
+    def __init__(self, run_dir: Path, scratch: Path, told: Callable[[int], bool]) -> None:
+        self._run_dir = run_dir
+        self._scratch = scratch
+        self._told = told
+        self._lock = threading.Lock()
+        self.duplicates = 0
+        """Contents that were there already."""
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def keep(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Store what the payload's snapshot holds: what its "stored" entry says of the content.
+
+        Raises:
+            FileNotFoundError: the snapshot is gone.
+            InterruptedError: given up.
+            OSError: no room, most likely.
+            ValueError: the manifest is none.
+        """
+        snapshot = self._run_dir / str(payload["file"])
+        if payload["op"] == "file":
+            digest, size = self._keep(snapshot)
+            return {"what": "file", "digest": digest, "size": size, "mode": payload.get("mode", 0o644)}
+        return self._keep_tree(snapshot)
+
+    def _keep_tree(self, path: Path) -> dict[str, Any]:
+        manifest = Manifest.read(path)
+        files = []
+        for one in manifest.files:
+            if "/" in one.content or one.content in {"", ".", "..", MANIFEST}:
+                msg = f"{path} names {one.content!r}"
+                raise ValueError(msg)
+            digest, size = self._keep(path.parent / one.content)
+            files.append(Listed(one.name, digest, size, one.mode))
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        made = self._scratch / f"{path.parent.parent.name}-{path.parent.name}"
+        try:
+            with open(made, "wb") as file:
+                os.fchmod(file.fileno(), 0o444)
+                file.write(Manifest(tuple(files), manifest.links, manifest.dirs, manifest.skipped).encode())
+            digest, _ = self._keep(made)
+        finally:
+            made.unlink(missing_ok=True)
+        return {"what": "dir", "digest": digest, "size": sum(one.size for one in files), "files": len(files)}
+
+    def _keep(self, path: Path) -> tuple[str, int]:
+        digest, size = digest_of(path, self._told)
+        target = place(self._run_dir, digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._link(path, target, digest)
+        return digest, size
+
+    def _link(self, path: Path, target: Path, digest: str) -> None:
+        try:
+            os.link(path, target)
+        except FileExistsError:
+            if os.path.samefile(path, target):
+                return  # a collector died when it had linked it
+            if os.stat(target).st_size == os.stat(path).st_size:
+                with self._lock:
+                    self.duplicates += 1
+                return
+            self._copy(path, target, digest)  # torn by a power loss
+        except OSError as error:
+            if error.errno in FULL or isinstance(error, FileNotFoundError):
+                raise
+            self._copy(path, target, digest)  # no hard links here
+            return
+        # After the link: the sync that makes the bytes durable does so with the name.
+        fd = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _copy(self, path: Path, target: Path, digest: str) -> None:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        part = self._scratch / digest
+        try:
+            shutil.copyfile(path, part)
+            with open(part, "rb") as file:
+                os.fchmod(file.fileno(), 0o444)
+                os.fsync(file.fileno())
+            os.rename(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        with contextlib.suppress(OSError):
+            self._scratch.rmdir()
