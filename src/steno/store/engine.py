@@ -173,7 +173,7 @@ def _blame(error: Exception) -> None:
         raise KeyboardInterrupt from error
     if isinstance(error, duckdb.OutOfMemoryException):
         msg = f"the query needs more memory than there is: ask for fewer keys or steps ({error})"
-        raise MemoryError(msg) from error
+        raise MemoryError(msg) from error  # noqa: TRY004 - the isinstance tells errors apart, not types of arguments
     if isinstance(error, duckdb.IOException) and "Too many open files" in str(error):
         raise OSError(errno.EMFILE, "no file handle is left to read the run's parts with; see `ulimit -n`") from error
 
