@@ -225,6 +225,23 @@ def test_in_jit_with_traced_steps_constants_and_nested_values(run):
     assert points(book, "h") == {i: i for i in range(5)}
 
 
+@pytest.mark.parametrize("compiled", [jax.jit, steno.jax.jit])
+def test_an_array_beside_scalars_of_its_dtype_is_whole(run, compiled):
+    @compiled
+    def step(x):
+        steno.log({"sum": x.sum(), "all": x}, step=1)
+        steno.log({"none": x[:0], "two": x[:2], "one": x[2]}, step=2)
+        return x
+
+    step(jnp.arange(1.0, 4.0))
+    book = read(run)
+    assert points(book, "sum") == {1: 6.0}
+    assert [points(book, f"all/{i}") for i in range(3)] == [{1: 1.0}, {1: 2.0}, {1: 3.0}]
+    assert [points(book, key) for key in ("two/0", "two/1", "one")] == [{2: 1.0}, {2: 2.0}, {2: 3.0}]
+    assert "none" in run.health()["reported_keys"]
+    assert "all" not in book.keys()
+
+
 @pytest.mark.parametrize("under", ["plain", "jit", "steno"])
 def test_in_grad_scan_while_cond_and_vmap(run, under):
     wrap = {"plain": lambda f: f, "jit": jax.jit, "steno": steno.jax.jit}[under]

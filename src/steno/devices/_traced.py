@@ -55,14 +55,13 @@ class Part:
 
     def rows(self, vectors: Sequence[Any]) -> Iterator[list[Any]]:
         """Host vectors to rows; a row has one number or array per slot."""
-        last = self.slots[-1]
         if (
             not self.lead
             and len(vectors) == 1
             and vectors[0].dtype.kind in "biuf"
-            and last.start + 1 == len(self.slots)
+            and all([slot.size == 1 for slot in self.slots])  # noqa: C419 - a generator costs more
         ):
-            # The common case: as many elements as slots are scalars, in order.
+            # The common case: scalars of one dtype, in order.
             yield vectors[0].reshape(-1).tolist()
             return
         count = int(np.prod(self.lead)) if self.lead else 1
