@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import settings
-from steno.capture import attempt, feeding, launcher, naming
+from steno.capture import (
+    attempt,
+    feeding,
+    importing,  # noqa: F401 - for its hook, before those of the recorder
+    launcher,
+    naming,
+)
 from steno.capture.config import mask, plain
 from steno.capture.files import load_json, write_json, write_once
 from steno.capture.identity import describe
