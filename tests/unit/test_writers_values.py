@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import steno
 from steno.destinations.apart import folder
 from steno.errors import UsageError
 from steno.media import curve
@@ -99,3 +100,23 @@ def test_a_missing_package_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard._pytorch_graph", None)
     with pytest.raises(UsageError, match="torch"):
         graphs.of_torch(None, None, verbose=False, use_strict_trace=True)
+
+
+@pytest.mark.parametrize("none", [None, [], np.zeros((0, 4)), np.zeros(0)])
+def test_a_detector_that_found_nothing_gives_a_picture_without_boxes(none):
+    made = values.image(np.zeros((3, 4, 5)), "CHW", none, [] if none is not None else None)
+    assert "boxes" not in made.__steno__().meta
+    assert "boxes" not in steno.Image(np.zeros((4, 5)), boxes=none).__steno__().meta
+    with pytest.raises(UsageError, match="labels"):
+        values.image(np.zeros((3, 4, 5)), "CHW", [], ["cat"])
+
+
+def test_a_session_is_named_in_the_order_of_either_writer():
+    assert values.session("name", 3, ()) == ("name", 3)
+    assert values.session(None, None, ()) == (None, None)
+    assert values.session({"lr": [0.1]}, "name", (3,)) == ("name", 3)
+    assert values.session({"lr": [0.1]}, None, ()) == (None, None)
+    assert values.session(None, "name", ()) == ("name", None)
+    for wrong in (("name", "other", ()), ("name", 3, (4,)), ({}, "name", (1, 2)), ({}, 3, ())):
+        with pytest.raises(UsageError, match="add_hparams"):
+            values.session(*wrong)

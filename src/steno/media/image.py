@@ -195,6 +195,8 @@ def _boxes(boxes: Any) -> list[dict[str, Any]]:
     if boxes is None:
         return []
     if hasattr(boxes, "shape"):
+        if tuple(boxes.shape) in {(0,), (0, 4)}:
+            return []  # a detector that found nothing
         array = as_array(boxes, "boxes")
         if array.ndim != 2 or array.shape[1] != 4:
             msg = f"boxes: shape {array.shape} is not (n, 4)"

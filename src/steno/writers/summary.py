@@ -440,9 +440,9 @@ class SummaryWriter:
         self,
         hparam_dict: Mapping[str, Any],
         metric_dict: Mapping[str, Any],
-        name: str | None = None,
-        global_step: int | None = None,
-        *,
+        name: Any = None,
+        global_step: Any = None,
+        *torch_step: int | None,
         run_name: str | None = None,
         hparam_domain_discrete: Any = None,  # noqa: ARG002
     ) -> None:
@@ -453,6 +453,7 @@ class SummaryWriter:
             metric_dict: tags and numbers.
             name: of the session; None: the time.
             global_step: of the metrics.
+            torch_step: with torch's order behind the dicts: hparam_domain_discrete, run_name, global_step.
             run_name: torch's word for name.
             hparam_domain_discrete: torch's; accepted, not shown.
 
@@ -460,7 +461,8 @@ class SummaryWriter:
             UsageError: no dicts, or a value that is none of these; nothing was recorded.
         """
         session, metrics = values.hparams(hparam_dict, metric_dict)
-        name = values.tag(str(name or run_name or time.time()))
+        name, global_step = values.session(name or run_name, global_step, torch_step)
+        name = values.tag(str(name or time.time()))
         step, wall = self._stamped(global_step, None)
         record = {f"{name}/hparams": session, **{f"{name}/{key}": value for key, value in metrics.items()}}
         self._place.scope("hparams", run=name, prefix=f"{name}/")[1](record, step, values.wall_nanos(wall))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import steno
@@ -12,8 +13,6 @@ from steno.media.bundle import Bundle
 from steno.media.curve import PrCurve, Settled, given_curve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 __all__ = ["PrCurve", "given_curve"]
@@ -208,7 +207,9 @@ def _stacked(data: Any) -> NDArray[Any]:
 
 
 def _boxes(boxes: Any, labels: Any) -> Any:
-    if boxes is None:
+    if boxes is None or _is_none_found(boxes):
+        if labels is not None and len(labels):
+            raise UsageError(f"{len(labels)} labels for no boxes; there must be as many")
         return None
     array = as_array(boxes, "boxes")
     if array.ndim != 2 or array.shape[1] != 4:
@@ -219,6 +220,11 @@ def _boxes(boxes: Any, labels: Any) -> Any:
     if len(labels) != len(array):
         raise UsageError(f"{len(labels)} labels for {len(array)} boxes; there must be as many")
     return [{"box": box, "label": str(label)} for box, label in zip(array.tolist(), labels, strict=True)]
+
+
+def _is_none_found(boxes: Any) -> bool:
+    """Whether a detector found nothing: no boxes is no fault."""
+    return tuple(getattr(boxes, "shape", (len(boxes),) if isinstance(boxes, list | tuple) else ())) in {(0,), (0, 4)}
 
 
 def figure(given: Any, close: bool) -> Any:
@@ -309,6 +315,20 @@ def hparams(hparam_dict: Any, metric_dict: Any) -> tuple[Settled, dict[str, Any]
     params = [[str(name), _hparam(name, value)] for name, value in hparam_dict.items() if value is not None]
     metrics = {tag(name): scalar(value) for name, value in metric_dict.items()}
     return Settled("hparams", {"hparams": params, "metrics": list(metrics)}), metrics
+
+
+def session(name: Any, step: Any, more: tuple[Any, ...]) -> tuple[Any, Any]:
+    """A session's name and step, also in torch's order: (discrete domains, name, step).
+
+    Raises:
+        UsageError: they are neither order.
+    """
+    if isinstance(name, Mapping) or isinstance(step, str) or more:
+        if not isinstance(name, Mapping | None) or not isinstance(step, str | None) or len(more) > 1:
+            msg = "add_hparams takes name and global_step behind its dicts, or torch's domains, name and step"
+            raise UsageError(msg)
+        return step, more[0] if more else None
+    return name, step
 
 
 def _hparam(name: Any, value: Any) -> bool | float | str:
