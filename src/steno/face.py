@@ -61,6 +61,7 @@ def init(
     linger: float | None = None,
     journal_dir: str | os.PathLike[str] | None = None,
     capture: str | None = None,
+    system_metrics: float | None = None,
     async_workers: int = 4,
     async_processes: int = 2,
     async_queue: int = 10_000,
@@ -89,6 +90,8 @@ def init(
         linger: seconds the collector stays for destinations that cannot take their records; None: 60.
         journal_dir: where journals lie; None: STENO_JOURNAL_DIR or the run's directory.
         capture: "stdout", "stderr" or "both": record the lines that the program prints there, until `finish`.
+        system_metrics: seconds between two samples of CPU, memory, disk, network and NVIDIA GPUs, which the
+            collector takes and records under "system/"; True: 10. Needs `pip install 'steno[system]'`.
         async_workers: threads for `async_log`.
         async_processes: its child processes, in mode "spawn" and at work in mode "fork".
         async_queue: its tasks that may be pending in each mode.
@@ -107,7 +110,7 @@ def init(
         project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, resume=resume,
         rewind=rewind, rank=rank, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
         device_full=device_full, collector=collector, linger=linger, journal_dir=journal_dir, capture=capture,
-        version=VERSION,
+        system_metrics=system_metrics, version=VERSION,
     )  # fmt: skip
     with _lock:
         if _current is not None and _current._owner == os.getpid():

@@ -43,6 +43,10 @@ _ARRAYS: Final = ("summary", "list", "histogram")
 _MODES: Final = ("on", "off")
 _MADE_SECS: Final = 5.0
 _CAPTURE: Final = ("both", "stdout", "stderr")
+_SYSTEM_SECS: Final = 10.0
+_LEAST_SYSTEM_SECS: Final = 0.1
+_MOST_SYSTEM_SECS: Final = 86_400
+_SYSTEM_PACKAGES: Final = {"psutil": "psutil", "pynvml": "nvidia-ml-py"}
 _OFF: Final = frozenset({"off", "0", "false", "no"})
 
 
@@ -70,6 +74,7 @@ class Wish:
     journal_dir: Path | None
     version: str
     capture: str | None = None
+    system_secs: float | None = None
 
 
 @dataclass(slots=True)
@@ -156,6 +161,7 @@ def check(
     journal_dir: Any,
     version: str,
     capture: Any = None,
+    system_metrics: Any = None,
 ) -> Wish:
     """The arguments of `init`, each refused with what, why and the remedy.
 
@@ -207,6 +213,7 @@ def check(
         linger_secs=None if linger is None or math.isinf(linger) else float(linger),
         journal_dir=None if journal_dir is None else Path(os.path.abspath(_path("journal_dir", journal_dir))),
         capture=None if capture in (None, False) else _choice("capture", capture, _CAPTURE),
+        system_secs=_system(system_metrics) if mode == "on" else None,
         version=version,
     )
 
@@ -232,6 +239,26 @@ def _path(what: str, value: Any) -> str:
         return os.path.expanduser(os.fsdecode(value))
     except TypeError:
         raise UsageError(f"{what}={value!r}: a path is needed") from None
+
+
+def _system(every_secs: Any) -> float | None:
+    """Seconds between two samples; the collector measures, but whoever asks is told here what it lacks."""
+    if every_secs is None or every_secs is False:
+        return None
+    every_secs = _SYSTEM_SECS if every_secs is True else every_secs
+    if not isinstance(every_secs, int | float) or not _LEAST_SYSTEM_SECS <= every_secs <= _MOST_SYSTEM_SECS:
+        raise UsageError(
+            f"system_metrics={every_secs!r}: a number of seconds from {_LEAST_SYSTEM_SECS} to {_MOST_SYSTEM_SECS} is "
+            f"needed, or True for {_SYSTEM_SECS:.0f}"
+        )
+    from importlib.util import find_spec
+
+    missing = [package for module, package in _SYSTEM_PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        raise UsageError(
+            f"system_metrics needs {' and '.join(missing)}, not installed here: pip install 'steno[system]'"
+        )
+    return float(every_secs)
 
 
 def _specs(destinations: Iterable[Any] | str) -> tuple[Spec, ...]:
@@ -281,6 +308,7 @@ def begin(wish: Wish, *, turn: int, report: Reporter) -> Begun:
             )
             about = _about(place, wish, write)
             _enter_destinations(place.dir, wish.destinations, report)
+            _enter_system(place, wish.system_secs, report)
             # The lock is held until our journal's is: whoever comes next finds the run live.
             return _record(place, about, wish, report)
         except OSError as error:
@@ -349,6 +377,17 @@ def _enter_destinations(run_dir: Path, specs: tuple[Spec, ...], report: Reporter
                     f"destination {spec.name}",
                     f"the destination {spec.name!r} is there with other options ({there.get('options')}), which stay",
                 )
+
+
+def _enter_system(place: Place, every_secs: float | None, report: Reporter) -> None:
+    """Ask this attempt's collectors for the machine's metrics; who opens the attempt decides."""
+    path = place.dir / ".steno" / "system.json"
+    if place.opened and not place.born:
+        path.unlink(missing_ok=True)
+    if every_secs is not None and not write_once(path, {"every_secs": every_secs}):
+        there = load_json(path).get("every_secs")
+        if there != every_secs:
+            report("system", f"system_metrics={every_secs:g}: the run is measured every {there} seconds, which stays")
 
 
 def _record(place: Place, about: dict[str, Any], wish: Wish, report: Reporter, *, export: bool = True) -> Begun:

@@ -165,6 +165,12 @@ def destinations(run_dir: Path) -> dict[str, Wanted]:
     return found
 
 
+def system_metrics(run_dir: Path) -> float | None:
+    """The seconds between two samples of the machine's metrics; None: the run asks for none."""
+    every_secs = read_json(run_dir / ".steno" / "system.json").get("every_secs")
+    return float(every_secs) if isinstance(every_secs, int | float) and every_secs > 0 else None
+
+
 def attempts(run_dir: Path) -> list[tuple[int, int | None]]:
     """(attempt, the step it rewinds to), in order."""
     found: list[tuple[int, int | None]] = []

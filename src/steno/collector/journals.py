@@ -73,6 +73,11 @@ class Journal:
         self._seen = False
         self.last_mono = 0
 
+    @property
+    def process(self) -> tuple[int, int] | None:
+        """(rank, process id) of the writer, once it has said so in a segment."""
+        return (self._info.rank, self._info.pid) if self._info.pid else None
+
     def posted(self, record: int) -> None:
         """What was read is in the ledger, up to the record of that number: tell the writer."""
         if self._fresh:

@@ -18,6 +18,7 @@ from steno.collector.durable import Syncer
 from steno.collector.journals import Journal
 from steno.collector.reading import Marker
 from steno.collector.sealing import Sealing
+from steno.collector.system.sampling import Sampling
 from steno.journal.bell import Bell
 from steno.ledger import manifest, schema, streams
 from steno.ledger.post import Poster
@@ -159,6 +160,7 @@ class Service:
             self._set_frame_aside(*self.marker.poison)
         self.syncer.start()
         self.bell = Bell(self.node.dir)
+        self.system = Sampling(self.run_dir, lambda: catalogue.system_metrics(self.run_dir), self.say)
 
     def _begin_ledger(self) -> sqlite3.Connection:
         connection = schema.begin(self.node.ledger)
@@ -254,8 +256,19 @@ class Service:
         self._end_journals()
         self._problem = None
         self.delivery.look(now)
+        if not self.once:
+            self.system.look(now, self._processes)
         self._report(now)
         return found, more
+
+    def _processes(self) -> dict[int, frozenset[int]]:
+        """The processes that log on this machine, by rank."""
+        found: dict[int, frozenset[int]] = {}
+        for journal in self._mine():
+            if journal.alive and journal.process is not None:
+                rank, pid = journal.process
+                found[rank] = found.get(rank, frozenset()) | {pid}
+        return found
 
     def _wait_for_room(self, error: Exception) -> None:
         """A full disk, most likely: the journals keep everything until there is room again."""
@@ -274,6 +287,11 @@ class Service:
         for failure in self.media.failures():
             self.poster.note(**failure)
         self.artifacts.add_outcomes()
+        samples, troubles = self.system.take()
+        for sample in samples:
+            self.poster.sample(sample)
+        for trouble in troubles:
+            self.poster.note(system=trouble)
         batch = self.poster.post(slices)
         self.artifacts.posted(batch)
         self.media.posted(self.poster.generation)
@@ -370,6 +388,7 @@ class Service:
 
     def _leave(self) -> bool:
         """Close everything; whether all destinations have everything."""
+        self.system.stop()
         self.media.close(_LEAVE_SECS)
         self.artifacts.close(_LEAVE_SECS)
         complete = self.delivery.close(_LEAVE_SECS)
@@ -407,6 +426,9 @@ class Service:
                 held.abandon()
         for journal in self.__dict__.pop("journals", {}).values():
             journal.close()
+        system = self.__dict__.pop("system", None)
+        if system is not None:
+            system.stop()
         bell = self.__dict__.pop("bell", None)
         if bell is not None:
             bell.close()

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
     from steno.journal.decode import RawEntry, Slice
     from steno.journal.format import Identity
     from steno.ledger.assemble import Values
+    from steno.ledger.sample import Sample
+from steno.ledger.sample import STREAM
 
 _IDS_KEPT = 200_000
 _COUNTERS_KEPT = 200_000
 _NOTES_OF_REFUSAL = 100
+_SAMPLES_KEPT = 1_000
+"""While nothing can be posted; then the oldest go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,9 @@ class Poster:
         self.generation = 0
         """Postings committed; a sync that began after one makes it durable."""
         self._own: list[Own] = []
+        self._samples: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
+        self._reached = 0
+        """The highest step that this poster has seen."""
         self._load()
 
     def _load(self) -> None:
@@ -126,6 +134,10 @@ class Poster:
         """Have an entry of the collector's entered with the next posting."""
         self._own.append(own)
 
+    def sample(self, sample: Sample) -> None:
+        """Have a measurement of the collector's entered with the next posting, at the step that the run has reached."""
+        self._samples.append(sample)
+
     def post(self, slices: Sequence[tuple[StreamInfo, Slice]]) -> Batch | None:
         """Enter the slices; None when they brought no record.
 
@@ -137,7 +149,7 @@ class Poster:
 
         """
         fresh = self._new_ones(slices)
-        if not fresh and not self._own:
+        if not fresh and not self._own and not self._samples:
             return None
         with self.lock:
             try:
@@ -150,6 +162,7 @@ class Poster:
                 self._load()
                 raise
         self._own.clear()
+        self._samples.clear()
         self.generation += 1
         return batch
 
@@ -192,13 +205,16 @@ class Poster:
         refused = self._refuse(piece.refused for _, piece in fresh)
         raw, infos = self._entries_of(fresh)
         table = None
-        if any(len(piece.mono) for _, piece in fresh):
+        if self._samples or any(len(piece.mono) for _, piece in fresh):
+            attempt = self._latest_attempt() if self._samples else 1
+            step = max(self._reached, self.next_step() - 1, 0)
             table = assemble.merge(
-                [piece for _, piece in fresh],
-                owner,
-                [info.rank for info, _ in fresh],
-                [info.attempt for info, _ in fresh],
+                [*(piece for _, piece in fresh), *(one.as_slice(step) for one in self._samples)],
+                [*owner, *(len(streams) for _ in self._samples)],
+                [*(info.rank for info, _ in fresh), *(one.rank for one in self._samples)],
+                [*(info.attempt for info, _ in fresh), *(attempt for _ in self._samples)],
             )
+            streams.append(STREAM)
         count = len(raw) + len(self._own) + len(refused)
         batch = None
         fills = self._fills_of(fresh, names)
@@ -254,6 +270,8 @@ class Poster:
                 streams=streams,
                 counters=self._counter,
             )
+            if len(table.step):
+                self._reached = max(self._reached, int(table.step.max()))
             assemble.fill(table, fills)
             holes.keep(self.connection, table, streams)
         else:
@@ -528,6 +546,7 @@ class Poster:
             with self._transaction() as execute:
                 self.set_meta("attempt", attempt)
                 if rewind is not None:
+                    self._reached = 0
                     self._save_counters({steps.RUN: rewind, steps.SEED: rewind})
                     # A writers' counter goes on from there, also one that is met later for the first time.
                     execute("delete from counters where instr(name, ?)", (steps.OF_KEY,))
