@@ -59,7 +59,7 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_artifacts", "_async_options", "_begun", "_ended", "_ending", "_left", "_owner", "_position",
+        "__weakref__", "_artifacts", "_async_options", "_begun", "_ended", "_ending", "_is_closed", "_left", "_owner", "_position",
         "_report", "_tasks", "config", "log", "summary",
     )  # fmt: skip
 
@@ -93,6 +93,8 @@ class Run:
         self._owner = os.getpid()
         self._ending = threading.RLock()
         self._ended: bool | None = None
+        self._is_closed = False
+        """Nothing more is taken; what runs in this process may still log while the end goes on."""
         self.log = begun.recorder.log
         self.config = Journalled(begun.config, lambda changes: self._tell(CONFIG, masked(changes)))
         self.summary = Journalled({}, lambda changes: self._tell(SUMMARY, plain(changes)))
@@ -264,7 +266,7 @@ class Run:
         from steno.capture.recorder import Recorder
 
         with _lock:
-            if self._ended is not None:
+            if self._is_closed:
                 msg = "an artifact was logged after finish: the run takes no more; call steno.init for a new one"
                 raise ClosedError(msg)
             recorder = self._begun.recorder
@@ -496,6 +498,7 @@ class Run:
         self._left(self)
 
     def _close_artifacts(self) -> None:
+        self._is_closed = True
         if self._artifacts is not None:
             self._artifacts.close()
 

@@ -414,3 +414,87 @@ def test_one_that_hangs_holds_up_neither_the_loop_nor_the_others():
     hold.set()
     assert took < 3.5
     assert kept.calls[-1] == ("post_close",)
+
+
+class Files(Keeping):
+    """Keeps what files said while they were handed over."""
+
+    def __init__(self):
+        super().__init__()
+        self.paths = []
+
+    def log_file_artifact(self, state, log_level, artifact_name, file_path, *, overwrite):
+        self.paths.append(file_path)
+        self.calls.append(
+            ("file", int(state.timestamp.batch), log_level, artifact_name, file_path.read_text(), overwrite)
+        )
+
+    def log_symlink_artifact(self, state, log_level, existing_artifact_name, symlink_artifact_name, *, overwrite):
+        self.calls.append(("link", log_level, existing_artifact_name, symlink_artifact_name, overwrite))
+
+    def artifacts(self):
+        return [call for call in self.calls if call[0] in {"file", "link"}]
+
+
+def test_files_are_handed_over_as_they_were_at_the_call(tmp_path):
+    held = threading.Event()
+
+    class Late(Files):
+        def init(self, state, logger):
+            held.wait(30)
+
+    late, source = Late(), tmp_path / "model.pt"
+    run = steno.init(destinations=[late])
+    for batch in range(1, 4):
+        source.write_text(f"weights {batch}")
+        run.event(Event.BATCH_END, batch=batch)
+        run.log_artifact(source, "model", overwrite=True, level=LogLevel.BATCH)
+    run.log_artifact(source, link="latest")
+    source.unlink()
+    run.log({"x": 1.0})
+    held.set()
+    run.finish()
+    assert [call for call in late.calls if call[0] in {"file", "link", "data"}] == [
+        *(("file", batch, LogLevel.BATCH, "model", f"weights {batch}", True) for batch in (1, 2, 3)),
+        ("file", 3, LogLevel.FIT, "model.pt", "weights 3", False),
+        ("link", LogLevel.FIT, "model.pt", "latest", True),
+        ("data", 3, LogLevel.BATCH, {"x": 1.0}),
+    ]
+    assert {path.name for path in late.paths} == {"model.pt"}
+    assert not any(path.exists() for path in late.paths)
+    assert not [*run.dir.glob(".steno/staging/*/handed-*")]
+
+
+def test_a_directory_comes_file_by_file(tmp_path):
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "a.txt").write_text("a")
+    (tmp_path / "out" / "deep" / "b.txt").write_text("b")
+    kept = Files()
+    with steno.init(destinations=[kept]) as run:
+        run.log_artifact(tmp_path / "out", "results")
+    assert sorted(call[3:5] for call in kept.artifacts()) == [("results/a.txt", "a"), ("results/deep/b.txt", "b")]
+
+
+def test_callbacks_log_files_by_composers_names(tmp_path):
+    source = tmp_path / "weights"
+
+    class Saving(Callback):
+        def epoch_end(self, state, logger):
+            source.write_text(f"after {int(state.timestamp.epoch)}")
+            logger.file_artifact("epoch", "{run_name}/ep{epoch}-ba{batch:04d}-{{epoch}}", source, overwrite=True)
+            logger.symlink_artifact("epoch", "{run_name}/ep{epoch}-ba{batch:04d}-{{epoch}}", "latest", overwrite=True)
+            logger.file_artifact(9, "never", source)
+
+    kept = Files()
+    with steno.init(name="r", destinations=[Saving(), kept]) as run:
+        for epoch in range(2):
+            run.event(Event.BATCH_END)
+            run.event(Event.EPOCH_END)
+    names = ["r/ep1-ba0001-{epoch}", "r/ep2-ba0002-{epoch}"]
+    assert [call[2:] for call in kept.artifacts() if call[0] == "file"] == [
+        (LogLevel.EPOCH, name, f"after {number}", True) for number, name in enumerate(names, 1)
+    ]
+    assert [call[1:] for call in kept.artifacts() if call[0] == "link"] == [
+        (LogLevel.EPOCH, name, "latest", True) for name in names
+    ]
+    assert feed(run, "Saving")["errors"] == 2

@@ -76,7 +76,7 @@ def _listening(
         return EventLogger(
             run_name,
             log=recorder.log,
-            configure=begun.made().config.update,
+            run=begun.made,
             destinations=tuple(one.name if one.target is None else one.target for one in wish.destinations),
         )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from steno.capture.handing import files
 from steno.capture.media_value import HELD_BYTES, MediaValue
 from steno.capture.report import told
 from steno.events.destination import LoggerDestination
@@ -12,7 +14,7 @@ from steno.events.event import Event
 from steno.events.level import LogLevel
 from steno.events.progress import Progress, duration
 from steno.events.state import State
-from steno.record import EVENT, LOGGED, START, Entry, Ref
+from steno.record import ARTIFACT, EVENT, LOGGED, START, Entry, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from steno.events.logger import EventLogger
     from steno.record import Batch, RunInfo
 
+_OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _METHODS: Final = ("log_data", "log_file_artifact", "log_symlink_artifact")
 
 
@@ -51,11 +54,13 @@ class Listener:
         self._make_logger = logger
         self._failed = failed
         self._own = {name: method for name in _METHODS if (method := _overridden(target, name)) is not None}
-        self.kinds = frozenset({EVENT, START, *(["points"] if "log_data" in self._own else [])})
+        kept = {"log_data": "points", "log_file_artifact": ARTIFACT, "log_symlink_artifact": ARTIFACT}
+        self.kinds = frozenset({EVENT, START, *(kept[name] for name in self._own)})
         self._closed = self._may_end = False
 
     def open(self, run: RunInfo) -> None:
         """Call `init`, as the first event."""
+        self._run_dir = run.dir
         self._logger = self._make_logger(run.name)
         self._progress = Progress(
             State(run.name, max_duration=duration(run.config.get("max_duration")), rank=self._rank)
@@ -77,6 +82,8 @@ class Listener:
                 if name in Event._value2member_map_ and name != Event.INIT:
                     said = {key: value for key, value in one.payload.items() if key != "name"}
                     self._event(Event(name), said, one.record, one.time)
+            elif one.kind == ARTIFACT:
+                self._artifact(one)
             elif one.kind == START:
                 self._progress.begin(one.time)
 
@@ -91,6 +98,18 @@ class Listener:
         if self._may_end:
             self._may_end = False
             self._tell("post_close", self._target.post_close)
+
+    def _artifact(self, entry: Entry) -> None:
+        said, state = entry.payload, self._at(entry.record)
+        level, overwrite = _level(said.get("level"), LogLevel.FIT), bool(said.get("overwrite"))
+        if said.get("op") == "link":
+            self._call("log_symlink_artifact", state, level, said["target"], said["name"], overwrite=overwrite)
+        elif said.get("op") in {"file", "dir"} and "log_file_artifact" in self._own:
+            try:
+                for name, path in files(self._run_dir, said):
+                    self._call("log_file_artifact", state, level, name, path, overwrite=overwrite)
+            except (OSError, ValueError) as error:
+                self._failed(error, f"log_file_artifact was not called: {told(error)}")
 
     def _event(self, event: Event, said: Mapping[str, Any], record: int, when: int) -> None:
         state = self._progress.take(event, said, record, when)
@@ -173,5 +192,7 @@ def _hold(data: Any, room: int) -> int:
 
 def _place(error: BaseException) -> str:
     """Where in the user's code it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    frames = traceback.extract_tb(error.__traceback__)[::-1]
+    for frame in [*(frame for frame in frames if not frame.filename.startswith(_OURS)), *frames]:
+        return f" at {frame.filename}:{frame.lineno}"
+    return ""

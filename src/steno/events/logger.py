@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from steno.events.level import LogLevel
 from steno.events.state import State
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
+
+_FIELD: Final = re.compile(r"(?<!\{)\{(epoch|batch)(?::([^{}]*))?\}(?!\})")
 
 
 class EventLogger:
@@ -23,11 +27,11 @@ class EventLogger:
         run_name: str,
         *,
         log: Callable[..., None],
-        configure: Callable[[Mapping[str, Any]], None],
+        run: Callable[[], Any],
         destinations: tuple[Any, ...] = (),
     ) -> None:
         self._log = log
-        self._configure = configure
+        self._run = run
         self.run_name = run_name
         self.destinations = destinations
         """What the run's destinations are in this process: objects, and the names of the others."""
@@ -60,4 +64,33 @@ class EventLogger:
 
     def log_hyperparameters(self, hyperparameters: Mapping[str, Any]) -> None:
         """Merge values into the run's configuration."""
-        self._configure(hyperparameters)
+        self._run().config.update(hyperparameters)
+
+    def file_artifact(
+        self, log_level: Any, artifact_name: str, file_path: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> None:
+        """Keep a file with the run, as it is now. Fields of the name are filled in, {epoch} and {batch} by the state.
+
+        Raises:
+            ValueError: an unknown level.
+            OSError, steno.UsageError, steno.ClosedError: as `Run.log_artifact`.
+        """
+        level, name = LogLevel(log_level), self._placed(artifact_name)
+        self._run().log_artifact(file_path, name, overwrite, step=int(self.state.timestamp.batch), level=level)
+
+    def symlink_artifact(
+        self, log_level: Any, existing_artifact_name: str, symlink_artifact_name: str, overwrite: bool = False
+    ) -> None:
+        """Give an artifact another name.
+
+        Raises:
+            ValueError: an unknown level.
+            OSError, steno.UsageError, steno.ClosedError: as `Run.link_artifact`.
+        """
+        level, names = LogLevel(log_level), map(self._placed, (existing_artifact_name, symlink_artifact_name))
+        self._run().link_artifact(*names, overwrite, step=int(self.state.timestamp.batch), level=level)
+
+    def _placed(self, name: str) -> str:
+        stamp = self.state.timestamp
+        known = {"epoch": int(stamp.epoch), "batch": int(stamp.batch)}
+        return _FIELD.sub(lambda found: format(known[found[1]], found[2] or ""), name)
