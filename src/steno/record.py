@@ -43,7 +43,12 @@ NOTE = "note"  # steno's own remark: a loss, a refused value, a recovery
 
 
 LOGGED = "logged"
-"""In the meta of a record for a destination that asked for it, its values as they were logged, by key."""
+"""In the meta of a record for a destination that asked for it, its values as they were logged, by key.
+
+One that a device still has is `decode.HOLE`; it comes in a record of the same number, with LATE in its meta.
+"""
+LATE = "late"
+"""In the meta of a record for such a destination: it brings values of an earlier one."""
 
 RAW = "raw"
 """In the meta of a `Ref` that is not posted yet, where its bytes are: {"data"}, or {"file", "at", "size"}."""

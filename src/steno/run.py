@@ -59,8 +59,8 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_artifacts", "_async_options", "_begun", "_ended", "_ending", "_is_closed", "_left", "_owner", "_position",
-        "_report", "_tasks", "config", "log", "summary",
+        "__weakref__", "_artifacts", "_async_options", "_begun", "_ended", "_ending", "_is_closed", "_left", "_owner",
+        "_position", "_report", "_tasks", "config", "log", "summary",
     )  # fmt: skip
 
     log: Log

@@ -13,7 +13,10 @@ from run_programs import wait_for
 
 import steno
 from steno import Callback, Event, LoggerDestination, LogLevel
+from steno.capture import listener
+from steno.capture.snapshot import HOLE
 from steno.errors import DestinationError
+from steno.journal import format as fmt
 
 
 @pytest.fixture(autouse=True)
@@ -347,29 +350,75 @@ def test_values_that_a_device_still_has_come_late_with_their_level_and_state():
     assert call == ("data", 3, LogLevel.EPOCH, {"loss": 0.5, "n": 3, "host": 1})
 
 
-def test_late_values_keep_their_records_level_and_state():
+class Owing:
+    """Journals as a device's values are: a hole now, its value behind what was logged meanwhile."""
+
+    def __init__(self, run):
+        self.appender = run._begun.recorder._appender
+
+    def log(self, values, level):
+        mono, seq = self.appender.stamp()
+        self.appender.append([fmt.RICH, mono, seq, values, None, {"level": level}])
+        return seq
+
+    def bring(self, seq, values):
+        self.appender.append((fmt.FILL, seq, values))
+
+
+def test_a_call_waits_for_its_device_values_and_those_behind_it_with_it():
     kept = Keeping()
     run = steno.init(destinations=[kept])
+    device = Owing(run)
     run.event(Event.BATCH_END, batch=3)
-    # As a device's values are journalled: a hole now, its value behind what was logged meanwhile.
-    recorder = run._begun.recorder
-    from steno.capture.snapshot import HOLE
-
-    appender = recorder._appender
-    mono, seq = appender.stamp()
-    appender.append([3, mono, seq, {"loss": HOLE, "host": 1}, None, {"level": 2}])
-    mono, alone = appender.stamp()
-    appender.append([3, mono, alone, {"norm": HOLE}, None, {"level": 1}])
+    first = device.log({"loss": HOLE, "host": 1, "many": [HOLE, 2, HOLE], "nested": {"x": HOLE}}, 2)
+    alone = device.log({"norm": HOLE}, 1)
     run.event(Event.BATCH_END, batch=4)
-    wait_for(lambda: ("event", 4, Event.BATCH_END) in kept.calls)
-    appender.append((5, seq, {"loss": 7, "more": [1, 2]}))
-    appender.append((5, alone, {"norm": 0.5}))
+    run.log({"x": 1})
+    device.bring(first, {"loss": 7, "many/2": 3})
+    device.bring(alone, {"norm": 0.5})
+    device.bring(first, {"many/0": 1, "nested/x": [1, 2]})
+    wait_for(lambda: kept.data() and kept.data()[-1] == {"x": 1})
     run.finish()
-    assert [call for call in kept.calls if call[0] == "data"] == [
-        ("data", 3, LogLevel.EPOCH, {"host": 1}),
-        ("data", 3, LogLevel.EPOCH, {"loss": 7, "more": [1, 2]}),
+    assert [call for call in kept.calls if call[0] == "data" or call[-1] == "batch_end"] == [
+        ("event", 3, Event.BATCH_END),
+        ("data", 3, LogLevel.EPOCH, {"loss": 7, "host": 1, "many": [1, 2, 3], "nested/x": [1, 2]}),
         ("data", 3, LogLevel.FIT, {"norm": 0.5}),
+        ("event", 4, Event.BATCH_END),
+        ("data", 4, LogLevel.BATCH, {"x": 1}),
     ]
+
+
+def test_a_device_value_that_does_not_come_is_waited_for_a_while(monkeypatch):
+    monkeypatch.setattr(listener, "PATIENCE_SECS", 0.1)
+    kept = Keeping()
+    run = steno.init(destinations=[kept])
+    device = Owing(run)
+    run.event(Event.BATCH_END, batch=3)
+    late = device.log({"loss": HOLE, "host": 1, "many": [HOLE, 2]}, 2)
+    never = device.log({"norm": HOLE}, 1)
+    run.log({"x": 1})
+    wait_for(lambda: len(kept.data()) == 2)
+    run.event(Event.BATCH_END, batch=4)
+    device.bring(late, {"loss": 7, "many/0": 1})
+    wait_for(lambda: len(kept.data()) == 3)
+    device.log({"last": HOLE, "host": 2}, 3)
+    run.finish()
+    assert never
+    assert [call for call in kept.calls if call[0] == "data"] == [
+        ("data", 3, LogLevel.EPOCH, {"host": 1, "many": [None, 2]}),
+        ("data", 3, LogLevel.BATCH, {"x": 1}),
+        ("data", 3, LogLevel.EPOCH, {"loss": 7, "many/0": 1}),
+        ("data", 4, LogLevel.BATCH, {"host": 2}),
+    ]
+
+
+def test_results_of_tasks_come_when_they_are_there():
+    kept = Keeping()
+    with steno.init(destinations=[kept]) as run:
+        future = run.async_log(lambda: {"score": 3}, step=5, step_at="submit")
+        run.log({"x": 1.0})
+        future.result(20)
+    assert sorted(kept.data(), key=str) == [{"score": 3}, {"x": 1.0}]
 
 
 def test_media_are_values_that_can_be_looked_at():

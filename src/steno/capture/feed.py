@@ -45,6 +45,7 @@ class Feed:
         poll_secs: how often the journal is looked at.
         exact: have records say what was logged besides their points.
         first: whether it ends before the others, which are still handed what it logs at its end.
+        settle: told, when nothing is to be read now, whether somebody waits for all that was written.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Feed:
         poll_secs: float = 0.1,
         exact: bool = False,
         first: bool = False,
+        settle: Callable[[bool], None] | None = None,
     ) -> None:
         self.name = name
         self._recorder = recorder
@@ -67,6 +69,7 @@ class Feed:
         self._poll_secs = poll_secs
         self._exact = exact
         self.first = first
+        self._settle = settle
         self._queue: deque[tuple[int, Path, int, bool]] = deque()
         self._queued_bytes = 0
         self._wake = threading.Event()
@@ -128,6 +131,8 @@ class Feed:
                 asked, closing = self._asked, self._closing
                 if self._step():
                     continue
+                if self._settle is not None:
+                    self._settle(closing or asked != self._answered)
                 self._answered = asked
                 self._idle.set()
                 if closing:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import time
 import traceback
+from collections import deque
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from steno.capture.handing import files
-from steno.capture.media_value import HELD_BYTES, MediaValue
+from steno.capture.media_value import HELD_BYTES, MediaValue, media_in
 from steno.capture.report import told
 from steno.events.destination import LoggerDestination
 from steno.events.event import Event
 from steno.events.level import LogLevel
 from steno.events.progress import Progress, duration
 from steno.events.state import State
-from steno.record import ARTIFACT, EVENT, LOGGED, START, Entry, Ref
+from steno.journal.verbatim import fill, holes_in, without_holes
+from steno.record import ARTIFACT, EVENT, LATE, LOGGED, START, Entry, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +27,10 @@ if TYPE_CHECKING:
     from steno.events.logger import EventLogger
     from steno.record import Batch, RunInfo
 
+PATIENCE_SECS: Final = 2.0
+"""How long a call waits for what a device still has of its record."""
+_HELD: Final = 10_000
+"""Calls that wait behind such a one; beyond them the oldest is made as it is."""
 _OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _METHODS: Final = ("log_data", "log_file_artifact", "log_symlink_artifact")
 
@@ -57,6 +66,9 @@ class Listener:
         kept = {"log_data": "points", "log_file_artifact": ARTIFACT, "log_symlink_artifact": ARTIFACT}
         self.kinds = frozenset({EVENT, START, *(kept[name] for name in self._own)})
         self._closed = self._may_end = False
+        self._held: deque[Any] = deque()
+        """What is still to be called, in order: entries and `_Data`."""
+        self._waiting: dict[int, _Data] = {}
 
     def open(self, run: RunInfo) -> None:
         """Call `init`, as the first event."""
@@ -69,14 +81,40 @@ class Listener:
         self._event(Event.INIT, {}, 0, 0)
 
     def write(self, batch: Batch) -> None:
-        """Call what belongs to each record and entry, in the order of their calls."""
+        """Call what belongs to each record and entry, in the order of their calls.
+
+        A record of which a device has a part waits for it, and what came behind the record waits with it.
+        """
         room = HELD_BYTES
         for one in _in_order(batch):
             if one.__class__ is not Entry:
-                number, level, values = one
-                data = {key: _shown(value) for key, value in values.items()}
-                room = _hold(data, room)
-                self._call("log_data", self._at(number), level, data)
+                for value in media_in(one.values):
+                    room = value.hold(room)
+                if one.is_late and one.number in self._waiting:
+                    held = self._waiting[one.number]
+                    fill(held.values, one.values)
+                    held.holes -= one.values.keys()
+                    continue
+                if one.holes:
+                    one.until = time.monotonic() + PATIENCE_SECS
+                    self._waiting[one.number] = one
+            self._held.append(one)
+        self.settle(False)
+
+    def settle(self, everything: bool) -> None:
+        """Make the calls that need not wait any more; all of them, if somebody waits for that."""
+        held, now = self._held, time.monotonic()
+        while held:
+            one = held[0]
+            if one.__class__ is not Entry:
+                if one.holes and not everything and now < one.until and len(held) < _HELD:
+                    return
+                self._waiting.pop(one.number, None)
+            held.popleft()
+            if one.__class__ is not Entry:
+                values = without_holes(one.values)
+                if values:
+                    self._call("log_data", self._at(one.number), one.level, values)
             elif one.kind == EVENT:
                 name = str(one.payload.get("name"))
                 if name in Event._value2member_map_ and name != Event.INIT:
@@ -89,6 +127,7 @@ class Listener:
 
     def flush(self) -> None:
         """The run ends: call `close`."""
+        self.settle(True)
         if not self._closed:
             self._closed = True
             self._may_end = self._tell("close", self._target.close, self._state(self._progress.now), self._logger)
@@ -143,8 +182,22 @@ def _overridden(target: Any, name: str) -> Callable[..., Any] | None:
     return cast("Callable[..., Any]", method)
 
 
+@dataclass(slots=True)
+class _Data:
+    """One record's call, or late values of one."""
+
+    number: int
+    level: LogLevel
+    values: dict[str, Any]
+    is_late: bool
+    holes: set[str]
+    """Keys of what a device still has."""
+    until: float = 0.0
+    """Monotonic seconds: when the call no longer waits for it."""
+
+
 def _in_order(batch: Batch) -> Iterator[Any]:
-    """Entries, and (number, level, values) of records, in the order of their calls; late values with their record."""
+    """Entries and `_Data` in the order of their calls; late values with their record, if it is here."""
     splits, values = batch.splits().tolist(), batch.value.tolist()
     for point, special in batch.special.items():
         values[point] = special
@@ -153,10 +206,12 @@ def _in_order(batch: Batch) -> Iterator[Any]:
         meta = batch.meta.get(row, {})
         logged = meta.get(LOGGED)
         if logged is None:
-            logged = dict(zip(batch.sets[chosen], values[splits[row] : splits[row + 1]], strict=True))
+            logged, holes = dict(zip(batch.sets[chosen], values[splits[row] : splits[row + 1]], strict=True)), set()
+        else:
+            logged, holes = _shown(logged), holes_in(logged)
         if logged:
-            items.append((number, (number, _level(meta.get("level")), logged)))
-    items.sort(key=lambda item: item[0])
+            items.append((number, _Data(number, _level(meta.get("level")), logged, LATE in meta, holes)))
+    items.sort(key=itemgetter(0))
     for _, item in items:
         yield item
 
@@ -176,18 +231,6 @@ def _shown(value: Any) -> Any:
     if value.__class__ is dict:
         return {key: _shown(item) for key, item in value.items()}
     return value
-
-
-def _hold(data: Any, room: int) -> int:
-    """Have media values read before their bytes are taken away, as long as there is room; returns what is left."""
-    for value in data.values() if data.__class__ is dict else data:
-        if value.__class__ is MediaValue:
-            if value.size_bytes <= room:
-                room -= value.size_bytes
-                value.hold()
-        elif value.__class__ in (list, dict):
-            room = _hold(value, room)
-    return room
 
 
 def _place(error: BaseException) -> str:

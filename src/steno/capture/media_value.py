@@ -9,7 +9,7 @@ from steno.errors import CorruptError, UsageError
 from steno.record import RAW
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 HELD_BYTES: Final = 64 << 20
@@ -43,19 +43,22 @@ class MediaValue:
         found = self._meta.get("caption")
         return None if found is None else str(found)
 
-    @property
-    def size_bytes(self) -> int:
-        """Of its raw form, where that lies in a file."""
-        return 0 if self._raw is None or self._data is not None else int(self._raw["size"])
+    def hold(self, room: int) -> int:
+        """Read the raw bytes now, for the run's collector takes them away in a second or so; returns the room left.
 
-    def hold(self) -> None:
-        """Read the raw bytes now: the run's collector takes them away in a second or so."""
-        if self._data is not None or self._raw is None:
-            return
+        What is larger than `room` bytes is read when its value is asked for, if it is still there.
+        """
+        raw = self._raw
+        if raw is None or self._data is not None or raw["size"] > room:
+            return room
+        self._read(raw)
+        return room - int(raw["size"])
+
+    def _read(self, raw: Mapping[str, Any]) -> None:
         try:
-            fd = os.open(self._raw["file"], os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(raw["file"], os.O_RDONLY | os.O_CLOEXEC)
             try:
-                self._data = os.pread(fd, int(self._raw["size"]), int(self._raw["at"]))
+                self._data = os.pread(fd, int(raw["size"]), int(raw["at"]))
             finally:
                 os.close(fd)
         except OSError as error:
@@ -74,7 +77,8 @@ class MediaValue:
 
         if self._raw is None:
             return self._meta["text"] if self.kind == "text" else dict(self._meta)
-        self.hold()
+        if self._data is None:
+            self._read(self._raw)
         try:
             if self._data is None:
                 raise CorruptError(self._lost)
@@ -86,3 +90,12 @@ class MediaValue:
     def __repr__(self) -> str:
         caption = f" {self.caption!r}" if self.caption else ""
         return f"<{self.kind}{caption}>"
+
+
+def media_in(values: Any) -> Iterator[MediaValue]:
+    """The media among a record's values, those in lists too."""
+    for value in values.values() if values.__class__ is dict else values:
+        if value.__class__ is MediaValue:
+            yield value
+        elif value.__class__ in (dict, list):
+            yield from media_in(value)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from steno.journal import format as fmt
-from steno.record import EXACT_FLOAT, LAST_STEP, LOGGED, NOTE, Batch, Entry, nearest
+from steno.record import EXACT_FLOAT, LAST_STEP, LATE, LOGGED, NOTE, Batch, Entry, nearest
 
 if TYPE_CHECKING:
     from steno.journal.decode import Slice
@@ -135,7 +135,7 @@ class Numbering:
                 continue  # its record was skipped for this destination, or a reserved place was given up
             step, when, meta = known
             if fill.logged is not None:
-                meta = {**meta, LOGGED: fill.logged}
+                meta = {**meta, LOGGED: fill.logged, LATE: True}
             if meta:
                 notes[len(batch) + len(records)] = meta
             sets.append(tuple(fill.values))
@@ -164,12 +164,13 @@ class Numbering:
 
 
 def _with_points(batch: Batch) -> Batch:
-    """The batch without records that have no points left: the fill brings them."""
+    """The batch without records that have no points left, and say no more: the fill brings them."""
     from dataclasses import replace
 
     import numpy as np
 
     keep = batch.widths() > 0
+    keep[[row for row, meta in batch.meta.items() if meta.get(LOGGED)]] = True
     if keep.all():
         return batch
     where = np.cumsum(keep) - 1

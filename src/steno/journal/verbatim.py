@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from steno.journal import format as fmt
+from steno.journal.decode import HOLE
 from steno.journal.flatten import _media, _text
 from steno.record import Ref
 
@@ -20,7 +21,7 @@ def as_logged(values: Mapping[Any, Any]) -> dict[str, Any]:
     """Values by key in the order of the call, the keys of nested dicts joined by "/".
 
     Ints, bools, texts and None are what they were; an array is a numpy array of its own memory, a media value a
-    `Ref`. What is still on a device, or could not be recorded, is left out; in a list it is None.
+    `Ref`, and what is still on a device is HOLE. What could not be recorded is left out; in a list it is None.
     """
     out: dict[str, Any] = {}
     _collect(values, "", out)
@@ -30,12 +31,45 @@ def as_logged(values: Mapping[Any, Any]) -> dict[str, Any]:
 def _collect(values: Mapping[Any, Any], prefix: str, out: dict[str, Any]) -> None:
     for key, value in values.items():
         path = f"{prefix}{_text(key)}"
+        if path == fmt.RESERVED:
+            continue
         if value.__class__ is dict:
             _collect(value, f"{path}/", out)
         else:
             plain = _plain(value)
             if plain is not _ABSENT:
                 out[path] = plain
+
+
+def holes_in(logged: Mapping[str, Any]) -> set[str]:
+    """The keys of what is still on a device, as the late values will have them."""
+    out: set[str] = set()
+    for key, value in logged.items():
+        if value is HOLE:
+            out.add(key)
+        elif value.__class__ is list:
+            out |= holes_in({f"{key}/{index}": item for index, item in enumerate(value)})
+    return out
+
+
+def fill(logged: dict[str, Any], late: Mapping[str, Any]) -> None:
+    """Put late values in their places."""
+    for key, value in late.items():
+        parent, _, index = key.rpartition("/")
+        items = logged.get(parent)
+        if key not in logged and items.__class__ is list and index.isdecimal() and int(index) < len(items):
+            items[int(index)] = value
+        else:
+            logged[key] = value
+
+
+def without_holes(logged: Mapping[str, Any]) -> dict[str, Any]:
+    """What is there of the values; in a list, None stands for what is not."""
+    return {
+        key: [None if item is HOLE else item for item in value] if value.__class__ is list else value
+        for key, value in logged.items()
+        if value is not HOLE
+    }
 
 
 def media_in(values: Any) -> Iterator[Ref]:
@@ -56,6 +90,8 @@ def _plain(value: Any) -> Any:
         return as_logged(value)
     if kind is not msgspec.msgpack.Ext:
         return value
+    if value.code == fmt.EXT_HOLE:
+        return HOLE
     data = bytes(value.data)
     if value.code == fmt.EXT_BIG:
         return int(data)
