@@ -72,7 +72,7 @@ class Numbering:
             value=part.value,
             special={place: what for place, what in part.special.items() if not isinstance(what, Hole)},
             entries=tuple(entries),
-            meta=part.meta,
+            meta=_noted(part),
         )
         if len(batch.special) != len(part.special):
             batch = self._without_holes(batch, part)
@@ -161,6 +161,19 @@ class Numbering:
             special=special,
             meta=notes,
         )
+
+
+def _noted(part: Slice) -> dict[int, dict[str, Any]]:
+    """What records say of themselves, and what their key sets say of them beyond numbering."""
+    import numpy as np
+
+    meta = part.meta
+    for place, known in enumerate(part.sets):
+        kept = {name: value for name, value in (known.options or {}).items() if name not in {"counter", "per"}}
+        if kept:
+            rows = np.flatnonzero(part.set == place).tolist()
+            meta = {**meta, **{row: {**kept, **meta.get(row, {})} for row in rows}}
+    return meta
 
 
 def _with_points(batch: Batch) -> Batch:

@@ -17,6 +17,7 @@ import crc32c
 import msgspec
 
 from steno.journal import format as fmt
+from steno.journal.guard import OwnerOnly, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,6 +92,7 @@ class Appender:
         self.dropped = 0
         self._keeping = self._keep  # one object, so that identity tells it
         self._seen: dict[int, None] = {}
+        self._levels: dict[int, _Scope] = {}
         self._numbers = itertools.count(fmt.FIRST_SET)
         self._next_seq = itertools.count(fmt.FIRST_SEQ).__next__
         gil = getattr(sys, "_is_gil_enabled", None)
@@ -205,9 +207,9 @@ class Appender:
         if level is not None or arrays is not None:
             level, arrays = self._options(level, arrays)
         meta = {k: v for k, v in (("level", level), ("arrays", arrays)) if v is not None}
-        if data.__class__ is dict and not meta and (step is None or step.__class__ is int):
+        if data.__class__ is dict and arrays is None and (step is None or step.__class__ is int):
             try:
-                self._plan(data, step, stamp)
+                self._plan(data, step, stamp) if level is None else self._levelled(level, data, step, stamp)
                 return
             except _ODD:
                 pass
@@ -251,6 +253,28 @@ class Appender:
         if prepared is None:
             return
         values, step, owed = prepared
+        seq = self._put_encodable(scope, values, step, stamp, wall)
+        if owed:
+            self._owe(seq, owed, None)
+
+    def _levelled(self, level: int, data: dict[str, Any], step: int | None, stamp: int) -> None:
+        """A record with a level: its key set is announced once for each level. Raises as `_plan` does."""
+        scope = self._levels.setdefault(level, _Scope({"level": level}))
+        keys = tuple(data)
+        if (scope, keys) not in self._get()[4]:
+            if not keys or any(key.__class__ is not str for key in keys):
+                raise TypeError
+            mark = hash((scope, keys))
+            if mark not in self._seen:
+                self._note(mark)
+                self.append([fmt.RICH, stamp, self._next_seq(), data, step, scope.options])
+                return
+        self._put_encodable(scope, data, step, stamp)
+
+    def _put_encodable(
+        self, scope: _Scope, values: dict[str, Any], step: int | None, stamp: int, wall: int | None = None
+    ) -> int:
+        """Append a record under a scope's options; its sequence number. Raises as `_plan` does."""
         keys = tuple(values)
         while True:
             write, nonce, _, _, by_keys = self._get()
@@ -265,9 +289,7 @@ class Appender:
                 held = [*values.values()] if len(keys) > 1 else values[keys[0]]
                 body = _encode((stamp, seq, number, held, step))
             if self._write(body, write, nonce):
-                break
-        if owed:
-            self._owe(seq, owed, None)
+                return int(seq)
 
     def _announce_scope(self, scope: _Scope, keys: tuple[str, ...], write: Any, by_keys: Any) -> Any:
         """The number of a scope's key set in this segment; None to go inline; False when the segment has changed."""
@@ -319,6 +341,11 @@ class Appender:
             if self._write(body, write, nonce):
                 return int(seq)
 
+    def _note(self, mark: int) -> None:
+        if len(self._seen) >= _SEEN_SETS:
+            self._seen.clear()
+        self._seen[mark] = None
+
     def _announce(self, keys: tuple[Any, ...], write: Any, by_keys: Any) -> Any:
         """A plan for the key set in this segment; None to go inline; False when the segment has changed."""
         if not keys or write is self._keeping or len(by_keys) >= fmt.MAX_SETS:
@@ -326,9 +353,7 @@ class Appender:
         mark = hash(keys)
         if mark not in self._seen:
             # A set met once may never come again: it is announced when it comes the second time.
-            if len(self._seen) >= _SEEN_SETS:
-                self._seen.clear()
-            self._seen[mark] = None
+            self._note(mark)
             return None
         if any(key.__class__ is not str for key in keys):
             msg = "keys must be strings"
@@ -422,10 +447,10 @@ class Appender:
         self.current = segment
         write = segment.write
         if self._locked_writes:
-            write = _guarded(write)
+            write = guarded(write)
             segment.write = write
         if self._forks:
-            write = segment.write = _OwnerOnly(self, write)
+            write = segment.write = OwnerOnly(self._stray, write)
         write(_frame((fmt.CLOCK, _clock(), time.time_ns()), segment.nonce))
         self._set(write, segment.nonce)
         self._rolled(None, segment)
@@ -504,9 +529,9 @@ class Appender:
         """
         self._forks.append(None)
         segment = self.current
-        if segment is not None and segment.write.__class__ is not _OwnerOnly:
+        if segment is not None and segment.write.__class__ is not OwnerOnly:
             raw = segment.write
-            segment.write = _OwnerOnly(self, raw)
+            segment.write = OwnerOnly(self._stray, raw)
             self._swap(raw, segment.write)
 
     def after_fork_in_parent(self) -> None:
@@ -514,7 +539,7 @@ class Appender:
         if self._forks:
             self._forks.pop()
         segment = self.current
-        if not self._forks and segment is not None and segment.write.__class__ is _OwnerOnly:
+        if not self._forks and segment is not None and segment.write.__class__ is OwnerOnly:
             guard = segment.write
             segment.write = guard.raw
             self._swap(guard, guard.raw)
@@ -544,23 +569,6 @@ class Appender:
                 self._append_body(body)
 
 
-class _OwnerOnly:
-    """A segment's `write` around a fork: refuses in the child."""
-
-    __slots__ = ("_appender", "_pid", "raw")
-
-    def __init__(self, appender: Appender, raw: Callable[[bytes], Any]) -> None:
-        self._appender = appender
-        self._pid = os.getpid()
-        self.raw = raw
-
-    def __call__(self, frame: bytes) -> None:
-        if os.getpid() != self._pid:
-            self._appender._stray()
-            raise ValueError
-        self.raw(frame)
-
-
 class _Scope:
     """The options that some key sets share; hashed by identity, so that the hot path finds its keys quickly."""
 
@@ -573,16 +581,6 @@ class _Scope:
 def _refuse(_frame: bytes) -> None:
     """Stand-in for `mmap.write` before the first segment and after the last."""
     raise ValueError
-
-
-def _guarded(write: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    lock = threading.RLock()
-
-    def guarded(frame: bytes) -> None:
-        with lock:
-            write(frame)
-
-    return guarded
 
 
 def _frame(message: Any, nonce: int) -> bytes:
