@@ -547,3 +547,32 @@ def test_callbacks_log_files_by_composers_names(tmp_path):
         (LogLevel.EPOCH, name, "latest", True) for name in names
     ]
     assert feed(run, "Saving")["errors"] == 2
+
+
+def test_records_with_levels_keep_them_whatever_their_keys(capsys):
+    kept = Keeping()
+    said = []
+    with steno.init(destinations=[kept]) as run:
+        for step in range(200):
+            data = {f"k{step % 3}": step, "x": float(step)} if step % 2 else {"alone": float(step)}
+            level = (None, 1, "epoch", LogLevel.BATCH)[step % 4]
+            run.log(data, step, level=level)
+            said.append((LogLevel(level or 3), data))
+        run.log({"x": np.float32(0.5), 3: 1.0}, level=2)
+        run.log({4: 1.0}, level=2)
+        run.log({}, level=2)
+    said += [(LogLevel.EPOCH, {"x": 0.5, "3": 1.0}), (LogLevel.EPOCH, {"4": 1.0})]
+    assert [(call[2], call[3]) for call in kept.calls if call[0] == "data"] == said
+    (journal,) = run_programs.journals(run.dir)
+    assert journal.steps[:200] == [*range(200)]
+
+
+def test_levels_are_read_back_by_destinations_of_batches(tmp_path):
+    from steno.testing import MemoryDestination
+
+    memory = MemoryDestination()
+    with steno.init(destinations=[memory]) as run:
+        for step in range(50):
+            run.log({"x": float(step), "y": 1.0}, level=1 + step % 3)
+    levels = [batch.meta[row]["level"] for batch in memory.batches for row in range(len(batch))]
+    assert levels == [1 + step % 3 for step in range(50)]
