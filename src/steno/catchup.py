@@ -17,7 +17,7 @@ from steno.capture.watchdog import environment, is_running
 from steno.errors import DestinationError, RunNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _ERROR_CHARS: Final = 2000
 _POLL_SECS: Final = 0.05
@@ -70,6 +70,9 @@ def sync(
         if not is_running(run_dir):
             error = _collect(run_dir, deadline)
     current = status(run_dir)
+    waiting = _unstored(current)
+    if waiting and not error:
+        error = f"{waiting} artifacts are not stored yet"
     behind = tuple(lacking(run_dir, int(current.get("record") or 0)))
     unposted = tuple(_unposted(run_dir))
     return SyncReport(
@@ -112,7 +115,13 @@ def _settled(run_dir: Path) -> bool:
     unposted = _unposted(run_dir)
     if not all(_lives(journal, name) for name in unposted):
         return False
-    return bool(unposted) or not lacking(run_dir, int(status(run_dir).get("record") or 0))
+    current = status(run_dir)
+    return bool(unposted) or not (_unstored(current) or lacking(run_dir, int(current.get("record") or 0)))
+
+
+def _unstored(current: Mapping[str, Any]) -> int:
+    """Artifacts that the collector had not stored when it wrote its status."""
+    return int((current.get("artifacts") or {}).get("waiting") or 0)
 
 
 def _lives(journal: Path, stream: str) -> bool:

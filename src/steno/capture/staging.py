@@ -52,6 +52,8 @@ class Staging:
         self._say = say
         self._numbers = itertools.count(1)
         self._made = False
+        self._apart: set[int] = set()
+        """File systems (`st_dev`) from which nothing can be cloned to here."""
 
     def number(self) -> int:
         """A number that this process has not given out yet."""
@@ -209,8 +211,10 @@ class Staging:
             except OSError as error:
                 raise NoRoomError(error) from error
             try:
-                if how != "copy" and _clone(fd, copy):
-                    return os.fstat(copy).st_size, "reflink"
+                if how != "copy" and facts.st_dev not in self._apart:
+                    if _clone(fd, copy):
+                        return os.fstat(copy).st_size, "reflink"
+                    self._apart.add(facts.st_dev)
                 if how == "reflink":
                     self._say(
                         "snapshot",

@@ -106,6 +106,8 @@ class Artifacts:
         lines: list[dict[str, Any]] = []
         for record, step, rank, attempt, payload, outcome in artifacts.rows(connection):
             self._take_up(_Posted(record, step, rank, attempt, payload), outcome, lines)
+        with self._lock:
+            self._remembered = {id: line for id, line in self._remembered.items() if id in self._open}
         path = node.dir / NAME
         self._index = IndexWriter(path, lines) if lines or path.exists() else None
 
@@ -119,7 +121,6 @@ class Artifacts:
         if outcome is None:
             self._judge(one)
             return
-        self._remembered.pop(one.id, None)
         lines.append(_came(outcome))
         if outcome.get("op") != "failed":
             self._names.enter(_meaning(one))
@@ -138,7 +139,7 @@ class Artifacts:
     def posted(self, batch: Batch | None) -> None:
         """A posting is committed."""
         for one in () if batch is None else batch.entries:
-            if one.kind != ARTIFACT or not isinstance(one.payload.get("id"), str):
+            if one.kind != ARTIFACT or not artifacts.is_sound(one.payload):
                 continue
             payload = dict(one.payload)
             if payload.get("op") in artifacts.POSTED:

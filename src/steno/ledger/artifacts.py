@@ -20,7 +20,16 @@ create table if not exists artifacts(
     payload text not null, outcome text);
 """
 POSTED = frozenset({"file", "dir", "link"})
-"""Operations that a process journals; the others are the collector's answers."""
+"""Operations that a process journals."""
+OUTCOMES = frozenset({"stored", "linked", "failed"})
+"""The collector's answers."""
+
+
+def is_sound(payload: Mapping[str, Any]) -> bool:
+    """Whether it has what its operation needs; what does not is not of this version of steno, and left alone."""
+    op = payload.get("op")
+    needed = {"file": ("file",), "dir": ("file",), "link": ("target",), "failed": ("reason",)}.get(str(op), ())
+    return op in POSTED | OUTCOMES and all(isinstance(payload.get(name), str) for name in ("id", "name", *needed))
 
 
 def enter(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
@@ -33,9 +42,9 @@ def enter(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
 def _enter(
     connection: sqlite3.Connection, record: int, step: int | None, rank: int, attempt: int, payload: Mapping[str, Any]
 ) -> None:
-    id, op = payload.get("id"), payload.get("op")
-    if not isinstance(id, str):
-        return  # not of this version of steno
+    if not is_sound(payload):
+        return
+    id, op = payload["id"], payload["op"]
     text = json.dumps(payload, separators=(",", ":"), default=str)
     if op in POSTED:
         connection.execute(
