@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.delivery import asked, lacking, status
-from steno.capture.files import scan, write_once
+from steno.capture.files import load_json, scan, write_once
 from steno.capture.liveness import is_locked
 from steno.capture.watchdog import environment, is_running
 from steno.errors import DestinationError, RunNotFoundError
@@ -45,12 +46,13 @@ def sync(
 
     Args:
         run: a run's directory, its name, or what has a directory as `.dir` (a `Run`, a book).
-        to: destinations to add, as in `init`: they get the whole run from its first record.
+        to: destinations to add, as in `init`: they get the whole run from its first record. One that the run has
+            already is given what it lacks; options then must be those it has, or be left out.
         timeout: seconds; None: as long as it takes.
 
     Raises:
         RunNotFoundError: there is no run.
-        DestinationError: `to` names none that a collector can deliver to.
+        DestinationError: `to` names none that a collector can deliver to, or one that is there with other options.
     """
     from steno.store.runs import find
 
@@ -140,10 +142,14 @@ def _add(run_dir: Path, to: Any) -> None:
         if spec.placement not in {"file", "process"}:
             msg = f"the destination {spec.name!r} runs in the training process: sync can add tensorboard, csv, jsonl, …"
             raise DestinationError(msg)
-        write_once(
-            run_dir / ".steno" / "destinations" / f"{spec.name}.json",
-            {"name": spec.name, "kind": spec.placement, "options": dict(spec.options)},
-        )
+        path = run_dir / ".steno" / "destinations" / f"{spec.name}.json"
+        wanted = {"name": spec.name, "kind": spec.placement, "options": dict(spec.options)}
+        if write_once(path, wanted) or not spec.options:
+            continue
+        there = load_json(path).get("options", {})
+        if there != json.loads(json.dumps(wanted["options"])):
+            msg = f"the run has the destination {spec.name!r} with the options {there}, which stay: leave options out"
+            raise DestinationError(msg)
 
 
 def _unposted(run_dir: Path) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from json import loads as json_of
+from typing import Annotated, Any
 
 import typer
 
 from steno.cli import options, terminal
+from steno.errors import UsageError
 
 
 def sync(
@@ -16,6 +18,10 @@ def sync(
     to: Annotated[
         list[str] | None, typer.Option("--to", help="Also deliver to this destination, from the first record on.")
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="An option of the destination of --to, as mode=offline."),
+    ] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Give up after so many seconds.")] = None,
     dir: options.Dir = None,
     json: options.Json = False,
@@ -23,8 +29,9 @@ def sync(
     """Post a run's journals and deliver what its destinations lack; exit status 1 if something is left."""
     import steno
 
+    wanted = _with_options(to or [], option or [])
     with steno.open(run, dir=options.runs_dir(dir)) as book:
-        report = steno.sync(book.dir, to=to, timeout=timeout)
+        report = steno.sync(book.dir, to=wanted, timeout=timeout)
         points = book.info.points
     if json:
         terminal.print_json({**dataclasses.asdict(report), "points": points})
@@ -43,3 +50,19 @@ def sync(
             console.print(f"something is left; steno doctor {book.dir} says more", markup=False, soft_wrap=True)
     if not report.complete:
         raise typer.Exit(1)
+
+
+def _with_options(to: list[str], given: list[str]) -> list[str | tuple[str, dict[str, Any]]]:
+    """The destinations; a single one with its options, whose values are JSON where they can be."""
+    if given and len(to) != 1:
+        raise UsageError("--option belongs to one destination: give one --to with it, and sync again for another")
+    options: dict[str, Any] = {}
+    for pair in given:
+        key, separator, value = pair.partition("=")
+        if not (key and separator):
+            raise UsageError(f"--option {pair!r} is not KEY=VALUE, such as mode=offline")
+        try:
+            options[key] = json_of(value)
+        except ValueError:
+            options[key] = value
+    return [(to[0], options)] if options else list(to)

@@ -1,8 +1,9 @@
 """A follower in a process of its own, so that a hang, a crash or a full memory there touches nothing else.
 
 The collector writes JSON lines to the child's stdin: first what to follow, then {"newest": [batch, record]}
-and at last {"leave": true}. The child reads batches from the ledger itself, which it cannot write, and
-answers on its stdout with {"state", "error", "dirty", "progress"}; the collector saves the cursor.
+and at last {"leave": seconds that it may take}. The child reads batches from the ledger itself, which it cannot write, and
+answers on its stdout with {"state", "error", "dirty", "opened", "left_out", "progress"}; the collector saves the
+cursor. What the child and its libraries print goes to `collector.log`, without secrets.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from steno.collector import catalogue
 from steno.collector.follower import FIRST_WAIT_SECS, LAST_WAIT_SECS, Follower, Progress, describe
+from steno.destinations.foreign import scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +75,13 @@ class Apart:
         self._config = config
         self._say = say
         self._dirty = False
+        self._opened = False
+        self._left_out: dict[str, int] = {}
+        # Services send behind our back: one that did not end in order may lack what it took, and tells when opened.
+        self._mark = node.dir / f"open-{wanted.name.replace('/', '_')}"
+        self._unclosed = self._mark.exists()
+        self.patience_secs = 0.0
+        """How long the child may take to end: set before `leave`."""
         self._leave = threading.Event()
         self._wake = threading.Event()
         self._process: subprocess.Popen[str] | None = None
@@ -101,16 +110,24 @@ class Apart:
             return not self._thread.is_alive()
         process.kill()
         self._thread.join(2)
+        self._unclosed, self._opened = True, False
+        self.error = "was killed as it did not end in time; what it had not sent is sent by `steno sync`"
         return False
 
     @property
     def caught_up(self) -> bool:
         """Everything there is is delivered and saved, or never will be."""
-        return self.state == "stopped" or (self.progress.batch >= self._newest()[0] and not self._dirty)
+        if self.state == "stopped":
+            return True
+        known = self._opened or not self._unclosed
+        return known and self.progress.batch >= self._newest()[0] and not self._dirty
 
     def health(self) -> dict[str, Any]:
         """As `Follower.health`."""
-        return describe(self.state, self.error, self.progress, self._newest())
+        found = describe(self.state, self.error, self.progress, self._newest(), self._left_out)
+        if self._unclosed and not self._opened and found["lag"] == 0:
+            found |= {"delivered": max(found["delivered"] - 1, 0), "lag": min(found["delivered"], 1)}
+        return found
 
     def _work(self) -> None:
         wait = FIRST_WAIT_SECS
@@ -132,28 +149,40 @@ class Apart:
 
     def _follow(self) -> int:
         """One life of the child; its exit status."""
-        with open(self._node.dir / "collector.log", "ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "steno.follow", str(self._run_dir), self.name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-            )
+        self._mark.touch()
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "steno.follow", str(self._run_dir), self.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
         self._process = process
         assert process.stdin is not None
         assert process.stdout is not None
         teller = threading.Thread(target=self._tell, args=(process, process.stdin), daemon=True)
         teller.start()
+        threading.Thread(target=self._copy, args=(process.stderr,), daemon=True).start()
         with process.stdout:
             for line in process.stdout:
                 with contextlib.suppress(ValueError):
                     self._hear(json.loads(line))
         code = process.wait()
+        self._opened, self._unclosed = self._opened and code == 0, code != 0
+        if not self._unclosed:
+            self._mark.unlink(missing_ok=True)
         self._wake.set()
         teller.join(5)
         return code
+
+    def _copy(self, pipe: IO[str]) -> None:
+        """Into the log, up to the end of the last process that holds the pipe."""
+        with contextlib.suppress(OSError, ValueError), pipe:
+            for line in pipe:
+                with open(self._node.dir / "collector.log", "a", encoding="utf-8") as log:
+                    log.write(scrubbed(line))
 
     def _tell(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:
         last: tuple[int, int] | None = None
@@ -171,7 +200,7 @@ class Apart:
                     pipe.write(json.dumps({"newest": newest}) + "\n")
                     last = newest
                 if self._leave.is_set():
-                    pipe.write(json.dumps({"leave": True}) + "\n")
+                    pipe.write(json.dumps({"leave": self.patience_secs}) + "\n")
                     return
                 pipe.flush()
                 self._wake.wait(1.0)
@@ -179,8 +208,9 @@ class Apart:
 
     def _hear(self, report: dict[str, Any]) -> None:
         self.state, self.error, self._dirty = report["state"], report["error"], report["dirty"]
+        self._opened, self._left_out = report["opened"], report["left_out"]
         following = Progress(**report["progress"])
-        if following.batch > self.progress.batch:
+        if following.batch != self.progress.batch:  # lower when the place has lost what it had taken
             try:
                 self._save(following)
             except Exception as error:  # a full disk: saved with the next report, or delivered again
@@ -205,10 +235,24 @@ def main() -> int:
     lock = threading.Lock()
 
     def report(progress: Progress) -> None:
-        line = {"state": follower.state, "error": follower.error, "dirty": not follower.settled}
+        line = {
+            "state": follower.state,
+            "error": scrubbed(follower.error) if follower.error else None,
+            "dirty": not follower.settled,
+            "opened": follower.opened,
+            "left_out": follower.left_out,
+            "progress": dataclasses.asdict(progress),
+        }
         with lock:
-            pipe.write(json.dumps({**line, "progress": dataclasses.asdict(progress)}) + "\n")
+            pipe.write(json.dumps(line) + "\n")
             pipe.flush()
+
+    said: set[str] = set()
+
+    def say(key: str, message: str) -> None:
+        if key not in said:
+            said.add(key)
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
     follower = Follower(
         wanted.name,
@@ -218,27 +262,30 @@ def main() -> int:
         newest=lambda: (newest[0], newest[1]),
         save=report,
         progress=Progress(**order["progress"]),
+        say=say,
     )
 
     def listen() -> None:
+        patience_secs = 0.0
         for line in sys.stdin:
             order = json.loads(line)
             if "newest" in order:
                 newest[:] = order["newest"]
                 follower.wake()
-            if order.get("leave"):
+            if "leave" in order:
+                patience_secs = order["leave"]
                 break
         follower.leave()  # told to, or the collector is dead
-        time.sleep(_ORPHAN_SECS)
+        time.sleep(patience_secs + _ORPHAN_SECS)
         os._exit(1)  # a living collector would have killed it by now; a dead one cannot
 
     threading.Thread(target=listen, daemon=True).start()
     follower.start()
     last: Any = None
     while not follower.join(_SAY_SECS):
-        current = (follower.state, follower.error, follower.settled, follower.progress)
+        current = (follower.state, follower.error, follower.settled, follower.opened, follower.left_out, follower.progress)
         if current != last:
             report(follower.progress)
             last = current
     report(follower.progress)
-    return 0
+    return 0 if follower.closed else 1

@@ -149,23 +149,33 @@ class Delivery:
         """By destination, what `Follower.health` says."""
         return {name: follower.health() for name, follower in self.followers.items()}
 
-    def close(self, timeout_secs: float) -> bool:
-        """End the followers, hanging ones excepted; whether all had everything."""
+    def close(self, timeout_secs: float, service_secs: float) -> bool:
+        """End the followers, hanging ones excepted; whether all had everything.
+
+        Args:
+            timeout_secs: for all of them.
+            service_secs: for those that have taken everything and whose service may still be sending it.
+        """
         complete = all(follower.caught_up and follower.state != "stopped" for follower in self.followers.values())
-        self._end(timeout_secs)
-        return complete
+        return self._end(timeout_secs, service_secs) and complete
 
     def abandon(self) -> None:
         """End the followers as they are."""
-        self._end(1.0)
+        self._end(1.0, 1.0)
 
-    def _end(self, timeout_secs: float) -> None:
-        deadline = time.monotonic() + timeout_secs
-        for follower in self.followers.values():
-            follower.leave()
+    def _end(self, timeout_secs: float, service_secs: float) -> bool:
+        began, ended = time.monotonic(), True
+        sending = {name for name, one in self.followers.items() if isinstance(one, Apart) and one.caught_up}
         for name, follower in self.followers.items():
-            if not follower.join(max(deadline - time.monotonic(), 0.01)):
+            if isinstance(follower, Apart):
+                follower.patience_secs = service_secs if name in sending else timeout_secs
+            follower.leave()
+        for name in sorted(self.followers, key=sending.__contains__):
+            deadline = began + (service_secs if name in sending else timeout_secs)
+            if not self.followers[name].join(max(deadline - time.monotonic(), 0.01)):
+                ended = False
                 self._say(f"hang {name}", f"{name} hangs in its write; left as it is")
+        return ended
 
 
 def _cost(batch: Batch) -> int:

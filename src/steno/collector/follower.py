@@ -37,7 +37,13 @@ class Progress:
     retries: int = 0
 
 
-def describe(state: str, error: str | None, progress: Progress, newest: tuple[int, int]) -> dict[str, Any]:
+def describe(
+    state: str,
+    error: str | None,
+    progress: Progress,
+    newest: tuple[int, int],
+    left_out: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """The health of a follower."""
     batch, record = newest
     delivered = record if progress.batch >= batch else progress.record
@@ -52,6 +58,7 @@ def describe(state: str, error: str | None, progress: Progress, newest: tuple[in
         "retries": progress.retries,
         "error": error,
         "position": progress.position,
+        **({"left_out": dict(left_out)} if left_out else {}),
     }
 
 
@@ -93,6 +100,8 @@ class Follower:
         self.progress = progress or Progress()
         self.state = "waiting"
         """waiting, delivering, retrying, stopped (misconfigured) or closed."""
+        self.closed = False
+        """The destination has ended without an error, or was never opened."""
         self.error: str | None = None
         self._factory = factory
         self._run = run
@@ -145,7 +154,17 @@ class Follower:
 
     def health(self) -> dict[str, Any]:
         """Delivered (record number), lag (records), error, skipped, retries, state, and the cursor itself."""
-        return describe(self.state, self.error, self.progress, self._newest())
+        return describe(self.state, self.error, self.progress, self._newest(), self.left_out)
+
+    @property
+    def opened(self) -> bool:
+        """The destination has begun."""
+        return self._destination is not None
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """What the destination has no place for, by its own words, and how often that came."""
+        return dict(getattr(self._destination, "left_out", None) or {})
 
     # -- the worker's side -------------------------------------------------------------------------------
 
@@ -180,6 +199,9 @@ class Follower:
                 wait = min(wait * 2, self._last_wait_secs)
                 continue
             self._destination = made
+            if getattr(made, "lost", False):
+                self._say(f"lost {self.name}", f"{self.name} lacks what it had taken: the whole run is given again")
+                self.progress = Progress(skipped=self.progress.skipped, retries=self.progress.retries)
             self._kinds = frozenset(getattr(made, "kinds", self._kinds))
             self.state, self.error = "waiting", None
             return True
@@ -325,6 +347,9 @@ class Follower:
         except Exception as error:
             self._failed(error)
             return error
+        finally:
+            for what in self.left_out:
+                self._say(f"left out {self.name} {what}", f"{self.name} has no place for {what}: left out, the rest kept")
         return None
 
     def _give_up(self, records: set[int], why: Exception) -> None:
@@ -365,7 +390,10 @@ class Follower:
             try:
                 self._flush()
                 self._destination.close()
+                self.closed = True
             except Exception as error:
                 self.error = repr(error)
+        else:
+            self.closed = True
         if self.state != "stopped":
             self.state = "closed"

@@ -20,6 +20,10 @@ class Destination(Protocol):
     says how far its files have got (say `{"metrics.csv": 1234}`). It is saved together with the cursor
     and given back as `run.position`, so that after a crash the destination encodes the batch again,
     compares with the tail of its file and appends only what is missing.
+
+    Two more optional attributes are for services. `lost`, true after `open`: the place holds less than
+    `run.position` says, so the run is given again from its first batch. `left_out`, a mapping of words to
+    counts: what the place cannot take; each is said once, and all are in the destination's health.
     """
 
     def open(self, run: RunInfo) -> None:

@@ -27,6 +27,8 @@ BUILT_IN: dict[str, tuple[str, Placement]] = {
     "jsonl": ("steno.destinations.jsonl:Jsonl", "file"),
     "text": ("steno.destinations.text:TextLog", "file"),
     "console": ("steno.destinations.console:Console", "console"),
+    "wandb": ("steno.destinations._wandb:Wandb", "process"),
+    "mlflow": ("steno.destinations._mlflow:Mlflow", "process"),
 }
 _METHODS = ("open", "write", "flush", "close")
 _LISTENS = ("run_event", "close", "post_close")
@@ -119,6 +121,10 @@ def is_listener(candidate: object) -> bool:
 
 def _named(name: str, options: dict[str, Any]) -> Spec:
     place = placement(name)
+    if place == "process":
+        from steno.destinations.foreign import refuse_secrets
+
+        refuse_secrets(name, options)
     if name in BUILT_IN:
         create(name, options)
     try:

@@ -65,6 +65,8 @@ def check_destination(
     *,
     read: Callable[[RunInfo], Iterable[Point]] | None = None,
     once: bool = True,
+    named: Callable[[str], str] = str,
+    kept_as: Callable[[float], float] = lambda number: number,
 ) -> list[str]:
     """Examine a destination; each check opens new objects on a new, empty run directory.
 
@@ -75,6 +77,8 @@ def check_destination(
             be left out, or come back as any text.
         once: the destination claims to deliver exactly once when it gets its old `position` back after a
             crash; False for a foreign service that takes some batches twice.
+        named: the name under which the place has a key, where it does not take every key as it is.
+        kept_as: the number that the place makes of one which it cannot hold, as its own documentation says it.
 
     Returns:
         The names of the checks that were passed.
@@ -88,7 +92,7 @@ def check_destination(
         name = check.__name__.strip("_").replace("_", " ")
         place = Path(tempfile.mkdtemp(prefix="steno-exam-"))
         try:
-            check(_Candidate(factory, read, place))
+            check(_Candidate(factory, read, place, named, kept_as))
         except Exception as error:
             failures.append(f"{name}: {type(error).__name__}: {error}")
         else:
@@ -105,6 +109,8 @@ class _Candidate:
     factory: Callable[[], Destination]
     read: Callable[[RunInfo], Iterable[Point]] | None
     place: Path
+    named: Callable[[str], str]
+    kept_as: Callable[[float], float]
 
     def run(self, position: Mapping[str, Any] | None = None) -> RunInfo:
         run_dir = self.place / "run"
@@ -124,7 +130,8 @@ class _Candidate:
         for batch in batches:
             for record in batch.records():
                 for key, value in record.values.items():
-                    want.setdefault((record.step, key), []).append(value)
+                    kept = value if isinstance(value, str | Ref) else self.kept_as(value)
+                    want.setdefault((record.step, self.named(key)), []).append(kept)
         have: dict[tuple[int, str], list[Any]] = {}
         for step, key, value in self.read(self.run()):
             have.setdefault((step, key), []).append(value)
@@ -314,7 +321,7 @@ def _after_a_crash(
             for path, size in _sizes(run_dir).items():
                 os.truncate(path, sizes.get(path, 0) + int((size - sizes.get(path, 0)) * cut))
         destination = candidate.opened(position)
-        for batch in given[before:]:
+        for batch in given[0 if getattr(destination, "lost", False) else before :]:
             for piece in _again(batch, again):
                 destination.write(piece)
         destination.close()

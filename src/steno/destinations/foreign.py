@@ -1,0 +1,124 @@
+"""What the destinations of other services share: secrets refused, packages looked for, names, what is left out."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.errors import DestinationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from steno.record import Batch, Ref, RunInfo
+
+_SECRET_OPTION: Final = re.compile(r"(?i)(^|_)(api_?key|key|token|password|passwd|secret|credentials?)$")
+_URL_PASSWORD: Final = re.compile(r"(\b[a-zA-Z][\w+.-]*://[^/\s:@]*):[^/\s@]+@")
+_SHORTEST_SECRET: Final = 6
+_URL_QUERY: Final = re.compile(r"(?i)[?&](?:[\w-]*token|[\w-]*key|[\w-]*secret|password|sig|signature)=[^&\s#]+")
+_NOT_IN_AN_ID: Final = re.compile(r"[^A-Za-z0-9_-]+")
+
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "wandb": ("WANDB_API_KEY",),
+    "mlflow": ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    "swanlab": ("SWANLAB_API_KEY",),
+    "trackio": ("HF_TOKEN",),
+}
+"""By destination, the variables of the environment in which its service's library looks for secrets."""
+
+
+def refuse_secrets(name: str, options: Mapping[str, Any]) -> None:
+    """Options are written down with the run, so a secret must not be among them.
+
+    Raises:
+        DestinationError: an option is one by its name, or a URL with a password; the message does not repeat it.
+    """
+    where = " or ".join(VARIABLES.get(name, ())) or "a variable of the environment"
+    for option, value in options.items():
+        if _SECRET_OPTION.search(option):
+            what = f"the option {option!r}"
+        elif isinstance(value, str) and (_URL_PASSWORD.search(value) or _URL_QUERY.search(value)):
+            what = f"a password within the option {option!r}"
+        else:
+            continue
+        raise DestinationError(
+            f"destination {name!r}: {what} would be written down with the run. Leave it out and set {where}: "
+            "it is read where it is used, and kept nowhere."
+        )
+
+
+def scrubbed(text: str) -> str:
+    """The text without passwords of URLs and without the secrets that stand in this process's environment."""
+    text = _URL_PASSWORD.sub(r"\1:***@", text)
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_OPTION.search(name):
+            text = text.replace(value, "***")
+    return text
+
+
+def need(name: str, *packages: str) -> None:
+    """Look whether the packages of a destination are installed; imports none.
+
+    Raises:
+        DestinationError: one is missing.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise DestinationError(
+            f"destination {name!r} needs {' and '.join(missing)}, which is not installed: pip install 'steno[{name}]'"
+        )
+
+
+def text_option(what: str, value: object) -> str | None:
+    """An option that is text or left out.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise TypeError(f"{what} is text, not {value!r}")
+
+
+def run_key(run: RunInfo) -> str:
+    """What a foreign run is found by again: the same after every restart and in every replay.
+
+    Each node's records come from a ledger of its own, so a run on several machines is several foreign runs.
+    """
+    key = _NOT_IN_AN_ID.sub("-", run.id).strip("-") or "run"
+    return f"{key[:100]}-node{run.node}" if run.node else key[:100]
+
+
+def shown_name(run: RunInfo, name: str | None) -> str:
+    """The foreign run's name."""
+    name = name or run.name
+    return f"{name} (node {run.node})" if run.node else name
+
+
+def rows(batch: Batch) -> Iterator[tuple[int, int, int, dict[str, float | int | str | Ref]]]:
+    """(record, time in ns, step, values) of each record that has any; keys of rank N > 0 under `rank-N/`."""
+    named: dict[tuple[int, str], str] = {}
+    for record in batch.records():
+        if not record.values:
+            continue  # a part does not keep it
+        values = record.values
+        if record.rank:
+            rank = record.rank
+            values = {
+                named.get((rank, key)) or named.setdefault((rank, key), f"rank-{rank}/{key}"): value
+                for key, value in values.items()
+            }
+        yield record.record, record.time, record.step, values
+
+
+class LeftOut:
+    """What a service has no place for, by kind, and how often: said once per kind, the neighbours are kept."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def add(self, what: str) -> None:
+        """Count one more."""
+        self.counts[what] = self.counts.get(what, 0) + 1

@@ -1,0 +1,144 @@
+"""Runs whose records go to another service's own storage: real programs, real packages, read back by their readers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+
+from run_programs import environment
+
+import steno
+from steno.collector import catalogue, pieces
+from steno.ledger.read import Reader
+from steno.record import Ref
+
+SECRETS = {
+    name: f"marker-of-{name.lower()}-3f9c"
+    for name in ("WANDB_API_KEY", "SWANLAB_API_KEY", "MLFLOW_TRACKING_PASSWORD", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY")
+}
+PROGRAM = """
+import sys
+import numpy as np
+import steno
+run = steno.init(
+    project="p", name="r", config={"lr": 0.5}, tags=["one"], notes="words", group="g",
+    destinations=[(sys.argv[1], __import__("json").loads(sys.argv[2]))],
+)
+run.log({"big": 2**60, "nan": float("nan"), "inf": float("inf"), "minus": -float("inf"), "words": "hello"}, step=0)
+for step in [*range(20), 3, 3, *range(9, 2, -1)]:
+    run.log({"train/loss": 1 / (step + 1), "deep": {"er": float(run.step or 0)}}, step=step)
+run.log({
+    "image": steno.Image(np.zeros((8, 8, 3), np.uint8), "caption"), "sound": steno.Audio(np.zeros(800, np.float32), 8000),
+    "bins": steno.Histogram(np.arange(100.0)), "table": steno.Table({"a": [1, 2]}), "page": steno.Html("<b>x</b>"),
+    "text": steno.Text("**words**"), "mesh": steno.Mesh(np.eye(3)), "beside": 1.5,
+}, step=20)
+run.config["more"] = 7
+run.summary["best"] = 0.25
+sys.exit(0 if run.finish(100) else str(run.health()["destinations"]))
+"""
+
+Points = list[tuple[int, str, Any]]
+
+
+def record(place: Path, name: str, options: dict[str, Any], **env: str) -> Path:
+    """Run the program to its end; it says nothing, and none of the secrets of its environment is kept."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM, name, json.dumps(options)],
+        cwd=place, env=environment(STENO_COLLECTOR="on", **SECRETS, **env), capture_output=True, text=True,
+        timeout=110, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    no_secret_below(place)
+    return place / "runs/p/r"
+
+
+def no_secret_below(place: Path) -> None:
+    for path in place.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            data = path.read_bytes()
+            found = [name for name, marker in SECRETS.items() if marker.encode() in data]
+            assert not found, f"{found} in {path}"
+
+
+def points(run_dir: Path) -> Points:
+    """What the run holds, references aside."""
+    return [
+        (one.step, f"rank-{one.rank}/{key}" if one.rank else key, value)
+        for batch in batches(run_dir)
+        for one in batch.records()
+        for key, value in one.values.items()
+        if not isinstance(value, Ref)
+    ]
+
+
+def batches(run_dir: Path) -> list[Any]:
+    reader = Reader(run_dir)
+    found = []
+    while (batch := reader.batch(0, len(found) + 1)) is not None:
+        found.append(batch)
+    return found
+
+
+def compare(want: Points, have: Points, same: Callable[[Any], Any] = lambda value: value) -> None:
+    """Each point as often as it was logged, and no other."""
+    count = lambda all: Counter((step, key, _comparable(same(value))) for step, key, value in all)  # noqa: E731
+    wanted, found = count(want), count(have)
+    assert not (wanted - found), f"missing: {list((wanted - found).items())[:5]}"
+    assert not (found - wanted), f"too many: {list((found - wanted).items())[:5]}"
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return "nan" if math.isnan(value) else float(value)
+
+
+def replay(run_dir: Path, name: str, options: dict[str, Any]) -> Any:
+    """Give a destination the whole run again, as when its cursor is lost."""
+    from steno.destinations import registry
+
+    made = registry.create(name, options)
+    made.open(catalogue.run_info(run_dir, 0, {}, options))
+    for batch in batches(run_dir):
+        made.write(pieces.of_kinds(batch, made.kinds))
+    made.flush()
+    made.close()
+    return made
+
+
+def health(run_dir: Path, name: str) -> dict[str, Any]:
+    return json.loads((run_dir / ".steno/nodes/00/status.json").read_text())["destinations"][name]
+
+
+def sync(run_dir: Path, name: str, **options: str) -> str:
+    """`steno sync RUN --to NAME --option …`: its output; it succeeds."""
+    arguments = [part for key, value in options.items() for part in ("--option", f"{key}={value}")]
+    done = subprocess.run(
+        [sys.executable, "-m", "steno.cli", "sync", os.fspath(run_dir), "--to", name, *arguments],
+        env=environment(STENO_COLLECTOR="on", **SECRETS), capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def plain_run(place: Path, steps: int = 50) -> Path:
+    """A finished run that has no destination yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import steno, sys\nrun = steno.init(project='p', name='r')\n"
+         "for step in range(int(sys.argv[1])): run.log({'loss': 1 / (step + 1), 'acc': step / 100}, step)\n"
+         "assert run.finish(60)", str(steps)],
+        cwd=place, env=environment(STENO_COLLECTOR="on"), capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run_dir = place / "runs/p/r"
+    assert steno.sync(run_dir, timeout=60).complete
+    return run_dir
