@@ -132,10 +132,13 @@ def sync(run_dir: Path, name: str, **options: str) -> str:
 
 def plain_run(place: Path, steps: int = 50) -> Path:
     """A finished run that has no destination yet."""
+    code = (
+        "import steno, sys\nrun = steno.init(project='p', name='r')\n"
+        "for step in range(int(sys.argv[1])): run.log({'loss': 1 / (step + 1), 'acc': step / 100}, step)\n"
+        "assert run.finish(60)"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", "import steno, sys\nrun = steno.init(project='p', name='r')\n"
-         "for step in range(int(sys.argv[1])): run.log({'loss': 1 / (step + 1), 'acc': step / 100}, step)\n"
-         "assert run.finish(60)", str(steps)],
+        [sys.executable, "-c", code, str(steps)],
         cwd=place, env=environment(STENO_COLLECTOR="on"), capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -54,7 +54,9 @@ def read(uri: str, project: str = "p") -> Points:
 
 
 def numbers(run_dir: Path) -> Points:
-    return [(step, metric_name(key), kept_as(value)) for step, key, value in points(run_dir) if not isinstance(value, str)]
+    return [
+        (step, metric_name(key), kept_as(value)) for step, key, value in points(run_dir) if not isinstance(value, str)
+    ]
 
 
 @pytest.mark.skipif(not os.environ.get("STENO_LONG_TESTS"), reason="a minute: scripts/test-integrations mlflow")

@@ -62,7 +62,9 @@ def read(run_dir: Path) -> Points:
 
 
 def read_exam(run: RunInfo) -> Points:
-    return [(step, key.split("/", 1)[1] if key.startswith("rank-") else key, value) for step, key, value in read(run.dir)]
+    return [
+        (step, key.split("/", 1)[1] if key.startswith("rank-") else key, value) for step, key, value in read(run.dir)
+    ]
 
 
 def test_it_passes_the_exam():
@@ -203,5 +205,3 @@ def test_asking_for_it_does_not_load_it():
         "registry.normalise(('wandb', {'mode': 'offline'}))\nassert 'wandb' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
-
-

@@ -1,9 +1,9 @@
 """A follower in a process of its own, so that a hang, a crash or a full memory there touches nothing else.
 
 The collector writes JSON lines to the child's stdin: first what to follow, then {"newest": [batch, record]}
-and at last {"leave": seconds that it may take}. The child reads batches from the ledger itself, which it cannot write, and
-answers on its stdout with {"state", "error", "dirty", "opened", "left_out", "progress"}; the collector saves the
-cursor. What the child and its libraries print goes to `collector.log`, without secrets.
+and at last {"leave": seconds that it may take}. The child reads batches from the ledger itself, which it cannot
+write, and answers on its stdout with {"state", "error", "dirty", "opened", "left_out", "progress"}; the collector
+saves the cursor. What the child and its libraries print goes to `collector.log`, without secrets.
 """
 
 from __future__ import annotations
@@ -283,7 +283,14 @@ def main() -> int:
     follower.start()
     last: Any = None
     while not follower.join(_SAY_SECS):
-        current = (follower.state, follower.error, follower.settled, follower.opened, follower.left_out, follower.progress)
+        current = (
+            follower.state,
+            follower.error,
+            follower.settled,
+            follower.opened,
+            follower.left_out,
+            follower.progress,
+        )
         if current != last:
             report(follower.progress)
             last = current

@@ -349,7 +349,9 @@ class Follower:
             return error
         finally:
             for what in self.left_out:
-                self._say(f"left out {self.name} {what}", f"{self.name} has no place for {what}: left out, the rest kept")
+                self._say(
+                    f"left out {self.name} {what}", f"{self.name} has no place for {what}: left out, the rest kept"
+                )
         return None
 
     def _give_up(self, records: set[int], why: Exception) -> None:

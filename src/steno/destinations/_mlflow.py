@@ -215,9 +215,9 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
 
 def _relative(uri: str) -> str:
     """What is wrong with a place that depends on the working directory; "" if nothing is."""
-    scheme = uri.partition(":")[0] if ":" in uri else ""
-    if (_SQLITE.match(uri) and ":memory:" not in uri) or (not scheme and not uri.startswith("/") and uri != "databricks"):
-        return "is relative, and the collector works in another directory: give an absolute path, as sqlite:////data/mlflow.db"
+    a_file = ":" not in uri and not uri.startswith("/") and uri != "databricks"
+    if a_file or (_SQLITE.match(uri) and ":memory:" not in uri):
+        return "is relative, and the collector works elsewhere: give an absolute path, as sqlite:////data/mlflow.db"
     return ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -228,11 +227,10 @@ def _media(run_dir: Path, ref: Ref) -> Any:
     path = media.path_of(run_dir, ref)
     if path is None:
         return None
-    with contextlib.suppress(KeyError):
-        return {
-            "image": lambda: wandb.Image(str(path), caption=caption),
-            "figure": lambda: wandb.Image(str(path), caption=caption) if path.suffix == ".png" else None,
-            "audio": lambda: wandb.Audio(str(path), caption=caption),
-            "video": lambda: wandb.Video(str(path), caption=caption, format=path.suffix.lstrip(".")),
-        }[ref.kind]()
+    if ref.kind in {"image", "figure"} and path.suffix != ".json":
+        return wandb.Image(str(path), caption=caption)
+    if ref.kind == "audio":
+        return wandb.Audio(str(path), caption=caption)
+    if ref.kind == "video":
+        return wandb.Video(str(path), caption=caption, format=path.suffix.lstrip("."))
     return None
