@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from steno.capture import uploading
 from steno.capture.delivery import asked, lacking, status
 from steno.capture.files import load_json, scan, write_once
 from steno.capture.liveness import is_locked
 from steno.capture.watchdog import environment, is_running
-from steno.errors import DestinationError, RunNotFoundError
+from steno.errors import DestinationError, RunNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,29 +30,37 @@ class SyncReport:
     """What `steno.sync` reached."""
 
     complete: bool
-    """Every journal of this machine is posted and every destination has all records."""
+    """Every journal of this machine is posted, every destination has all records, every store all that there is."""
     lacking: tuple[str, ...]
     """Destinations that have not all records yet."""
     unposted: tuple[str, ...]
     """Journals of this machine that are not wholly posted; those of live writers among them."""
     destinations: dict[str, Any] = field(default_factory=dict)
     """Each one's health: delivered, lag, last error."""
+    uploads: dict[str, Any] = field(default_factory=dict)
+    """Of a run that is kept in object stores: state, stores, files and bytes that are left, rate, last error."""
     error: str = ""
 
 
 def sync(
-    run: Any, to: str | tuple[str, dict[str, Any]] | Iterable[Any] | None = None, timeout: float | None = None
+    run: Any,
+    to: str | tuple[str, dict[str, Any]] | Iterable[Any] | None = None,
+    timeout: float | None = None,
+    *,
+    store: str | None = None,
 ) -> SyncReport:
-    """Post a run's journals and deliver to its destinations, also after its processes have died.
+    """Post a run's journals, deliver to its destinations and object stores, also after its processes have died.
 
     Args:
         run: a run's directory, its name, or what has a directory as `.dir` (a `Run`, a book).
         to: destinations to add, as in `init`: they get the whole run from its first record. One that the run has
             already is given what it lacks; options then must be those it has, or be left out.
         timeout: seconds; None: as long as it takes.
+        store: URL of an object store to keep the run in from now on, as in `init`.
 
     Raises:
         RunNotFoundError: there is no run.
+        UsageError: the store cannot be used, or the run is kept in another one.
         DestinationError: `to` names none that a collector can deliver to, or one that is there with other options.
     """
     from steno.store.runs import find
@@ -61,6 +70,7 @@ def sync(
         msg = f"{run_dir} has no .steno directory: it is a copy to read, with nothing left to post"
         raise RunNotFoundError(msg)
     _add(run_dir, to)
+    _keep_in(run_dir, store)
     deadline = None if timeout is None else time.monotonic() + timeout
     error = _collect(run_dir, deadline)
     # A collector of the run's own may be at work, and ours has left at once: wait for it, then look again.
@@ -77,11 +87,15 @@ def sync(
         error = f"{waiting} artifacts are not stored yet"
     behind = tuple(lacking(run_dir, int(current.get("record") or 0)))
     unposted = tuple(_unposted(run_dir))
+    uploads = uploading.lacking(run_dir)
+    # While a writer lives, what is sealed by now is all that a store can have.
+    owing = uploads and not (unposted and uploads["state"] == "waiting")
     return SyncReport(
-        complete=not (error or behind or unposted),
+        complete=not (error or behind or unposted or owing),
         lacking=behind,
         unposted=unposted,
         destinations={name: (current.get("destinations") or {}).get(name) or {} for name in asked(run_dir)},
+        uploads=uploads or current.get("uploads") or {},
         error=error,
     )
 
@@ -118,7 +132,8 @@ def _settled(run_dir: Path) -> bool:
     if not all(_lives(journal, name) for name in unposted):
         return False
     current = status(run_dir)
-    return bool(unposted) or not (_unstored(current) or lacking(run_dir, int(current.get("record") or 0)))
+    owing = _unstored(current) or lacking(run_dir, int(current.get("record") or 0)) or uploading.lacking(run_dir)
+    return bool(unposted) or not owing
 
 
 def _unstored(current: Mapping[str, Any]) -> int:
@@ -150,6 +165,17 @@ def _add(run_dir: Path, to: Any) -> None:
         if there != json.loads(json.dumps(wanted["options"])):
             msg = f"the run has the destination {spec.name!r} with the options {there}, which stay: leave options out"
             raise DestinationError(msg)
+
+
+def _keep_in(run_dir: Path, store: str | None) -> None:
+    if store is None:
+        return
+    from steno.objects import url as urls
+
+    def refuse(_: str, message: str) -> None:
+        raise UsageError(message)
+
+    uploading.enter(run_dir, {"store": urls.check("store", store)}, refuse)
 
 
 def _unposted(run_dir: Path) -> list[str]:

@@ -66,6 +66,8 @@ def init(
     async_processes: int = 2,
     async_queue: int = 10_000,
     async_full: str = "raise",
+    store: str | None = None,
+    artifacts: str | None = None,
 ) -> Run:
     """Begin, join or continue a run, and make it the current one.
 
@@ -97,6 +99,9 @@ def init(
         async_queue: its tasks that may be pending in each mode.
         async_full: what becomes of a task beyond them: "raise" (an error in its Future, never here), "wait"
             or "drop".
+        store: URL of an object store, "s3://bucket/prefix", in which the collector keeps the run as well, at
+            `<store>/<project>/<name>`; `steno.open` reads it there. Credentials are the environment's.
+        artifacts: URL of a store for the run's artifacts alone; None: with the run, if `store` is given.
 
     Raises:
         UsageError: an argument, an environment variable or the directory cannot be used.
@@ -110,7 +115,7 @@ def init(
         project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, resume=resume,
         rewind=rewind, rank=rank, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
         device_full=device_full, collector=collector, linger=linger, journal_dir=journal_dir, capture=capture,
-        system_metrics=system_metrics, version=VERSION,
+        system_metrics=system_metrics, store=store, artifacts=artifacts, version=VERSION,
     )  # fmt: skip
     with _lock:
         if _current is not None and _current._owner == os.getpid():

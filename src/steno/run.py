@@ -8,10 +8,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from steno.capture import uploading
 from steno.capture.config import Journalled, mask, plain
 from steno.capture.delivery import hurry, is_hopeless, lacking, status
 from steno.capture.lifecycle import explain
 from steno.capture.stepping import next_step
+from steno.capture.watchdog import is_running
 from steno.errors import ClosedError
 from steno.record import CONFIG, EVENT, FINISH, SUMMARY
 
@@ -164,6 +166,7 @@ class Run:
                 "deaths": begun.watchdog.deaths,
             },
             "destinations": current.get("destinations") or {},
+            "uploads": current.get("uploads") or {},
             "tasks": {} if self._tasks is None else self._tasks.health(),
             "artifacts": {} if self._artifacts is None else self._artifacts.health(),
         }
@@ -347,7 +350,8 @@ class Run:
                 delivers it.
 
         Returns:
-            True: all is posted and delivered, no task was abandoned. A second call returns the same.
+            True: all is posted and delivered, and in the object stores that were asked for; no task was
+            abandoned. A second call returns the same.
 
         Raises:
             RuntimeError: called by a task, which finish would have to wait for.
@@ -412,6 +416,7 @@ class Run:
                     done = stage(deadline) and done
             finally:
                 self._close(deadline)
+            done = self._uploaded(deadline) and done
             self._ended = done
             return done
         finally:
@@ -486,6 +491,16 @@ class Run:
                 return False
             time.sleep(_POLL_SECS)
         return True
+
+    def _uploaded(self, deadline: float) -> bool:
+        """Wait for the object stores. After `_close`: the last parts are sealed when all writers are gone."""
+        begun = self._begun
+        if not uploading.asked(begun.dir):
+            return True
+        left = uploading.wait(begun.dir, begun.recorder.last_record, deadline, lambda: is_running(begun.dir))
+        if left:
+            self._report("uploads", uploading.line(begun.dir, left))
+        return not left
 
     def _close(self, deadline: float) -> None:
         begun = self._begun

@@ -16,6 +16,7 @@ TABLE: dict[str, str] = {
     "STENO_LINGER": "seconds the collector stays for destinations that cannot take their records (default 60)",
     "STENO_RANK": "this process's rank, before any launcher's variable",
     "STENO_WORLD_SIZE": "number of ranks, with STENO_RANK",
+    "STENO_CACHE_DIR": "where copies of runs read from object stores are kept (default: ~/.cache/steno)",
     "STENO_SEGMENT_BYTES": "size of a full-grown journal segment (default 8 MiB)",
 }
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "steno"
-BASE = {"errors", "record", "settings"}
+BASE = {"errors", "record", "secrecy", "settings"}
 # A public face is `steno` itself, which loads the rest by name.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "record": set(),
+    "secrecy": set(),
     "settings": set(),
     "journal": BASE,
     "devices": BASE,
@@ -20,13 +21,14 @@ ALLOWED: dict[str, set[str]] = {
     "artifacts": BASE,
     "events": BASE,
     "destinations": BASE | {"events"},
-    "capture": BASE | {"artifacts", "journal", "devices", "media", "events", "destinations"},
+    "objects": BASE,
+    "capture": BASE | {"artifacts", "journal", "devices", "media", "events", "destinations", "objects"},
     "ledger": BASE | {"artifacts", "journal", "media"},
-    "collector": BASE | {"artifacts", "journal", "ledger", "destinations"},
-    "store": BASE | {"artifacts", "ledger"},
+    "collector": BASE | {"artifacts", "journal", "ledger", "destinations", "objects"},
+    "store": BASE | {"artifacts", "ledger", "objects"},
     "run": BASE | {"capture"},
     "face": BASE | {"capture", "run"},
-    "catchup": BASE | {"capture", "destinations", "store"},
+    "catchup": BASE | {"capture", "destinations", "objects", "store"},
     "testing": BASE | {"destinations", "steno"},
     # Writers' logdirs and loggers' runs stand beside the current one; media of TensorBoard's plugins are not public.
     "logdir": BASE | {"capture", "run"},
@@ -40,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "jax": BASE | {"capture"},
     "optimization": BASE | {"capture"},
     "follow": BASE | {"collector"},
+    "upload": BASE | {"collector"},
 }
 EXCEPTIONS = {
     # The doctor looks into journals itself: it has to tell what is there when nothing can post them.

@@ -18,6 +18,7 @@ from steno.capture import (
     importing,  # noqa: F401 - for its hook, before those of the recorder
     launcher,
     naming,
+    uploading,
 )
 from steno.capture.config import mask, plain
 from steno.capture.files import load_json, write_json, write_once
@@ -75,6 +76,8 @@ class Wish:
     version: str
     capture: str | None = None
     system_secs: float | None = None
+    stores: Mapping[str, str] = field(default_factory=dict)
+    """Object stores by role, "store" and "artifacts"."""
 
 
 @dataclass(slots=True)
@@ -162,6 +165,8 @@ def check(
     version: str,
     capture: Any = None,
     system_metrics: Any = None,
+    store: Any = None,
+    artifacts: Any = None,
 ) -> Wish:
     """The arguments of `init`, each refused with what, why and the remedy.
 
@@ -215,7 +220,17 @@ def check(
         capture=None if capture in (None, False) else _choice("capture", capture, _CAPTURE),
         system_secs=_system(system_metrics) if mode == "on" else None,
         version=version,
+        stores=_stores(store=store, artifacts=artifacts) if mode == "on" else {},
     )
+
+
+def _stores(**given: Any) -> dict[str, str]:
+    asked = {role: url for role, url in given.items() if url is not None}
+    if not asked:
+        return {}
+    from steno.objects import url as urls
+
+    return {role: urls.check(role, url) for role, url in asked.items()}
 
 
 def _whole(what: str, value: Any) -> int:
@@ -309,6 +324,7 @@ def begin(wish: Wish, *, turn: int, report: Reporter) -> Begun:
             about = _about(place, wish, write)
             _enter_destinations(place.dir, wish.destinations, report)
             _enter_system(place, wish.system_secs, report)
+            uploading.enter(place.dir, wish.stores, report)
             # The lock is held until our journal's is: whoever comes next finds the run live.
             return _record(place, about, wish, report)
         except OSError as error:

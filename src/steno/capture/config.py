@@ -6,35 +6,19 @@ import dataclasses
 import enum
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import NoRunError, UsageError
+from steno.secrecy import HIDDEN, is_secret, mask
+
+__all__ = ["HIDDEN", "Borrowed", "Journalled", "as_config", "is_secret", "mask", "plain"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DEPTH: Final = 32
 _INT_LIMIT: Final = 2**63
-_SECRET_WORDS: Final = frozenset(
-    {"password", "passwd", "passphrase", "secret", "secrets", "credential", "credentials", "apikey"}
-)
-_SECRET_PAIRS: Final = frozenset(
-    {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key"), ("auth", "key")}
-    | {
-        (first, "token")
-        for first in ("access", "api", "auth", "bearer", "bot", "hf", "hub", "github", "gitlab", "refresh", "session")
-    }
-)
-_KNOWN_TOKENS: Final = re.compile(
-    r"\b(hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|sk-[\w-]{20,}"
-    r"|AKIA[0-9A-Z]{16}|xox[abpr]-[\w-]{10,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
-)
-_URL_PASSWORD: Final = re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^/\s:@]*:[^/\s@]*@")
-_URL_QUERY: Final = re.compile(r"(?i)([?&](?:[\w-]*token|[\w-]*key|[\w-]*secret|password|sig|signature)=)[^&\s#]+")
-HIDDEN: Final = "***"
 
 
 class Journalled(MutableMapping[str, Any]):
@@ -165,28 +149,3 @@ def _text(value: Any) -> str:
         return repr(value)[:1000]
     except Exception:
         return f"<{type(value).__name__}>"
-
-
-def mask(key: str, value: Any) -> Any:
-    """The value without what looks like a secret, by its key or its form."""
-    if isinstance(value, Mapping):
-        return {name: mask(str(name), item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [mask(key, item) for item in value]
-    if not isinstance(value, str) or not value:
-        return value
-    if is_secret(key):
-        return HIDDEN
-    value = _URL_PASSWORD.sub(rf"\1{HIDDEN}@", value)
-    value = _URL_QUERY.sub(rf"\1{HIDDEN}", value)
-    return _KNOWN_TOKENS.sub(HIDDEN, value)
-
-
-def is_secret(key: str) -> bool:
-    """Whether a key of this name holds a secret; `pad_token` and `tokenizer` do not."""
-    parts = [part for part in re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", key).lower()) if part]
-    return (
-        parts == ["token"]
-        or any(part in _SECRET_WORDS for part in parts)
-        or any(pair in _SECRET_PAIRS for pair in pairwise(parts))
-    )

@@ -61,6 +61,8 @@ def _print_run(console: Console, report: examine.Report) -> None:
             console.print(f"    {line}", markup=False, soft_wrap=True)
     if report.destinations:
         console.print(_destinations(report.destinations))
+    for one in report.uploads:
+        console.print(terminal.uploads(one), markup=False, soft_wrap=True)
     for loss in report.losses:
         console.print(_loss(loss), markup=False)
     for note in report.notes:

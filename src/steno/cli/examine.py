@@ -77,6 +77,8 @@ class Report:
     """The last lines that collectors wrote."""
     destinations: list[dict[str, Any]]
     """Per node and destination: node, name, delivered, lag (records), skipped, retries, state, error."""
+    uploads: list[dict[str, Any]]
+    """Per node: node, state, stores, files, files_left, bytes, bytes_left, rate (bytes/s), eta_secs, retries, error."""
     losses: list[dict[str, Any]]
     notes: list[dict[str, Any]]
     poison: list[str]
@@ -130,6 +132,7 @@ def examine(run_dir: Path) -> Report:
         nodes=nodes,
         log=_last_lines(machinery / "collector.log"),
         destinations=list(_destinations(run_dir, nodes)),
+        uploads=list(_uploads(run_dir, nodes)),
         losses=[dataclasses.asdict(loss) for loss in book.info.losses],
         notes=[{"time": note.time, **note.payload} for note in book.records("note")][-20:],
         poison=sorted(path.name for path in (machinery / "poison").glob("*")),
@@ -259,6 +262,15 @@ def _destinations(run_dir: Path, nodes: list[dict[str, Any]]) -> Iterator[dict[s
             yield {"node": None, "name": path.stem, "state": "not begun"}
 
 
+def _uploads(run_dir: Path, nodes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """As each node's collector says in its status; a store that none has met yet is listed too."""
+    met = [{"node": node["node"], **node["status"]["uploads"]} for node in nodes if node["status"].get("uploads")]
+    asked = sorted((run_dir / ".steno" / "stores").glob("[!.]*.json"))
+    if asked and not met:
+        yield {"node": None, "state": "not begun", "stores": {path.stem: _json(path).get("url") for path in asked}}
+    yield from met
+
+
 def _journal_places(journals: list[Journal], machinery: Path) -> list[tuple[str, Path]]:
     outside = {Path(one.place).parent for one in journals if not one.place.startswith(str(machinery))}
     return [("journals", path) for path in sorted(outside)]
@@ -282,6 +294,13 @@ def _advice(report: Report) -> Iterator[str]:
     waiting = sum((node["status"].get("artifacts") or {}).get("waiting", 0) for node in report.nodes)
     if waiting and not collecting:
         yield f"{waiting} artifacts are not stored yet: steno sync {report.dir}"
+    for one in report.uploads:
+        if one["state"] == "stopped":
+            yield f"uploads have given up: {one.get('error')}; then steno sync {report.dir}"
+        elif one["state"] == "retrying":
+            yield f"uploads are tried again, the store says: {one.get('error')}"
+        if one["state"] != "complete" and not collecting:
+            yield f"not all of the run is in its object store: steno sync {report.dir}"
     for file_system in report.filesystems:
         if file_system.free_bytes < 1 << 30:
             yield f"only {file_system.free_bytes >> 20} MiB are free at {file_system.path}"

@@ -22,16 +22,19 @@ def sync(
         list[str] | None,
         typer.Option("--option", metavar="KEY=VALUE", help="An option of the destination of --to, as mode=offline."),
     ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="Also keep the run in this object store, such as s3://bucket/prefix.")
+    ] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Give up after so many seconds.")] = None,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Post a run's journals and deliver what its destinations lack; exit status 1 if something is left."""
+    """Post a run's journals, deliver what destinations and stores lack; exit status 1 if something is left."""
     import steno
 
     wanted = _with_options(to or [], option or [])
     with steno.open(run, dir=options.runs_dir(dir)) as book:
-        report = steno.sync(book.dir, to=wanted, timeout=timeout)
+        report = steno.sync(book.dir, to=wanted, timeout=timeout, store=store)
         points = book.info.points
     if json:
         terminal.print_json({**dataclasses.asdict(report), "points": points})
@@ -42,6 +45,8 @@ def sync(
             rest = f": {health['error']}" if name in report.lacking and health.get("error") else ""
             state = "behind" if name in report.lacking else "complete"
             console.print(f"{name} is {state}{rest}", markup=False, soft_wrap=True)
+        if report.uploads:
+            console.print(terminal.uploads(report.uploads), markup=False, soft_wrap=True)
         for stream in report.unposted:
             console.print(f"journal {stream} is not wholly posted", markup=False, soft_wrap=True)
         if report.error:

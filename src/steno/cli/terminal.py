@@ -129,3 +129,17 @@ def _of_array(value: Any) -> Any:
         value = value.astype("datetime64[ns]").astype(str)
         return [f"{item}Z" for item in value.tolist()] if getattr(value, "ndim", 0) else f"{value}Z"
     return plain(value.tolist())
+
+
+def uploads(facts: Mapping[str, Any]) -> str:
+    """What a collector says of the run's object stores, in a line."""
+    places = ", ".join(sorted(set((facts.get("stores") or {}).values())))
+    left, all_files = facts.get("files_left") or 0, facts.get("files") or 0
+    gone, all_bytes = (facts.get("bytes") or 0) - (facts.get("bytes_left") or 0), facts.get("bytes") or 0
+    text = f"upload to {places}: {facts.get('state', 'not begun')}, {all_files - left} of {all_files} files, "
+    text += f"{size(gone)} of {size(all_bytes)}"
+    if facts.get("eta_secs") is not None:
+        text += f", {size(facts['rate'])}/s, about {duration(facts['eta_secs'])} to go"
+    if facts.get("retries"):
+        text += f", {facts['retries']} retries"
+    return text + (f"; last error: {facts['error']}" if facts.get("error") else "")

@@ -171,6 +171,14 @@ def system_metrics(run_dir: Path) -> float | None:
     return float(every_secs) if isinstance(every_secs, int | float) and every_secs > 0 else None
 
 
+def stores(run_dir: Path) -> dict[str, str]:
+    """By role, the URLs of the object stores that the run is kept in as well."""
+    found = {
+        path.stem: read_json(path).get("url") for path in sorted((run_dir / ".steno" / "stores").glob("[!.]*.json"))
+    }
+    return {role: url for role, url in found.items() if isinstance(url, str)}
+
+
 def attempts(run_dir: Path) -> list[tuple[int, int | None]]:
     """(attempt, the step it rewinds to), in order."""
     found: list[tuple[int, int | None]] = []

@@ -19,6 +19,7 @@ from steno.collector.journals import Journal
 from steno.collector.reading import Marker
 from steno.collector.sealing import Sealing
 from steno.collector.system.sampling import Sampling
+from steno.collector.uploads import Uploads
 from steno.journal.bell import Bell
 from steno.ledger import manifest, schema, streams
 from steno.ledger.post import Poster
@@ -52,6 +53,7 @@ _DYING_SECS = 1.0
 _HEARTBEAT_SECS = 20.0
 _LEAVE_SECS = 2.0
 _DISK_SECS = 1.0
+_UPLOAD_SECS = 0.05
 
 
 class Service:
@@ -91,6 +93,7 @@ class Service:
                     self._open()
                     self._work()
                     complete = self._leave()
+                    complete = self._uploaded() and complete
                 except sqlite3.DatabaseError as error:
                     if not _is_damage(error):
                         raise
@@ -154,6 +157,7 @@ class Service:
             self.run_dir, self.node, connection=connection, lock=self._lock, reader=self.reader, say=self.say
         )
         self.delivery.publish(self.poster.next_batch - 1, self.poster.next_record - 1, None)
+        self.uploads = Uploads(self.run_dir, self.node, self.say)
         with contextlib.suppress(sqlite3.OperationalError, OSError):  # the first tick meets it again, and waits
             self._scan(time.monotonic())
         if self.marker.poison is not None:
@@ -258,6 +262,7 @@ class Service:
         self.delivery.look(now)
         if not self.once:
             self.system.look(now, self._processes)
+        self.uploads.look(now)
         self._report(now)
         return found, more
 
@@ -416,12 +421,44 @@ class Service:
         except (OSError, sqlite3.OperationalError) as error:
             self.say("seal", f"the run could not be sealed: {error}; `steno sync` does it later")
 
+    def _uploaded(self) -> bool:
+        """Stay until all is in the stores; whether it is. Without progress, or when a writer comes, no longer."""
+        self.uploads.look(float("inf"))
+        if not self.uploads.wanted:
+            return True
+        number, seen, moved_at = self.uploads.ask(), self.uploads.progress(), time.monotonic()
+        while not self._stop.wait(_UPLOAD_SECS) and not self.uploads.stopped:
+            writing = self._has_writers()
+            if self.uploads.reached(number) and (self.uploads.complete or writing):
+                break
+            now = time.monotonic()
+            if self.uploads.progress() != seen:
+                seen, moved_at = self.uploads.progress(), now
+            if now - moved_at >= self.linger_secs or (writing and not self.once):
+                break
+            self._write_status(now)
+        self._write_status(time.monotonic(), force=True)
+        # While a writer lives its last points are not sealed: what is, is all there is to be had.
+        complete = self.uploads.reached(number) and (self.uploads.complete or self._has_writers())
+        self.uploads.abandon()
+        return complete
+
+    def _write_status(self, now: float, *, force: bool = False) -> None:
+        """The last status with the uploads as they are now, for the ledger is closed."""
+        current = {**self._status, "uploads": self.uploads.health()}
+        if current == self._status or (now < self._next_status and not force):
+            return
+        self._next_status = now + _URGENT_STATUS_SECS
+        self._status = current
+        with contextlib.suppress(OSError):
+            catalogue.replace_json(self.node.dir / "status.json", {"time": time.time_ns(), **current})
+
     def _streams(self) -> tuple[Stream, ...]:
         return self.reader.snapshot(batches=False).streams
 
     def _abandon(self) -> None:
         """Close handles after an error, or twice."""
-        for name in ("delivery", "sealing", "syncer", "media", "artifacts"):
+        for name in ("delivery", "sealing", "syncer", "media", "artifacts", "uploads"):
             held = self.__dict__.pop(name, None)
             if held is not None:
                 held.abandon()
@@ -469,6 +506,7 @@ class Service:
             "unsealed": self.sealing.points,
             "media": {"waiting": self.media.waiting, "encoded": self.media.done, "kept_raw": self.media.failed},
             "artifacts": self.artifacts.health(),
+            "uploads": self.uploads.health(),
             "error": self._problem or self.sealing.error or self.syncer.error,
         }
         if current == self._status and now < self._heartbeat and not force:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from steno.ledger.read import Snapshot
+
 
 def write(run_dir: Path, node_dir: Path) -> None:
     """Enter this node's parts, streams, config and summary; each node that has ended keeps its own piece.
@@ -23,14 +25,7 @@ def write(run_dir: Path, node_dir: Path) -> None:
     """
     reader = Reader(run_dir)
     snapshot = reader.snapshot(batches=False)
-    node = int(node_dir.name)
-    mine = {
-        "node": node,
-        "parts": [dataclasses.asdict(part) for part in snapshot.parts if part.node == node],
-        "streams": [dataclasses.asdict(stream) for stream in snapshot.streams if stream.node == node],
-        "config": snapshot.meta.get("config") or {},
-        "summary": snapshot.meta.get("summary") or {},
-    }
+    mine = piece(snapshot, int(node_dir.name))
     _replace(node_dir / MANIFEST, mine)
     pieces = []
     for number in reader.nodes():
@@ -38,17 +33,35 @@ def write(run_dir: Path, node_dir: Path) -> None:
             pieces.append(json.loads((node_dir.parent / f"{number:02d}" / MANIFEST).read_bytes()))
         except (OSError, ValueError):
             return  # another node is at work: it writes the manifest when it ends
-    whole: dict[str, Any] = {"format": schema.FORMAT, "written": time.time_ns()}
-    for name in ("parts", "streams"):
-        whole[name] = [row for piece in pieces for row in piece[name]]
-    for name in ("config", "summary"):
-        whole[name] = {key: value for piece in pieces for key, value in piece[name].items()}
-    whole["attempts"] = _attempts(run_dir, whole["streams"])
+    whole = {"written": time.time_ns(), **unite(pieces)}
+    whole["attempts"] = attempts(run_dir, whole["streams"])
     whole["state"] = run_state(snapshot.streams, live=())
     _replace(run_dir / MANIFEST, whole)
 
 
-def _attempts(run_dir: Path, streams: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def piece(snapshot: Snapshot, node: int) -> dict[str, Any]:
+    """What one node has in the manifest."""
+    return {
+        "node": node,
+        "parts": [dataclasses.asdict(part) for part in snapshot.parts if part.node == node],
+        "streams": [dataclasses.asdict(stream) for stream in snapshot.streams if stream.node == node],
+        "config": snapshot.meta.get("config") or {},
+        "summary": snapshot.meta.get("summary") or {},
+    }
+
+
+def unite(pieces: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The pieces of several nodes as one, without attempts, state and time."""
+    held = list(pieces)
+    whole: dict[str, Any] = {"format": schema.FORMAT}
+    for name in ("parts", "streams"):
+        whole[name] = [row for one in held for row in one[name]]
+    for name in ("config", "summary"):
+        whole[name] = {key: value for one in held for key, value in one[name].items()}
+    return whole
+
+
+def attempts(run_dir: Path, streams: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """{attempt, rewind, started in ns} of each; `rewind` is not there where nobody wrote down whether there was one."""
     found: dict[int, dict[str, Any]] = {}
     for row in streams:

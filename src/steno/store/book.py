@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from steno.errors import UsageError
 from steno.ledger.read import Reader
+from steno.objects.url import is_url
 from steno.record import ARTIFACT, START
 from steno.store import artifacts as artifacts_
 from steno.store import attempts as attempts_
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from steno.store.artifacts import Artifact
     from steno.store.attempts import Attempt, Choice
     from steno.store.media import Item
+    from steno.store.remote import Remote
 
 _COLUMNS = "record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 
@@ -47,13 +49,16 @@ def open_book(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None
     """Open a run for reading, live or ended. Nothing is written in its directory.
 
     Args:
-        run: the run's directory, its `project/name`, or its name where only one run has it.
+        run: the run's directory, its `project/name`, its name where only one run has it, or its URL in an
+            object store, such as "s3://bucket/prefix/project/name".
         dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
 
     Raises:
         RunNotFoundError: there is no such run.
-        UsageError: several runs have that name.
+        UsageError: several runs have that name, or the store cannot be read.
     """
+    if is_url(run):
+        return Book(_remote(run))
     return Book(runs_.find(run, dir))
 
 
@@ -63,22 +68,28 @@ class Book:
     Each method sees one moment: every point that was posted then, exactly once. Threads may share a book; a
     forked child opens its own. A book keeps the unsealed points (about 60 bytes each) and a DuckDB in memory
     until it is closed or dropped; it holds nothing that another process waits for.
+
+    Of a run in an object store `dir` is the directory of its copies; a live one is read up to what has been
+    uploaded, at most 1 s behind that.
     """
 
-    def __init__(self, run_dir: Path | str, *, engine: Engine | None = None) -> None:
-        self.dir = Path(run_dir)
+    def __init__(self, run_dir: Path | str | Remote, *, engine: Engine | None = None) -> None:
+        self._remote = None if isinstance(run_dir, Path | str) else run_dir
+        self.dir = Path(run_dir) if isinstance(run_dir, Path | str) else run_dir.dir
         self._begin(engine)
 
     def _begin(self, engine: Engine | None = None) -> None:
         self._pid = os.getpid()
         self._engine = engine or Engine()
+        if self._remote is not None:
+            self._engine.fetch[self.dir] = self._remote.parts
         self._unsealed = Unsealed(self.dir)
         self._summary = Summary(self._engine)
         self._keys: dict[str, frozenset[str]] = {}
         self._starts: tuple[frozenset[str], list[Entry]] | None = None
 
     def __repr__(self) -> str:
-        return f"<Book {str(self.dir)!r}>"
+        return f"<Book {self._remote.url if self._remote else str(self.dir)!r}>"
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +107,12 @@ class Book:
             # DuckDB's threads did not survive the fork, and a lock may have been held in it.
             inherit(self._engine)
             self._begin()
+        self._refresh()
         return self._unsealed.view()
+
+    def _refresh(self) -> None:
+        if self._remote is not None:
+            self._remote.refresh()
 
     def _attempts(self) -> tuple[Attempt, ...]:
         def starts() -> list[Entry]:
@@ -280,6 +296,7 @@ class Book:
         raise UsageError(msg)
 
     def _state(self) -> str:
+        self._refresh()
         return state_of(self.dir, Reader(self.dir).snapshot(batches=False), read_manifest(self.dir))
 
     def media(self, key: str, *, rank: int | None = None, attempt: int | str = "latest") -> list[Item]:
@@ -296,7 +313,8 @@ class Book:
         found: list[Item] = []
         for name in media_.keys_of(key, self.keys()):
             points = again(partial(self._points, [name], choice))
-            found.extend(media_.items(self.dir, series_of(name, points)))
+            fetch = None if self._remote is None else self._remote.media
+            found.extend(media_.items(self.dir, series_of(name, points), fetch))
         if not found:
             self._require([key])
         return sorted(found, key=media_.order)
@@ -350,6 +368,8 @@ class Book:
         Raises:
             CorruptError: a part that is listed is not there.
         """
+        if self._remote is not None:
+            again(lambda: self._engine.files(self.dir, self._view().snapshot.parts))
         return stream_.batches(self.dir)
 
     # -- everything ------------------------------------------------------------------------------------
@@ -386,6 +406,12 @@ def _renumbered(points: Points, numbers: Any) -> Points:
     return replace(points, key=numbers[points.key])
 
 
+def _remote(url: Any) -> Remote:
+    from steno.store.remote import Remote
+
+    return Remote(url)
+
+
 def sql(
     query: str,
     runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
@@ -397,7 +423,7 @@ def sql(
 
     Args:
         query: SQL over the views `metrics`, `metrics_all` and `records`.
-        runs: a run, several, or a directory of runs; None: all runs under `dir`.
+        runs: a run (or its URL), several, or a directory of runs; None: all runs under `dir`.
         dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
 
     Raises:
@@ -405,6 +431,11 @@ def sql(
         UsageError: the query is wrong.
     """
     engine = Engine()  # one for all: a database takes tens of milliseconds to make
-    books = [Book(path, engine=engine) for path in runs_.resolve(runs, dir)]
+    wanted = [runs] if runs is None or isinstance(runs, str | os.PathLike) else list(runs)
+    places: dict[Any, Path | Remote] = {}
+    for one in wanted:
+        for place in [_remote(one)] if is_url(one) else runs_.resolve(one, dir):
+            places.setdefault(place if isinstance(place, Path) else place.dir, place)
+    books = [Book(place, engine=engine) for place in places.values()]
     table = again(lambda: sql_.query(engine, [book._source() for book in books], query, values))
     return engine.cursor().from_arrow(table)

@@ -45,6 +45,8 @@ class Engine:
         self._sound = Sound()
         self.damaged: dict[str, str] = {}
         """Path → reason, for parts that could not be read and are left out."""
+        self.fetch: dict[Path, Callable[[list[Part]], None]] = {}
+        """By run directory, what brings parts there from an object store; may raise PartGone."""
 
     @property
     def losses(self) -> dict[str, Loss]:
@@ -58,6 +60,9 @@ class Engine:
             PartGone: a part is no longer there.
         """
         found = []
+        parts = list(parts)
+        if run_dir in self.fetch:
+            self.fetch[run_dir](parts)
         for part in parts:
             try:
                 path = self._sound.path(run_dir, part)

@@ -68,6 +68,8 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
 
 def state_of(run_dir: Path, snapshot: Snapshot, manifest: Mapping[str, Any]) -> str:
     """The run's state; empty when neither ledger nor manifest say one."""
+    if manifest.get("state") == "running":  # only in an object store: as its node said last
+        return "running"
     if not snapshot.streams:
         return "running" if streams.live(run_dir) else str(manifest.get("state") or "")
     seems_live = [stream for stream in snapshot.streams if stream.state == "live"]

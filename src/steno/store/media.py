@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from steno.media import files
 from steno.record import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -32,6 +32,8 @@ class Item:
     record: int
     ref: Ref
     run_dir: Path
+    fetch: Callable[[Ref], None] | None = field(default=None, repr=False, compare=False)
+    """Brings the file here, where the run lies in an object store."""
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.key!r} at step {self.step}>"
@@ -54,6 +56,7 @@ class Item:
     @property
     def path(self) -> Path | None:
         """Its encoded file; None when it has none, or none yet."""
+        self._bring()
         return files.encoded(self.run_dir, self.ref)
 
     @property
@@ -68,7 +71,12 @@ class Item:
             UsageError: a package of `steno[media]` is missing, or the value was lost with its journal.
             FileNotFoundError: its file is gone.
         """
+        self._bring()
         return files.value(self.run_dir, self.ref)
+
+    def _bring(self) -> None:
+        if self.fetch is not None:
+            self.fetch(self.ref)
 
     @property
     def attached(self) -> dict[str, Item]:
@@ -79,7 +87,7 @@ class Item:
         return {name: replace(self, ref=Ref(one["digest"], one["kind"], one["meta"])) for name, one in found.items()}
 
 
-def items(run_dir: Path, series: Series) -> Iterator[Item]:
+def items(run_dir: Path, series: Series, fetch: Callable[[Ref], None] | None = None) -> Iterator[Item]:
     """The media values among a key's points."""
     for row, found in sorted(series.special.items()):
         if isinstance(found, Ref):
@@ -92,6 +100,7 @@ def items(run_dir: Path, series: Series) -> Iterator[Item]:
                 int(series.record[row]),
                 found,
                 run_dir,
+                fetch,
             )
 
 

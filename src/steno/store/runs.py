@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from steno import settings
 from steno.errors import RunNotFoundError, UsageError
 from steno.ledger.read import Reader
+from steno.objects.url import is_url
 from steno.store.info import read_json, read_manifest, state_of
 
 if TYPE_CHECKING:
@@ -126,6 +127,9 @@ def find(run: str | os.PathLike[str], dir: str | os.PathLike[str] | None = None)
         UsageError: several runs have that name.
     """
     text = os.fspath(run)
+    if is_url(text):
+        msg = f"{text} is in an object store, where steno.open, steno.sql, `steno show` and `steno export` read; "
+        raise UsageError(msg + "this needs the run's own directory")
     path = Path(text)
     if text and path.is_dir() and is_run(path):
         return path

@@ -1,0 +1,1 @@
+"""Object stores, through fsspec: where a run is kept beside its directory."""

@@ -1,0 +1,191 @@
+"""S3: every piece with its checksum, every object with its digest, large files in pieces that outlive a kill."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.objects.store import DifferentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from steno.objects.store import ObjectStore, Sending
+
+PIECE_BYTES: Final = 8 << 20
+LARGE_BYTES: Final = 16 << 20
+"""From this size on a file goes in pieces."""
+_PIECES: Final = 9_000
+"""S3 takes 10,000."""
+_AT_ONCE: Final = 4
+DIGEST: Final = "steno-sha256"
+"""The object's metadata that has its SHA-256."""
+
+
+def options() -> dict[str, Any]:
+    """What s3fs is made with, beside what the user's own fsspec configuration says."""
+    import fsspec
+
+    conf = fsspec.config.conf.get("s3") or {}
+    ours = {
+        # One attempt: botocore's own hidden retries would make an outage look like a slow store.
+        "retries": {"total_max_attempts": 1},
+        # Each request has its MD5, which every server of this API checks; not all know the newer checksums.
+        "request_checksum_calculation": "when_required",
+    }
+    return {"config_kwargs": {**ours, **(conf.get("config_kwargs") or {})}}
+
+
+def _names(store: ObjectStore, key: str) -> dict[str, str]:
+    bucket, _, prefix = store.root.partition("/")
+    return {"Bucket": bucket, "Key": f"{prefix}/{key}" if prefix else key}
+
+
+def _head(store: ObjectStore, key: str) -> Mapping[str, Any] | None:
+    try:
+        found: Mapping[str, Any] = store.fs.call_s3("head_object", **_names(store, key))
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def digest(store: ObjectStore, key: str) -> str | None:
+    """The SHA-256 that the object carries; None: there is no such object, or it carries none."""
+    head = _head(store, key)
+    return None if head is None else (head.get("Metadata") or {}).get(DIGEST)
+
+
+def write(store: ObjectStore, key: str, data: bytes) -> None:
+    """Put a small object."""
+    _put(store, key, data, hashlib.sha256(data).hexdigest())
+
+
+def _put(store: ObjectStore, key: str, data: bytes, sha256: str) -> None:
+    store.fs.call_s3("put_object", **_names(store, key), Body=data, ContentMD5=_md5(data)[1], Metadata={DIGEST: sha256})
+
+
+def _md5(data: bytes) -> tuple[str, str]:
+    """Of a piece: as ETags have it, and as the header has it by which the server checks what it got."""
+    state = hashlib.md5(data, usedforsecurity=False)
+    return state.hexdigest(), base64.b64encode(state.digest()).decode()
+
+
+def send(store: ObjectStore, one: Sending) -> None:
+    """Send a file whole, or in pieces; a piece that the server has already is not sent again.
+
+    Raises:
+        DifferentError: the file changed meanwhile, or the object is not what was sent.
+    """
+    if one.size < LARGE_BYTES:
+        with store.gate:
+            data = one.path.read_bytes()
+            if len(data) != one.size or hashlib.sha256(data).hexdigest() != one.sha256:
+                raise DifferentError(f"{one.path} changed while it was sent")
+            _put(store, one.key, data, one.sha256)
+            one.moved(one.size)
+    else:
+        _send_pieces(store, one)
+    head = _head(store, one.key) or {}
+    there = (head.get("ContentLength"), (head.get("Metadata") or {}).get(DIGEST))
+    if there != (one.size, one.sha256):
+        raise DifferentError(f"{one.key} is in the store with size and digest {there}, not {(one.size, one.sha256)}")
+
+
+def _send_pieces(store: ObjectStore, one: Sending) -> None:
+    step = _step(one.size)
+    names = _names(store, one.key)
+    upload, have = _resume(store, one, names)
+
+    def piece(number: int) -> dict[str, Any]:
+        with store.gate:
+            with open(one.path, "rb") as file:
+                file.seek((number - 1) * step)
+                data = file.read(step)
+            tag, header = _md5(data)
+            if have.get(number) != tag:
+                answer = store.fs.call_s3(
+                    "upload_part", **names, UploadId=upload, PartNumber=number, Body=data, ContentMD5=header
+                )
+                tag = answer["ETag"].strip('"')
+            one.moved(len(data))
+            return {"PartNumber": number, "ETag": tag}
+
+    count = -(-one.size // step)
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-piece") as pool:
+        futures = [pool.submit(piece, number) for number in range(1, count + 1)]
+        try:
+            parts = [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    store.fs.call_s3("complete_multipart_upload", **names, UploadId=upload, MultipartUpload={"Parts": parts})
+
+
+def _step(size: int) -> int:
+    """Bytes in a piece, by the file's size alone: what was begun goes on in the same steps."""
+    return max(PIECE_BYTES, -(-size // _PIECES))
+
+
+def _resume(store: ObjectStore, one: Sending, names: Mapping[str, str]) -> tuple[str, dict[int, str]]:
+    """An upload of this very file that was begun and not ended, with its pieces' ETags by number; else a new one.
+
+    Which content an upload was begun for cannot be asked, so its first piece is compared by its MD5, as all are
+    later. Other uploads of this key are of other contents or hold nothing yet, and are removed.
+    """
+    step = _step(one.size)
+    for upload in _begun(store, names):
+        have = _pieces(store, upload, names)
+        if have:
+            number = min(have)
+            with open(one.path, "rb") as file:
+                file.seek((number - 1) * step)
+                if _md5(file.read(step))[0] == have[number]:
+                    return upload, have
+        with contextlib.suppress(FileNotFoundError):
+            store.fs.call_s3("abort_multipart_upload", **names, UploadId=upload)
+    answer = store.fs.call_s3("create_multipart_upload", **names, Metadata={DIGEST: one.sha256})
+    return str(answer["UploadId"]), {}
+
+
+def _begun(store: ObjectStore, names: Mapping[str, str]) -> list[str]:
+    """The ids of the uploads of this key that are not ended, the newest first."""
+    answer = store.fs.call_s3("list_multipart_uploads", Bucket=names["Bucket"], Prefix=names["Key"])
+    found = [one for one in answer.get("Uploads") or () if one["Key"] == names["Key"]]
+    return [str(one["UploadId"]) for one in sorted(found, key=lambda one: one["Initiated"], reverse=True)]
+
+
+def _pieces(store: ObjectStore, upload: str, names: Mapping[str, str]) -> dict[int, str]:
+    have: dict[int, str] = {}
+    marker = 0
+    while True:
+        answer = store.fs.call_s3("list_parts", **names, UploadId=upload, PartNumberMarker=marker)
+        have |= {part["PartNumber"]: part["ETag"].strip('"') for part in answer.get("Parts") or ()}
+        if not answer.get("IsTruncated"):
+            return have
+        marker = int(answer["NextPartNumberMarker"])
+
+
+def unfinished(store: ObjectStore) -> set[str]:
+    """The keys of the uploads below the store's place that are not ended."""
+    names = _names(store, "")
+    head = names["Key"]
+    found: set[str] = set()
+    marker: dict[str, str] = {}
+    while True:
+        answer = store.fs.call_s3("list_multipart_uploads", Bucket=names["Bucket"], Prefix=head, **marker)
+        found |= {one["Key"].removeprefix(head) for one in answer.get("Uploads") or ()}
+        if not answer.get("IsTruncated"):
+            return found
+        marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+
+def forget(store: ObjectStore, key: str) -> None:
+    """Remove the uploads of a key that nobody will end any more."""
+    names = _names(store, key)
+    for upload in _begun(store, names):
+        with contextlib.suppress(FileNotFoundError):
+            store.fs.call_s3("abort_multipart_upload", **names, UploadId=upload)

@@ -1,0 +1,245 @@
+"""One place in an object store: objects by key, written whole or not at all, and looked at after."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.objects.url import protocol_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_CHUNK_BYTES: Final = 1 << 20
+_LOCAL: Final = frozenset({"file", "local"})
+_S3: Final = frozenset({"s3", "s3a"})
+_ASIDE: Final = "steno-part"
+_HOST: Final = os.uname().nodename.replace(".", "-")
+_REREAD: Final = frozenset({"file", "local", "memory"})
+"""Where reading an object back costs little: its digest is compared, elsewhere its size."""
+
+
+class DifferentError(Exception):
+    """What lies in the store, or came from it, is not what was meant: to be sent or fetched again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A file on its way to the store."""
+
+    key: str
+    path: Path
+    size: int
+    sha256: str
+    moved: Callable[[int], None] = lambda _: None
+    """Told the bytes as they have gone."""
+
+
+class ObjectStore:
+    """Objects below one URL. Thread-safe; a forked child makes its own.
+
+    Credentials and endpoint are fsspec's matter: environment variables (AWS_*, AWS_ENDPOINT_URL, GOOGLE_*, …) and
+    its configuration file. Each method raises what the file system raises, OSError mostly, and retries nothing.
+
+    Args:
+        url: as `steno.objects.url.check` returns it.
+        gate: held while data goes out: as many transfers at once as it lets in.
+        patient: leave retries to the file system's own; else each fault is raised at once.
+    """
+
+    def __init__(self, url: str, gate: threading.Semaphore | None = None, *, patient: bool = False) -> None:
+        self.url = url
+        self.gate = gate or threading.Semaphore(4)
+        self.protocol = protocol_of(url)
+        self.fs, root = _file_system(url, self.protocol, patient)
+        self.root = str(root).rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"<ObjectStore {self.url}>"
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether its objects carry their digest, and large ones go in pieces of which it keeps account."""
+        return self.protocol in _S3
+
+    def place(self, key: str) -> str:
+        """The key as the file system names it."""
+        return f"{self.root}/{key}"
+
+    def listing(self, folder: str = "") -> dict[str, int]:
+        """Key → size in bytes of every object (below a folder); those on their way are not among them."""
+        try:
+            self.fs.invalidate_cache()
+            found: Mapping[str, Mapping[str, Any]] = self.fs.find(self.place(folder).rstrip("/"), detail=True)
+        except FileNotFoundError:
+            return {}
+        head = f"{self.root.lstrip('/')}/"
+        sizes = {name.lstrip("/").removeprefix(head): int(facts["size"] or 0) for name, facts in found.items()}
+        return {key: size for key, size in sizes.items() if not os.path.basename(key).startswith(".")}
+
+    def holds(self, key: str, size: int, sha256: str) -> bool:
+        """Whether an object with this content is there, as far as it can be told without sending or much reading."""
+        if self.is_s3:
+            from steno.objects import s3
+
+            return s3.digest(self, key) == sha256
+        if self.protocol not in _REREAD:
+            return False
+        try:
+            self._look(Sending(key, Path(), size, sha256))
+        except (DifferentError, FileNotFoundError):
+            return False
+        return True
+
+    def send(self, one: Sending) -> None:
+        """Write a file's content under its key, and make sure of it. The last writer wins.
+
+        Raises:
+            DifferentError: the file changed meanwhile, or what arrived is not what went.
+        """
+        if self.is_s3:
+            from steno.objects import s3
+
+            s3.send(self, one)
+            return
+        with self.gate:
+            if self.protocol in _LOCAL:
+                _copy(one, Path(self.place(one.key)))
+            else:
+                self.fs.makedirs(os.path.dirname(self.place(one.key)), exist_ok=True)
+                self.fs.put_file(str(one.path), self.place(one.key))
+                one.moved(one.size)
+        self._look(one)
+
+    def _look(self, one: Sending) -> None:
+        there = int(self.fs.info(self.place(one.key))["size"])
+        if there != one.size:
+            raise DifferentError(f"{one.key} has {there} bytes in the store and {one.size} here")
+        if self.protocol in _REREAD:
+            with self.fs.open(self.place(one.key), "rb") as file:
+                found = sha256_of(file)
+            if found != one.sha256:
+                raise DifferentError(f"{one.key} has another content in the store than here")
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write a small object; a reader sees the old one or the new one."""
+        if self.is_s3:
+            from steno.objects import s3
+
+            s3.write(self, key, data)
+        elif self.protocol in _LOCAL:
+            path = Path(self.place(key))
+            with aside(path) as hidden:
+                hidden.write_bytes(data)
+        else:
+            self.fs.makedirs(os.path.dirname(self.place(key)), exist_ok=True)
+            self.fs.pipe_file(self.place(key), data)
+
+    def read(self, key: str) -> bytes:
+        """A small object's content. Raises FileNotFoundError."""
+        data: bytes = self.fs.cat_file(self.place(key))
+        return data
+
+    def fetch(self, key: str, path: Path, check: Callable[[Path], str]) -> None:
+        """Bring an object to a local file, which is there whole or not at all.
+
+        Args:
+            key: the object.
+            path: the file, replaced.
+            check: says what is wrong with the file that came, or "".
+
+        Raises:
+            FileNotFoundError: no such object.
+            DifferentError: what came is not what was meant.
+        """
+        with aside(path) as hidden:
+            self.fs.get_file(self.place(key), str(hidden))
+            wrong = check(hidden)
+            if wrong:
+                raise DifferentError(f"{self.url}/{key}: {wrong}")
+
+    def sweep(self) -> None:
+        """Remove what killed processes of this machine left half written."""
+        if self.protocol in _LOCAL:
+            sweep(Path(self.root))
+
+    def unfinished(self) -> set[str]:
+        """The keys of large files that were begun to be sent and have not arrived, where the store can tell."""
+        if not self.is_s3:
+            return set()
+        from steno.objects import s3
+
+        return s3.unfinished(self)
+
+    def remove(self, key: str) -> None:
+        """Delete an object, and what was begun of it; one that is not there is none the worse for it."""
+        if self.is_s3:
+            from steno.objects import s3
+
+            s3.forget(self, key)
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.place(key))
+
+
+def sha256_of(source: Any) -> str:
+    """The SHA-256 of a path, or of an open file from where it stands."""
+    if isinstance(source, str | Path):
+        with open(source, "rb", buffering=0) as file:
+            return sha256_of(file)
+    state = hashlib.sha256()
+    while data := source.read(_CHUNK_BYTES):
+        state.update(data)
+    return state.hexdigest()
+
+
+def sweep(place: Path) -> None:
+    """Remove files below that a process of this machine, dead by now, did not get to write whole."""
+    for path in place.rglob(f".*{_ASIDE}"):
+        *_, host, made_by, _ = path.name.rsplit(".", 3)
+        pid = made_by.partition("-")[0]
+        if host == _HOST and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _file_system(url: str, protocol: str, patient: bool) -> tuple[Any, str]:
+    import fsspec
+
+    # What others write meanwhile must be seen, and an instance that a parent process made is not ours.
+    options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": protocol != "memory"}
+    if protocol in _S3 and not patient:
+        from steno.objects import s3
+
+        options |= s3.options()
+    fs, root = fsspec.core.url_to_fs(url, **options)
+    if protocol in _S3 and not patient:
+        fs.retries = 1  # the uploader waits and tries again itself, and counts it
+    return fs, root
+
+
+def _copy(one: Sending, path: Path) -> None:
+    with open(one.path, "rb", buffering=0) as source, aside(path) as hidden, open(hidden, "wb", buffering=0) as out:
+        while data := source.read(_CHUNK_BYTES):
+            out.write(data)
+            one.moved(len(data))
+        os.fsync(out.fileno())
+
+
+@contextlib.contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A hidden file beside the path that takes its place at the end; what a killed one left is swept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}-{secrets.token_hex(4)}.{_ASIDE}")
+    try:
+        yield hidden
+        os.replace(hidden, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(hidden)
+        raise

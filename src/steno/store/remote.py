@@ -1,0 +1,199 @@
+"""A run in an object store, as a directory of this machine that is filled as it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from steno import settings
+from steno.errors import CorruptError, RunNotFoundError, UsageError
+from steno.ledger import manifest, verify
+from steno.ledger.read import MANIFEST, Stream, run_state
+from steno.objects import url as urls
+from steno.objects.store import DifferentError, ObjectStore, aside, sweep
+from steno.secrecy import scrub
+from steno.store.engine import PartGone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from steno.ledger.read import Part
+    from steno.record import Ref
+
+_TRANSFERS: Final = 8
+_FRESH_SECS: Final = 1.0
+_TRIES: Final = 3
+_RUN: Final = "run.json"
+_NODES: Final = "nodes"
+_KEPT: Final = ".kept"
+"""Extension of a media value that could not be encoded."""
+
+
+def cache_dir() -> Path:
+    """Where copies of what was read lie: STENO_CACHE_DIR, else `steno` in the user's cache directory."""
+    given = settings.read("STENO_CACHE_DIR")
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steno"
+
+
+class Remote:
+    """One run in a store. Thread-safe; processes may share the cache.
+
+    A part is fetched when it is first read and compared with its checksum; media and artifacts one by one. What
+    was fetched stays in the cache, which may be deleted whenever nobody reads.
+
+    Args:
+        url: of the run, as in "s3://bucket/prefix/project/name".
+
+    Raises:
+        RunNotFoundError: there is no run.
+        UsageError: not a URL to be read, a package that is missing, or a store that refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = urls.check("run", url, writing=False)
+        self._lock = threading.Lock()
+        self._settled = False
+        self._fresh_until = 0.0
+        try:
+            self.store = ObjectStore(self.url, patient=True)
+            about = self._about()
+        except (UsageError, RunNotFoundError):
+            raise
+        except Exception as error:
+            raise UsageError(f"{self.url} cannot be read: {scrub(f'{type(error).__name__}: {error}')}") from None
+        token = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self.dir = cache_dir() / "runs" / f"{token}-{about.get('id', '')}"
+        try:
+            self.dir.mkdir(parents=True, exist_ok=True)
+            sweep(self.dir)
+            self._keep(_RUN, about)
+        except OSError as error:
+            raise UsageError(
+                f"copies of {self.url} cannot be kept in {self.dir}: {error.strerror}; set STENO_CACHE_DIR"
+            ) from error
+        self.refresh()
+
+    def __repr__(self) -> str:
+        return f"<Remote {self.url}>"
+
+    def _about(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self.store.read(_RUN))
+        except FileNotFoundError as error:
+            raise RunNotFoundError(
+                f"no run at {self.url}: a run lies at <store>/<project>/<name>, where its run.json is "
+                f"({scrub(str(error))[:200]})"
+            ) from None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise RunNotFoundError(f"what lies at {self.url} is no run: its run.json cannot be read")
+        return found
+
+    def _keep(self, name: str, value: Mapping[str, Any]) -> None:
+        data = json.dumps(value).encode()
+        path = self.dir / name
+        if not path.exists() or path.read_bytes() != data:
+            with aside(path) as hidden:
+                hidden.write_bytes(data)
+
+    def refresh(self) -> None:
+        """Ask the store what the run has by now; of a run that is over once, of one that goes on once a second."""
+        with self._lock:
+            if self._settled or time.monotonic() < self._fresh_until:
+                return
+            whole = self._manifest()
+            if whole:
+                self._keep(MANIFEST, whole)
+            self._settled = bool(whole) and whole["state"] != "running"
+            self._fresh_until = time.monotonic() + _FRESH_SECS
+
+    def _manifest(self) -> dict[str, Any]:
+        """The run's manifest, with what nodes at work have said since it was written."""
+        whole = self._json(MANIFEST)
+        since = int(whole.get("written") or 0)
+        names = [key for key in self.store.listing(_NODES) if key.endswith(".json")]
+        news = [piece for piece in map(self._json, names) if int(piece.get("written") or 0) > since]
+        if not news:
+            return whole
+        fresh = {piece["node"] for piece in news}
+        old = {"parts": [], "streams": [], "config": {}, "summary": {}, **whole}
+        for name in ("parts", "streams"):
+            old[name] = [row for row in old[name] if row["node"] not in fresh]
+        united = manifest.unite([old, *news])
+        attempts = {row["attempt"]: row for one in (old, *news) for row in one.get("attempts", ())}
+        united["attempts"] = [attempts[number] for number in sorted(attempts)]
+        united["written"] = max(piece["written"] for piece in news)
+        united["state"] = run_state([Stream(**row) for row in united["streams"]])
+        return united
+
+    def _json(self, key: str) -> dict[str, Any]:
+        try:
+            found = json.loads(self.store.read(key))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    # -- what is read ------------------------------------------------------------------------------------
+
+    def parts(self, wanted: Iterable[Part]) -> None:
+        """Have these parts here, whole and as they were written.
+
+        Raises:
+            PartGone: one is no longer there; the manifest has been read anew.
+            CorruptError: it is damaged in the store.
+        """
+        missing = [part for part in wanted if not self._has(part)]
+        if not missing:
+            return
+        with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
+            list(pool.map(self._part, missing))
+
+    def _has(self, part: Part) -> bool:
+        try:
+            return (self.dir / part.name).stat().st_size == part.bytes
+        except OSError:
+            return False
+
+    def _part(self, part: Part) -> None:
+        def wrong(path: Path) -> str:
+            size = path.stat().st_size
+            if size != part.bytes:
+                return f"{size} bytes came instead of {part.bytes}"
+            return "its checksum is another" if part.crc and verify.differing(path, part.crc) else ""
+
+        try:
+            self._fetch(part.name, wrong)
+        except FileNotFoundError:
+            with self._lock:
+                self._settled, self._fresh_until = False, 0.0
+            self.refresh()
+            raise PartGone(f"{self.url}/{part.name}") from None
+
+    def media(self, ref: Ref) -> None:
+        """Have a media value's file here, if the store has one."""
+        if ref.file is None or (self.dir / ref.file).exists():
+            return
+        for name in (ref.file, os.path.splitext(ref.file)[0] + _KEPT):
+            try:
+                self._fetch(name, lambda _: "")
+                return
+            except FileNotFoundError:
+                continue
+
+    def _fetch(self, name: str, wrong: Any) -> None:
+        for left in reversed(range(_TRIES)):
+            try:
+                self.store.fetch(name, self.dir / name, wrong)
+                return
+            except DifferentError as error:
+                if not left:
+                    raise CorruptError(f"{error}; upload it again with `steno sync` where the run was made") from None

@@ -1,0 +1,276 @@
+"""Runs kept in a real S3 API on loopback: read back from there, through outages, kills and refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import object_stores
+import steno
+from object_stores import SECRETS, Gate, eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with object_stores.moto_server() as port:
+        yield port
+
+
+@pytest.fixture
+def gate(server, monkeypatch, tmp_path):
+    found = Gate(server)
+    for name, value in object_stores.environment(found.url).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def s3(server):
+    return object_stores.client(server)
+
+
+@pytest.fixture
+def bucket(s3, tmp_path):
+    name = f"b-{os.urandom(8).hex()}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def store(monkeypatch, tmp_path):
+    """One that needs no server."""
+    monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
+    return f"file://{tmp_path}/store"
+
+
+def status(run_dir):
+    try:
+        return json.loads((Path(run_dir) / ".steno/nodes/00/status.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def uploads(run_dir):
+    return status(run_dir).get("uploads") or {}
+
+
+def same_points(one, other, key):
+    a, b = one.series(key), other.series(key)
+    assert np.array_equal(a.step, b.step)
+    assert np.array_equal(a.value, b.value, equal_nan=True)
+
+
+def test_a_finished_run_is_read_from_its_store_as_from_its_directory(gate, s3, bucket, tmp_path, capfd):
+    picture = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
+    run = steno.init("p", "there", {"lr": 0.5}, tmp_path / "runs", store=f"s3://{bucket}/some/where", tags=["x"])
+    for step in range(200):
+        run.log({"loss": step / 3, "odd": float("nan") if step % 7 == 0 else 2**60 + step}, step=step)
+    run.log({"sample": steno.Image(picture)}, step=3)
+    run.event("epoch_end", epoch=3)
+    run.summary["best"] = 0.25
+    eventually(lambda: uploads(run.dir).get("looked") is not None)
+    assert object_stores.uploader_pids(run.dir)
+    assert not any(secret.encode() in words for words in _command_lines() for secret in SECRETS.values())
+    health = run.health()
+    assert health["uploads"]["stores"]["store"].startswith(f"s3://{bucket}/some/where")
+    assert not any(secret in f"{run!r} {health!r}" for secret in SECRETS.values())
+    assert run.finish(timeout=60)
+    url = f"s3://{bucket}/some/where/p/there"
+
+    # What says that all is there came last.
+    assert gate.sent()[-1][1].endswith("/p/there/manifest.json")
+    with steno.open(run.dir) as here, steno.open(url) as there:
+        for key in ("loss", "odd"):
+            same_points(here, there, key)
+        assert there.keys() == here.keys()
+        assert (there.info.state, there.info.points, there.info.tags) == ("finished", here.info.points, ("x",))
+        assert (there.info.config, there.info.summary) == ({"lr": 0.5}, {"best": 0.25})
+        assert there.info.attempts == here.info.attempts
+        assert there.frame(["loss"]).equals(here.frame(["loss"]))
+        assert there.records() == here.records()
+        query = "select key, count(*), sum(value) from metrics where not isnan(value) group by key order by key"
+        assert there.sql(query).fetchall() == here.sql(query).fetchall()
+        assert [batch.id for batch in there.batches()] == [batch.id for batch in here.batches()]
+        assert np.array_equal(there.media("sample")[0].value, picture)
+        assert url in repr(there)
+    rows = steno.sql("select run, count(*) from metrics group by run", [url]).fetchall()
+    assert rows == [("p/there", 401)]
+    shown = subprocess.run([sys.executable, "-m", "steno.cli", "show", url], capture_output=True, text=True, check=True)
+    assert "loss" in shown.stdout
+
+    # Nothing is sent twice, whatever is asked for again.
+    (run.dir / ".steno/nodes/00/sent-store.jsonl").unlink()
+    gate.seen.clear()
+    assert steno.sync(run.dir).complete
+    sent = [path.removeprefix(f"/{bucket}/some/where/p/there/") for _, path, _ in gate.sent()]
+    assert sent in (["manifest.json"], ["nodes/00.json", "manifest.json"])  # the second while sync was at work
+
+    # No secret in any file, in what was printed, or in what lies in the store.
+    said = "".join(capfd.readouterr()) + shown.stdout + shown.stderr
+    places = {"printed": said.encode(), **object_stores.objects(s3, bucket)}
+    places |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for where, data in places.items():
+        for name, secret in SECRETS.items():
+            assert secret.encode() not in data, f"{name} in {where}"
+
+
+def _command_lines():
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield path.read_bytes()
+        except OSError:
+            continue
+
+
+def test_a_live_run_is_read_up_to_its_sealed_parts(store, tmp_path):
+    wide = [f"k{number}" for number in range(50_000)]  # many names have a part sealed early
+    run = steno.init("p", "live", dir=tmp_path / "runs", store=store)
+    url = f"{store}/p/live"
+    eventually(lambda: _opened(url))
+    assert (steno.open(url).info.state, steno.open(url).keys()) == ("running", [])
+    assert len(steno.open(url).series("k0")) == 0
+    book = steno.open(url)
+    for step in range(5):
+        run.log(dict.fromkeys(wide, float(step)), step=step)
+        run.flush(60)
+    run.log({"late": 1.0}, step=5)
+    seen = eventually(lambda: book.series("k0").value.tolist(), 90, 0.2)  # the same book sees what has come
+    assert seen == [0.0, 1.0, 2.0, 3.0, 4.0][: len(seen)]
+    assert book.info.state == "running"
+    assert run.finish(timeout=90)
+    with steno.open(url) as whole:
+        assert whole.info.state == "finished"
+        assert whole.series("k7").value.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+        assert whole.series("late").value.tolist() == [1.0]
+    # Small parts that a larger one has replaced are gone from the store too.
+    listed = {row["name"] for row in json.loads((run.dir / "manifest.json").read_bytes())["parts"]}
+    place = tmp_path / "store" / "p" / "live"
+    assert {path.relative_to(place).as_posix() for path in place.glob("*/*.parquet")} == listed
+
+
+def _opened(url):
+    try:
+        return steno.open(url).info.state
+    except steno.RunNotFoundError:
+        return None
+
+
+def test_a_store_that_is_down_delays_only_itself_and_sync_ends_it(gate, s3, bucket, tmp_path, capfd):
+    gate.close()
+    run = steno.init("p", "down", dir=tmp_path, store=f"s3://{bucket}/y", destinations=["jsonl"], linger=0.5)
+    for step in range(100):
+        run.log({"a": float(step)}, step=step)
+    assert run.flush(20)
+    eventually(lambda: uploads(run.dir).get("error"))
+    began = time.monotonic()
+    assert run.finish(timeout=3) is False
+    assert time.monotonic() - began < 6
+    assert "steno sync" in capfd.readouterr().err
+    eventually(lambda: not object_stores.uploader_pids(run.dir))
+    assert status(run.dir)["destinations"]["jsonl"]["lag"] == 0
+    doctor = subprocess.run(
+        [sys.executable, "-m", "steno.cli", "doctor", str(run.dir)], capture_output=True, text=True, check=True
+    ).stdout
+    assert f"s3://{bucket}/y" in doctor
+    assert "last error" in doctor
+    assert "not all of the run is in its object store: steno sync" in doctor
+    assert f"s3://{bucket}/y" in (run.dir / ".steno/nodes/00/collector.log").read_text()
+
+    gate.open()
+    gate.failing = 5
+    report = steno.sync(run.dir, timeout=90)
+    # A success after retries is a success.
+    assert report.complete
+    assert report.uploads["state"] == "complete"
+    assert report.uploads["retries"] > 0
+    assert report.uploads["error"] is None
+    assert len(steno.open(f"s3://{bucket}/y/p/down").series("a")) == 100
+
+
+def test_a_bucket_that_is_missing_is_said_and_waited_for(gate, s3, tmp_path):
+    bucket = f"b-{os.urandom(8).hex()}"
+    run = steno.init("p", "nobucket", dir=tmp_path, store=f"s3://{bucket}/y")
+    run.log({"a": 1.0}, step=0)
+    error = eventually(lambda: uploads(run.dir).get("error"))
+    assert "bucket does not exist" in error
+    s3.create_bucket(Bucket=bucket)
+    assert run.finish(timeout=60)
+    log = (run.dir / ".steno/nodes/00/collector.log").read_text()
+    assert log.count("bucket does not exist") == 1
+
+
+def test_another_run_of_the_same_name_keeps_its_place(store, tmp_path):
+    for where, value in (("one", 1.0), ("two", 2.0)):
+        run = steno.init("p", "same", dir=tmp_path / where, store=store)
+        run.log({"a": value}, step=0)
+        assert run.finish(timeout=60)
+    assert steno.open(f"{store}/p/same").series("a").value.tolist() == [1.0]
+    aside = f"{store}/p/same-{run.id[-8:].lower()}"
+    assert uploads(run.dir)["stores"]["store"] == aside
+    assert steno.open(aside).series("a").value.tolist() == [2.0]
+
+
+def test_a_run_can_be_put_into_a_store_later_and_goes_on_there(store, tmp_path):
+    with steno.init("p", "later", dir=tmp_path / "runs") as run:
+        run.log({"a": 1.0}, step=0)
+    done = subprocess.run(
+        [sys.executable, "-m", "steno.cli", "sync", str(run.dir), "--store", store], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"upload to {store}/p/later: complete" in done.stdout
+    assert steno.open(f"{store}/p/later").series("a").value.tolist() == [1.0]
+    with pytest.raises(steno.UsageError, match="is kept in"):
+        steno.sync(run.dir, store=f"{store}/other")
+    run = steno.init("p", "later", dir=tmp_path / "runs", resume=True)
+    run.log({"a": 2.0}, step=1)
+    assert run.finish(timeout=60)
+    assert steno.open(f"{store}/p/later").series("a").value.tolist() == [1.0, 2.0]
+    assert len(steno.open(f"{store}/p/later").info.attempts) == 2
+
+
+def test_opening_what_is_not_there_says_so(gate, bucket):
+    with pytest.raises(steno.RunNotFoundError, match="no run at"):
+        steno.open(f"s3://{bucket}/p/none")
+    with pytest.raises(steno.RunNotFoundError, match="bucket does not exist"):
+        steno.open("s3://no-such-bucket-at-all/p/none")
+    with pytest.raises(steno.UsageError, match="is in an object store"):
+        steno.sync(f"s3://{bucket}/p/none")
+
+
+def test_a_damaged_object_is_told_and_not_read(store, tmp_path):
+    run = steno.init("p", "damaged", dir=tmp_path / "runs", store=store)
+    run.log({"a": 1.0}, step=0)
+    assert run.finish(timeout=60)
+    path = tmp_path / "store/p/damaged/metrics/00-part-000001.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(steno.CorruptError, match="checksum"):
+        steno.open(f"{store}/p/damaged").series("a")
+
+
+def test_a_run_in_a_mounted_directory_is_read_from_there(store, tmp_path):
+    run = steno.init("p", "mounted", dir=tmp_path / "runs", store=store)
+    run.log({"a": 1.0}, step=0)
+    assert run.finish(timeout=60)
+    with steno.open(f"{store}/p/mounted") as book:
+        assert book.series("a").value.tolist() == [1.0]
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    fs.put(f"{tmp_path}/store/p", "/steno-test/p", recursive=True)
+    with steno.open("memory://steno-test/p/mounted") as book:
+        assert book.series("a").value.tolist() == [1.0]
+    fs.rm("/steno-test", recursive=True)

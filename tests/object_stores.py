@@ -1,0 +1,223 @@
+"""A real S3 API on loopback: moto's server in a process of its own, behind a gate that can break."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "AKIAQ7STENOTESTKEYID",
+    "AWS_SECRET_ACCESS_KEY": "s3cr3t/StenoTest+SecretAccessKey0123456789",
+    "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567",
+}
+
+
+def eventually(ask, secs=60.0, poll=0.02):
+    """The first true answer."""
+    deadline = time.monotonic() + secs
+    while True:
+        answer = ask()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, "not within the time"
+        time.sleep(poll)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def moto_server():
+    """The port of a moto server that lives as long as the context."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: _answers(port))
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(port):
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/moto-api/")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
+class Gate:
+    """A loopback HTTP proxy before a server: counts, delays, answers 503, or is not there at all."""
+
+    def __init__(self, server_port):
+        self.server_port = server_port
+        self.port = free_port()
+        self.failing = 0
+        """So many of the next requests get a 503."""
+        self.delay = 0.0
+        self.seen = []
+        """(method, path with query, bytes sent)"""
+        self._server = None
+        self.open()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def open(self):
+        if self._server is None:
+            gate = self
+
+            class Handler(_Handler):
+                pass
+
+            Handler.gate = gate
+            self._server = _Server(("127.0.0.1", self.port), Handler)
+            threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self):
+        """As a server that has been stopped: connections are refused, those there are break."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def sent(self, method="PUT", of=""):
+        """The requests of a method whose path holds a text."""
+        return [one for one in list(self.seen) if one[0] == method and of in one[1]]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, *arguments):
+        self.connections = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request, client_address):
+        pass  # a connection that we broke
+
+    def stop(self):
+        self.shutdown()
+        self.server_close()
+        for one in list(self.connections):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    gate = None
+
+    def _answer(self):
+        gate = self.gate
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        gate.seen.append((self.command, self.path, len(body)))
+        if gate.delay:
+            time.sleep(gate.delay)
+        if gate.failing > 0:
+            gate.failing -= 1
+            self._say(503, [("Content-Type", "application/xml")], b"<Error><Code>ServiceUnavailable</Code></Error>")
+            return
+        connection = http.client.HTTPConnection("127.0.0.1", gate.server_port, timeout=60)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+        connection.request(self.command, self.path, body, headers)
+        reply = connection.getresponse()
+        data = reply.read()
+        self._say(reply.status, reply.getheaders(), data)
+        connection.close()
+
+    def _say(self, status, headers, data):
+        self.send_response_only(status)
+        length = str(len(data))
+        for name, value in headers:
+            if name.lower() == "content-length":
+                length = value
+            elif name.lower() not in {"transfer-encoding", "connection"}:
+                self.send_header(name, value)
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer
+
+    def log_message(self, *_):
+        pass
+
+
+def environment(url):
+    """What a program needs to find the server, by documented means."""
+    return {**SECRETS, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def client(port):
+    """boto3's own client, to look at the server without us."""
+    import boto3
+
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        region_name="us-east-1",
+        aws_access_key_id=SECRETS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=SECRETS["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+def objects(s3, bucket):
+    """Key → bytes of everything in a bucket."""
+    found = {}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for one in page.get("Contents") or ():
+            found[one["Key"]] = s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read()
+    return found
+
+
+def uploader_pids(run_dir):
+    """The processes that upload this run."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    words = file.read().split(b"\0")
+            except OSError:
+                continue
+            if b"steno.upload" in words and os.fsencode(run_dir) in words:
+                found.append(int(name))
+    return found
+
+
+def kill(pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass

@@ -1,0 +1,101 @@
+"""Objects in stores that need no server, and the account of what has been sent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from steno.collector.tally import Tally
+from steno.objects.sent import Arrived, Sent
+from steno.objects.store import DifferentError, ObjectStore, Sending, sha256_of
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request, tmp_path):
+    place = f"{tmp_path}/store" if request.param == "file" else f"/{uuid.uuid4()}/store"
+    return ObjectStore(f"{request.param}://{place}")
+
+
+@pytest.fixture
+def one(tmp_path):
+    path = tmp_path / "one"
+    path.write_bytes(os.urandom(3 << 20))
+    return Sending("a/b/one", path, path.stat().st_size, sha256_of(path))
+
+
+def test_what_is_sent_is_there_and_comes_back(store, one, tmp_path):
+    assert store.listing() == {}
+    store.send(one)
+    store.write("a/small", b"x")
+    assert store.listing() == {"a/b/one": one.size, "a/small": 1}
+    assert store.listing("a/b") == {"a/b/one": one.size}
+    assert store.read("a/small") == b"x"
+    store.fetch("a/b/one", tmp_path / "back" / "one", lambda path: "")
+    assert sha256_of(tmp_path / "back" / "one") == one.sha256
+    assert store.holds("a/b/one", one.size, one.sha256)
+    assert not store.holds("a/b/one", one.size, "another")
+    store.remove("a/b/one")
+    store.remove("a/b/one")
+    assert store.listing() == {"a/small": 1}
+    with pytest.raises(FileNotFoundError):
+        store.read("a/b/one")
+
+
+def test_what_arrives_changed_is_an_error(store, one):
+    with pytest.raises(DifferentError):
+        store.send(Sending(one.key, one.path, one.size, "0" * 64))
+
+
+def test_what_comes_back_changed_is_an_error_and_leaves_no_file(store, one, tmp_path):
+    store.send(one)
+    with pytest.raises(DifferentError, match="it is bad"):
+        store.fetch(one.key, tmp_path / "back" / "one", lambda path: "it is bad")
+    assert not list((tmp_path / "back").iterdir())
+
+
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom steno.objects.store import aside\n"
+        "with aside(Path(sys.argv[1]) / 'x' / 'one') as hidden:\n"
+        "    hidden.write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert len(list((tmp_path / "x").iterdir())) == 1
+    store = ObjectStore(f"file://{tmp_path}")
+    assert store.listing() == {}
+    store.sweep()
+    assert not list((tmp_path / "x").iterdir())
+
+
+def test_the_account_outlives_a_torn_line_and_forgets_what_the_store_lost(tmp_path):
+    path = tmp_path / "sent.jsonl"
+    sent = Sent(path, "s3://b/x")
+    sent.add("a", Arrived(1, "aa", 5))
+    sent.add("b", Arrived(2, "bb", 6))
+    with open(path, "ab") as file:
+        file.write(b'\n{"place": "s3://b/x", "key": "c", "si')
+    Sent(path, "s3://b/x").add("d", Arrived(4, "dd", 7))
+    again = Sent(path, "s3://b/x")
+    assert sorted(again.keys()) == ["a", "b", "d"]
+    assert again.get("b") == Arrived(2, "bb", 6)
+    again.compare({"a": 1, "b": 3, "d": 4})
+    assert sorted(again.keys()) == ["a", "d"]
+    assert Sent(path, "s3://elsewhere").keys() == []
+
+
+def test_the_tally_counts_what_is_left():
+    tally = Tally()
+    tally.plan(3, 60, {"a": 10, "b": 20})
+    tally.moved("b", 5)
+    assert (tally.numbers()["files_left"], tally.numbers()["bytes_left"]) == (2, 25)
+    assert tally.numbers()["eta_secs"] > 0
+    tally.failed("b", "broken")
+    tally.arrived("a")
+    found = tally.numbers()
+    assert (found["files_left"], found["bytes_left"], found["retries"], found["error"]) == (1, 20, 1, "broken")
+    tally.arrived("b")
+    assert (tally.numbers()["bytes_left"], tally.numbers()["eta_secs"]) == (0, None)
