@@ -197,3 +197,58 @@ def test_a_slow_destination_gets_all_there_is_time_for_and_counts_nothing_as_an_
         STENO_COLLECTOR=collector,
     )
     assert out.split() == ["40", "0"]
+
+
+def test_files_and_media_come_whole_to_one_that_is_far_behind(tmp_path):
+    """The collector has taken both away long before the destination looks."""
+    out = ok(
+        """
+        import json, pathlib, threading, time
+        import numpy as np
+        import steno
+
+        seen, held = {}, threading.Event()
+
+        class Behind(steno.LoggerDestination):
+            def init(self, state, logger):
+                held.wait(60)
+            def log_data(self, state, level, data):
+                for key, media in data.items():
+                    value = media.value
+                    seen[key] = value["sum"] if media.kind == "histogram" else np.asarray(value).sum().item()
+            def log_file_artifact(self, state, level, name, path, *, overwrite):
+                seen[name] = path.read_text()
+
+        run = steno.init(name="r", destinations=[Behind()])
+        picture = np.arange(64 * 80 * 3, dtype=np.uint8).reshape(64, 80, 3)
+        large = np.arange(1500 * 1000 * 3, dtype=np.uint8).reshape(1500, 1000, 3)
+        counts = np.arange(5000.0)
+        expected = {"picture": picture.sum().item(), "large": large.sum().item(), "counts": counts.sum().item()}
+        run.log({"picture": steno.Image(picture)})
+        run.log({"large": steno.Image(large)})
+        run.log({"counts": steno.Histogram(counts)})
+        source = pathlib.Path("weights")
+        for version in range(3):
+            source.write_text(f"version {version}")
+            run.log_artifact(source, f"v{version}")
+            expected[f"v{version}"] = f"version {version}"
+        source.unlink()
+        journal = run.dir / ".steno" / "journal"
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline and (
+            len([*journal.glob("*/*.ref")]) < 3 or [*run.dir.glob(".steno/staging/*/[0-9]*")]
+        ):
+            time.sleep(0.05)
+        (shelf,) = [path for path in journal.glob("*/raw-*") if path.suffix == ""] or [None]
+        while time.monotonic() < deadline and shelf and any(shelf.read_bytes()[:64]):
+            time.sleep(0.05)
+        held.set()
+        run.finish(40)
+        assert seen == expected, (seen, expected)
+        assert not run.health()["feeds"]["Behind"]["errors"]
+        print(len(seen))
+        """,
+        tmp_path,
+        STENO_COLLECTOR="on",
+    )
+    assert out == "6\n"

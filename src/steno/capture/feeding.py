@@ -84,6 +84,8 @@ def _listening(
         feed.failed(error, what)
 
     listener = Listener(spec.target, rank=begun.rank, logger=logger, failed=failed)
+    if "points" in listener.kinds:
+        recorder.want_media()
     feed = Feed(
         recorder, listener, info, name=name, report=report, exact=True, first="points" not in listener.kinds,
         settle=listener.settle,

@@ -22,7 +22,8 @@ from steno.journal.verbatim import fill, holes_in, without_holes
 from steno.record import ARTIFACT, EVENT, LATE, LOGGED, START, Entry, Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from steno.events.logger import EventLogger
     from steno.record import Batch, RunInfo
@@ -86,7 +87,7 @@ class Listener:
         A record of which a device has a part waits for it, and what came behind the record waits with it.
         """
         room = HELD_BYTES
-        for one in _in_order(batch):
+        for one in self._in_order(batch):
             if one.__class__ is not Entry:
                 for value in media_in(one.values):
                     room = value.hold(room)
@@ -100,6 +101,24 @@ class Listener:
                     self._waiting[one.number] = one
             self._held.append(one)
         self.settle(False)
+
+    def _in_order(self, batch: Batch) -> list[Any]:
+        """Entries and `_Data` in the order of their calls; late values with their record, if it is here."""
+        splits, values = batch.splits().tolist(), batch.value.tolist()
+        for point, special in batch.special.items():
+            values[point] = special
+        items: list[tuple[int, Any]] = [(entry.record, entry) for entry in batch.entries if entry.record]
+        for row, (number, chosen) in enumerate(zip(batch.record.tolist(), batch.set.tolist(), strict=True)):
+            meta = batch.meta.get(row, {})
+            logged, holes = meta.get(LOGGED), set()
+            if logged is None:
+                logged = dict(zip(batch.sets[chosen], values[splits[row] : splits[row + 1]], strict=True))
+            else:
+                logged, holes = _shown(logged, self._run_dir), holes_in(logged)
+            if logged:
+                items.append((number, _Data(number, _level(meta.get("level")), logged, LATE in meta, holes)))
+        items.sort(key=itemgetter(0))
+        return [item for _, item in items]
 
     def settle(self, everything: bool) -> None:
         """Make the calls that need not wait any more; all of them, if somebody waits for that."""
@@ -196,26 +215,6 @@ class _Data:
     """Monotonic seconds: when the call no longer waits for it."""
 
 
-def _in_order(batch: Batch) -> Iterator[Any]:
-    """Entries and `_Data` in the order of their calls; late values with their record, if it is here."""
-    splits, values = batch.splits().tolist(), batch.value.tolist()
-    for point, special in batch.special.items():
-        values[point] = special
-    items: list[tuple[int, Any]] = [(entry.record, entry) for entry in batch.entries if entry.record]
-    for row, (number, chosen) in enumerate(zip(batch.record.tolist(), batch.set.tolist(), strict=True)):
-        meta = batch.meta.get(row, {})
-        logged = meta.get(LOGGED)
-        if logged is None:
-            logged, holes = dict(zip(batch.sets[chosen], values[splits[row] : splits[row + 1]], strict=True)), set()
-        else:
-            logged, holes = _shown(logged), holes_in(logged)
-        if logged:
-            items.append((number, _Data(number, _level(meta.get("level")), logged, LATE in meta, holes)))
-    items.sort(key=itemgetter(0))
-    for _, item in items:
-        yield item
-
-
 def _level(level: Any, default: LogLevel = LogLevel.BATCH) -> LogLevel:
     try:
         return default if level is None else LogLevel(level)
@@ -223,13 +222,13 @@ def _level(level: Any, default: LogLevel = LogLevel.BATCH) -> LogLevel:
         return default
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: Any, run_dir: Path) -> Any:
     if value.__class__ is Ref:
-        return MediaValue(value.kind, value.meta)
+        return MediaValue(value.kind, value.meta, run_dir)
     if value.__class__ is list:
-        return [_shown(item) for item in value]
+        return [_shown(item, run_dir) for item in value]
     if value.__class__ is dict:
-        return {key: _shown(item) for key, item in value.items()}
+        return {key: _shown(item, run_dir) for key, item in value.items()}
     return value
 
 

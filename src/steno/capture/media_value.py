@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.errors import CorruptError, UsageError
+from steno.errors import UsageError
+from steno.media import files
 from steno.record import RAW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
+    from pathlib import Path
 
 HELD_BYTES: Final = 64 << 20
-"""Raw media that a destination's records hold at once; what is beyond is read when it is asked for."""
+"""Raw media that one batch's records hold; what is beyond is read where it then is."""
 
 
 class MediaValue:
@@ -23,14 +24,19 @@ class MediaValue:
     sound, text for a text, and so on.
     """
 
-    __slots__ = ("_data", "_lost", "_meta", "_raw", "kind")
+    __slots__ = ("_data", "_meta", "_raw", "_run_dir", "attached", "kind")
 
-    def __init__(self, kind: str, meta: Mapping[str, Any]) -> None:
+    def __init__(self, kind: str, meta: Mapping[str, Any], run_dir: Path) -> None:
         self.kind = kind
+        self.attached = {
+            name: MediaValue(str(one["kind"]), {**one.get("meta", {}), RAW: one.get(RAW)}, run_dir)
+            for name, one in (meta.get("attached") or {}).items()
+        }
+        """What belongs to it: an image's masks, by name."""
         self._meta = {name: what for name, what in meta.items() if name not in {RAW, "attached"}}
         self._raw: Mapping[str, Any] | None = meta.get(RAW)
-        self._data: Any = None if self._raw is None else self._raw.get("data")
-        self._lost = ""
+        self._data: bytes | None = None if self._raw is None else self._raw.get("data")
+        self._run_dir = run_dir
 
     @property
     def meta(self) -> Mapping[str, Any]:
@@ -44,58 +50,60 @@ class MediaValue:
         return None if found is None else str(found)
 
     def hold(self, room: int) -> int:
-        """Read the raw bytes now, for the run's collector takes them away in a second or so; returns the room left.
-
-        What is larger than `room` bytes is read when its value is asked for, if it is still there.
-        """
+        """Read the raw bytes now, if they are no more than `room`; returns the room that is left."""
         raw = self._raw
         if raw is None or self._data is not None or raw["size"] > room:
             return room
-        self._read(raw)
+        self._data = _read(raw)
         return room - int(raw["size"])
-
-    def _read(self, raw: Mapping[str, Any]) -> None:
-        try:
-            fd = os.open(raw["file"], os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self._data = os.pread(fd, int(raw["size"]), int(raw["at"]))
-            finally:
-                os.close(fd)
-        except OSError as error:
-            self._lost = str(error)
 
     @property
     def value(self) -> Any:
-        """The value, decoded.
+        """The value, decoded: from the journal, or where the collector has put it.
 
         Raises:
-            UsageError: the destination was so late that the raw value is gone (the run has it), or a package of
-                `steno[media]` is missing.
+            UsageError: a package of `steno[media]` is missing, or the value was lost.
         """
         from steno.media import kinds
         from steno.media.raw import Raw
 
-        if self._raw is None:
+        raw = self._raw
+        if raw is None:
             return self._meta["text"] if self.kind == "text" else dict(self._meta)
-        if self._data is None:
-            self._read(self._raw)
-        try:
-            if self._data is None:
-                raise CorruptError(self._lost)
-            return kinds.from_raw(self.kind, Raw.read(memoryview(self._data)))
-        except CorruptError as error:
-            msg = f"this {self.kind} came too late to be read from the journal ({error}); steno.open has it"
-            raise UsageError(msg) from error
+        data = self._data or _read(raw)
+        if data is not None:
+            return kinds.from_raw(self.kind, Raw.read(memoryview(data)))
+        ref = files.told(str(raw["file"]), int(raw["at"]), self.kind)
+        if ref is None:
+            msg = f"the bytes of this {self.kind} are gone: its journal was lost"
+            raise UsageError(msg)
+        return files.value(self._run_dir, ref)
 
     def __repr__(self) -> str:
         caption = f" {self.caption!r}" if self.caption else ""
         return f"<{self.kind}{caption}>"
 
 
+def _read(raw: Mapping[str, Any]) -> bytes | None:
+    """The raw bytes; None when the collector has said where the value is, and may be taking them away."""
+    try:
+        fd = os.open(raw["file"], os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        data = os.pread(fd, int(raw["size"]), int(raw["at"]))
+    finally:
+        os.close(fd)
+    if len(data) != raw["size"] or files.told(str(raw["file"]), int(raw["at"]), ""):
+        return None
+    return data
+
+
 def media_in(values: Any) -> Iterator[MediaValue]:
-    """The media among a record's values, those in lists too."""
+    """The media among a record's values, those in lists and those attached too."""
     for value in values.values() if values.__class__ is dict else values:
         if value.__class__ is MediaValue:
             yield value
+            yield from value.attached.values()
         elif value.__class__ in (dict, list):
             yield from media_in(value)

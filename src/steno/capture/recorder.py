@@ -383,6 +383,13 @@ class Recorder:
                 stream = self._stream or self._begin()
         return stream.name
 
+    def want_media(self) -> None:
+        """Have the collector say where it puts this journal's media, for a destination in this process."""
+        from steno.media import files
+
+        if self._stream is not None:
+            files.want(self._stream.directory)
+
     @property
     def last_record(self) -> int:
         """Number of the last record of this process known to be in the ledger."""

@@ -141,9 +141,10 @@ class Spool:
             raise CorruptError(msg)
         if kind == "histogram" and data is not None:
             meta.pop("ext", None)
-            counts = counted(Raw.read(memoryview(data)))
+            ref = Ref("", kind, {**meta, **counted(Raw.read(memoryview(data)))})
+            files.tell(path, at, ref)
             self._consume(path, at, size)
-            return Ref("", kind, {**meta, **counts})
+            return ref
         if data is not None:
             digest = files.digest_of_bytes(data)
         elif size <= HASHED_BYTES:
@@ -162,6 +163,7 @@ class Spool:
             if digest not in self._known:
                 (self._todo / job.name).touch()
                 self._queue(job)
+        files.tell(path, at, ref)
         self._consume(path, at, size)
         return ref
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,8 @@ WAITING: Final = "raw"
 """Extension of a value that is not encoded yet."""
 KEPT: Final = "kept"
 """Extension of a raw value that could not be encoded."""
+_WANTED: Final = "media-wanted"
+"""In a journal's directory: a destination of that process may ask for its media behind the posting."""
 _POLL_SECS: Final = 0.02
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -79,6 +82,33 @@ def _cut(value: Any, ref: Ref) -> Any:
     """A video without the row and column that were added to make its sides even."""
     shape = ref.meta.get("shape")
     return value[:, : shape[1], : shape[2]] if ref.kind == "video" and shape else value
+
+
+def want(journal_dir: Path) -> None:
+    """Have it told where this journal's media have gone, from now on."""
+    (journal_dir / _WANTED).touch()
+
+
+def tell(path: str, at: int, ref: Ref) -> None:
+    """Say where a captured value has gone, before its raw bytes go; only where that is wanted."""
+    if not os.path.exists(os.path.join(os.path.dirname(path), _WANTED)):
+        return
+    hidden = f"{path}.{at}.part"
+    with open(hidden, "w", encoding="utf-8") as file:
+        json.dump({"digest": ref.digest, "meta": ref.meta}, file)
+    os.replace(hidden, f"{path}.{at}.ref")
+
+
+def told(path: str, at: int, kind: str) -> Ref | None:
+    """Where the captured value at that place has gone; None: nobody has said."""
+    from steno.record import Ref
+
+    try:
+        with open(f"{path}.{at}.ref", encoding="utf-8") as file:
+            found = json.load(file)
+    except FileNotFoundError:
+        return None
+    return Ref(str(found["digest"]), kind, found["meta"])
 
 
 def digest_of(path: str | os.PathLike[str], at: int = 0, size: int | None = None) -> str:
