@@ -32,13 +32,8 @@ def sizes(place: Path, wanted: list[int], rounds: int) -> None:
     rows = []
     for size in wanted:
         source = place / "source"
-        with open(source, "wb") as file:
-            block = os.urandom(1 << 20)
-            left = size
-            while left > 0:
-                left -= file.write(block[:left])
-            file.flush()
-            os.fsync(file.fileno())
+        write(source, size)
+        os.sync()
         run = steno.init(project="bench", name=f"size-{size}", dir=place / "runs", collector=False)
         taken: dict[str, list[float]] = {way: [] for way in (*WAYS, "copy2")}
         ways = WAYS if has_reflinks(source, place) else ("link", "copy")
@@ -57,15 +52,34 @@ def sizes(place: Path, wanted: list[int], rounds: int) -> None:
             (place / "copy2").unlink()
             if size >= 1 << 20:
                 os.sync()
+        fresh = []
+        for number in range(rounds if "reflink" in ways else 0):
+            write(source, size)
+            began = time.perf_counter()
+            run.log_artifact(source, name=f"fresh-{number}", snapshot="reflink")
+            fresh.append((time.perf_counter() - began) * 1e3)
         run.finish(0)
         source.unlink()
         shutil.rmtree(place / "runs")
         row: list[object] = [f"{size:,}"]
         for way, some in taken.items():
             row += [statistics.median(some[1:]), max(some[1:])] if some else ["—", "—"]
-        rows.append(row)
+        rows.append([*row, statistics.median(fresh) if fresh else "—"])
     names = [f"{way}{what}" for way in (*WAYS, "shutil.copy2") for what in ("", " max")]
-    _measure.table("log_artifact, ms of the call, by the size of the file in bytes", ["bytes", *names], rows)
+    _measure.table(
+        "log_artifact, ms of the call, by the size of the file in bytes",
+        ["bytes", *names, "reflink of a file just written"],
+        rows,
+    )
+
+
+def write(source: Path, size: int) -> None:
+    """Write a file of random bytes, as a training program does: what the kernel has not written to disk stays so."""
+    block = os.urandom(1 << 20)
+    with open(source, "wb") as file:
+        left = size
+        while left > 0:
+            left -= file.write(block[:left])
 
 
 def clear(staging: Path) -> None:
