@@ -533,3 +533,23 @@ def test_a_killed_collector_is_succeeded_and_nothing_is_stored_twice():
     assert len(stored) == len(set(stored)) == 30
     for number, handle in enumerate(handles):
         assert handle.digest == sha(b"%d" % number * 100_000) == book.artifact(f"f{number}").digest
+
+
+def test_a_run_in_an_object_store_gives_its_artifacts(tmp_path, monkeypatch):
+    monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "store").mkdir()
+    run = steno.init("p", "a", store=f"file://{tmp_path}/store")
+    run.log_artifact(put("f", b"hello"), link="latest")
+    run.log_artifact(put("d/x", b"x").parent)
+    assert run.finish(30)
+    ended(run.dir)
+    shutil.rmtree(run.dir)
+    book = steno.open(f"file://{tmp_path}/store/p/a")
+    assert book.artifact("latest").path.read_bytes() == b"hello"
+    assert (book.artifact("d").download("out") / "x").read_bytes() == b"x"
+    (found,) = (tmp_path / "store").rglob(sha(b"hello"))
+    found.chmod(0o644)
+    found.write_bytes(b"hellO")
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(steno.CorruptError, match="digest"):
+        _ = steno.open(f"file://{tmp_path}/store/p/a").artifact("f").path

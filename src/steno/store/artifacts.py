@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from steno.record import Entry
 
 _LEAST_DIGITS: Final = 6
+Fetch = Callable[[str], None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Artifact:
     _run_dir: Path = field(repr=False, kw_only=True)
     _payload: Mapping[str, Any] = field(repr=False, kw_only=True)
     _versions: Sequence[Artifact] = field(repr=False, kw_only=True, compare=False)
+    _fetch: Fetch = field(repr=False, kw_only=True, compare=False)
 
     @property
     def versions(self) -> list[Artifact]:
@@ -84,7 +87,7 @@ class Artifact:
         if self.kind == "file":
             return {self.source: self._found()}
         path, manifest = self._manifest()
-        return {one.name: self._of(path, one) for one in manifest.files}
+        return {one.name: self._member(path, one) for one in manifest.files}
 
     def download(self, to: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write a copy to `to`, a file or a directory; whole or not at all, its digest verified. Returns the path.
@@ -97,12 +100,14 @@ class Artifact:
         if self.kind == "file":
             return download_.file(self._found(), to, digest=self.digest, mode=self.mode, overwrite=overwrite)
         path, manifest = self._manifest()
-        whole = [(one, self._of(path, one)) for one in manifest.files]
+        whole = [(one, self._member(path, one)) for one in manifest.files]
         verified = path.name != content.MANIFEST
         return download_.tree(manifest, whole, to, verified=verified, overwrite=overwrite)
 
     def _found(self) -> Path:
         found = content.find(self._run_dir, self._payload, self.digest)
+        if found is None and self.digest is not None and self._fetch is not None:
+            found = self._fetched(self.digest)
         if found is None:
             msg = f"the content of {self.name!r} is not in {self._run_dir}"
             raise FileNotFoundError(msg)
@@ -121,10 +126,17 @@ class Artifact:
                 raise CorruptError(str(error)) from error
         raise AssertionError
 
-    def _of(self, manifest: Path, one: content.Listed) -> Path:
+    def _member(self, manifest: Path, one: content.Listed) -> Path:
         if manifest.name == content.MANIFEST:
             return manifest.parent / one.content
-        return content.place(self._run_dir, one.content)
+        return self._fetched(one.content)
+
+    def _fetched(self, digest: str) -> Path:
+        """The content's place, brought there from where the run lies if need be."""
+        path = content.place(self._run_dir, digest)
+        if self._fetch is not None and not path.exists():
+            self._fetch(digest)
+        return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +165,15 @@ class Shelf:
         return list({one.digest: one for one in all_ if (one.digest or "").startswith(digest)}.values())
 
 
-def shelve(run_dir: Path, entries: Iterable[Entry], rewinds: Sequence[tuple[int, int]]) -> Shelf:
+def shelve(run_dir: Path, entries: Iterable[Entry], rewinds: Sequence[tuple[int, int]], fetch: Fetch = None) -> Shelf:
     """Put the entries of kind "artifact" together.
 
     Args:
         run_dir: the run's directory.
         entries: of all nodes.
         rewinds: (attempt, the step it begins at): what earlier attempts gave later steps is a version, no meaning.
+        fetch: brings the content of a digest to its place in `run_dir`, for a run that lies elsewhere; raises
+            FileNotFoundError or CorruptError.
     """
     posted: list[Entry] = []
     came: dict[str, Mapping[str, Any]] = {}
@@ -195,7 +209,8 @@ def shelve(run_dir: Path, entries: Iterable[Entry], rewinds: Sequence[tuple[int,
     versions: list[Artifact] = []
     for number, (one, outcome) in enumerate(made):
         of_name = by_name.setdefault(str(one.payload["name"]), [])
-        versions.append(_artifact(run_dir, one, outcome, tuple(sorted(aliases.get(number, ()))), of_name))
+        own = tuple(sorted(aliases.get(number, ())))
+        versions.append(_artifact(run_dir, one, outcome, own, versions=of_name, fetch=fetch))
         of_name.append(versions[-1])
     return Shelf(by_name, {name: one if isinstance(one, str) else versions[one] for name, one in current.items()})
 
@@ -212,7 +227,13 @@ def _follow(current: Mapping[str, int | str], name: str) -> int | None:
 
 
 def _artifact(
-    run_dir: Path, one: Entry, outcome: Mapping[str, Any] | None, aliases: tuple[str, ...], versions: Sequence[Artifact]
+    run_dir: Path,
+    one: Entry,
+    outcome: Mapping[str, Any] | None,
+    aliases: tuple[str, ...],
+    *,
+    versions: Sequence[Artifact],
+    fetch: Fetch,
 ) -> Artifact:
     payload, told = one.payload, outcome or {}
     return Artifact(
@@ -233,6 +254,7 @@ def _artifact(
         _run_dir=run_dir,
         _payload=payload,
         _versions=versions,
+        _fetch=fetch,
     )
 
 

@@ -340,7 +340,8 @@ class Book:
 
     def _shelf(self) -> artifacts_.Shelf:
         hidden = attempts_.choose(self._attempts(), "latest").hidden
-        return artifacts_.shelve(self.dir, self.records(ARTIFACT), hidden)
+        fetch = None if self._remote is None else self._remote.content
+        return artifacts_.shelve(self.dir, self.records(ARTIFACT), hidden, fetch)
 
     # -- records ---------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import settings
+from steno.artifacts.content import CONTENT, digest_of
 from steno.errors import CorruptError, RunNotFoundError, UsageError
 from steno.ledger import manifest, verify
 from steno.ledger.read import MANIFEST, Stream, run_state
@@ -188,6 +189,20 @@ class Remote:
                 return
             except FileNotFoundError:
                 continue
+
+    def content(self, digest: str) -> None:
+        """Have an artifact's content here, as its digest says.
+
+        Raises:
+            FileNotFoundError: the store has none.
+            CorruptError: it is damaged in the store.
+        """
+
+        def wrong(path: Path) -> str:
+            found = digest_of(path)[0]
+            return "" if found == digest else f"its digest is {found}"
+
+        self._fetch(f"{CONTENT}/{digest[:2]}/{digest}", wrong)
 
     def _fetch(self, name: str, wrong: Any) -> None:
         for left in reversed(range(_TRIES)):
