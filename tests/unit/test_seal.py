@@ -416,3 +416,15 @@ def test_readers_race_posting_sealing_and_merging(run, monkeypatch):
 
     assert errors == []
     assert len(set(seen)) > 5
+
+
+def test_few_wide_key_sets_share_a_part_and_a_storm_of_keys_does_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(seal, "_PART_NAMES", 100)
+    wide, storm = Run(tmp_path / "wide"), Run(tmp_path / "storm")
+    for at in range(20):
+        wide.post([(at, at, {f"k{key}": 1.0 for key in range(60)})])
+        storm.post([(at, at, {f"k{at}/{key}": 1.0 for key in range(60)})])
+
+    assert wide.sealer.seal() == 20
+    assert [storm.sealer.seal() for _ in range(21)] == [1] * 20 + [0]
+    assert len(wide.points()) == len(storm.points()) == 1200

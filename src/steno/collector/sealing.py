@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from steno.ledger.seal import Sealer
     from steno.record import Batch
 
-_NAMES = 200_000
+_NAMES = 100_000
 _ENTRIES = 50_000
 _BATCHES = 10_000
 _AGAIN_SECS = 15.0
@@ -31,13 +31,15 @@ class Sealing:
         self._damage: BaseException | None = None
         self._not_before = 0.0
         self.names = 0
+        self._sets_before: frozenset[tuple[str, ...]] = frozenset()
         self.points, self.entries, self.batches = sealer.unsealed()
 
     def added(self, batch: Batch) -> None:
         """A batch was posted."""
         self.points += len(batch.value)
         self.entries += len(batch.entries)
-        self.names += sum(map(len, batch.sets))
+        before, self._sets_before = self._sets_before, frozenset(batch.sets)
+        self.names += sum(map(len, self._sets_before - before))
         self.batches += 1
 
     def check(self) -> None:

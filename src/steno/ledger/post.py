@@ -109,6 +109,7 @@ class Poster:
         self._counters: dict[steps.Counter, int] = {}
         self._sets: dict[tuple[str, ...], NDArray[np.int32]] = {}
         self._ids: dict[str, int] = {}
+        self._sets_before: frozenset[tuple[str, ...]] = frozenset()
         self._offsets: dict[tuple[str, int], int] = {
             (stream, segment): at for stream, segment, at in fetch("select * from offsets")
         }
@@ -301,7 +302,7 @@ class Poster:
                     base + self.next_record - 1,
                     len(columns.record),
                     len(columns.value),
-                    sum(len(ids) for ids in columns.sets),
+                    self._fresh_names(keysets if table is not None else ()),
                     len(entries),
                     json.dumps(took, separators=(",", ":")),
                     schema.encode(columns),
@@ -374,6 +375,11 @@ class Poster:
             known.clear()
             self._all_known = False
         return out
+
+    def _fresh_names(self, keysets: Sequence[Any]) -> int:
+        """Keys over the sets that the batch before did not have: a run of few wide sets is no storm of keys."""
+        before, self._sets_before = self._sets_before, frozenset(one.keys for one in keysets)
+        return sum(map(len, self._sets_before - before))
 
     def _learn(self, keys: Iterable[str]) -> None:
         """Have the ids of these keys in `_ids`, giving ids to new ones."""

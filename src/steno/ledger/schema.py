@@ -26,8 +26,9 @@ LEDGER = "ledger.sqlite"
 POINTER = "ledger.pointer"
 FORMAT = 1
 
-# A sealed batch is in a part and has no row here. `names` counts keys over the batch's sets, `took` is the JSON
-# list of [stream, segment, end] it consumed: a part repeats them, so that a lost ledger can be begun again exactly.
+# A sealed batch is in a part and has no row here. `names` counts keys over the sets that the batch before
+# has not, `took` is the JSON list of [stream, segment, end] it consumed: a part repeats them, so that a lost ledger
+# can be begun again exactly.
 # `missing` is a msgpack list of keys, or {keys, meta} where a record has meta: one row, however many holes.
 TABLES = """
 create table if not exists meta(key text primary key, value text not null) without rowid;

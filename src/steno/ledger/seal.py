@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PART_POINTS = 1_500_000
-_PART_NAMES = 120_000
-"""Keys over all sets of a part's batches: bounds the memory of a run whose keys never repeat."""
+_PART_NAMES = 60_000
+"""New keys over the sets of a part's batches: bounds the memory of a run whose keys never repeat."""
 _PART_ENTRIES = 100_000
 _PART_BYTES = 64 << 20
 _PART_BATCHES = 20_000
