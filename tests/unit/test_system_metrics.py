@@ -279,6 +279,7 @@ def test_a_run_is_measured_while_it_logs(tmp_path):
             return book.keys() and len(book.series("system/process/threads").step) >= 3
 
         wait_for(measured)
+    assert steno.sync(run.dir, timeout=60).complete
     finished = book.records("finish")[0].time
 
     assert book.series("loss").step.tolist() == list(range(logged))

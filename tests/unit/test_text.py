@@ -175,13 +175,34 @@ def test_batch_and_epoch_are_those_of_the_state_that_callbacks_are_given(tmp_pat
     deliver(tmp_path, dataclasses.replace(batch, record=np.array(records, np.int64)))
     destination = TextLog()
     destination.open(RunInfo(tmp_path, "i", "n", "p"))
-    place = destination._progress.of(0)
     for one, state in zip(entries, states, strict=True):
-        place.move(one)
+        destination._progress.move(one)
+        place = destination._progress.places[0]
         assert (place.batch or 0, place.epoch or 0) == (int(state.batch), int(state.epoch)), one
 
     said = [int(line.split("batch=")[1].split("]")[0]) for line in lines(tmp_path)]
     assert said == [int(state.batch) for state in states[2:]]
+
+
+def test_a_late_value_belongs_to_the_batch_of_its_record_also_after_a_restart(tmp_path):
+    moves = [entry(10 * at, "event", name="batch_end", batch=at, epoch=at // 4) for at in range(1, 11)]
+    first = dataclasses.replace(
+        leveled([(500, {"a": float(at)}, None) for at in range(1, 11)], entries=moves),
+        record=np.array([10 * at + 5 for at in range(1, 11)], np.int64),
+    )
+    position = deliver(tmp_path, first, log_interval=4)
+    late = make_batch([(500, {"gpu": 3.0})], id=2, first=35)
+    early = make_batch([(500, {"gpu": 0.0})], id=3, first=3)
+    of_epoch = leveled([(500, {"gpu": 7.0}, EPOCH)], id=4, first=78)
+    position = deliver(tmp_path, late, early, of_epoch, log_interval=4, position=position)
+
+    assert lines(tmp_path) == [
+        '[BATCH][batch=3]: { "a": 3.0, }',
+        '[BATCH][batch=7]: { "a": 7.0, }',
+        '[BATCH][batch=3]: { "gpu": 3.0, }',
+        '[EPOCH][batch=7]: { "gpu": 7.0, }',
+    ], "before the first event the step counted: 500 is no fourth"
+    assert len(position["past"]) == 10
 
 
 def test_printed_lines_stand_among_the_records(tmp_path):
@@ -274,6 +295,7 @@ def test_a_run_writes_it(tmp_path):
         for batch in range(4):
             run.log({"loss": 1 / (batch + 3)}, step=batch)
         run.log({"accuracy": 0.5}, level=EPOCH)
+    assert steno.sync(run.dir, timeout=60).complete, "a busy machine may take more than the two seconds of finish"
     assert lines(run.dir) == [
         '[FIT][batch=0]: { "lr": 0.1, }',
         '[BATCH][batch=1]: { "loss": 0.25, }',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import string
+from collections import deque
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ _ASIDE = frozenset(
 )
 """Batches of evaluations and predictions have counts of their own."""
 _FIELDS = frozenset({"run_name", "project", "rank", "node"})
+_PAST = 256
+"""Moves of batch or epoch that are remembered for values that come late; kept with the cursor."""
 _MODES = ("append", "exclusive")
 _OURS = frozenset({".steno", "artifacts", "media", "metrics", "records", "run.json", "manifest.json"})
 """What lies in a run's directory and is no place for a log."""
@@ -39,8 +42,11 @@ class _Place:
     batch: int | None = None
     epoch: int | None = None
     in_epoch: bool = False
+    since: int = 0
+    """Number of the event that moved it last."""
 
     def move(self, event: Entry) -> None:
+        self.since = event.record
         try:
             what = Event(str(event.payload.get("name")))
         except ValueError:
@@ -65,12 +71,32 @@ class _Progress:
     """What the lines to come depend on: places by rank. Moves only when all lines of a batch are written."""
 
     places: dict[int, _Place] = field(default_factory=dict)
+    past: deque[tuple[int, int, int | None, int | None]] = field(default_factory=lambda: deque(maxlen=_PAST))
+    """(rank, number from which on, batch, epoch): where late values belong."""
 
-    def of(self, rank: int) -> _Place:
-        return self.places.setdefault(rank, _Place())
+    def move(self, event: Entry) -> None:
+        place = self.places.setdefault(event.rank, _Place())
+        before = (event.rank, place.since, place.batch, place.epoch)
+        place.move(event)
+        if (place.batch, place.epoch) != before[2:]:
+            self.past.append(before)
+        else:
+            place.since = before[1]
+
+    def at(self, record: Record) -> tuple[int, int]:
+        """The batch and the epoch that a record belongs to."""
+        place = self.places.get(record.rank)
+        batch, epoch, since = (None, None, 0) if place is None else (place.batch, place.epoch, place.since)
+        if record.record < since:
+            for rank, number, *then in reversed(self.past):
+                if rank == record.rank:
+                    batch, epoch = then
+                    if number <= record.record:
+                        break
+        return record.step if batch is None else batch, record.step if epoch is None else epoch
 
     def copy(self) -> _Progress:
-        return _Progress({rank: replace(place) for rank, place in self.places.items()})
+        return _Progress({rank: replace(place) for rank, place in self.places.items()}, self.past.copy())
 
 
 class TextLog:
@@ -118,9 +144,10 @@ class TextLog:
 
     @property
     def position(self) -> dict[str, Any]:
-        """Delivered bytes by file, and by rank the batch and the epoch."""
+        """Delivered bytes by file, and by rank the batch and the epoch, now and a little while ago."""
         places = {str(rank): list(astuple(place)) for rank, place in self._progress.places.items()}
-        return {"sizes": {name: tail.at for name, tail in self._tails.items()}, "places": places}
+        past = [list(one) for one in self._progress.past]
+        return {"sizes": {name: tail.at for name, tail in self._tails.items()}, "places": places, "past": past}
 
     def open(self, run: RunInfo) -> None:
         """Begin, or go on from `run.position`; makes no file before the first line."""
@@ -129,6 +156,7 @@ class TextLog:
         saved = run.position or {}
         places = {int(rank): _Place(*numbers) for rank, numbers in saved.get("places", {}).items()}
         self._progress = _Progress(places)
+        self._progress.past.extend(tuple(one) for one in saved.get("past", ()))
         self._tails = {name: Tail(run.dir / name, int(size)) for name, size in saved.get("sizes", {}).items()}
 
     def write(self, batch: Batch) -> None:
@@ -143,9 +171,9 @@ class TextLog:
         lines: dict[str, list[str]] = {}
         for one in merged(batch):
             if isinstance(one, Record):
-                some = self._of_record(one, levels.get(one.record, LogLevel.BATCH), progress.of(one.rank))
+                some = self._of_record(one, levels.get(one.record, LogLevel.BATCH), *progress.at(one))
             elif one.kind == EVENT:
-                progress.of(one.rank).move(one)
+                progress.move(one)
                 continue
             elif one.kind == OUTPUT:
                 some = printed(one)
@@ -171,10 +199,8 @@ class TextLog:
 
     # -- lines ------------------------------------------------------------------------------------------
 
-    def _of_record(self, record: Record, level: LogLevel, place: _Place) -> list[str]:
+    def _of_record(self, record: Record, level: LogLevel, batch: int, epoch: int) -> list[str]:
         """One line; none when the level or the interval leaves it out, or it has no value."""
-        batch = record.step if place.batch is None else place.batch
-        epoch = record.step if place.epoch is None else place.epoch
         if not record.values or not self._is_wanted(level, batch, epoch):
             return []
         return [f"[{level.name}][batch={batch}]: {shown(record.values)}\n"]
