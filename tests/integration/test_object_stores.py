@@ -135,24 +135,25 @@ def _command_lines():
 
 
 def test_a_live_run_is_read_up_to_its_sealed_parts(store, tmp_path):
-    wide = [f"k{number}" for number in range(50_000)]  # many names have a part sealed early
+    # Names that are new from batch to batch have a part sealed early.
+    wide = [[f"{letter}{number}" for number in range(30_000)] for letter in "kx"]
     run = steno.init("p", "live", dir=tmp_path / "runs", store=store)
     url = f"{store}/p/live"
     eventually(lambda: _opened(url))
     assert (steno.open(url).info.state, steno.open(url).keys()) == ("running", [])
     assert len(steno.open(url).series("k0")) == 0
     book = steno.open(url)
-    for step in range(5):
-        run.log(dict.fromkeys(wide, float(step)), step=step)
+    for step in range(6):
+        run.log(dict.fromkeys(wide[step % 2], float(step)), step=step)
         run.flush(60)
-    run.log({"late": 1.0}, step=5)
+    run.log({"late": 1.0}, step=6)
     seen = eventually(lambda: book.series("k0").value.tolist(), 90, 0.2)  # the same book sees what has come
-    assert seen == [0.0, 1.0, 2.0, 3.0, 4.0][: len(seen)]
+    assert seen == [0.0, 2.0, 4.0][: len(seen)]
     assert book.info.state == "running"
     assert run.finish(timeout=90)
     with steno.open(url) as whole:
         assert whole.info.state == "finished"
-        assert whole.series("k7").value.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+        assert whole.series("k7").value.tolist() == [0.0, 2.0, 4.0]
         assert whole.series("late").value.tolist() == [1.0]
     # Small parts that a larger one has replaced are gone from the store too.
     listed = {row["name"] for row in json.loads((run.dir / "manifest.json").read_bytes())["parts"]}

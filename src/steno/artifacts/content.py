@@ -22,7 +22,12 @@ _CHUNK_BYTES: Final = 4 << 20
 
 def place(run_dir: Path, digest: str) -> Path:
     """The file of that digest (64 hexadecimal digits of SHA-256)."""
-    return run_dir / CONTENT / digest[:2] / digest
+    return run_dir / key(digest)
+
+
+def key(digest: str) -> str:
+    """The content's path from the run directory, and its key in an object store."""
+    return f"{CONTENT}/{digest[:2]}/{digest}"
 
 
 def find(run_dir: Path, payload: Mapping[str, Any], digest: str | None = None) -> Path | None:

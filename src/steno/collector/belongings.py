@@ -41,13 +41,19 @@ def of_run(run_dir: Path, parts: Iterable[Part], roles: Iterable[str]) -> dict[s
     """
     asked = set(roles)
     found: dict[str, list[Belonging]] = {role: list(_files(run_dir, [RUN])) for role in asked}
+    for role in asked:
+        found[role] += _files(run_dir, (part.name for part in parts if is_for(role, part.kind)))
     if STORE in asked:
-        found[STORE] += _files(run_dir, (part.name for part in parts))
         found[STORE] += _below(run_dir, "media")
     role = ARTIFACTS if ARTIFACTS in asked else STORE
     if role in asked:
         found[role] += _below(run_dir, "artifacts")
     return found
+
+
+def is_for(role: str, kind: str) -> bool:
+    """Whether parts of that kind go there: the artifacts' own store gets the entries that name them, no points."""
+    return role == STORE or kind == "records"
 
 
 def _files(run_dir: Path, names: Iterable[str]) -> Iterator[Belonging]:

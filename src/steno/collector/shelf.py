@@ -107,6 +107,10 @@ class Shelf:
         """Whether the store is known to have an object of this key and size."""
         return self._listing.get(key) == size
 
+    def has(self, key: str) -> bool:
+        """Whether the store is known to have an object of this key."""
+        return key in self._listing
+
     def look_again(self) -> None:
         """Ask the store anew what it has: other nodes send too."""
         self._listing = self.store.listing()

@@ -7,6 +7,7 @@ once: whatever was on its way is sent again, a large file on S3 from the piece w
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -18,14 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.collector import catalogue
-from steno.collector.belongings import ROLES, RUN, STORE, Belonging, of_run
+from steno.collector import catalogue, readable
+from steno.collector.belongings import ARTIFACTS, ROLES, RUN, STORE, Belonging, is_for, of_run
 from steno.collector.shelf import Shelf
 from steno.collector.tally import Tally
 from steno.errors import UsageError
 from steno.ledger import manifest
 from steno.ledger.read import MANIFEST, Part, Reader
 from steno.objects import url as urls
+from steno.record import ARTIFACT, NODE_SHIFT
 from steno.secrecy import scrub
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 TRANSFERS: Final = 4
 NODES: Final = "nodes"
 """Below the run in its store: what each node has there while it is at work, `nodes/NN.json`."""
+ELSEWHERE: Final = "artifacts-store.json"
+"""Says where the run's artifacts are, when they have a store of their own."""
 _FIRST_WAIT_SECS: Final = 0.25
 _LAST_WAIT_SECS: Final = 15.0
 _LOOK_SECS: Final = 1.0
@@ -69,8 +73,8 @@ class Uploader:
         self._gate = threading.Semaphore(TRANSFERS)
         self._shelves: dict[str, Shelf] = {}
         self._wake = threading.Event()
-        self._published: dict[str, bytes] = {}
-        self._news = 0.0
+        self._published: dict[tuple[str, str], bytes] = {}
+        self._news: dict[str, float] = {}
         self._failures = 0
 
     def ask(self, number: int) -> None:
@@ -133,8 +137,8 @@ class Uploader:
         wanted = of_run(self._run_dir, parts, self._shelves)
         if not self._send(wanted):
             return False
-        if STORE in self._shelves:
-            self._publish(self._shelves[STORE], whole, snapshot, written)
+        for shelf in self._shelves.values():
+            self._publish(shelf, whole, snapshot, written)
         self.state = "complete" if ended else "waiting"
         self._tally.error = None
         return True
@@ -144,13 +148,14 @@ class Uploader:
         if not whole:
             return [part for part in snapshot.parts if part.node == self._node]
         parts = [Part(**row) for row in whole["parts"]]
-        shelf = self._shelves.get(STORE)
-        if shelf is not None and any(
-            part.node != self._node and not shelf.holds(part.name, part.bytes) for part in parts
-        ):
+        others = [part for part in parts if part.node != self._node]
+        for shelf in self._shelves.values() if others else ():
             shelf.look_again()
         return [
-            part for part in parts if part.node == self._node or shelf is None or not shelf.holds(part.name, part.bytes)
+            part
+            for part in parts
+            if part.node == self._node
+            or not all(shelf.holds(part.name, part.bytes) for shelf in self._shelves.values())
         ]
 
     # -- sending -----------------------------------------------------------------------------------------
@@ -188,24 +193,37 @@ class Uploader:
 
     def _publish(self, shelf: Shelf, whole: Mapping[str, Any], snapshot: Snapshot, written: int) -> None:
         """Say what is there, once it is: a reader trusts the manifest, and before it the nodes' own pieces."""
+        names = readable.read(self._run_dir, lambda key: shelf.sent.get(key) is not None or shelf.has(key))
+        if names:
+            self._put(shelf, readable.NAME, json.dumps(names, indent=1).encode())
+        elsewhere = self._shelves.get(ARTIFACTS)
+        if shelf.role == STORE and elsewhere is not None:
+            self._put(shelf, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
         if whole:
-            self._put(shelf, MANIFEST, json.dumps(whole).encode())
-            self._tidy(shelf, {row["name"] for row in whole["parts"]})
+            listed = {**whole, "parts": [row for row in whole["parts"] if is_for(shelf.role, row["kind"])]}
+            self._put(shelf, MANIFEST, json.dumps(listed).encode())
+            self._tidy(shelf, {row["name"] for row in listed["parts"]})
             return
         mine = manifest.piece(snapshot, self._node)
-        known = json.dumps([mine["parts"], mine["config"], mine["summary"], [row["state"] for row in mine["streams"]]])
+        mine["parts"] = [row for row in mine["parts"] if is_for(shelf.role, row["kind"])]
+        # A checkpoint must be found as soon as it is there, not when its entry is sealed.
+        unsealed = [one for one in snapshot.entries if one.kind == ARTIFACT and one.record >> NODE_SHIFT == self._node]
+        mine["entries"] = [dataclasses.asdict(one) for one in unsealed]
+        states = [row["state"] for row in mine["streams"]]
+        known = json.dumps([mine["parts"], mine["config"], mine["summary"], mine["entries"], states], default=str)
         now = time.monotonic()
-        if self._published.get(NODES) == known.encode() and now < self._news:
+        key = f"{NODES}/{self._node:02d}.json"
+        if self._published.get((shelf.role, key)) == known.encode() and now < self._news.get(shelf.role, 0.0):
             return
         mine["written"] = written
         mine["attempts"] = manifest.attempts(self._run_dir, mine["streams"])
-        self._put(shelf, f"{NODES}/{self._node:02d}.json", json.dumps(mine).encode())
-        self._published[NODES], self._news = known.encode(), now + _NEWS_SECS
+        shelf.store.write(key, json.dumps(mine, default=str).encode())
+        self._published[shelf.role, key], self._news[shelf.role] = known.encode(), now + _NEWS_SECS
 
     def _put(self, shelf: Shelf, key: str, data: bytes) -> None:
-        if self._published.get(key) != data:
+        if self._published.get((shelf.role, key)) != data:
             shelf.store.write(key, data)
-            self._published[key] = data
+            self._published[shelf.role, key] = data
 
     def _tidy(self, shelf: Shelf, listed: set[str]) -> None:
         """Take away this node's parts that larger ones have replaced: nothing names them any more."""

@@ -350,6 +350,8 @@ class Reader:
         if manifest:
             return Snapshot(
                 parts=tuple(Part(**row) for row in manifest.get("parts", ()) if node in {None, row["node"]}),
+                # Those of artifacts that are not sealed: only in an object store, of a run that goes on.
+                entries=tuple(Entry(**row) for row in manifest.get("entries", ())),
                 streams=tuple(Stream(**row) for row in manifest.get("streams", ()) if node in {None, row["node"]}),
                 meta={key: manifest[key] for key in ("config", "summary", "done") if key in manifest},
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import settings
-from steno.artifacts.content import CONTENT, digest_of
+from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, UsageError
 from steno.ledger import manifest, verify
 from steno.ledger.read import MANIFEST, Stream, run_state
 from steno.objects import url as urls
-from steno.objects.store import DifferentError, ObjectStore, aside, sweep
+from steno.objects.store import DifferentError, ObjectStore, aside, sha256_of, sweep
 from steno.secrecy import scrub
 from steno.store.engine import PartGone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from steno.ledger.read import Part
     from steno.record import Ref
@@ -62,6 +63,7 @@ class Remote:
         self.url = urls.check("run", url, writing=False)
         self._lock = threading.Lock()
         self._settled = False
+        self._artifacts: ObjectStore | None = None
         self._fresh_until = 0.0
         try:
             self.store = ObjectStore(self.url, patient=True)
@@ -84,6 +86,9 @@ class Remote:
 
     def __repr__(self) -> str:
         return f"<Remote {self.url}>"
+
+    def __reduce__(self) -> tuple[type[Remote], tuple[str]]:
+        return Remote, (self.url,)
 
     def _about(self) -> dict[str, Any]:
         try:
@@ -132,6 +137,7 @@ class Remote:
         united = manifest.unite([old, *news])
         attempts = {row["attempt"]: row for one in (old, *news) for row in one.get("attempts", ())}
         united["attempts"] = [attempts[number] for number in sorted(attempts)]
+        united["entries"] = [row for one in news for row in one.get("entries", ())]
         united["written"] = max(piece["written"] for piece in news)
         united["state"] = run_state([Stream(**row) for row in united["streams"]])
         return united
@@ -191,23 +197,38 @@ class Remote:
                 continue
 
     def content(self, digest: str) -> None:
-        """Have an artifact's content here, as its digest says.
+        """Have an artifact's content here, as its digest says; from the artifacts' own store, where they have one.
 
         Raises:
-            FileNotFoundError: the store has none.
+            FileNotFoundError: no store of the run has it.
             CorruptError: it is damaged in the store.
         """
 
         def wrong(path: Path) -> str:
-            found = digest_of(path)[0]
+            found = sha256_of(path)
             return "" if found == digest else f"its digest is {found}"
 
-        self._fetch(f"{CONTENT}/{digest[:2]}/{digest}", wrong)
+        for store in (self.store, self._elsewhere):
+            place = store() if callable(store) else store
+            if place is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    self._fetch(key(digest), wrong, place)
+                    return
+        msg = f"the content {digest} is not in {self.url}"
+        raise FileNotFoundError(msg)
 
-    def _fetch(self, name: str, wrong: Any) -> None:
+    def _elsewhere(self) -> ObjectStore | None:
+        """Where the run's artifacts are, when not here."""
+        if self._artifacts is None:
+            place = self._json("artifacts-store.json").get("url")
+            if isinstance(place, str):
+                self._artifacts = ObjectStore(urls.check("artifacts", place, writing=False), patient=True)
+        return self._artifacts
+
+    def _fetch(self, name: str, wrong: Callable[[Path], str], store: ObjectStore | None = None) -> None:
         for left in reversed(range(_TRIES)):
             try:
-                self.store.fetch(name, self.dir / name, wrong)
+                (store or self.store).fetch(name, self.dir / name, wrong)
                 return
             except DifferentError as error:
                 if not left:

@@ -78,6 +78,8 @@ class Unsealed:
         self._ledger = snapshot.meta.get("ledger")
         self._drop_sealed(snapshot)
         self._add(snapshot.batches)
+        if not snapshot.last_batch:  # no ledger: a manifest has them all each time
+            self._entries = []
         self._entries.extend(snapshot.entries)
         # A damaged batch is met once, when it is read.
         self._damaged.update(((loss.node, loss.name), loss) for loss in snapshot.losses if loss.kind == DAMAGED)
