@@ -196,7 +196,7 @@ def _join() -> Run | None:
             begun = beginning.join(report)
             if begun is not None:
                 _take(Run(begun, report, left=_leave))
-                _hooks.install()
+                _hooks.install(term=False)
         return _current
 
 
@@ -338,6 +338,7 @@ _hooks = Hooks(_at_exit, _at_term)
 def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
+    _hooks.forked()
     for run in _open():
         run._ending = threading.RLock()
         run._begun.abandon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -115,7 +116,7 @@ def take(
                 else beginning.nothing(wish, report)
             )
             found = _open[key] = Logdir(key, Run(begun, report), on=write, collects=write and wish.collector)
-            _hooks.install()
+            _hooks.install(term=not _is_child())
             _at_child_exit()
         elif purge_step is not None and write:
             found.run._report("purge_step", f"purge_step={purge_step} is ignored: {key[0]} is open in this process")
@@ -161,18 +162,22 @@ _hooks = Hooks(_at_exit, _at_term)
 
 def _at_child_exit() -> None:
     """A child of multiprocessing leaves without atexit: have it end there too."""
-    import sys
-
-    processes = sys.modules.get("multiprocessing.process")
-    if processes is not None and processes.parent_process() is not None:
+    if _is_child():
         from multiprocessing.util import Finalize
 
         Finalize(None, _at_exit, exitpriority=0)
 
 
+def _is_child() -> bool:
+    """Whether multiprocessing has started this process."""
+    processes = sys.modules.get("multiprocessing.process")
+    return processes is not None and processes.parent_process() is not None
+
+
 def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
+    _hooks.forked()
     for one in _open.values():
         one.run._ending = threading.RLock()
         one.run._begun.abandon()

@@ -158,6 +158,32 @@ def test_a_pool_of_workers_is_terminated_without_failing_the_run(tmp_path):
     assert steno.open(run_dir).info.state == "finished"
 
 
+def test_children_leave_sigterm_to_the_kernel(tmp_path):
+    """A pool's terminate waits for its workers, and one blocked in a semaphore may miss what Python has to act on."""
+    code = """
+    import multiprocessing, os, signal, steno
+
+    def work(answers):
+        steno.log({"child": 1.0})
+        steno.SummaryWriter("board").add_scalar("child", 1.0)
+        answers.put(signal.getsignal(signal.SIGTERM))
+
+    if __name__ == "__main__":
+        run = steno.init(name="a")
+        writer = steno.SummaryWriter("board")
+        for method in ("fork", "spawn", "forkserver"):
+            context = multiprocessing.get_context(method)
+            answers = context.Queue()
+            child = context.Process(target=work, args=(answers,))
+            child.start()
+            assert answers.get(timeout=50) == signal.SIG_DFL, method
+            child.join()
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+        writer.close()
+    """
+    ok(code, tmp_path)
+
+
 def test_resume_counts_on_and_rewind_hides():
     first = steno.init(name="a")
     for _ in range(10):

@@ -34,14 +34,21 @@ class Hooks:
         self.failure: tuple[str, str] | None = None
         """(error, traceback) of the uncaught exception that ends the program."""
 
-    def install(self) -> None:
-        """Take what is free: an own SIGTERM handler of the program stays in its place."""
+    def install(self, *, term: bool = True) -> None:
+        """Take what is free: an own SIGTERM handler of the program stays in its place.
+
+        Args:
+            term: False in a child of multiprocessing: a pool that terminates its workers waits for each, and a worker
+                that is blocked in a semaphore can miss the signal if Python, not the kernel, has to act on it.
+        """
         self.failure = None
         if not self._registered:
             atexit.register(self._at_exit)
             self._registered = True
         if sys.excepthook != self._uncaught:
             self._previous, sys.excepthook = sys.excepthook, self._uncaught
+        if not term:
+            return
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
             with contextlib.suppress(ValueError):  # a subinterpreter
                 signal.signal(signal.SIGTERM, self._terminated)
@@ -54,6 +61,12 @@ class Hooks:
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGTERM) == self._terminated
         ):
+            with contextlib.suppress(ValueError):
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def forked(self) -> None:
+        """In a forked child: SIGTERM ends it at once, as without us; its parent's run is not its to mark."""
+        if signal.getsignal(signal.SIGTERM) == self._terminated:
             with contextlib.suppress(ValueError):
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
