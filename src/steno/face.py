@@ -15,7 +15,7 @@ from steno.capture.report import Reporter, say
 from steno.capture.tasks.guard import refuse_import
 from steno.capture.tasks.options import Options
 from steno.errors import NoRunError
-from steno.run import END_SECS, VERSION, Log, Run
+from steno.run import END_SECS, VERSION, Level, Log, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -201,7 +201,7 @@ def _join() -> Run | None:
 
 
 def _first_log(
-    data: Mapping[str, Any], step: int | None = None, *, level: int | None = None, arrays: str | None = None
+    data: Mapping[str, Any], step: int | None = None, *, level: Level = None, arrays: str | None = None
 ) -> None:
     _needed("log").log(data, step, level=level, arrays=arrays)
 
@@ -209,9 +209,7 @@ def _first_log(
 _log: Log = _first_log
 
 
-def log(
-    data: Mapping[str, Any], step: int | None = None, *, level: int | None = None, arrays: str | None = None
-) -> None:
+def log(data: Mapping[str, Any], step: int | None = None, *, level: Level = None, arrays: str | None = None) -> None:
     """`Run.log` of the current run. A multiprocessing child of a run joins it by its first call.
 
     Raises:

@@ -42,11 +42,14 @@ _lock = threading.RLock()
 """Guards the making of a run's task register and artifacts."""
 
 
+Level = int | str | None
+
+
 class Log(Protocol):
     """`run.log(data, step=None, *, level=None, arrays=None)`."""
 
     def __call__(
-        self, data: Mapping[str, Any], step: int | None = None, *, level: int | None = None, arrays: str | None = None
+        self, data: Mapping[str, Any], step: int | None = None, *, level: Level = None, arrays: str | None = None
     ) -> None:
         """Record what happens at this step."""
 
@@ -68,7 +71,7 @@ class Run:
     log: Log
     """Record a dict of values: numbers, strings, arrays and lists of numbers; nested dicts flatten with "/".
 
-    `step` is an int, or None for the run's next automatic step. `level` marks the record's importance;
+    `step` is an int, or None for the run's next automatic step. `level` is a `steno.LogLevel`, its number or its name;
     `arrays` is "summary", "list" or "histogram" for this call.
     """
     config: MutableMapping[str, Any]
@@ -174,7 +177,17 @@ class Run:
     # -- recording ------------------------------------------------------------------------------------
 
     def event(self, name: str, /, *, step: int | None = None, **payload: Any) -> None:
-        """Record that something happened: a name (or a string enum) and what belongs to it."""
+        """Record that something happened: a name (or a `steno.Event`) and what belongs to it.
+
+        `steno.Event`s are handed to the run's callbacks and logger destinations, on their threads. The counts that
+        come with one (`batch=`, `epoch=`, `sample=`, `token=`; `samples=`, `tokens=` of a batch) say where the loop
+        stands.
+
+        Args:
+            name: what happened.
+            step: the step it belongs to.
+            payload: plain data; what is still on a device is recorded as a remark, and not waited for.
+        """
         try:
             label = getattr(name, "value", name)
             self._position.update((key, payload[key]) for key in ("epoch", "batch") if key in payload)

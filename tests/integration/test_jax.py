@@ -143,6 +143,22 @@ def test_a_pending_step_is_not_waited_for_either(run, busy):
     assert points(book, "host") == {9: 1.0}
 
 
+def test_an_event_waits_for_no_device(run, busy):
+    f, a = busy
+    run.log({"warm": f(a)})
+    assert run.flush(20)
+    batch = jnp.int32(7).block_until_ready()
+    value = f(a)
+    run.event("after_loss", loss=value, batch=batch)
+    assert not value.is_ready()
+    value.block_until_ready()
+    run.event("after_loss", loss=value)
+    run.flush(20)
+    first, second = [entry.payload for entry in read(run).records("event")]
+    assert (first["loss"].endswith("on a device>"), first["batch"]) == (True, 7)
+    assert second["loss"] == float(value)
+
+
 def test_an_array_that_is_deleted_while_pending_is_a_clear_report(run, busy, capfd):
     f, a = busy
     value = f(a)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _DEPTH: Final = 32
 _INT_LIMIT: Final = 2**63
+_ON_DEVICES: Final = frozenset({"torch", "jax", "jaxlib"})
 
 
 class Journalled(MutableMapping[str, Any]):
@@ -139,9 +140,20 @@ def plain(value: Any, depth: int = 0) -> Any:
             return {field.name: plain(getattr(value, field.name), depth + 1) for field in dataclasses.fields(value)}
         if type(value).__module__ == "numpy" and hasattr(value, "tolist") and getattr(value, "size", 0) <= 1024:
             return plain(value.tolist(), depth + 1)
+        if type(value).__module__.partition(".")[0] in _ON_DEVICES:
+            return _of_device(value, depth)
     except Exception:
         return _text(value)
     return _text(value)
+
+
+def _of_device(value: Any, depth: int) -> Any:
+    """A number of torch's or JAX's; text for what is larger, or would have to be waited for."""
+    ready = getattr(value, "is_ready", None)
+    if getattr(value, "is_cuda", False) or (ready is not None and not ready()):
+        return f"<{type(value).__name__} on a device>"
+    size = value.numel() if hasattr(value, "numel") else getattr(value, "size", 0)
+    return plain(value.item(), depth + 1) if size == 1 else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 BOUND_BYTES: Final = 64 << 20
 """Segments kept for a destination that is behind; beyond them its oldest records are skipped, counted."""
+_READ_BYTES: Final = 1 << 20
+_EXACT_BYTES: Final = 1 << 16
+"""Read at once for a destination that is told each call: what has been read no longer counts as skipped."""
 _TRIES: Final = 10
 _FIRST_WAIT_SECS: Final = 0.05
 _LAST_WAIT_SECS: Final = 5.0
@@ -174,7 +177,7 @@ class Feed:
                 self.failed(error)
                 return True
         closed = self._tailer.closed
-        part = self._tailer.read(1 << 20)
+        part = self._tailer.read(_EXACT_BYTES if self._exact else _READ_BYTES)
         if part is None:
             # Whether it was closed was asked first: what is written before closing is read by now.
             if closed and self._tailer.drained:
