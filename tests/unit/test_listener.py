@@ -13,6 +13,7 @@ from run_programs import wait_for
 
 import steno
 from steno import Callback, Event, LoggerDestination, LogLevel
+from steno.capture import feed as feeds
 from steno.capture import listener
 from steno.capture.snapshot import HOLE
 from steno.errors import DestinationError
@@ -304,6 +305,39 @@ def test_two_of_one_class_are_two():
         run.log({"x": 1.0})
         assert set(run.health()["feeds"]) == {"Keeping", "Keeping-2"}
     assert one.data() == two.data() == [{"x": 1.0}]
+
+
+def test_one_that_is_passed_twice_is_told_once(capsys):
+    kept = Keeping()
+    with steno.init(destinations=[kept, kept]) as run:
+        run.log({"x": 1.0})
+        assert set(run.health()["feeds"]) == {"Keeping"}
+    assert kept.data() == [{"x": 1.0}]
+    assert "passed twice" in capsys.readouterr().err
+
+
+def test_one_that_is_too_far_behind_skips_the_oldest_and_counts_them(monkeypatch):
+    held = threading.Event()
+    monkeypatch.setenv("STENO_SEGMENT_BYTES", str(1 << 20))
+    monkeypatch.setattr(feeds, "BOUND_BYTES", 2 << 20)
+
+    class Late(Keeping):
+        def init(self, state, logger):
+            held.wait(60)
+
+    late = Late()
+    run = steno.init(destinations=[late])
+    for step in range(30_000):
+        run.log({f"key{index}": float(step) for index in range(12)})
+    run.event(Event.BATCH_END, batch=7)
+    held.set()
+    run.finish()
+    steps = [int(data["key0"]) for data in late.data()]
+    health = feed(run, "Late")
+    assert 0 < steps[0] < 30_000
+    assert steps == [*range(steps[0], 30_000)]
+    assert steps[0] <= health["skipped"] <= steps[0] + 100  # numbers that a full segment burnt are counted too
+    assert ("event", 7, Event.BATCH_END) in late.calls
 
 
 def test_composers_own_callbacks_are_taken_by_their_methods():

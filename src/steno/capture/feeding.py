@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def start(begun: Begun, recorder: Recorder, wish: Wish, about: Mapping[str, Any], report: Reporter) -> None:
     """Start the destinations that run in this process; `console` where rank 0 is."""
     names: set[str] = set()
+    taken: list[Any] = []
     for spec in wish.destinations:
         target = spec.target
         if spec.placement == "console" and begun.rank == 0:
@@ -29,6 +30,10 @@ def start(begun: Begun, recorder: Recorder, wish: Wish, about: Mapping[str, Any]
             target = registry.create(spec.name, spec.options)
         if target is None:
             continue
+        if any(target is other for other in taken):
+            report(f"twice {spec.name}", f"the destination {spec.name} was passed twice: it is told everything once")
+            continue
+        taken.append(target)
         info = RunInfo(
             dir=begun.dir,
             id=begun.id,

@@ -49,8 +49,6 @@ class Listener:
         failed: told (error, which method raised it, where).
     """
 
-    exact = True
-
     def __init__(
         self,
         target: Any,
@@ -78,7 +76,6 @@ class Listener:
         self._progress = Progress(
             State(run.name, max_duration=duration(run.config.get("max_duration")), rank=self._rank)
         )
-        self._closed = self._may_end = False
         self._event(Event.INIT, {}, 0, 0)
 
     def write(self, batch: Batch) -> None:
@@ -86,6 +83,14 @@ class Listener:
 
         A record of which a device has a part waits for it, and what came behind the record waits with it.
         """
+        try:
+            self._hold(batch)
+        except Exception as error:
+            # Raised on, the batch would be given again, and calls that were made would be repeated.
+            self._failed(error, f"a batch could not be read: {told(error)}{_place(error)}")
+        self.settle(False)
+
+    def _hold(self, batch: Batch) -> None:
         room = HELD_BYTES
         for one in self._in_order(batch):
             if one.__class__ is not Entry:
@@ -100,7 +105,6 @@ class Listener:
                     one.until = time.monotonic() + PATIENCE_SECS
                     self._waiting[one.number] = one
             self._held.append(one)
-        self.settle(False)
 
     def _in_order(self, batch: Batch) -> list[Any]:
         """Entries and `_Data` in the order of their calls; late values with their record, if it is here."""
