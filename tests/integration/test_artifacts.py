@@ -553,3 +553,52 @@ def test_a_run_in_an_object_store_gives_its_artifacts(tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "cache")
     with pytest.raises(steno.CorruptError, match="digest"):
         _ = steno.open(f"file://{tmp_path}/store/p/a").artifact("f").path
+
+
+def test_a_signal_handler_may_log_an_artifact_inside_a_call():
+    code = """
+    import itertools, signal, time
+    from pathlib import Path
+    import steno
+    run = steno.init("p", "a")
+    Path("f").write_text("f")
+    counts = [0, 0]
+
+    def handle(*_):
+        if counts[0] < 100:
+            counts[0] += 1
+            run.log_artifact("f", name=f"handler/{counts[0]}", link="latest")
+
+    signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.002)
+    end = time.monotonic() + 30
+    while counts[0] < 100 and time.monotonic() < end:
+        counts[1] += 1
+        run.log_artifact("f", name=f"main/{counts[1]}", link="latest")
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert run.finish(30)
+    print(*counts)
+    """
+    counts = [int(word) for word in ok(code, Path.cwd(), STENO_COLLECTOR="on").split()]
+    assert counts[0] == 100
+    book = ended(Path.cwd() / "runs/p/a")
+    assert len(book.artifacts()) == sum(counts)
+
+
+def test_a_forked_child_does_not_wait_for_what_its_parent_logged():
+    run = steno.init("p", "a", collector=False)
+    run.log_artifact(put("f"))
+    pid = os.fork()
+    if not pid:
+        code = 9
+        try:
+            began = time.monotonic()
+            assert run.health()["artifacts"] == {"logged": 0, "stored": 0, "failed": 0, "waiting": 0}
+            assert run._artifacts.settle(time.monotonic() + 30)
+            code = 0 if time.monotonic() - began < 10 else 8
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    run.finish(0)
+    steno.sync(run, timeout=30)
+    ended(run.dir)

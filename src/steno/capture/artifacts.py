@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SNAPSHOTS: Final = ("auto", "reflink", "copy", "link")
 _POLL_SECS: Final = 0.02
+_HURRY_SECS: Final = 0.1
 
 
 class Artifacts:
@@ -60,6 +61,7 @@ class Artifacts:
         self._waiting: set[str] = set()
         self._staging: Staging | None = None
         self._stream = ""
+        self._hurried = 0.0
         self._launch = launcher.detect()
         self.logged = self.stored = self.failed = 0
 
@@ -92,7 +94,7 @@ class Artifacts:
     ) -> ArtifactHandle:
         """See `Run.log_artifact`; `position` has the values of {epoch} and {batch}."""
         staging = self._ready()
-        source = os.fspath(path)
+        source = os.fsdecode(path)
         if snapshot not in SNAPSHOTS:
             msg = f"snapshot={snapshot!r} is none of {', '.join(SNAPSHOTS)}"
             raise UsageError(msg)
@@ -238,8 +240,10 @@ class Artifacts:
         return handle
 
     def _hope(self) -> bool:
-        """Whether waiting makes sense; asks the collector to hurry."""
-        hurry(self._begun.dir)
+        """Whether waiting makes sense; asks the collector to hurry, now and then."""
+        if time.monotonic() - self._hurried > _HURRY_SECS:
+            self._hurried = time.monotonic()
+            hurry(self._begun.dir)
         return self._begun.watchdog.hopeful()
 
     def look(self) -> None:
@@ -298,7 +302,7 @@ class Artifacts:
         """Wait until all that was journalled is stored, or came to nothing; False at the deadline (monotonic secs)."""
         while True:
             self.look()
-            if not self._waiting:
+            if not self._waiting or self._pid != os.getpid():
                 return True
             if time.monotonic() >= deadline or not self._hope():
                 return False
@@ -311,6 +315,8 @@ class Artifacts:
 
     def health(self) -> dict[str, int]:
         """Counts of this process: logged, stored, failed, waiting."""
+        if self._pid != os.getpid():
+            self._begin()
         self.look()
         return {
             "logged": self.logged,

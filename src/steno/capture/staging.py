@@ -21,6 +21,7 @@ _CLONE: Final = 0x40049409
 """FICLONE, _IOW(0x94, 9, int): the new file shares the old one's blocks until either is written."""
 _PIECE_BYTES: Final = 64 << 20
 """Copied by one system call: between two of them a Ctrl-C is heard."""
+_HAND_BYTES: Final = 1 << 20
 _UNABLE: Final = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM, errno.EBADF, errno.EACCES}
 )
@@ -293,7 +294,7 @@ def _copy_sparse(source: int, target: int, size: int) -> int:
 
 def _stretch(source: int, target: int, at: int, end: int) -> int:
     """Copy from `at` to `end`, or to the end of a file that has become shorter; returns how far."""
-    copy = _by_kernel
+    copy = _by_kernel if hasattr(os, "copy_file_range") else _by_hand
     while at < end:
         try:
             count = copy(source, target, at, min(end - at, _PIECE_BYTES))
@@ -313,8 +314,12 @@ def _by_kernel(source: int, target: int, at: int, count: int) -> int:
 
 
 def _by_hand(source: int, target: int, at: int, count: int) -> int:
-    os.lseek(target, at, os.SEEK_SET)
-    return os.sendfile(target, source, at, count)
+    view = memoryview(os.pread(source, min(count, _HAND_BYTES), at))
+    size = len(view)
+    while view:
+        done = os.pwrite(target, view, at)
+        view, at = view[done:], at + done
+    return size
 
 
 def _read_all(source: int, target: int) -> int:
