@@ -9,9 +9,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from steno.capture import uploading
+from steno.capture.artifacts import Artifacts  # not at the first call, which a signal handler may interrupt
 from steno.capture.config import Journalled, mask, plain
 from steno.capture.delivery import hurry, is_hopeless, lacking, status
+from steno.capture.handles import nothing
 from steno.capture.lifecycle import explain
+from steno.capture.nothing import Nothing
 from steno.capture.stepping import next_step
 from steno.capture.watchdog import is_running
 from steno.errors import ClosedError
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from steno.capture.artifacts import Artifacts
     from steno.capture.beginning import Begun
     from steno.capture.handles import ArtifactHandle
     from steno.capture.report import Reporter
@@ -240,8 +242,6 @@ class Run:
         """
         artifacts = self._take_artifacts()
         if artifacts is None:
-            from steno.capture.handles import nothing
-
             return nothing(name or os.path.basename(os.path.abspath(os.fspath(path))), step)
         return artifacts.log(
             path, name, overwrite=overwrite, link=link, snapshot=snapshot, step=step, level=level,
@@ -271,22 +271,17 @@ class Run:
         """
         artifacts = self._take_artifacts()
         if artifacts is None:
-            from steno.capture.handles import nothing
-
             return nothing(alias, step)
         return artifacts.link(existing, alias, overwrite=overwrite, step=step, level=level, position=self._position)
 
     def _take_artifacts(self) -> Artifacts | None:
         """This process's artifacts; None in a run that records nothing."""
-        from steno.capture.artifacts import Artifacts
-        from steno.capture.recorder import Recorder
-
         with _lock:
             if self._is_closed:
                 msg = "an artifact was logged after finish: the run takes no more; call steno.init for a new one"
                 raise ClosedError(msg)
             recorder = self._begun.recorder
-            if self._artifacts is None and isinstance(recorder, Recorder):
+            if self._artifacts is None and not isinstance(recorder, Nothing):
                 self._artifacts = Artifacts(self._begun, recorder, self._report)
             return self._artifacts
 
