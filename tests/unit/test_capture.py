@@ -171,6 +171,19 @@ def test_one_stream_under_both_names_is_heard_once(streams, monkeypatch):
     assert book.said == [("stdout", "once")]
 
 
+def test_two_streams_over_one_buffer_are_not_heard_twice(streams, monkeypatch):
+    made = streams()
+    above = io.TextIOWrapper(made["stdout"].buffer, write_through=True)
+    monkeypatch.setattr(sys, "stderr", above)
+    book, capture, _ = start()
+    print("err", file=sys.stderr)
+    print("out", flush=True)
+    capture.close()
+    above.detach()
+
+    assert book.said == [("stderr", "err"), ("stdout", "out")]
+
+
 def test_a_stream_that_cannot_be_observed_is_said_and_works(monkeypatch):
     class Slim:
         __slots__ = ("got",)

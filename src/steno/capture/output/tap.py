@@ -20,8 +20,11 @@ _ABSENT: Final = object()
 
 class _Here(threading.local):
     inside = 0
-    """In the stream's own write or flush: what reaches the buffer was heard as text."""
+    """In a stream's own write or flush: what reaches a buffer was heard as text."""
     deaf = 0
+
+
+_here = _Here()
 
 
 class Tap:
@@ -38,7 +41,6 @@ class Tap:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._buffer = getattr(stream, "buffer", None)
-        self._here = _Here()
         self.ears: tuple[Ear, ...] = ()
         self._covers: list[tuple[Any, str, Any, Any]] = []
         try:
@@ -55,7 +57,7 @@ class Tap:
 
     def hear(self, what: str | bytes) -> None:
         """Tell the ears."""
-        if self._here.deaf:
+        if _here.deaf:
             return
         for ear in self.ears:
             try:
@@ -66,11 +68,11 @@ class Tap:
     @contextlib.contextmanager
     def deaf(self) -> Iterator[None]:
         """What this thread writes inside is not the program's: it is not heard."""
-        self._here.deaf += 1
+        _here.deaf += 1
         try:
             yield
         finally:
-            self._here.deaf -= 1
+            _here.deaf -= 1
 
     def remove(self) -> None:
         """Uncover what is covered by us; where somebody has covered it again, ours goes on as if it were not there."""
@@ -91,14 +93,12 @@ class Tap:
         self._covers.append((owner, name, before, ours))
 
     def _text_write(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        here = self._here
-
         def heard(*args: Any, **kwargs: Any) -> Any:
-            here.inside += 1
+            _here.inside += 1
             try:
                 done = write(*args, **kwargs)
             finally:
-                here.inside -= 1
+                _here.inside -= 1
             if args and self.ears and isinstance(args[0], str):
                 self.hear(args[0])
             return done
@@ -106,25 +106,22 @@ class Tap:
         return heard
 
     def _text_flush(self, flush: Callable[..., Any]) -> Callable[..., Any]:
-        here = self._here
-
         def passed(*args: Any, **kwargs: Any) -> Any:
-            here.inside += 1
+            _here.inside += 1
             try:
                 return flush(*args, **kwargs)
             finally:
-                here.inside -= 1
+                _here.inside -= 1
 
         return passed
 
     def _bytes_write(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        here = self._here
-
         def heard(*args: Any, **kwargs: Any) -> Any:
             done = write(*args, **kwargs)
-            if args and self.ears and not here.inside:
-                written = memoryview(args[0]).cast("B")
-                self.hear(bytes(written[:done] if isinstance(done, int) else written))
+            if args and self.ears and not _here.inside:
+                with contextlib.suppress(TypeError):  # bytes that lie scattered in memory
+                    written = memoryview(args[0]).cast("B")
+                    self.hear(bytes(written[:done] if isinstance(done, int) else written))
             return done
 
         return heard
