@@ -93,3 +93,15 @@ def test_foreign_bytes_are_stepped_over_on_a_fresh_line(tmp_path):
         "foreign",
         '"step":1',
     ]
+
+
+def test_a_level_stands_in_the_line_of_a_record_that_has_one(tmp_path):
+    from dataclasses import replace
+
+    batch = make_batch([(0, {"a": 1.0}), (1, {"a": 2.0}), (2, {"a": 3.0})])
+    deliver(tmp_path, replace(batch, meta={1: {"level": 3}, 2: {"run": "x"}}))
+    first, second, third = lines(tmp_path)
+    assert list(second) == ["record", "step", "time", "rank", "attempt", "level", "values"]
+    assert second["level"] == 3
+    assert "level" not in first
+    assert "level" not in third

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 class Jsonl:
     """Records and entries as lines of `metrics.jsonl`, exactly once.
 
-    A record is `{"record", "step", "time", "rank", "attempt", "values"}`, an entry has `"kind"` and `"payload"` in
-    place of the values. Floats are the shortest text that gives the same float; NaN and the infinities, which JSON
-    has not, are the strings "NaN", "Infinity" and "-Infinity". Used by one thread. Nothing is lost if the process
-    dies: the collector gives the unsaved batches again, and lines that are there already are not written twice.
+    A record is `{"record", "step", "time", "rank", "attempt", "values"}`, with `"level"` if one was given; an entry has
+    `"kind"` and `"payload"` in place of the values. Floats are the shortest text that gives the same float; NaN and the
+    infinities, which JSON has not, are the strings "NaN", "Infinity" and "-Infinity". Used by one thread. Nothing is
+    lost if the process dies: the collector gives the unsaved batches again, and lines that are there already are not
+    written twice.
 
     Args:
         entries: False leaves out everything that is not a record of values.
@@ -63,7 +64,11 @@ class Jsonl:
                     continue  # a part does not keep it: the same bytes must come out when it is read from there
                 values: Any = {key: plain(value) for key, value in one.values.items()} if odd else one.values
                 line = {"record": one.record, "step": one.step, "time": times[index - 1], "rank": one.rank}
-                line |= {"attempt": one.attempt, "values": values}
+                line["attempt"] = one.attempt
+                level = batch.meta.get(index - 1, {}).get("level")
+                if level is not None:
+                    line["level"] = level
+                line["values"] = values
             else:
                 time = str(np.datetime64(one.time, "ns")) + "Z"
                 line = {"record": one.record, "step": one.step, "time": time, "rank": one.rank}
