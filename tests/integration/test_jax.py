@@ -170,6 +170,18 @@ def test_an_array_that_is_deleted_while_pending_is_a_clear_report(run, busy, cap
     assert read(run).keys() == ["host"]
 
 
+def test_a_record_whose_step_is_deleted_while_pending_is_kept(run, busy, capfd):
+    f, a = busy
+    step = (f(a) * 0).astype(jnp.int32) + 9
+    run.log({"host": 1.0, "x": jnp.float32(2)}, step=step)
+    step.delete()
+    assert run.flush(20)
+    assert "step was not read" in capfd.readouterr().err
+    book = read(run)
+    assert points(book, "host") == {0: 1.0}
+    assert points(book, "x") == {0: 2.0}
+
+
 def test_arrays_deleted_or_donated_right_after_the_call_crash_nothing(tmp_path):
     """jaxlib ends the process when one thread asks an array that another one is deleting; the worker must not."""
     program = """

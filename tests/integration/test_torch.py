@@ -338,6 +338,12 @@ def test_dataloader_workers_log_into_the_run(run):
     assert sorted(series.value.tolist()) == list(range(8))
 
 
+LATE = """
+import torch
+from steno.devices._torch import TorchAdapter
+from steno.devices.base import LATER
+TorchAdapter.now = lambda self, value: LATER  # every tensor is taken for one on a device
+"""
 PROGRAM = """
 import sys, tempfile
 {before}
@@ -357,6 +363,11 @@ assert not absent, absent
         ("", "", ["torch", "jax", "numpy"]),
         ("import steno.torch, steno.jax", "", ["torch", "jax"]),
         ("import torch", 'run.log({"x": torch.ones(())})', ["jax"]),
+        (
+            LATE,
+            'run.log({"x": torch.ones(())}, step=torch.tensor(3))\nrun._begun.recorder.drain(None)\nassert run.health()["device"]["arrived"] == 2',
+            ["jax"],
+        ),
     ],
 )
 def test_a_program_imports_no_library_that_it_does_not_use(tmp_path, before, log, absent):

@@ -175,9 +175,9 @@ class Recorder:
                     raise
             return None
         except StepLater:
-            from steno.capture import staged
+            from steno.capture.postponed import postpone
 
-            staged.postpone(self, data, step, level=level, arrays=arrays)
+            postpone(self, data, step, level=level, arrays=arrays)
             return None
         return None if prepared is None else (prepared[0], number, prepared[1])
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.device_queue import QUEUE, Account
+from steno.capture.postponed import append
 from steno.capture.snapshot import HOLE
 from steno.devices import _jax as arrays_of_jax
 from steno.devices import _traced as traced
-from steno.journal import format as fmt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,13 +60,7 @@ class Call:
         return recorder._fill(seq, self.paths, self.arrays)
 
     def _append(self, recorder: Recorder, values: dict[str, Any], step: int | None, stamp: int) -> int:
-        appender = recorder._appender
-        meta = {k: v for k, v in (("level", self.level), ("arrays", self.arrays)) if v is not None}
-        if not meta:
-            return appender._plan(values, step, stamp)
-        _, seq = appender.stamp()
-        appender.append([fmt.RICH, stamp, seq, values, step, meta])
-        return seq
+        return append(recorder, values, step, stamp, level=self.level, arrays=self.arrays)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -123,28 +117,6 @@ def stage(recorder: Recorder, data: Any, step: Any, *, level: Any, arrays: Any) 
 def call_with(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], account: Account) -> None:
     """Have `tell` called with the values, some of which are traced, at each execution, on the device thread."""
     _emit(Line(tell, account), list(values))
-
-
-def postpone(recorder: Recorder, data: Any, step: Any, *, level: Any, arrays: Any) -> None:
-    """Journal a record whose step is still on a device when the step has come. Its values are those of now."""
-    stamp = time.monotonic_ns()
-    prepared = recorder._snapshot.prepare(data)
-    if prepared is None:
-        return
-    values, owed = prepared
-    begun = recorder.begin(owed)
-    call = Call(recorder, values, (), None, level, arrays, values)
-
-    def sink(arrived: list[Any]) -> None:
-        _raise_refused(arrived)
-        seq = call._append(recorder, values, recorder._snapshot.step(arrived[0]), stamp)
-        for late, keys in begun:
-            QUEUE.submit(late, recorder._fill(seq, keys, arrays), recorder.account)
-
-    adapter = recorder._snapshot.adapter(step.__class__)
-    assert adapter is not None
-    for late in adapter.begin([step], QUEUE.room(recorder.account)):
-        QUEUE.submit(late, sink, recorder.account)
 
 
 def settle(deadline: float | None) -> bool:
