@@ -57,7 +57,7 @@ class Part:
         """Host vectors to rows; a row has one number or array per slot."""
         if (
             not self.lead
-            and len(vectors) == 1
+            and len(self.dtypes) == 1
             and vectors[0].dtype.kind in "biuf"
             and all([slot.size == 1 for slot in self.slots])  # noqa: C419 - a generator costs more
         ):
