@@ -274,6 +274,10 @@ def test_wrong_sql_is_one_line(run):
     status, _, err = run("sql", "selekt 1")
     assert status == 2
     assert err.count("\n") == 1
+    status, _, err = run("sql", "select * from points")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert err.endswith("The tables are metrics, metrics_all, records\n")
 
 
 def test_a_reader_that_leaves_is_no_traceback(place):

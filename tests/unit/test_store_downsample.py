@@ -71,3 +71,11 @@ def test_nothing_but_nan_and_nothing_at_all():
 def test_a_wrong_number_of_points_is_said(points):
     with pytest.raises(UsageError, match="points="):
         downsample(np.zeros(10), points)
+
+
+@pytest.mark.parametrize("points", range(4, 16))
+def test_a_few_points_are_used_up_between_the_ends(points):
+    value = np.sin(np.arange(1000) / 50)
+    rows = downsample(value, points)
+    assert points - 2 <= len(rows) <= points
+    assert {0, 999, int(value.argmin()), int(value.argmax())} <= set(rows.tolist())

@@ -53,10 +53,11 @@ def downsample(value: NDArray[np.float64], points: int) -> NDArray[np.int64]:
 
 
 def _few(value: NDArray[np.float64], limit: int) -> NDArray[np.int64]:
-    """Smallest, largest, last and first row, as many of them as there may be."""
+    """Smallest, largest, last and first row, as many of them as there may be, and rows evenly between."""
     import numpy as np
 
-    wanted = dict.fromkeys((int(np.nanargmin(value)), int(np.nanargmax(value)), len(value) - 1, 0))
+    between = np.linspace(0, len(value) - 1, limit).astype(np.int64).tolist()
+    wanted = dict.fromkeys((int(np.nanargmin(value)), int(np.nanargmax(value)), len(value) - 1, 0, *between[1:-1]))
     return np.array(sorted(list(wanted)[:limit]), np.int64)
 
 

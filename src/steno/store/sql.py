@@ -171,7 +171,9 @@ def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence
         before = len(engine.damaged)
         engine.sound(paths)
         if len(engine.damaged) == before:
-            msg = f"the query failed: {error}"
+            unknown = isinstance(error, duckdb.CatalogException)
+            tables = ". The tables are metrics, metrics_all, records" if unknown else ""
+            msg = f"the query failed: {error}{tables}"
             raise UsageError(msg) from error
     with views(engine, sources) as cursor:
         return _run(cursor, text, values)
