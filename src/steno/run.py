@@ -507,7 +507,7 @@ class Run:
             return True
         left = uploading.wait(begun.dir, begun.recorder.last_record, deadline, lambda: is_running(begun.dir))
         if left:
-            self._report("uploads", uploading.line(begun.dir, left))
+            self._report("uploads", uploading.line(begun.dir, left, running=is_running(begun.dir)))
         return not left
 
     def _close(self, deadline: float) -> None:

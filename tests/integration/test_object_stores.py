@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import object_stores
 import steno
 from object_stores import SECRETS, Gate, eventually
+from steno.objects.store import ObjectStore, Sending, sha256_of
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -168,9 +170,59 @@ def _opened(url):
         return None
 
 
+@pytest.fixture
+def large(tmp_path):
+    """A file of three pieces, as it is sent."""
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(17 << 20))
+    return Sending("a/large", path, path.stat().st_size, sha256_of(path))
+
+
+def begin(s3, bucket, data, count):
+    """As a killed process leaves an upload of which so many pieces are there."""
+    digest = {"steno-sha256": hashlib.sha256(data).hexdigest()}
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="x/a/large", Metadata=digest)["UploadId"]
+    for number in range(count):
+        piece = data[number * (8 << 20) : (number + 1) * (8 << 20)]
+        s3.upload_part(Bucket=bucket, Key="x/a/large", UploadId=upload, PartNumber=number + 1, Body=piece)
+
+
+@pytest.mark.parametrize(
+    ("before", "sent"), [("two pieces of it", 1), ("another content", 3), ("nothing", 3), ("no right to ask", 3)]
+)
+def test_a_large_file_goes_on_from_the_pieces_that_are_there(gate, s3, bucket, large, before, sent):
+    store = ObjectStore(f"s3://{bucket}/x")
+    if before == "two pieces of it":
+        begin(s3, bucket, large.path.read_bytes(), 2)
+    elif before == "another content":
+        begin(s3, bucket, os.urandom(17 << 20), 2)
+    elif before == "no right to ask":
+        gate.forbidden = "?uploads&prefix"
+    store.send(large)
+    assert len(gate.sent(of="partNumber")) == sent
+    assert object_stores.objects(s3, bucket)["x/a/large"] == large.path.read_bytes()
+    assert store.holds("a/large", large.size, large.sha256)
+    assert store.unfinished() == set()
+    assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+def test_a_store_says_no_once_and_at_once(gate, bucket, large):
+    store = ObjectStore(f"s3://{bucket}/x")
+    gate.failing = 1
+    began = time.monotonic()
+    with pytest.raises(OSError, match="503|ServiceUnavailable|reduce"):
+        store.write("a", b"x")
+    assert time.monotonic() - began < 5
+    assert len(gate.sent()) == 1  # nobody has tried again in secret
+    store.write("a", b"x")
+    gate.forbidden = "x/a"
+    with pytest.raises(PermissionError):
+        store.send(large)
+
+
 def test_a_store_that_is_down_delays_only_itself_and_sync_ends_it(gate, s3, bucket, tmp_path, capfd):
     gate.close()
-    run = steno.init("p", "down", dir=tmp_path, store=f"s3://{bucket}/y", destinations=["jsonl"], linger=0.5)
+    run = steno.init("p", "down", dir=tmp_path, store=f"s3://{bucket}/y", destinations=["jsonl"])
     for step in range(100):
         run.log({"a": float(step)}, step=step)
     assert run.flush(20)
@@ -179,6 +231,7 @@ def test_a_store_that_is_down_delays_only_itself_and_sync_ends_it(gate, s3, buck
     assert run.finish(timeout=3) is False
     assert time.monotonic() - began < 6
     assert "steno sync" in capfd.readouterr().err
+    object_stores.kill([status(run.dir)["pid"]])
     eventually(lambda: not object_stores.uploader_pids(run.dir))
     assert status(run.dir)["destinations"]["jsonl"]["lag"] == 0
     doctor = subprocess.run(

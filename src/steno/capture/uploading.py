@@ -58,14 +58,17 @@ def wait(run_dir: Path, record: int, deadline: float, hopeful: Callable[[], bool
         time.sleep(_POLL_SECS)
 
 
-def line(run_dir: Path, left: Mapping[str, Any]) -> str:
-    """What a person is told of uploads that are not done."""
+def line(run_dir: Path, left: Mapping[str, Any], *, running: bool) -> str:
+    """What a person is told of uploads that are not done; `running`: a collector is at work on them."""
     places = ", ".join(sorted(set((left.get("stores") or {}).values()))) or "its object store"
     count, size = left.get("files_left") or 0, left.get("bytes_left") or 0
     amount = f"{count} of {left.get('files')} files ({size / 1e6:.1f} MB) are to go" if count else "the end is to go"
     pace = f" at {left['rate'] / 1e6:.1f} MB/s, about {left['eta_secs']:.0f} s" if left.get("eta_secs") else ""
     error = f"; last error: {left['error']}" if left.get("error") else ""
-    return (
-        f"the upload to {places} is not done: {amount}{pace}{error}. It goes on in the background; "
-        f"`steno doctor {run_dir}` shows it, `steno sync {run_dir}` ends it, finish(timeout=) waits for it"
+    rest = (
+        f"It goes on in the background, `steno doctor {run_dir}` shows it, finish(timeout=) waits for it; what a "
+        f"machine that goes away leaves, `steno sync {run_dir}` sends"
+        if running and left["state"] != "stopped"
+        else f"`steno sync {run_dir}` sends it"
     )
+    return f"the upload to {places} is not done: {amount}{pace}{error}. {rest}"

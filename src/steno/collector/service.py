@@ -54,6 +54,8 @@ _HEARTBEAT_SECS = 20.0
 _LEAVE_SECS = 2.0
 _DISK_SECS = 1.0
 _UPLOAD_SECS = 0.05
+_UPLOAD_LEAST_SECS = 5.0
+"""Loading a store's library takes a second or two: so long a first try must have."""
 
 
 class Service:
@@ -434,7 +436,7 @@ class Service:
             now = time.monotonic()
             if self.uploads.progress() != seen:
                 seen, moved_at = self.uploads.progress(), now
-            if now - moved_at >= self.linger_secs or (writing and not self.once):
+            if now - moved_at >= max(self.linger_secs, _UPLOAD_LEAST_SECS) or (writing and not self.once):
                 break
             self._write_status(now)
         self._write_status(time.monotonic(), force=True)

@@ -7,6 +7,7 @@ once: whatever was on its way is sent again, a large file on S3 from the piece w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -43,7 +44,7 @@ ELSEWHERE: Final = "artifacts-store.json"
 _FIRST_WAIT_SECS: Final = 0.25
 _LAST_WAIT_SECS: Final = 15.0
 _LOOK_SECS: Final = 1.0
-_SHARE: Final = 20
+_SHARE: Final = 50
 """Looking for what is new takes at most one part in so many of the time."""
 _TELL_SECS: Final = 0.2
 _NEWS_SECS: Final = 30.0
@@ -138,7 +139,7 @@ class Uploader:
         if not self._send(wanted):
             return False
         for shelf in self._shelves.values():
-            self._publish(shelf, whole, snapshot, written)
+            self._publish(shelf, whole, snapshot, written, ended=bool(ended))
         self.state = "complete" if ended else "waiting"
         self._tally.error = None
         return True
@@ -191,7 +192,9 @@ class Uploader:
 
     # -- publishing --------------------------------------------------------------------------------------
 
-    def _publish(self, shelf: Shelf, whole: Mapping[str, Any], snapshot: Snapshot, written: int) -> None:
+    def _publish(
+        self, shelf: Shelf, whole: Mapping[str, Any], snapshot: Snapshot, written: int, *, ended: bool
+    ) -> None:
         """Say what is there, once it is: a reader trusts the manifest, and before it the nodes' own pieces."""
         names = readable.read(self._run_dir, lambda key: shelf.sent.get(key) is not None or shelf.has(key))
         if names:
@@ -219,6 +222,8 @@ class Uploader:
         mine["attempts"] = manifest.attempts(self._run_dir, mine["streams"])
         shelf.store.write(key, json.dumps(mine, default=str).encode())
         self._published[shelf.role, key], self._news[shelf.role] = known.encode(), now + _NEWS_SECS
+        if ended:
+            self._tidy(shelf, {row["name"] for row in mine["parts"]})
 
     def _put(self, shelf: Shelf, key: str, data: bytes) -> None:
         if self._published.get((shelf.role, key)) != data:
@@ -230,7 +235,8 @@ class Uploader:
         for key in {*shelf.keys(), *shelf.store.unfinished()} - listed:
             folder, _, name = key.partition("/")
             if folder in {"metrics", "records"} and name.startswith(f"{self._node:02d}-part-"):
-                shelf.remove(key)
+                with contextlib.suppress(PermissionError):  # they cost room, and mislead nobody
+                    shelf.remove(key)
 
 
 def _name(shelf: Shelf, one: Belonging) -> str:

@@ -145,15 +145,18 @@ def _resume(store: ObjectStore, one: Sending, names: Mapping[str, str]) -> tuple
                 file.seek((number - 1) * step)
                 if _md5(file.read(step))[0] == have[number]:
                     return upload, have
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             store.fs.call_s3("abort_multipart_upload", **names, UploadId=upload)
     answer = store.fs.call_s3("create_multipart_upload", **names, Metadata={DIGEST: one.sha256})
     return str(answer["UploadId"]), {}
 
 
 def _begun(store: ObjectStore, names: Mapping[str, str]) -> list[str]:
-    """The ids of the uploads of this key that are not ended, the newest first."""
-    answer = store.fs.call_s3("list_multipart_uploads", Bucket=names["Bucket"], Prefix=names["Key"])
+    """The ids of the uploads of this key that are not ended, the newest first; none without the right to ask."""
+    try:
+        answer = store.fs.call_s3("list_multipart_uploads", Bucket=names["Bucket"], Prefix=names["Key"])
+    except PermissionError:
+        return []
     found = [one for one in answer.get("Uploads") or () if one["Key"] == names["Key"]]
     return [str(one["UploadId"]) for one in sorted(found, key=lambda one: one["Initiated"], reverse=True)]
 
@@ -162,7 +165,10 @@ def _pieces(store: ObjectStore, upload: str, names: Mapping[str, str]) -> dict[i
     have: dict[int, str] = {}
     marker = 0
     while True:
-        answer = store.fs.call_s3("list_parts", **names, UploadId=upload, PartNumberMarker=marker)
+        try:
+            answer = store.fs.call_s3("list_parts", **names, UploadId=upload, PartNumberMarker=marker)
+        except (PermissionError, FileNotFoundError):
+            return {}
         have |= {part["PartNumber"]: part["ETag"].strip('"') for part in answer.get("Parts") or ()}
         if not answer.get("IsTruncated"):
             return have
@@ -176,7 +182,10 @@ def unfinished(store: ObjectStore) -> set[str]:
     found: set[str] = set()
     marker: dict[str, str] = {}
     while True:
-        answer = store.fs.call_s3("list_multipart_uploads", Bucket=names["Bucket"], Prefix=head, **marker)
+        try:
+            answer = store.fs.call_s3("list_multipart_uploads", Bucket=names["Bucket"], Prefix=head, **marker)
+        except PermissionError:
+            return found
         found |= {one["Key"].removeprefix(head) for one in answer.get("Uploads") or ()}
         if not answer.get("IsTruncated"):
             return found
@@ -187,5 +196,5 @@ def forget(store: ObjectStore, key: str) -> None:
     """Remove the uploads of a key that nobody will end any more."""
     names = _names(store, key)
     for upload in _begun(store, names):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             store.fs.call_s3("abort_multipart_upload", **names, UploadId=upload)

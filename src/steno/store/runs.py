@@ -194,4 +194,7 @@ def _not_found(text: str, path: Path, place: Path, known: dict[Path, tuple[str, 
 
 
 def _place(dir: str | os.PathLike[str] | None) -> Path:
+    if is_url(dir):
+        msg = f"{dir} is an object store, whose runs are not listed: name one by its URL, {dir}/project/name"
+        raise UsageError(msg)
     return Path(os.fspath(dir) if dir is not None else settings.read("STENO_DIR", "runs"))
