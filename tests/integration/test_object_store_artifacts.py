@@ -83,6 +83,15 @@ def test_artifacts_are_read_from_the_store_live_and_after(place, apart):
         assert not (place / "weights/p/r/metrics").exists()
 
 
+def test_one_store_for_both_is_one_store(place):
+    run = steno.init("p", "both", dir=place / "runs", store=f"file://{place}/s", artifacts=f"file://{place}/s/")
+    run.log({"a": 1.0}, step=0)
+    logged(run, place, "model", b"x")
+    assert run.finish(timeout=60)
+    book = steno.open(f"file://{place}/s/p/both")
+    assert (book.series("a").value.tolist(), book.artifact("model").path.read_bytes()) == ([1.0], b"x")
+
+
 def test_artifacts_alone_can_have_a_store_and_damage_there_is_told(place):
     run = steno.init("p", "alone", dir=place / "runs", artifacts=f"file://{place}/weights")
     run.log({"a": 1.0}, step=0)

@@ -14,6 +14,7 @@ from steno.secrecy import scrub
     [
         ("s3://bucket/some/prefix/", "s3://bucket/some/prefix"),
         ("S3://bucket", "s3://bucket"),
+        ("s3a://bucket/x", "s3://bucket/x"),
         ("file:///mnt/runs", "file:///mnt/runs"),
     ],
 )

@@ -32,7 +32,7 @@ from steno.record import ARTIFACT, NODE_SHIFT
 from steno.secrecy import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from steno.ledger.read import Snapshot
 
@@ -70,6 +70,8 @@ class Uploader:
         self._node = node
         self._node_dir = run_dir / ".steno" / "nodes" / f"{node:02d}"
         self._stores = {role: stores[role] for role in ROLES if role in stores}
+        if self._stores.get(ARTIFACTS) == self._stores.get(STORE):
+            self._stores.pop(ARTIFACTS, None)  # they go with the run
         self._tally = Tally()
         self._gate = threading.Semaphore(TRANSFERS)
         self._shelves: dict[str, Shelf] = {}
@@ -139,6 +141,7 @@ class Uploader:
         if not self._send(wanted):
             return False
         for shelf in self._shelves.values():
+            self._require(shelf, [Part(**row) for row in whole["parts"]] if whole else parts)
             self._publish(shelf, whole, snapshot, written, ended=bool(ended))
         self.state = "complete" if ended else "waiting"
         self._tally.error = None
@@ -181,8 +184,6 @@ class Uploader:
         try:
             shelf.send(one, lambda count: self._tally.moved(name, count))
         except Exception as error:
-            if isinstance(error, FileNotFoundError) and not one.path.exists():
-                return True  # merged into another part meanwhile: the next look finds that one
             self._failures += 1
             self._tally.failed(name, f"{one.key}: {_words(error)}")
             return False
@@ -190,13 +191,22 @@ class Uploader:
         self._tally.arrived(name)
         return True
 
+    @staticmethod
+    def _require(shelf: Shelf, parts: Iterable[Part]) -> None:
+        """Raise FileNotFoundError for a part that is not there: nothing may be published that names it."""
+        for part in parts:
+            if is_for(shelf.role, part.kind) and not shelf.holds(part.name, part.bytes):
+                # Merged into another one meanwhile, which the next look finds; else it is lost here too.
+                msg = f"the part {part.name} is listed and not there"
+                raise FileNotFoundError(msg)
+
     # -- publishing --------------------------------------------------------------------------------------
 
     def _publish(
         self, shelf: Shelf, whole: Mapping[str, Any], snapshot: Snapshot, written: int, *, ended: bool
     ) -> None:
         """Say what is there, once it is: a reader trusts the manifest, and before it the nodes' own pieces."""
-        names = readable.read(self._run_dir, lambda key: shelf.sent.get(key) is not None or shelf.has(key))
+        names = readable.read(self._run_dir, shelf.has)
         if names:
             self._put(shelf, readable.NAME, json.dumps(names, indent=1).encode())
         elsewhere = self._shelves.get(ARTIFACTS)

@@ -12,6 +12,7 @@ from steno.secrecy import mask
 
 _FORM: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://(.*)$", re.DOTALL)
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_SAME: Final = {"s3a": "s3", "gcs": "gs", "local": "file"}
 _READ_ONLY: Final = frozenset({"http", "https", "data", "github", "zip", "tar"})
 _WITHIN_A_PROCESS: Final = frozenset({"memory"})
 
@@ -58,6 +59,7 @@ def check(what: str, url: object, *, writing: bool = True) -> str:
     if protocol in {"file", "local"} and not form.group(2).startswith("/"):
         raise UsageError(f"{what}={url!r}: a file URL needs an absolute path, as in file:///mnt/runs")
     _require_package(what, url, protocol)
+    protocol = _SAME.get(protocol, protocol)  # two names of one place must not look like two
     return f"{protocol}://{form.group(2).rstrip('/')}"
 
 
