@@ -138,6 +138,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(run, monkeypatch):
     print("seed", seed)
     generator = random.Random(seed)
     run.ask("jsonl")
+    run.ask("text", mode="exclusive")
     recorder = run.record()
     count = 0
     for _ in range(KILLS):
@@ -159,6 +160,10 @@ def test_kills_at_random_moments_lose_and_double_nothing(run, monkeypatch):
     _check(run, count, whole=True)
     assert [float(i) for i in range(count)] == [
         json.loads(line)["values"]["x"] for line in _points(run.dir / "metrics.jsonl")
+    ]
+    text = (run.dir / "logs-rank0.txt").read_text().splitlines()
+    assert text == [
+        f'[BATCH][batch={i}]: {{ "k{i % 7}": 1.0, "x": {float(i)}, "y": {float(2 * i)}, }}' for i in range(count)
     ]
     assert Reader(run.dir).snapshot().losses == ()
     parts = {f"metrics/{name}" for name in os.listdir(run.dir / "metrics")}
