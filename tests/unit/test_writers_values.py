@@ -120,3 +120,17 @@ def test_a_session_is_named_in_the_order_of_either_writer():
     for wrong in (("name", "other", ()), ("name", 3, (4,)), ({}, "name", (1, 2)), ({}, 3, ())):
         with pytest.raises(UsageError, match="add_hparams"):
             values.session(*wrong)
+
+
+def test_a_tensor_without_a_number_in_it_is_no_scalar():
+    torch = pytest.importorskip("torch")
+    for tensor in (torch.empty(1, device="meta"), torch.ones(1).to_sparse()):
+        with pytest.raises(UsageError, match="meta, sparse"):
+            values.scalar(tensor)
+    assert values.scalar(torch.ones(1, 1)) == 1.0
+
+
+@pytest.mark.parametrize("rate", ["x", None, math.nan, 0, -1, 2**31, True, 8000.5, [1]])
+def test_a_rate_that_is_no_whole_number_of_hertz_is_refused(rate):
+    with pytest.raises(UsageError, match="sample_rate"):
+        values.audio(np.zeros(8), rate)

@@ -42,10 +42,15 @@ class Audio:
         self._caption = captioned(caption)
         self._ext: str | None = None
         self._channels_first = False
-        if isinstance(sample_rate, bool) or int(sample_rate) != sample_rate or not 1 <= sample_rate < 2**31:
+        try:
+            rate = 0 if isinstance(sample_rate, bool) else int(sample_rate)
+            is_whole = rate == sample_rate
+        except (TypeError, ValueError, OverflowError):
+            is_whole = False
+        if not is_whole or not 1 <= rate < 2**31:
             msg = f"Audio: sample_rate={sample_rate!r} is not a positive integer of Hz"
             raise UsageError(msg)
-        self._rate = int(sample_rate)
+        self._rate = rate
         if isinstance(data, (str, os.PathLike)):
             self._data, self._ext = regular_file(data, "Audio", TYPES)
             return

@@ -94,6 +94,10 @@ def scalar(value: Any) -> Any:
         raise UsageError(f"a scalar is one number, not an array of shape {tuple(shape)}; take its mean, say")
     if "complex" in str(getattr(value, "dtype", "")):
         raise UsageError("a scalar is a real number; record its real and imaginary parts")
+    if any(getattr(value, name, False) for name in ("is_meta", "is_sparse", "is_nested")):
+        raise UsageError(
+            "a scalar has a value in memory, not a meta, sparse or nested tensor; record x.to_dense(), say"
+        )
     if shape is not None and hasattr(value, "device") and not _is_numpy(value):
         return value.detach().reshape(()) if hasattr(value, "detach") and len(shape) else value
     array = as_array(value, "a scalar")
