@@ -318,3 +318,27 @@ def test_the_index_is_read_as_it_grows_whole_lines_only_and_again_when_written_a
     assert index.outcome(tmp_path, "b") is None
     shutil.rmtree(nodes)
     reader.look()
+
+
+def test_a_full_disk_delays_the_index_only(place, monkeypatch):
+    place.post(place.file("a"))
+    place.settle()
+    full = [True]
+    write = IndexWriter
+
+    def writer(*arguments):
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*arguments)
+
+    monkeypatch.setattr(artifacts_, "IndexWriter", writer)
+    place.begin()
+    place.post(place.file("b"))
+    place.settle()
+    full[0] = False
+    place.post(place.file("c"))
+    place.settle()
+    lines = []
+    IndexReader(place.run_dir, lines.append).look()
+    assert [line["name"] for line in lines if "name" in line] == ["a", "b", "c"]
+    assert sum("digest" in line for line in lines) == 3

@@ -103,25 +103,27 @@ class Artifacts:
         self._remembered: dict[str, dict[str, Any]] = {}
         """What was told of contents: a ledger that was lost may have known it, and the snapshot be gone since."""
         IndexReader(run_dir, self._remember).look()
-        lines: list[dict[str, Any]] = []
+        self._index: IndexWriter | None = None
+        self._lines: list[dict[str, Any]] = []
+        """What the index is to begin with, as long as there is none."""
         for record, step, rank, attempt, payload, outcome in artifacts.rows(connection):
-            self._take_up(_Posted(record, step, rank, attempt, payload), outcome, lines)
+            self._take_up(_Posted(record, step, rank, attempt, payload), outcome)
         with self._lock:
             self._remembered = {id: line for id, line in self._remembered.items() if id in self._open}
-        path = node.dir / NAME
-        self._index = IndexWriter(path, lines) if lines or path.exists() else None
+        if self._lines or (node.dir / NAME).exists():
+            self._write_index()
 
     def _remember(self, line: dict[str, Any]) -> None:
         if "digest" in line:
             self._remembered[line["id"]] = line
 
-    def _take_up(self, one: _Posted, outcome: dict[str, Any] | None, lines: list[dict[str, Any]]) -> None:
+    def _take_up(self, one: _Posted, outcome: dict[str, Any] | None) -> None:
         """Go on where the last collector was."""
-        lines.append(_said(one))
+        self._lines.append(_said(one))
         if outcome is None:
             self._judge(one)
             return
-        lines.append(_came(outcome))
+        self._lines.append(_came(outcome))
         if outcome.get("op") != "failed":
             self._names.enter(_meaning(one))
             self._names.settle(one.id)
@@ -148,8 +150,8 @@ class Artifacts:
                 self._judge(posted)
             else:
                 self._end(payload)
-        if self._index is not None:
-            self._index.write()
+        if self._lines or self._index is not None:
+            self._write_index()
 
     def _end(self, outcome: dict[str, Any]) -> None:
         """An outcome is in the ledger."""
@@ -162,11 +164,20 @@ class Artifacts:
 
     def _say_line(self, line: dict[str, Any]) -> None:
         if self._index is None:
+            self._lines.append(line)
+        else:
+            self._index.add(line)
+
+    def _write_index(self) -> None:
+        """Say what is owed; on a full disk later."""
+        if self._index is None:
             try:
-                self._index = IndexWriter(self._node.dir / NAME, ())
-            except OSError:
-                return  # it is written anew by the next collector
-        self._index.add(line)
+                self._index = IndexWriter(self._node.dir / NAME, self._lines)
+            except OSError as error:
+                self._say("artifact index", f"the index of artifacts cannot be written yet: {error}")
+                return
+            self._lines = []
+        self._index.write()
 
     def _judge(self, one: _Posted) -> None:
         """Decide what an entry means, in order of record."""
