@@ -16,6 +16,7 @@ from steno.integrations.held import Held
 @pytest.mark.parametrize(
     ("name", "package", "remedy"),
     [
+        ("composer", "composer", "pip install mosaicml"),
         ("lightning", "lightning", "pip install lightning"),
         ("transformers", "transformers", "pip install transformers"),
         ("accelerate", "accelerate", "pip install accelerate"),
