@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from framework_runs import settled
 
 import steno
 
@@ -57,7 +58,7 @@ def test_a_training_loop_is_recorded_as_it_was(tmp_path):
     ours.log_table("table", ["a", "b"], [[1, 2], [3, 4]], step=6)
     accelerator.end_training()
     assert run.ended
-    book = steno.open(tmp_path / "line" / "one")
+    book = settled(tmp_path / "line" / "one")
     loss = book.series("train/loss")
     assert loss.step.tolist() == list(range(6))
     assert loss.value.tolist() == losses
@@ -75,7 +76,7 @@ def test_the_callers_run_is_the_callers(tmp_path):
             accelerator, _ = train(tracker, steps=2)
             accelerator.end_training()
             assert not run.ended
-    assert steno.open(tmp_path / "mine" / "given").series("train/loss").step.tolist() == [0, 0, 1, 1]
+    assert settled(tmp_path / "mine" / "given").series("train/loss").step.tolist() == [0, 0, 1, 1]
 
 
 def test_a_second_training_is_the_next_attempt(tmp_path):
@@ -83,7 +84,7 @@ def test_a_second_training_is_the_next_attempt(tmp_path):
     for _ in range(2):
         accelerator, _ = train(tracker, steps=2)
         accelerator.end_training()
-    book = steno.open(tmp_path / "line" / "twice")
+    book = settled(tmp_path / "line" / "twice")
     assert len(book.info.attempts) == 2
     assert len(book.series("train/loss", attempt="all").value) == 4
     assert book.info.state == "finished"
@@ -115,9 +116,8 @@ def program(tmp_path, processes, *command):
         check=False, capture_output=True, text=True, timeout=110,
         env={**os.environ, "PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
     )  # fmt: skip
-    steno.sync(tmp_path / "line" / "program")
     assert sorted(path.name for path in (tmp_path / "line").iterdir()) == [".lock", "program"]
-    return done, steno.open(tmp_path / "line" / "program")
+    return done, settled(tmp_path / "line" / "program")
 
 
 def test_an_exception_that_ends_the_program_is_the_runs_failure(tmp_path):

@@ -11,8 +11,7 @@ import subprocess
 import sys
 
 import pytest
-
-import steno
+from framework_runs import settled
 
 if importlib.util.find_spec("keras") is None:
     pytest.skip("scripts/test-integrations keras", allow_module_level=True)
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from framework_runs import settled, with_points
 
 import steno
 from steno.integrations.keras import StenoCallback
@@ -69,7 +69,7 @@ def run(tmp_path, backend, code, *, wanted=0):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(tmp_path)],
         check=False, capture_output=True, text=True, timeout=110,
-        env={**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path), "PYTHONPATH": os.path.dirname(__file__)},
     )  # fmt: skip
     assert done.returncode == wanted, done.stdout + done.stderr
     return done
@@ -86,7 +86,7 @@ assert callback.run is None
 model = build()
 fit = dict(batch_size=8, verbose=0, validation_data=(x, y), callbacks=[callback, seen])
 model.fit(x, y, epochs=2, **fit)
-book = steno.open(where / "line" / "one")
+book = with_points(where / "line" / "one", "batch/loss", 8)
 loss = book.series("batch/loss")
 assert loss.step.tolist() == list(range(8)), loss.step
 seen.batches[:4] = sorted(seen.batches[:4])
@@ -98,7 +98,7 @@ model.evaluate(x, y, verbose=0, callbacks=[callback])
 assert seen.threads == {False}, "batches are told on other threads, training does not wait"
 callback.finish()
 assert callback.run.ended
-book = steno.open(where / "line" / "one")
+book = settled(where / "line" / "one")
 assert book.series("batch/loss").step.tolist() == list(range(16))
 epochs = book.series("epoch/loss")
 assert epochs.step.tolist() == [3, 7, 11, 15]
@@ -128,14 +128,14 @@ try:
         build().fit(x, y, epochs=2, verbose=0, callbacks=[callback, FailAt()])
 except ValueError:
     pass
-assert steno.open(where / "line" / "with").info.state == "failed"
+assert settled(where / "line" / "with").info.state == "failed"
 callback = StenoCallback(project="line", name="program", dir=where)
 build().fit(x, y, epochs=2, verbose=0, callbacks=[callback, FailAt()])
 """,
         wanted=1,
     )
     assert "the data is bad" in done.stderr
-    info = steno.open(tmp_path / "line" / "program").info
+    info = settled(tmp_path / "line" / "program").info
     assert info.state == "failed"
     assert "the data is bad" in info.error
 
@@ -152,12 +152,12 @@ with steno.init(project="mine", name="given", dir=where) as run:
     callback.finish()
     assert callback.run is run and not run.ended
     StenoCallback(run)
-book = steno.open(where / "mine" / "given")
+book = settled(where / "mine" / "given")
 assert book.series("epoch/loss").step.tolist() == [3]
 assert "batch/loss" not in book.keys()
 with StenoCallback(project="mine", name="given", dir=where, resume=True) as callback:
     build().fit(x, y, initial_epoch=1, epochs=2, batch_size=8, verbose=0, callbacks=[callback])
-book = steno.open(where / "mine" / "given")
+book = settled(where / "mine" / "given")
 assert book.series("epoch/loss", attempt="all").step.tolist() == [3, 7], "steps go on where the epoch says"
 assert book.series("batch/loss").step.tolist() == [4, 5, 6, 7]
 """,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from framework_runs import settled, with_points
 
 import steno
 
@@ -71,7 +72,7 @@ def trainer(logger, tmp_path, **options):
 
 
 def entries(run_dir):
-    return [entry.payload for entry in steno.open(run_dir).records(ARTIFACT)]
+    return [entry.payload for entry in settled(run_dir).records(ARTIFACT)]
 
 
 def test_a_fit_and_a_test_are_one_run(tmp_path):
@@ -81,15 +82,15 @@ def test_a_fit_and_a_test_are_one_run(tmp_path):
     model, loader = Line(), data()
     loop = trainer(logger, tmp_path)
     loop.fit(model, loader, loader)
-    book = steno.open(tmp_path / "line" / "one")
+    book = with_points(tmp_path / "line" / "one", "train/loss", 8)
     loss = book.series("train/loss")
-    assert loss.step.tolist() == list(range(8)), "readable when fit returns"
+    assert loss.step.tolist() == list(range(8))
     assert loss.value.tolist() == [pytest.approx(value) for value in model.seen]
     assert loss.value[-1] < loss.value[0]
     assert book.info.state == "running"
     loop.test(model, loader, verbose=False)
     logger.finish()
-    book = steno.open(tmp_path / "line" / "one")
+    book = settled(tmp_path / "line" / "one")
     assert book.series("val/loss").step.tolist() == [3, 7]
     assert len(book.series("test/loss").value) == 1
     assert book.series("epoch").value.tolist()[-1] == 2
@@ -106,7 +107,7 @@ def test_what_it_is_asked_to_record_does_not_wait_and_is_one_record(tmp_path):
         logger.log_metrics({"a": 2.5})
         logger.experiment.log({"picture": steno.Image([[0, 255]])}, 4)
         where = logger.log_dir
-    book = steno.open(where)
+    book = settled(where)
     assert (book.series("ours/a").step.tolist(), book.series("ours/a").value.tolist()) == ([3, 4], [1.5, 2.5])
     assert book.series("ours/b/c").record.tolist() == book.series("ours/a").record.tolist()[:1]
     assert len(list(book.media("picture"))) == 1
@@ -116,13 +117,13 @@ def test_an_exception_in_training_is_the_runs_failure(tmp_path):
     logger = StenoLogger(project="line", name="bad", dir=tmp_path)
     with pytest.raises(ValueError, match="the data is bad"):
         trainer(logger, tmp_path).fit(Line(fail_at=3), data())
-    info = steno.open(tmp_path / "line" / "bad").info
+    info = settled(tmp_path / "line" / "bad").info
     assert info.state == "failed"
     assert "the data is bad" in info.error
     assert logger.experiment.attempt == 2, "used again, it is the run's next attempt"
     trainer(logger, tmp_path).fit(Line(), data())
     logger.finish()
-    book = steno.open(tmp_path / "line" / "bad")
+    book = settled(tmp_path / "line" / "bad")
     assert book.info.state == "finished"
     assert sorted(book.series("train/loss", attempt="all").step.tolist()) == sorted([0, 1, 2, *range(8)])
 
@@ -140,7 +141,7 @@ def test_the_callers_run_is_the_callers(tmp_path):
         with StenoLogger(project="beside", dir=tmp_path) as other:
             assert other.experiment is not run
         assert steno.current() is run
-    assert steno.open(tmp_path / "mine" / "given").series("train/loss").step.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert settled(tmp_path / "mine" / "given").series("train/loss").step.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     with pytest.raises(steno.UsageError, match="run= is there already and project"):
         StenoLogger(run, project="mine")
 
@@ -184,7 +185,7 @@ def test_a_pickled_logger_records_into_the_same_run(tmp_path):
         copy.log_metrics({"x": 2.0}, 1)
         assert copy.version == "sent"
     logger.finish()
-    assert steno.open(tmp_path / "line" / "sent").series("x").value.tolist() == [1.0, 2.0]
+    assert settled(tmp_path / "line" / "sent").series("x").value.tolist() == [1.0, 2.0]
 
 
 def test_mode_off_records_nothing(tmp_path):
@@ -230,9 +231,8 @@ def test_rank_zero_records_for_two(tmp_path, strategy):
         env={**os.environ, "PYTHONPATH": os.path.dirname(__file__)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    steno.sync(tmp_path / "ranks" / "two")
     assert sorted(path.name for path in (tmp_path / "ranks").iterdir()) == [".lock", "two"]
-    book = steno.open(tmp_path / "ranks" / "two")
+    book = settled(tmp_path / "ranks" / "two")
     assert book.series("rank").value.tolist() == [0.0, 0.0], "Lightning logs rank zero's value"
     assert book.series("seen by").value.tolist() == [0.0, 0.0]
     assert book.series("train/loss").step.tolist() == [0, 1]
@@ -265,7 +265,6 @@ def test_pytorch_lightning_is_served_too(tmp_path):
         check=False, capture_output=True, text=True, timeout=110,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    steno.sync(tmp_path / "old" / "one")
-    book = steno.open(tmp_path / "old" / "one")
+    book = settled(tmp_path / "old" / "one")
     assert book.series("loss").step.tolist() == [0, 1, 2]
     assert book.info.state == "finished", "the end of the program ends it"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from framework_runs import settled
 
 import steno
 
@@ -67,7 +68,7 @@ def test_ppo_is_recorded_as_it_was(tmp_path):
     assert not writer.run.ended
     model.logger.close()
     assert writer.run.ended
-    book = steno.open(tmp_path / "cartpole" / "ppo")
+    book = settled(tmp_path / "cartpole" / "ppo")
     for key in dumps[-1][1]:
         series = book.series(key)
         wanted = [(step, float(found[key])) for step, found in dumps if key in found]
@@ -84,7 +85,7 @@ def test_a2c_in_the_callers_run(tmp_path):
         model, dumps = learn(A2C, StenoWriter(), 200)
         model.logger.close()
         assert not run.ended
-    book = steno.open(tmp_path / "mine" / "given")
+    book = settled(tmp_path / "mine" / "given")
     assert book.series("time/total_timesteps").step.tolist() == [step for step, _ in dumps] == [50, 100, 150, 200]
     assert book.series("train/value_loss").value.tolist() == [found["train/value_loss"] for _, found in dumps]
 
@@ -95,7 +96,7 @@ def test_an_exception_in_a_with_statement_is_the_runs_failure(tmp_path):
         StenoWriter(project="cartpole", name="bad", dir=tmp_path) as writer,
     ):
         learn(PPO, writer, 256, callback=FailAt(100), n_steps=64, n_epochs=1)
-    book = steno.open(tmp_path / "cartpole" / "bad")
+    book = settled(tmp_path / "cartpole" / "bad")
     assert book.info.state == "failed"
     assert "the environment is bad" in book.info.error
     assert book.series("time/iterations").step.tolist() == [64]
@@ -118,7 +119,7 @@ def test_everything_that_can_be_recorded(tmp_path):
             logger.record("video", Video(torch.zeros(1, 3, 3, 16, 16, dtype=torch.uint8), fps=10))
         logger.dump(7)
         assert not pyplot.fignum_exists(figure.number)
-    book = steno.open(tmp_path / "kinds" / "one")
+    book = settled(tmp_path / "kinds" / "one")
     (image,) = book.media("image")
     assert (image.step, image.value.shape) == (7, (4, 6, 3))
     assert [sum(one.value["counts"]) for one in book.media("weights")] == [100]

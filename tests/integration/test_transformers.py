@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from framework_runs import settled, with_points
 
 import steno
 
@@ -72,7 +73,7 @@ def test_training_evaluation_and_prediction_are_one_run(tmp_path):
     assert callback.run is None
     loop = trainer(callback, tmp_path, eval_strategy="steps", eval_steps=3)
     loop.train()
-    book = steno.open(tmp_path / "parity" / "one")
+    book = with_points(tmp_path / "parity" / "one", "train/train_runtime", 1)
     assert book.info.state == "running"
     loss = book.series("train/loss")
     told = [entry for entry in loop.state.log_history if "loss" in entry]
@@ -84,7 +85,7 @@ def test_training_evaluation_and_prediction_are_one_run(tmp_path):
     loop.evaluate()
     loop.predict(Parity())
     callback.finish()
-    book = steno.open(tmp_path / "parity" / "one")
+    book = settled(tmp_path / "parity" / "one")
     assert book.series("eval/size").value.tolist() == [24.0] * 3
     assert book.series("test/size").value.tolist() == [24.0]
     config = book.info.config
@@ -97,12 +98,12 @@ def test_a_training_that_goes_on_from_a_checkpoint_hides_what_it_repeats(tmp_pat
     options = {"save_strategy": "steps", "save_steps": 2, "logging_steps": 1}
     with pytest.raises(ValueError, match="the data is bad"), StenoCallback(project="p", name="on", dir=tmp_path) as one:
         trainer(one, tmp_path, FailAt(5), **options).train()
-    info = steno.open(tmp_path / "p" / "on").info
+    info = settled(tmp_path / "p" / "on").info
     assert info.state == "failed"
     assert "the data is bad" in info.error
     with StenoCallback(project="p", name="on", dir=tmp_path, resume=True) as two:
         trainer(two, tmp_path, **options).train(resume_from_checkpoint=True)
-    book = steno.open(tmp_path / "p" / "on")
+    book = settled(tmp_path / "p" / "on")
     assert book.series("train/loss").step.tolist() == [1, 2, 3, 4, 5, 6]
     assert [(attempt.attempt, attempt.rewind) for attempt in book.info.attempts] == [(1, None), (2, 5)]
     assert book.info.state == "finished"
@@ -115,7 +116,7 @@ def test_checkpoints_are_kept_and_the_best_is_known(tmp_path):
             metric_for_best_model="loss", load_best_model_at_end=True, save_total_limit=1,
         )  # fmt: skip
         loop.train()
-    payloads = [entry.payload for entry in steno.open(tmp_path / "p" / "kept").records(ARTIFACT)]
+    payloads = [entry.payload for entry in settled(tmp_path / "p" / "kept").records(ARTIFACT)]
     made = [payload["name"] for payload in payloads if payload["op"] == "dir"]
     assert made == ["checkpoints/checkpoint-2", "checkpoints/checkpoint-4"]
     best = [(payload["name"], payload["target"]) for payload in payloads if payload["op"] == "link"][-1]
@@ -128,7 +129,7 @@ def test_the_callers_run_is_the_callers(tmp_path):
             trainer(callback, tmp_path, max_steps=2).train()
             callback.finish()
             assert not run.ended
-    book = steno.open(tmp_path / "mine" / "given")
+    book = settled(tmp_path / "mine" / "given")
     assert book.series("train/loss").step.tolist() == [2, 2]
     assert book.info.config["args"]["max_steps"] == 2
 
@@ -137,7 +138,7 @@ def test_a_second_training_goes_on_in_the_run(tmp_path):
     with StenoCallback(project="p", name="twice", dir=tmp_path) as callback:
         trainer(callback, tmp_path, max_steps=2).train()
         trainer(callback, tmp_path, max_steps=2).train()
-    book = steno.open(tmp_path / "p" / "twice")
+    book = settled(tmp_path / "p" / "twice")
     assert book.series("train/loss").step.tolist() == [2, 2]
 
 
@@ -150,7 +151,7 @@ def test_each_trial_of_a_search_is_a_run(tmp_path):
             n_trials=2, backend="optuna", direction="minimize", compute_objective=lambda found: found["eval_loss"],
         )  # fmt: skip
     for number in range(2):
-        book = steno.open(tmp_path / "search" / f"trial-{number}")
+        book = settled(tmp_path / "search" / f"trial-{number}")
         assert book.info.state == "finished"
         assert book.series("train/loss").step.tolist() == [2]
         assert book.info.config["args"]["learning_rate"] == book.info.config["trial"]["learning_rate"]
@@ -186,7 +187,7 @@ def program(tmp_path, *command):
 def test_a_program_that_an_exception_ends_has_failed(tmp_path):
     done = program(tmp_path)
     assert done.returncode == 1
-    info = steno.open(tmp_path / "p" / "program").info
+    info = settled(tmp_path / "p" / "program").info
     assert info.state == "failed"
     assert "the data is bad" in info.error
 
@@ -194,9 +195,8 @@ def test_a_program_that_an_exception_ends_has_failed(tmp_path):
 def test_rank_zero_records_for_two(tmp_path):
     done = program(tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    steno.sync(tmp_path / "p" / "program")
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [".lock", "program"]
-    book = steno.open(tmp_path / "p" / "program")
+    book = settled(tmp_path / "p" / "program")
     assert book.series("train/loss").step.tolist() == [2]
     assert book.series("train/loss").rank.tolist() == [0]
     assert book.info.state == "finished"
