@@ -23,7 +23,10 @@ from accelerate.tracking import GeneralTracker
 
 from steno.integrations.accelerate import StenoTracker
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Accelerate's and torch's own, about this machine
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.timeout(300),
+]  # Accelerate's and torch's own, about this machine
 
 
 def train(tracker, steps=6):
@@ -113,7 +116,7 @@ def program(tmp_path, processes, *command):
     script.write_text(PROGRAM)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *command, str(script), str(tmp_path), str(processes)],
-        check=False, capture_output=True, text=True, timeout=110,
+        check=False, capture_output=True, text=True, timeout=280,
         env={**os.environ, "PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
     )  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "line").iterdir()) == [".lock", "program"]

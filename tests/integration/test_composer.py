@@ -24,9 +24,12 @@ from composer.models import ComposerClassifier
 from torchmetrics.classification import MulticlassAccuracy
 
 from steno.integrations.composer import StenoLogger
-from steno.record import ARTIFACT, EVENT
+from steno.record import EVENT
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Composer's and torch's own, about this machine
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.timeout(300),
+]  # Composer's and torch's own, about this machine
 
 
 class Points(torch.utils.data.Dataset):
@@ -192,7 +195,7 @@ def test_checkpoints_become_artifacts(tmp_path):
     with pytest.raises(FileExistsError):
         logger.upload_file(loop.state, "note{x}.txt", path, overwrite=False)
     loop.close()
-    names = [entry.payload["name"] for entry in settled(tmp_path / "points" / "saved").records(ARTIFACT)]
+    names = [one.name for one in settled(tmp_path / "points" / "saved").artifacts()]
     assert names == ["first/ep1-rank0.pt", "first/ep2-rank0.pt", "note{x}.txt"]
     on = trainer(StenoLogger(project="points", name="saved", dir=tmp_path, resume=True), duration="3ep",
                  load_path=str(tmp_path / "out" / "latest-rank0.pt"))  # fmt: skip
@@ -201,6 +204,31 @@ def test_checkpoints_become_artifacts(tmp_path):
     book = settled(tmp_path / "points" / "saved")
     assert book.series("loss/train/total", attempt="all").step.tolist() == list(range(12))
     assert len(book.info.attempts) == 2
+
+
+def test_files_come_back_and_a_trainer_loads_its_checkpoint_from_the_run(tmp_path):
+    logger = StenoLogger(project="points", name="back", dir=tmp_path)
+    loop = trainer(logger, duration="1ep")
+    loop.fit()
+    path = loop.save_checkpoint(str(tmp_path / "made.pt"))
+    logger.upload_file(loop.state, "checkpoints/one.pt", path, overwrite=False)
+    os.remove(path)
+    (tmp_path / "note").write_text("hello")
+    logger.upload_file(loop.state, "note", tmp_path / "note", overwrite=False)
+    logger.download_file("note", str(tmp_path / "back.txt"), progress_bar=False)
+    assert (tmp_path / "back.txt").read_text() == "hello"
+    with pytest.raises(FileExistsError, match="there already"):
+        logger.download_file("note", str(tmp_path / "back.txt"))
+    logger.download_file("note", str(tmp_path / "back.txt"), overwrite=True)
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        logger.download_file("nothing", str(tmp_path / "nothing"))
+    loop.close()
+    again = StenoLogger(project="points", name="back", dir=tmp_path, resume=True, rewind=4)
+    on = trainer(again, duration="2ep", load_path="checkpoints/one.pt", load_object_store=again)
+    assert int(on.state.timestamp.batch) == 4
+    on.fit()
+    on.close()
+    assert settled(tmp_path / "points" / "back").series("loss/train/total").step.tolist() == list(range(8))
 
 
 def test_the_callers_run_is_the_callers(tmp_path):
@@ -259,7 +287,7 @@ def program(tmp_path, kind, *command):
     script.write_text(PROGRAM)
     done = subprocess.run(
         [*command, str(script), str(tmp_path), kind],
-        check=False, capture_output=True, text=True, timeout=110, cwd=tmp_path,
+        check=False, capture_output=True, text=True, timeout=280, cwd=tmp_path,
         env={
             **os.environ, "PYTHONPATH": os.path.dirname(__file__), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1",
             "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",

@@ -16,6 +16,7 @@ from framework_runs import settled
 if importlib.util.find_spec("keras") is None:
     pytest.skip("scripts/test-integrations keras", allow_module_level=True)
 
+pytestmark = pytest.mark.timeout(300)
 BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
 # Keras chooses its backend when it is imported, and JAX should not come to life beside other tests.
 PRELUDE = """
@@ -68,7 +69,7 @@ def run(tmp_path, backend, code, *, wanted=0):
     script.write_text(PRELUDE + code)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(tmp_path)],
-        check=False, capture_output=True, text=True, timeout=110,
+        check=False, capture_output=True, text=True, timeout=280,
         env={**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path), "PYTHONPATH": os.path.dirname(__file__)},
     )  # fmt: skip
     assert done.returncode == wanted, done.stdout + done.stderr

@@ -25,7 +25,10 @@ from steno.integrations.checkpoints import keep
 from steno.integrations.lightning import StenoLogger
 from steno.record import ARTIFACT
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's and torch's own, about this machine
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.timeout(300),
+]  # Lightning's and torch's own, about this machine
 
 
 class Line(pl.LightningModule):
@@ -227,7 +230,7 @@ def test_rank_zero_records_for_two(tmp_path, strategy):
     script.write_text(RANKS)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(tmp_path), strategy],
-        check=False, capture_output=True, text=True, timeout=110,
+        check=False, capture_output=True, text=True, timeout=280,
         env={**os.environ, "PYTHONPATH": os.path.dirname(__file__)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -262,7 +265,7 @@ def test_pytorch_lightning_is_served_too(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(tmp_path)],
-        check=False, capture_output=True, text=True, timeout=110,
+        check=False, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     book = settled(tmp_path / "old" / "one")

@@ -23,7 +23,10 @@ from transformers import BertConfig, BertForSequenceClassification, Trainer, Tra
 from steno.integrations.transformers import StenoCallback
 from steno.record import ARTIFACT
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Transformers' and torch's own, about this machine
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.timeout(300),
+]  # Transformers' and torch's own, about this machine
 
 
 class Parity(torch.utils.data.Dataset):
@@ -179,7 +182,7 @@ def program(tmp_path, *command):
     script.write_text(PROGRAM)
     return subprocess.run(
         [sys.executable, "-W", "ignore", *command, str(script), str(tmp_path)] + ["-1"] * (len(command) > 0) + ["1"] * (not command),
-        check=False, capture_output=True, text=True, timeout=110,
+        check=False, capture_output=True, text=True, timeout=280,
         env={**os.environ, "PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -183,6 +184,8 @@ class StenoLogger(LoggerDestination):  # type: ignore[misc,unused-ignore] # Comp
     def upload_file(self, state: Any, remote_file_name: str, file_path: Any, *, overwrite: bool) -> None:
         """Keep a file as an artifact of the run: `steno.Run.log_artifact`, a reflink or a copy before it returns.
 
+        Its metadata are epoch and batch.
+
         Raises:
             FileExistsError: the name is taken, and `overwrite` is not given.
             FileNotFoundError, PermissionError: the file cannot be read.
@@ -190,4 +193,35 @@ class StenoLogger(LoggerDestination):  # type: ignore[misc,unused-ignore] # Comp
         if self._records:
             # In a file's name, braces are braces.
             name = remote_file_name.replace("{", "{{").replace("}", "}}")
-            self._held.take().log_artifact(file_path, name, overwrite=overwrite, step=int(state.timestamp.batch))
+            # No step, since a rewind to the batch of a checkpoint must not hide the checkpoint.
+            about = {"epoch": int(state.timestamp.epoch), "batch": int(state.timestamp.batch)}
+            self._held.take().log_artifact(file_path, name, overwrite=overwrite, metadata=about)
+
+    def download_file(
+        self, remote_file_name: str, destination: str, overwrite: bool = False, progress_bar: bool = True
+    ) -> None:
+        """Write a copy of an artifact of the run, whole or not at all; a `load_object_store` of the Trainer does it.
+
+        Args:
+            remote_file_name: the artifact's name, or an alias.
+            destination: the path of the copy.
+            overwrite: write over what is there.
+            progress_bar: has no meaning here: the file is copied on this machine.
+
+        Raises:
+            FileNotFoundError: the run has none of that name, or this rank does not record.
+            FileExistsError: the destination is there, and `overwrite` is not given.
+        """
+        del progress_bar
+        if os.path.lexists(destination) and not overwrite:
+            msg = f"{destination} is there already: pass overwrite=True, or another destination"
+            raise FileExistsError(msg)
+        if not self._records:
+            msg = f"{remote_file_name!r} can be had by rank zero only: pass rank_zero_only=False, or copy it there"
+            raise FileNotFoundError(msg)
+        self._held.flush()
+        try:
+            found = steno.open(self._held.take().dir).artifact(remote_file_name)
+        except UsageError as error:
+            raise FileNotFoundError(str(error)) from error
+        found.download(destination, overwrite=overwrite)
