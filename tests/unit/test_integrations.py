@@ -106,7 +106,9 @@ def test_an_error_is_the_runs_failure(held, tmp_path):
 
 def test_a_pickled_one_goes_on_in_the_run(held):
     one = held(name="sent", config={"a": 1}, tags=["x"])
-    assert pickle.loads(pickle.dumps(one)).take().name == "sent"
+    copy = pickle.loads(pickle.dumps(one))
+    assert copy.take().name == "sent"
+    copy.end()
     one = held(name="seen", config={"a": 1}, tags=["x"])
     run = one.take()
     copy = pickle.loads(pickle.dumps(one))
