@@ -457,8 +457,10 @@ class Run:
 
     def _fed(self, deadline: float) -> bool:
         done = True
+        # One that hangs must leave the others time to close.
+        until = deadline - 2 * _CLOSE_SECS
         for feed in self._begun.feeds:
-            done = feed.drain(max(0.0, deadline - time.monotonic())) and done
+            done = feed.drain(max(0.0, until - time.monotonic())) and done
         return self._end_feeds(deadline) and done
 
     def _end_feeds(self, deadline: float) -> bool:
