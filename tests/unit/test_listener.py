@@ -87,6 +87,7 @@ def test_everything_comes_once_in_the_order_of_the_calls():
     assert all(isinstance(call[2], LogLevel) for call in kept.calls if call[0] == "data")
     assert kept.threads == {"steno-feed-Keeping"}
     assert feed(run)["errors"] == 0
+    assert feed(run)["delivered"] == 1 + 9  # the start of the run, and what came after it
 
 
 def test_data_is_as_it_was_logged_and_when_it_was_logged():

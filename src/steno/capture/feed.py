@@ -46,7 +46,7 @@ class Feed:
         name: how it is called in messages and health.
         report: told (key, message) once.
         poll_secs: how often the journal is looked at.
-        exact: have records say what was logged besides their points.
+        exact: the destination is told each call: records say what was logged besides their points.
         first: whether it ends before the others, which are still handed what it logs at its end.
         settle: told, when nothing is to be read now, whether somebody waits for all that was written.
     """
@@ -231,7 +231,8 @@ class Feed:
                 time.sleep(wait)
                 wait = min(wait * 2, _LAST_WAIT_SECS)
             else:
-                self.delivered += len(batch) + len(batch.entries)
+                if not self._exact:  # else each call was counted
+                    self.delivered += len(batch) + len(batch.entries)
                 return
         self.skipped += len(batch)
 

@@ -88,7 +88,10 @@ def _listening(
     def failed(error: BaseException, what: str) -> None:
         feed.failed(error, what)
 
-    listener = Listener(spec.target, rank=begun.rank, logger=logger, failed=failed)
+    def done() -> None:
+        feed.delivered += 1
+
+    listener = Listener(spec.target, rank=begun.rank, logger=logger, failed=failed, done=done)
     if "points" in listener.kinds:
         recorder.want_media()
     feed = Feed(

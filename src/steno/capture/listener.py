@@ -47,6 +47,7 @@ class Listener:
         rank: of this process.
         logger: makes what event methods log with, for the run's name.
         failed: told (error, which method raised it, where).
+        done: told of each record and entry when its call is over.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Listener:
         rank: int,
         logger: Callable[[str], EventLogger],
         failed: Callable[[BaseException, str], None],
+        done: Callable[[], None],
     ) -> None:
         self._target = target
         self._rank = rank
         self._make_logger = logger
         self._failed = failed
+        self._done = done
         self._own = {name: method for name in _METHODS if (method := _overridden(target, name)) is not None}
         kept = {"log_data": "points", "log_file_artifact": ARTIFACT, "log_symlink_artifact": ARTIFACT}
         self.kinds = frozenset({EVENT, START, *(kept[name] for name in self._own)})
@@ -147,6 +150,7 @@ class Listener:
                 self._artifact(one)
             elif one.kind == START:
                 self._progress.begin(one.time)
+            self._done()
 
     def flush(self) -> None:
         """The run ends: call `close`."""
