@@ -280,11 +280,15 @@ def test_misuse_is_an_error_at_the_call_and_leaves_no_trace(tmp_path):
         (lambda: run.log_artifact(path, snapshot="magic"), steno.UsageError),
         (lambda: run.log_artifact(path, step=1.5), steno.UsageError),
         (lambda: run.log_artifact(path, link="f"), steno.UsageError),
+        (lambda: run.log_artifact(path, level="high"), steno.UsageError),
+        (lambda: run.log_artifact(path, metadata=3), TypeError),
+        (lambda: run.link_artifact("f", "g", level="high"), steno.UsageError),
         (lambda: run.log_artifact(None), TypeError),
     ]:
         with pytest.raises(error):
             wrong()
     run.event("epoch_end", epoch=3)
+    assert not (run.dir / content.STAGING).exists() or not list((run.dir / content.STAGING).rglob("[0-9]*"))
     handle = run.log_artifact(path, name="{run_name}/{epoch}/{rank}of{world_size}/{{step}}")
     assert handle.name == "a/3/0of1/{step}"
     assert run.finish(20)

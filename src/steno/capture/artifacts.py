@@ -105,6 +105,10 @@ class Artifacts:
         alias = None if link is None else names.checked(names.formatted(link, fields))
         is_dir = os.path.isdir(source)
         payload: dict[str, Any] = {"op": "dir" if is_dir else "file", "name": name}
+        if level is not None:
+            payload["level"] = _whole(level, "level")
+        if metadata is not None:
+            payload["metadata"] = plain(dict(metadata))
         number = staging.number()
         meaning = Meaning(f"{self._stream}/{number}", name, None, step, self._begun.attempt)
         with self._lock:
@@ -133,10 +137,6 @@ class Artifacts:
             self._drop(meaning.id)
             raise
         payload |= {"overwrite": bool(overwrite), "source": own.encode(errors="replace").decode(), "id": meaning.id}
-        if level is not None:
-            payload["level"] = int(level)
-        if metadata:
-            payload["metadata"] = plain(dict(metadata))
         self._journal(handle, payload, step)
         if alias is not None:
             handle.link = self._link(name, alias, overwrite=True, step=step, level=level)
@@ -154,7 +154,7 @@ class Artifacts:
     ) -> ArtifactHandle:
         """See `Run.link_artifact`."""
         self._ready()
-        step = _whole(step, "step")
+        step, level = _whole(step, "step"), _whole(level, "level")
         fields = self._fields(step, position)
         existing = names.checked(names.formatted(existing, fields))
         alias = names.checked(names.formatted(alias, fields))
@@ -180,7 +180,7 @@ class Artifacts:
         handle = self._handle(id, alias, step)
         payload = {"op": "link", "name": alias, "target": existing, "overwrite": bool(overwrite), "id": id}
         if level is not None:
-            payload["level"] = int(level)
+            payload["level"] = _whole(level, "level")
         self._journal(handle, payload, step)
         return handle
 
