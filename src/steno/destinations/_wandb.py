@@ -63,7 +63,7 @@ class Wandb:
         self._mode = mode
         given = {"project": project, "entity": entity, "name": name, "group": group, "job_type": job_type}
         self._given = {key: foreign.text_option(key, value) for key, value in given.items()}
-        self._dir, self._id = foreign.text_option("dir", dir), foreign.text_option("id", id)
+        self._dir, self._id = foreign.folder_option("dir", dir), foreign.text_option("id", id)
         self._left_out = foreign.LeftOut()
         self._run: RunInfo | None = None
         self._open: Any = None
@@ -94,7 +94,7 @@ class Wandb:
 
         self.close()
         self._run, self._failed = run, False
-        folder = Path(self._dir).expanduser() if self._dir else run.dir
+        folder = Path(self._dir) if self._dir else run.dir
         folder.mkdir(parents=True, exist_ok=True)
         key = self._id or foreign.run_key(run)
         mode: Any = self._mode or ("offline" if os.environ.get("WANDB_MODE") in {"offline", "dryrun"} else "online")

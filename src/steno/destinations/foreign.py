@@ -82,6 +82,22 @@ def text_option(what: str, value: object) -> str | None:
     raise TypeError(f"{what} is text, not {value!r}")
 
 
+def folder_option(what: str, value: object) -> str | None:
+    """An option that is a directory or left out, `~` taken for the home.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it depends on the working directory.
+    """
+    text = text_option(what, value)
+    if text is None:
+        return None
+    text = os.path.expanduser(text)
+    if not os.path.isabs(text):
+        raise ValueError(f"{what}={text!r} is relative, and the collector works elsewhere: give an absolute path")
+    return text
+
+
 def run_key(run: RunInfo) -> str:
     """What a foreign run is found by again: the same after every restart and in every replay.
 
