@@ -42,6 +42,11 @@ run.log({
     "text": steno.Text("**words**"), "mesh": steno.Mesh(np.eye(3)), "beside": 1.5,
 }, step=20)
 run.config["more"] = 7
+import pathlib
+pathlib.Path("model.bin").write_bytes(b"weights")
+pathlib.Path("both/inner").mkdir(parents=True); pathlib.Path("both/inner/b.txt").write_text("b")
+assert run.log_artifact("model.bin", "last model", link="newest").wait(60)
+assert run.log_artifact("both").wait(60)
 run.summary["best"] = 0.25
 sys.exit(0 if run.finish(100) else str(run.health()["destinations"]))
 """

@@ -19,6 +19,9 @@ from steno.testing import check_destination
 mlflow = pytest.importorskip("mlflow", reason="pip install 'steno[mlflow]'")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and SQLAlchemy's own
+LONG_ONLY = pytest.mark.skipif(
+    not os.environ.get("STENO_LONG_TESTS"), reason="a minute: scripts/test-integrations mlflow"
+)
 LARGEST = 1.7976931348623157e308
 
 
@@ -59,7 +62,7 @@ def numbers(run_dir: Path) -> Points:
     ]
 
 
-@pytest.mark.skipif(not os.environ.get("STENO_LONG_TESTS"), reason="a minute: scripts/test-integrations mlflow")
+@LONG_ONLY
 @pytest.mark.timeout(300)
 def test_it_passes_the_exam(empty_store, tmp_path):
     stores: list[Path] = []
@@ -105,6 +108,9 @@ def test_a_run_with_everything(empty_store, tmp_path):
     got = client.download_artifacts(run.info.run_id, image.path, str(tmp_path))
     assert Path(got).read_bytes() == steno.open(run_dir).media("image")[0].path.read_bytes()
     assert health(run_dir, "mlflow")["left_out"] == {"text": 1}
+    for path, content in {"artifacts/last model": b"weights", "artifacts/both/inner/b.txt": b"b"}.items():
+        assert Path(run.info.artifact_uri.removeprefix("file://"), path).read_bytes() == content
+    assert tags["artifact/newest"] == "last model"
 
     for _ in range(2):
         replay(run_dir, "mlflow", {"tracking_uri": uri})
@@ -112,6 +118,7 @@ def test_a_run_with_everything(empty_store, tmp_path):
     no_secret_below(tmp_path)
 
 
+@LONG_ONLY
 def test_a_finished_run_is_synced_into_it_once(empty_store, tmp_path):
     run_dir = plain_run(tmp_path)
     shutil.copy(empty_store, tmp_path / "runs/mlflow.db")  # the place when none is named

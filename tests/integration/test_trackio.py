@@ -69,7 +69,7 @@ def test_a_run_with_everything(tmp_path):
     assert kinds == {
         "bins": "trackio.histogram", "image": "trackio.image", "sound": "trackio.audio", "text": "trackio.markdown",
     }  # fmt: skip
-    assert health(run_dir, "trackio")["left_out"] == {"mesh": 1, "table": 1, "html": 1}
+    assert health(run_dir, "trackio")["left_out"] == {"mesh": 1, "table": 1, "html": 1, "artifact": 2}
     (one,) = storage.get_run_records(project)
     assert one["name"] == "r"
     config = storage.get_run_config(project, "r", run_id=one["id"])

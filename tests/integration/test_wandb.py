@@ -19,7 +19,7 @@ from foreign_runs import Points, compare, environment, health, plain_run, points
 import steno
 from steno.destinations import registry
 from steno.destinations._wandb import AXIS
-from steno.destinations._wandb_log import Log
+from steno.destinations.rowlog import Log, wandb_rows
 from steno.errors import DestinationError
 from steno.record import RunInfo
 from steno.testing import check_destination
@@ -35,7 +35,7 @@ def logged(run_dir: Path) -> list[pb.Record]:
     return [
         pb.Record.FromString(data)
         for path in sorted(run_dir.glob("wandb/offline-run-*/*.wandb"))
-        for data in Log(path).records()
+        for data in Log(path, wandb_rows).records()
     ]
 
 
@@ -67,6 +67,7 @@ def read_exam(run: RunInfo) -> Points:
     ]
 
 
+@pytest.mark.timeout(300)
 def test_it_passes_the_exam():
     passed = check_destination(lambda: registry.create("wandb", OFFLINE), read=read_exam, once=LONG)
     assert len(passed) >= 14
@@ -100,6 +101,12 @@ def test_a_run_with_everything(tmp_path):
     assert summary["best"] == "0.25"
     assert {one.metric.step_metric for one in logged(run_dir) if one.metric.glob_name == "*"} == {AXIS}
 
+    logged_artifacts = [one.artifact for one in logged(run_dir) if one.WhichOneof("record_type") == "artifact"]
+    mine = [(one.name, list(one.aliases)) for one in logged_artifacts if one.type == "artifact"]
+    assert mine == [("last_model", ["latest"]), ("last_model", ["newest", "latest"]), ("both", ["latest"])]
+    held = {one.path: one.local_path for made in logged_artifacts for one in made.manifest.contents}
+    assert Path(held["last model"]).read_bytes() == b"weights"
+    assert Path(held["inner/b.txt"]).read_text() == "b"
     before = len(rows(run_dir))
     for _ in range(2):
         replay(run_dir, "wandb", OFFLINE)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.destinations import foreign
 from steno.errors import Stop
-from steno.record import CONFIG, FINISH, SUMMARY, Ref
+from steno.record import ARTIFACT, CONFIG, FINISH, SUMMARY, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ _SQLITE: Final = re.compile(r"sqlite(\+\w+)?:///(?!/)")
 
 
 class Mlflow:
-    """Numbers as metrics of one MLflow run, media as its artifacts, the configuration as its parameters.
+    """Numbers as metrics of one MLflow run, media and artifacts as its artifacts, the configuration as its parameters.
 
     MLflow keeps a metric by name, time (ms), step and value, and takes the same one twice as one: so a batch that is
     given again writes nothing twice. `write` returns when the store has answered. Used by one thread of a process of
@@ -43,7 +43,7 @@ class Mlflow:
         name: the MLflow run's name; the run's own when left out.
     """
 
-    kinds = frozenset({"points", CONFIG, SUMMARY, FINISH})
+    kinds = frozenset({"points", ARTIFACT, CONFIG, SUMMARY, FINISH})
 
     def __init__(
         self, *, tracking_uri: str | None = None, experiment: str | None = None, name: str | None = None
@@ -115,7 +115,7 @@ class Mlflow:
             millis = max(time // 1_000_000, 0)
             for key, value in values.items():
                 if isinstance(value, Ref):
-                    self._artifact(key, value, step, record)
+                    self._media(key, value, step, record)
                 elif isinstance(value, str):
                     self._left_out.add("text")
                 else:
@@ -144,7 +144,7 @@ class Mlflow:
             self._names[key] = name
         return name
 
-    def _artifact(self, key: str, ref: Ref, step: int, record: int) -> None:
+    def _media(self, key: str, ref: Ref, step: int, record: int) -> None:
         from steno.destinations import foreign_media as media
 
         assert self._run is not None
@@ -165,8 +165,27 @@ class Mlflow:
         except (ValueError, TypeError) as error:  # what was lost with its journal
             self._left_out.add(f"{ref.kind} ({type(error).__name__})")
 
+    def _put(self, payload: Mapping[str, Any]) -> None:
+        """The newest content of a name replaces the one before, as in MLflow every file does."""
+        from steno.destinations.foreign_artifacts import files_of
+
+        assert self._run is not None
+        name = metric_name(str(payload["name"]))
+        folder = f"artifacts/{name}" if payload.get("what") == "dir" else posixpath.dirname(f"artifacts/{name}")
+        for inner, path in files_of(self._run.dir, payload):
+            with tempfile.TemporaryDirectory(prefix="steno-") as place:
+                file = Path(place, posixpath.basename(inner))
+                file.symlink_to(path)
+                self._client.log_artifact(self._id, str(file), posixpath.join(folder, posixpath.dirname(inner)))
+
     def _take(self, entry: Entry) -> None:
-        if entry.kind == CONFIG:
+        if entry.kind == ARTIFACT:
+            if entry.payload.get("op") == "stored":
+                self._put(entry.payload)
+            elif entry.payload.get("op") == "linked":
+                alias = metric_name(f"artifact/{entry.payload['name']}")
+                self._client.set_tag(self._id, alias, str(entry.payload["target"])[:_LONGEST_TAG])
+        elif entry.kind == CONFIG:
             self._params(entry.payload)
         elif entry.kind == SUMMARY:
             for key, value in entry.payload.items():

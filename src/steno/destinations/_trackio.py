@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.destinations import foreign
 from steno.errors import Stop
-from steno.record import CONFIG, SUMMARY, Ref
+from steno.record import ARTIFACT, CONFIG, SUMMARY, Ref
 
 if TYPE_CHECKING:
     from steno.record import Batch, RunInfo
@@ -32,7 +32,7 @@ class Trackio:
         dir: Trackio's directory; `TRACKIO_DIR`, else Trackio's default, when left out.
     """
 
-    kinds = frozenset({"points", CONFIG, SUMMARY})
+    kinds = frozenset({"points", ARTIFACT, CONFIG, SUMMARY})
 
     def __init__(self, *, project: str | None = None, name: str | None = None, dir: str | None = None) -> None:
         foreign.need("trackio", "trackio")
@@ -77,6 +77,10 @@ class Trackio:
             for record, time, step, values in foreign.rows(batch)
         ]
         for entry in batch.entries:
+            if entry.kind == ARTIFACT:
+                if entry.payload.get("op") == "stored":
+                    self._left_out.add("artifact")
+                continue
             prefix = "" if entry.kind == CONFIG else "summary/"
             changed = {f"{prefix}{key}": one for key, one in entry.payload.items() if not key.startswith("_")}
             self._config |= changed

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.destinations import foreign
 from steno.errors import Retry, Stop
-from steno.record import CONFIG, FINISH, SUMMARY, Ref
+from steno.record import ARTIFACT, CONFIG, FINISH, SUMMARY, Ref
 
 if TYPE_CHECKING:
-    from steno.destinations._wandb_log import Log
+    from collections.abc import Mapping
+
+    from steno.destinations.rowlog import Log
     from steno.record import Batch, Entry, RunInfo
 
 _MODES: Final = ("online", "offline")
 _OWN: Final = frozenset({"_step", "_timestamp", "_runtime", "_wandb"})
+_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _FLUSH_SECS: Final = 0.2
 _SETTLE_SECS: Final = 10.0
 AXIS: Final = "steno/step"
@@ -43,7 +47,7 @@ class Wandb:
         id: the W&B run's id; made from the run's own when left out.
     """
 
-    kinds = frozenset({"points", CONFIG, SUMMARY, FINISH})
+    kinds = frozenset({"points", ARTIFACT, CONFIG, SUMMARY, FINISH})
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class Wandb:
         self._written = 0
         self._log: Log | None = None
         self._failed = False
+        self._stored: dict[str, Mapping[str, Any]] = {}
         self.lost = False
 
     @property
@@ -90,7 +95,7 @@ class Wandb:
         os.environ.pop("WANDB_SERVICE", None)
         import wandb
 
-        from steno.destinations._wandb_log import Log, rows_held
+        from steno.destinations.rowlog import Log, rows_held, wandb_rows
 
         self.close()
         self._run, self._failed = run, False
@@ -98,7 +103,8 @@ class Wandb:
         folder.mkdir(parents=True, exist_ok=True)
         key = self._id or foreign.run_key(run)
         mode: Any = self._mode or ("offline" if os.environ.get("WANDB_MODE") in {"offline", "dryrun"} else "online")
-        held = rows_held(folder, key, _SETTLE_SECS) if mode == "offline" else 0
+        logs = sorted(folder.glob(f"wandb/offline-run-*-{key}*/run-{key}.wandb")) if mode == "offline" else []
+        held = rows_held((Log(path, wandb_rows) for path in logs), _SETTLE_SECS)
         try:
             self._open = wandb.init(
                 project=self._given["project"] or run.project,
@@ -117,7 +123,7 @@ class Wandb:
             raise Stop(
                 f"W&B refuses: {error}. Set WANDB_API_KEY where the run is started or synced, or use mode='offline'"
             ) from error
-        self._log = Log(Path(self._open.settings.sync_file)) if mode == "offline" else None
+        self._log = Log(Path(self._open.settings.sync_file), wandb_rows) if mode == "offline" else None
         self._open.define_metric(AXIS, hidden=True)
         self._open.define_metric("*", step_metric=AXIS)
         self._held = max(held, int(self._open.starting_step or 0))
@@ -157,8 +163,29 @@ class Wandb:
         if self._log is not None and not self._log.wait(self._written, _SETTLE_SECS):
             raise Retry(f"W&B's process has written {self._log.rows} of {self._written} rows to {self._log.path}")
 
+    def _put(self, payload: Mapping[str, Any], *aliases: str) -> None:
+        """W&B knows content that it has, so an artifact that is given again is no second version."""
+        import wandb
+
+        from steno.destinations.foreign_artifacts import files_of
+
+        assert self._run is not None
+        made = wandb.Artifact(_NOT_IN_A_NAME.sub("_", str(payload["name"]))[:128], type="artifact")
+        for inner, path in files_of(self._run.dir, payload):
+            made.add_file(str(path), name=inner, policy="immutable")
+        self._open.log_artifact(made, aliases=list(aliases) or None)
+        self._stored[str(payload["name"])] = payload
+
     def _take(self, entry: Entry) -> None:
-        if entry.kind == CONFIG:
+        if entry.kind == ARTIFACT:
+            what, target = entry.payload.get("op"), self._stored.get(str(entry.payload.get("target")))
+            if what == "stored":
+                self._put(entry.payload)
+            elif what == "linked" and target is not None:
+                self._put(target, _NOT_IN_A_NAME.sub("_", str(entry.payload["name"]))[:128])
+            elif what == "linked":
+                self._left_out.add("an alias of another alias, or of an artifact from before a restart")
+        elif entry.kind == CONFIG:
             self._open.config.update(dict(entry.payload), allow_val_change=True)
         elif entry.kind == SUMMARY:
             self._open.summary.update(dict(entry.payload))

@@ -29,6 +29,7 @@ BUILT_IN: dict[str, tuple[str, Placement]] = {
     "console": ("steno.destinations.console:Console", "console"),
     "wandb": ("steno.destinations._wandb:Wandb", "process"),
     "mlflow": ("steno.destinations._mlflow:Mlflow", "process"),
+    "swanlab": ("steno.destinations._swanlab:Swanlab", "process"),
     "trackio": ("steno.destinations._trackio:Trackio", "process"),
 }
 _METHODS = ("open", "write", "flush", "close")

@@ -1,6 +1,6 @@
-"""Reads how far W&B's transaction logs have got.
+"""Reads how far the transaction logs of W&B and SwanLab have got.
 
-    file     ":W&B" magic u16 version u8, then blocks of 32 KiB of chunks
+    file     ":W&B" or ":SWL", magic u16, version u8; then blocks of 32 KiB of chunks
     chunk    crc32 u32 | length u16 | type u8 | data      type: 1 whole, 2 first, 3 middle, 4 last
     block    fewer than 7 bytes at its end are padding
 
@@ -16,7 +16,7 @@ import zlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _BLOCK: Final = 32768
@@ -24,29 +24,31 @@ _HEAD: Final = struct.Struct("<IHB")
 _WHOLE, _FIRST, _LAST = 1, 2, 4
 _POLL_SECS: Final = 0.02
 _QUIET_SECS: Final = 2.0
-"""A log that is not written to for so long, at a flush every 0.2 s, has lost its writer."""
+"""A log that is not written to for so long, at a flush every 0.2 to 0.5 s, has lost its writer."""
 
 
 class Log:
     """One log, read on from where the last reading stopped. Not thread-safe.
 
     Args:
-        path: the `.wandb` file; need not be there yet.
+        path: the file; need not be there yet.
+        decode: of a record, the rows that there are up to it (0 where it is no row), and whether it is the last one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, decode: Callable[[bytes], tuple[int, bool]]) -> None:
         self.path = path
+        self._decode = decode
         self.rows = 0
-        """The last row's `_step`, and one."""
+        """Rows so far: the number of the last one, and one."""
         self.ended = False
         """Its writer has closed it."""
         self._at = 0
 
     def records(self) -> Iterator[bytes]:
-        """New whole records, each a serialized `wandb_internal_pb2.Record`. Raises OSError."""
+        """New whole records, serialized. Raises OSError."""
         with open(self.path, "rb") as file:
             if self._at == 0:
-                if file.read(_HEAD.size)[:4] != b":W&B":
+                if file.read(_HEAD.size)[:4] not in {b":W&B", b":SWL"}:
                     return
                 self._at = _HEAD.size
             file.seek(self._at)
@@ -71,17 +73,10 @@ class Log:
 
     def look(self) -> int:
         """Read on; rows so far. A log that is not there has none."""
-        from wandb.proto import wandb_internal_pb2
-
         try:
             for data in self.records():
-                record = wandb_internal_pb2.Record.FromString(data)
-                kind = record.WhichOneof("record_type")
-                if kind == "history":
-                    for item in record.history.item:
-                        if item.key == "_step" or list(item.nested_key) == ["_step"]:
-                            self.rows = max(self.rows, int(float(item.value_json)) + 1)
-                self.ended = kind == "exit"
+                rows, self.ended = self._decode(data)
+                self.rows = max(self.rows, rows)
         except FileNotFoundError:
             pass
         return self.rows
@@ -96,14 +91,37 @@ class Log:
         return True
 
 
-def rows_held(folder: Path, run_id: str, timeout_secs: float) -> int:
-    """Rows that all logs of a run hold, once their writers have ended: one outlives the process that used it."""
+def rows_held(logs: Iterable[Log], timeout_secs: float) -> int:
+    """Rows that all logs of a run hold, once their writers have ended: one may outlive the process that used it."""
     held, deadline = 0, time.monotonic() + timeout_secs
-    for path in sorted(folder.glob(f"wandb/offline-run-*-{run_id}*/run-{run_id}.wandb")):
-        log = Log(path)
+    for log in logs:
         while True:
             held = max(held, log.look())
-            if log.ended or time.time() - os.stat(path).st_mtime > _QUIET_SECS or time.monotonic() >= deadline:
+            if log.ended or time.time() - os.stat(log.path).st_mtime > _QUIET_SECS or time.monotonic() >= deadline:
                 break
             time.sleep(_POLL_SECS)
     return held
+
+
+def wandb_rows(data: bytes) -> tuple[int, bool]:
+    """How W&B's log is decoded: a row has its number as `_step`."""
+    from wandb.proto import wandb_internal_pb2
+
+    record = wandb_internal_pb2.Record.FromString(data)
+    kind = record.WhichOneof("record_type")
+    if kind == "history":
+        for item in record.history.item:
+            if item.key == "_step" or list(item.nested_key) == ["_step"]:
+                return int(float(item.value_json)) + 1, False
+    return 0, kind == "exit"
+
+
+def swanlab_rows(data: bytes) -> tuple[int, bool]:
+    """How SwanLab's log is decoded: each point has its row's number as its step."""
+    from swanlab.proto.swanlab.record.v1.record_pb2 import Record
+
+    record = Record.FromString(data)
+    for kind in ("scalar", "media"):
+        if record.HasField(kind):
+            return int(getattr(record, kind).step) + 1, False
+    return 0, bool(record.HasField("finish"))
