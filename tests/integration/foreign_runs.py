@@ -150,3 +150,20 @@ def plain_run(place: Path, steps: int = 50) -> Path:
     run_dir = place / "runs/p/r"
     assert steno.sync(run_dir, timeout=60).complete
     return run_dir
+
+
+def stopped(place: Path, name: str) -> str:
+    """What a destination says that cannot begin; the run's other records are there all the same."""
+    code = (
+        "import steno, sys\nrun = steno.init(project='p', name='r', destinations=[sys.argv[1]], linger=0)\n"
+        "run.log({'loss': 1.0}, 0)\nassert not run.finish(60)\n"
+    )
+    env = {key: value for key, value in environment(STENO_COLLECTOR="on").items() if key not in SECRETS}
+    done = subprocess.run(
+        [sys.executable, "-c", code, name],
+        cwd=place, env={**env, "HOME": str(place)}, capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(points(place / "runs/p/r")) == 1
+    assert health(place / "runs/p/r", name)["state"] == "stopped"
+    return str(health(place / "runs/p/r", name)["error"])

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from foreign_runs import Points, compare, environment, health, plain_run, points, record, replay, sync
+from foreign_runs import Points, compare, environment, health, plain_run, points, record, replay, stopped, sync
 
 import steno
 from steno.destinations import registry
@@ -212,3 +212,8 @@ def test_asking_for_it_does_not_load_it():
         "registry.normalise(('wandb', {'mode': 'offline'}))\nassert 'wandb' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+
+
+@LONG_ONLY
+def test_without_an_account_it_stops_and_says_what_to_set(tmp_path):
+    assert "WANDB_API_KEY" in stopped(tmp_path, "wandb")

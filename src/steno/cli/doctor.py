@@ -94,8 +94,10 @@ def _destinations(destinations: list[dict[str, Any]]) -> Table:
     numbers = ("delivered", "lag", "skipped", "retries")
     listed = terminal.table("destination", "node", *numbers, "state", "last error", numbers=numbers)
     for one in destinations:
-        cells = [terminal.literal(one.get(name)) for name in ("name", "node", *numbers, "state", "error")]
-        listed.add_row(*cells)
+        left_out = ", ".join(f"{what} ({count:,})" for what, count in (one.get("left_out") or {}).items())
+        said = one.get("error") or (f"left out: {left_out}" if left_out else None)
+        cells = [terminal.literal(one.get(name)) for name in ("name", "node", *numbers, "state")]
+        listed.add_row(*cells, terminal.literal(said))
     return listed
 
 

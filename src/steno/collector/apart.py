@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from steno.collector import catalogue
 from steno.collector.follower import FIRST_WAIT_SECS, LAST_WAIT_SECS, Follower, Progress, describe
-from steno.destinations.foreign import scrubbed
+from steno.secrecy import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +182,7 @@ class Apart:
         with contextlib.suppress(OSError, ValueError), pipe:
             for line in pipe:
                 with open(self._node.dir / "collector.log", "a", encoding="utf-8") as log:
-                    log.write(scrubbed(line))
+                    log.write(scrub(line))
 
     def _tell(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:
         last: tuple[int, int] | None = None
@@ -237,7 +237,7 @@ def main() -> int:
     def report(progress: Progress) -> None:
         line = {
             "state": follower.state,
-            "error": scrubbed(follower.error) if follower.error else None,
+            "error": scrub(follower.error) if follower.error else None,
             "dirty": not follower.settled,
             "opened": follower.opened,
             "left_out": follower.left_out,

@@ -120,9 +120,8 @@ class Wandb:
                 settings=_settings(wandb, mode, folder, key),
             )
         except (wandb.errors.AuthenticationError, wandb.errors.UsageError) as error:
-            raise Stop(
-                f"W&B refuses: {error}. Set WANDB_API_KEY where the run is started or synced, or use mode='offline'"
-            ) from error
+            remedy = "Set WANDB_API_KEY where the run is started or synced, or use mode='offline'"
+            raise Stop(f"W&B refuses: {str(error).rstrip('.')}. {remedy}") from error
         self._log = Log(Path(self._open.settings.sync_file), wandb_rows) if mode == "offline" else None
         self._open.define_metric(AXIS, hidden=True)
         self._open.define_metric("*", step_metric=AXIS)

@@ -8,16 +8,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import DestinationError
+from steno.secrecy import is_secret, mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from steno.record import Batch, Ref, RunInfo
 
-_SECRET_OPTION: Final = re.compile(r"(?i)(^|_)(api_?key|key|token|password|passwd|secret|credentials?)$")
-_URL_PASSWORD: Final = re.compile(r"(\b[a-zA-Z][\w+.-]*://[^/\s:@]*):[^/\s@]+@")
-_SHORTEST_SECRET: Final = 6
-_URL_QUERY: Final = re.compile(r"(?i)[?&](?:[\w-]*token|[\w-]*key|[\w-]*secret|password|sig|signature)=[^&\s#]+")
 _NOT_IN_AN_ID: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -37,9 +34,9 @@ def refuse_secrets(name: str, options: Mapping[str, Any]) -> None:
     """
     where = " or ".join(VARIABLES.get(name, ())) or "a variable of the environment"
     for option, value in options.items():
-        if _SECRET_OPTION.search(option):
+        if is_secret(option):
             what = f"the option {option!r}"
-        elif isinstance(value, str) and (_URL_PASSWORD.search(value) or _URL_QUERY.search(value)):
+        elif mask(option, value) != value:
             what = f"a password within the option {option!r}"
         else:
             continue
@@ -47,15 +44,6 @@ def refuse_secrets(name: str, options: Mapping[str, Any]) -> None:
             f"destination {name!r}: {what} would be written down with the run. Leave it out and set {where}: "
             "it is read where it is used, and kept nowhere."
         )
-
-
-def scrubbed(text: str) -> str:
-    """The text without passwords of URLs and without the secrets that stand in this process's environment."""
-    text = _URL_PASSWORD.sub(r"\1:***@", text)
-    for name, value in os.environ.items():
-        if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_OPTION.search(name):
-            text = text.replace(value, "***")
-    return text
 
 
 def need(name: str, *packages: str) -> None:
