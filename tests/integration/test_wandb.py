@@ -102,8 +102,8 @@ def test_a_run_with_everything(tmp_path):
     assert {one.metric.step_metric for one in logged(run_dir) if one.metric.glob_name == "*"} == {AXIS}
 
     logged_artifacts = [one.artifact for one in logged(run_dir) if one.WhichOneof("record_type") == "artifact"]
-    mine = [(one.name, list(one.aliases)) for one in logged_artifacts if one.type == "artifact"]
-    assert mine == [("last_model", ["latest"]), ("last_model", ["newest", "latest"]), ("both", ["latest"])]
+    mine = [(one.name, sorted(one.aliases)) for one in logged_artifacts if one.type == "artifact"]
+    assert mine == [("last_model", ["latest"]), ("last_model", ["latest", "newest"]), ("both", ["latest"])]
     held = {one.path: one.local_path for made in logged_artifacts for one in made.manifest.contents}
     assert Path(held["last model"]).read_bytes() == b"weights"
     assert Path(held["inner/b.txt"]).read_text() == "b"
