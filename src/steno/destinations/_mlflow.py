@@ -176,7 +176,8 @@ class Mlflow:
             with tempfile.TemporaryDirectory(prefix="steno-") as place:
                 file = Path(place, posixpath.basename(inner))
                 file.symlink_to(path)
-                self._client.log_artifact(self._id, str(file), posixpath.join(folder, posixpath.dirname(inner)).rstrip("/"))
+                target = posixpath.join(folder, posixpath.dirname(inner)).rstrip("/")
+                self._client.log_artifact(self._id, str(file), target)
 
     def _take(self, entry: Entry) -> None:
         if entry.kind == ARTIFACT:
