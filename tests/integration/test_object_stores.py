@@ -114,8 +114,10 @@ def test_a_finished_run_is_read_from_its_store_as_from_its_directory(gate, s3, b
 
     # Nothing is sent twice, whatever is asked for again.
     (run.dir / ".steno/nodes/00/sent-store.jsonl").unlink()
+    s3.create_multipart_upload(Bucket=bucket, Key="some/where/p/there/run.json")  # as of a process killed in the act
     gate.seen.clear()
     assert steno.sync(run.dir).complete
+    assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
     sent = [path.removeprefix(f"/{bucket}/some/where/p/there/") for _, path, _ in gate.sent()]
     assert sent in (["manifest.json"], ["nodes/00.json", "manifest.json"])  # the second while sync was at work
 
@@ -292,6 +294,51 @@ def test_a_run_can_be_put_into_a_store_later_and_goes_on_there(store, tmp_path):
     assert run.finish(timeout=60)
     assert steno.open(f"{store}/p/later").series("a").value.tolist() == [1.0, 2.0]
     assert len(steno.open(f"{store}/p/later").info.attempts) == 2
+
+
+TWO_MACHINES = """
+import sys, steno
+run = steno.init(dir=sys.argv[1], store=sys.argv[2])
+for i in range(500): run.log({"i": float(i)}, i)
+run.log({f"of/{run.rank}": steno.Text(f"from {run.rank}")}, 1)
+print(run.name, flush=True)
+sys.stdin.readline()
+assert run.finish(60), run.health()
+"""
+
+
+def test_two_machines_of_one_run_bring_it_to_one_place(store, tmp_path):
+    """Another host name, given by a namespace of its own, makes another machine of this one."""
+    if subprocess.run(["unshare", "--uts", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("another host name needs the right to make a namespace")
+    job = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"}
+    words = [sys.executable, "-c", TWO_MACHINES, str(tmp_path / "runs"), store]
+    programs = [
+        subprocess.Popen(
+            ["unshare", "--uts", "sh", "-c", f'hostname node{rank}; exec "$@"', "sh", *words],
+            env={**os.environ, **job, "SLURM_PROCID": str(rank)}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        assert [program.stdout.readline() for program in programs] == ["slurm-7-0\n"] * 2
+        for program in programs:
+            _, err = program.communicate("\n", timeout=120)
+            assert (program.returncode, err) == (0, "")
+    finally:
+        for program in programs:
+            program.kill()
+            program.communicate()
+    url = f"{store}/default/slurm-7-0"
+    place = tmp_path / "store/default/slurm-7-0"
+    eventually((place / "manifest.json").exists)
+    book = steno.open(url)
+    assert book.info.state == "finished"
+    assert [book.series("i", rank=rank).value.tolist() for rank in range(2)] == [list(map(float, range(500)))] * 2
+    assert [book.media(f"of/{rank}")[0].value for rank in range(2)] == ["from 0", "from 1"]
+    listed = {row["name"] for row in json.loads((place / "manifest.json").read_bytes())["parts"]}
+    assert {path.relative_to(place).as_posix() for path in place.glob("*/*.parquet")} == listed
 
 
 def test_opening_what_is_not_there_says_so(gate, bucket):

@@ -390,8 +390,13 @@ class Service:
         return [journal for journal in self.journals.values() if not journal.foreign]
 
     def _has_writers(self) -> bool:
+        """Whether a process of this machine records; what another one does is for its own collector."""
         here = catalogue.hostname()
-        return any(found.host in {"", here} and streams.is_alive(found.dir) for found in streams.find(self.run_dir))
+        others = {name for name, journal in self.__dict__.get("journals", {}).items() if journal.foreign}
+        return any(
+            found.host in {"", here} and found.stream not in others and streams.is_alive(found.dir)
+            for found in streams.find(self.run_dir)
+        )
 
     def _leave(self) -> bool:
         """Close everything; whether all destinations have everything."""

@@ -78,6 +78,7 @@ class Uploader:
         self._wake = threading.Event()
         self._published: dict[tuple[str, str], bytes] = {}
         self._news: dict[str, float] = {}
+        self._untidy: set[str] = set()
         self._failures = 0
 
     def ask(self, number: int) -> None:
@@ -214,7 +215,8 @@ class Uploader:
             self._put(shelf, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
         if whole:
             listed = {**whole, "parts": [row for row in whole["parts"] if is_for(shelf.role, row["kind"])]}
-            self._put(shelf, MANIFEST, json.dumps(listed).encode())
+            if self._put(shelf, MANIFEST, json.dumps(listed).encode()):
+                self._untidy.add(shelf.role)
             self._tidy(shelf, {row["name"] for row in listed["parts"]})
             return
         mine = manifest.piece(snapshot, self._node)
@@ -233,20 +235,35 @@ class Uploader:
         shelf.store.write(key, json.dumps(mine, default=str).encode())
         self._published[shelf.role, key], self._news[shelf.role] = known.encode(), now + _NEWS_SECS
         if ended:
+            self._untidy.add(shelf.role)
             self._tidy(shelf, {row["name"] for row in mine["parts"]})
 
-    def _put(self, shelf: Shelf, key: str, data: bytes) -> None:
-        if self._published.get((shelf.role, key)) != data:
-            shelf.store.write(key, data)
-            self._published[shelf.role, key] = data
+    def _put(self, shelf: Shelf, key: str, data: bytes) -> bool:
+        """Write a small object unless it is there as it should be; whether it was not."""
+        if self._published.get((shelf.role, key)) == data:
+            return False
+        shelf.store.write(key, data)
+        self._published[shelf.role, key] = data
+        return True
 
     def _tidy(self, shelf: Shelf, listed: set[str]) -> None:
-        """Take away this node's parts that larger ones have replaced: nothing names them any more."""
-        for key in {*shelf.keys(), *shelf.store.unfinished()} - listed:
-            folder, _, name = key.partition("/")
-            if folder in {"metrics", "records"} and name.startswith(f"{self._node:02d}-part-"):
-                with contextlib.suppress(PermissionError):  # they cost room, and mislead nobody
+        """Once per manifest: take away this node's parts that it names no more, and uploads that nobody will end.
+
+        One of a file that has arrived is a killed process's, whose request came to the store after the next
+        process had asked it.
+        """
+        if shelf.role not in self._untidy:
+            return
+        unfinished = shelf.store.unfinished()
+        with contextlib.suppress(PermissionError):  # they cost room, and mislead nobody
+            for key in {*shelf.keys(), *unfinished} - listed:
+                folder, _, name = key.partition("/")
+                if folder in {"metrics", "records"} and name.startswith(f"{self._node:02d}-part-"):
                     shelf.remove(key)
+            for key in unfinished:
+                if shelf.has(key):
+                    shelf.store.forget(key)
+        self._untidy.discard(shelf.role)
 
 
 def _name(shelf: Shelf, one: Belonging) -> str:

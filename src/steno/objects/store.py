@@ -177,12 +177,16 @@ class ObjectStore:
 
         return s3.unfinished(self)
 
-    def remove(self, key: str) -> None:
-        """Delete an object, and what was begun of it; one that is not there is none the worse for it."""
+    def forget(self, key: str) -> None:
+        """Give up what was begun of a large file."""
         if self.is_s3:
             from steno.objects import s3
 
             s3.forget(self, key)
+
+    def remove(self, key: str) -> None:
+        """Delete an object, and what was begun of it; one that is not there is none the worse for it."""
+        self.forget(key)
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.place(key))
 
