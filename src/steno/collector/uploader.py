@@ -135,6 +135,8 @@ class Uploader:
         about = catalogue.read_json(self._run_dir / RUN)
         if not about.get("id"):
             return True  # being made
+        about["project"] = about.get("project") or self._run_dir.parent.name
+        about["name"] = about.get("name") or self._run_dir.name
         for shelf in self._shelves.values():
             shelf.settle(about, (self._run_dir / RUN).read_bytes())
         parts = self._parts(whole, snapshot)
