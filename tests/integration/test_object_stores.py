@@ -255,14 +255,23 @@ def test_a_store_that_is_down_delays_only_itself_and_sync_ends_it(gate, s3, buck
     assert len(steno.open(f"s3://{bucket}/y/p/down").series("a")) == 100
 
 
-def test_a_bucket_that_is_missing_is_said_and_waited_for(gate, s3, tmp_path):
+def test_a_bucket_that_is_missing_is_waited_for_and_a_server_that_stops_in_mid_upload(gate, s3, large, tmp_path):
     bucket = f"b-{os.urandom(8).hex()}"
-    run = steno.init("p", "nobucket", dir=tmp_path, store=f"s3://{bucket}/y")
+    run = steno.init("p", "patient", dir=tmp_path, store=f"s3://{bucket}/y")
     run.log({"a": 1.0}, step=0)
     error = eventually(lambda: uploads(run.dir).get("error"))
     assert "bucket does not exist" in error
+    gate.delay = 0.1
     s3.create_bucket(Bucket=bucket)
-    assert run.finish(timeout=60)
+    handle = run.log_artifact(large.path, "large")
+    eventually(lambda: gate.sent(of="partNumber"))
+    gate.close()
+    eventually(lambda: "large" in (uploads(run.dir).get("error") or "") or uploads(run.dir).get("state") == "retrying")
+    gate.open()
+    assert run.finish(timeout=90)
+    content = f"y/p/patient/artifacts/{handle.digest[:2]}/{handle.digest}"
+    assert object_stores.objects(s3, bucket)[content] == large.path.read_bytes()
+    assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
     log = (run.dir / ".steno/nodes/00/collector.log").read_text()
     assert log.count("bucket does not exist") == 1
 

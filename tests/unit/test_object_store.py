@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import pytest
 
+from steno.capture import uploading
+from steno.cli import terminal
 from steno.collector.tally import Tally
 from steno.objects.sent import Arrived, Sent
 from steno.objects.store import DifferentError, ObjectStore, Sending, sha256_of
@@ -99,3 +102,17 @@ def test_the_tally_counts_what_is_left():
     assert (found["files_left"], found["bytes_left"], found["retries"], found["error"]) == (1, 20, 1, "broken")
     tally.arrived("b")
     assert (tally.numbers()["bytes_left"], tally.numbers()["eta_secs"]) == (0, None)
+
+
+def test_an_upload_at_work_is_told_with_its_pace():
+    facts = {
+        "state": "uploading", "stores": {"store": "s3://b/p/r", "artifacts": "s3://c/p/r"}, "files": 5, "files_left": 2,
+        "bytes": 3 << 20, "bytes_left": 1 << 20, "rate": 1 << 20, "eta_secs": 1.0, "retries": 3, "error": "it was down",
+    }  # fmt: skip
+    told = terminal.uploads(facts)
+    assert told.startswith("upload to s3://b/p/r, s3://c/p/r: uploading, 3 of 5 files, 2.0 MiB of 3.0 MiB, 1.0 MiB/s, ")
+    assert told.endswith(" to go, 3 retries; last error: it was down")
+    said = uploading.line(Path("runs/r"), facts, running=True)
+    assert "2 of 5 files (1.0 MB) are to go at 1.0 MB/s, about 1 s; last error: it was down. It goes on" in said
+    assert "goes on" not in uploading.line(Path("runs/r"), facts, running=False)
+    assert "steno sync runs/r" in uploading.line(Path("runs/r"), facts, running=False)
