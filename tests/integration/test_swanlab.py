@@ -38,8 +38,9 @@ def logged(run_dir: Path) -> list:
 
 
 def read(run_dir: Path) -> Points:
-    """Points, by the step that stands in their row."""
-    records = logged(run_dir)
+    """Points, by the step that stands in their row; of one key's at one of SwanLab's steps it keeps one."""
+    kept = {(one.scalar.key, one.scalar.step): one for one in logged(run_dir) if one.HasField("scalar")}
+    records = list(kept.values())
     steps = {one.scalar.step: one.scalar.value.number for one in records if one.scalar.key == AXIS}
     last = 2**63 - 1  # the axis is a float64
     return [

@@ -23,6 +23,10 @@ storage = pytest.importorskip("trackio.sqlite_storage", reason="pip install 'ste
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # its own, about its own parts
 
+LONG_ONLY = pytest.mark.skipif(
+    not os.environ.get("STENO_LONG_TESTS"), reason="half a minute: scripts/test-integrations trackio"
+)
+
 
 def project_of(place) -> str:
     return "p" + hashlib.sha256(os.fspath(place).encode()).hexdigest()[:12]
@@ -45,7 +49,7 @@ def read(project: str) -> Points:
     ]
 
 
-@pytest.mark.skipif(not os.environ.get("STENO_LONG_TESTS"), reason="half a minute: scripts/test-integrations trackio")
+@LONG_ONLY
 def test_it_passes_the_exam():
     class AtItsRun(Trackio):
         """A project for each run directory of the exam: the store is one for all."""
@@ -97,6 +101,7 @@ def test_options_are_checked_at_once():
         registry.normalise(("trackio", {"hf_token": "hf_secret"}))
 
 
+@LONG_ONLY
 def test_what_it_keeps_can_be_asked_for_with_its_own_command(tmp_path):
     project = project_of(tmp_path)
     run_dir = plain_run(tmp_path, 5)

@@ -26,6 +26,8 @@ _SYSTEM: Final = "__swanlab__."
 _APART: Final = 2.0**-10
 """SwanLab drops a point whose x is that of the one before: a repeated step is moved by so little for each repeat."""
 _SETTLE_SECS: Final = 10.0
+_AT_ONCE: Final = 101
+"""SwanLab writes a hundred points at once, and the last one is a row's in part."""
 _POLL_SECS: Final = 0.05
 
 
@@ -102,8 +104,12 @@ class Swanlab:
         folder.mkdir(parents=True, exist_ok=True)
         key = self._given["id"] or foreign.run_key(run)
         mode: Any = self._mode or ("offline" if os.environ.get("SWANLAB_MODE") in {"offline", "local"} else "online")
-        logs = sorted(folder.glob(f"run-{key}-*/run-*.swanlab")) if mode == "offline" else []
-        held = rows_held((Log(path, swanlab_rows) for path in logs), _SETTLE_SECS)
+        paths = sorted(folder.glob(f"run-{key}-*/run-*.swanlab")) if mode == "offline" else []
+        logs = [Log(path, swanlab_rows) for path in paths]
+        held = rows_held(logs, _SETTLE_SECS)
+        if not all(log.ended for log in logs):
+            # Points lie one by one, those of media behind: a row may be there in part. SwanLab drops a point it has.
+            held = max(held - _AT_ONCE, 0)
         place = f"run-{key}-{len(list(folder.glob(f'run-{key}-*')))}"
         quiet: Any = {
             "interactive": False,
