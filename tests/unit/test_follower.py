@@ -68,6 +68,23 @@ def follow(tmp_path):
         one.join(2)
 
 
+def test_delivered_is_what_the_destinations_readers_see(follow):
+    """What was written and not flushed yet is no reason for `finish` to return."""
+    gate = threading.Event()
+
+    class Buffered(MemoryDestination):
+        def flush(self):
+            gate.wait(20)
+            super().flush()
+
+    ledger, buffered = Ledger([batch(1), batch(2)]), Buffered()
+    follower = follow(ledger, lambda: buffered)
+    until(lambda: follower.progress.batch == 2)
+    assert (follower.health()["delivered"], follower.health()["lag"], follower.health()["batch"]) == (0, 20, 2)
+    gate.set()
+    until(lambda: follower.health()["delivered"] == 20)
+
+
 def given(destination):
     return [number for one in destination.batches for number in one.record.tolist()]
 

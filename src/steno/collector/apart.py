@@ -2,8 +2,8 @@
 
 The collector writes JSON lines to the child's stdin: first what to follow, then {"newest": [batch, record]}
 and at last {"leave": seconds that it may take}. The child reads batches from the ledger itself, which it cannot
-write, and answers on its stdout with {"state", "error", "dirty", "opened", "left_out", "progress"}; the collector
-saves the cursor. What the child and its libraries print goes to `collector.log`, without secrets.
+write, and answers on its stdout with {"state", "error", "dirty", "flushed", "opened", "left_out", "progress"}; the
+collector saves the cursor. What the child and its libraries print goes to `collector.log`, without secrets.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Apart:
         self._config = config
         self._say = say
         self._dirty = False
+        self._flushed = (progress.batch, progress.record)
         self._opened = False
         self._left_out: dict[str, int] = {}
         # Services send behind our back: one that did not end in order may lack what it took, and tells when opened.
@@ -124,7 +125,7 @@ class Apart:
 
     def health(self) -> dict[str, Any]:
         """As `Follower.health`."""
-        found = describe(self.state, self.error, self.progress, self._newest(), self._left_out)
+        found = describe(self.state, self.error, self.progress, self._newest(), self._left_out, flushed=self._flushed)
         if self._unclosed and not self._opened and found["lag"] == 0:
             found |= {"delivered": max(found["delivered"] - 1, 0), "lag": min(found["delivered"], 1)}
         return found
@@ -209,6 +210,7 @@ class Apart:
     def _hear(self, report: dict[str, Any]) -> None:
         self.state, self.error, self._dirty = report["state"], report["error"], report["dirty"]
         self._opened, self._left_out = report["opened"], report["left_out"]
+        self._flushed = tuple(report["flushed"])
         following = Progress(**report["progress"])
         if following.batch != self.progress.batch:  # lower when the place has lost what it had taken
             try:
@@ -239,6 +241,7 @@ def main() -> int:
             "state": follower.state,
             "error": scrub(follower.error) if follower.error else None,
             "dirty": not follower.settled,
+            "flushed": follower.flushed,
             "opened": follower.opened,
             "left_out": follower.left_out,
             "progress": dataclasses.asdict(progress),
@@ -287,6 +290,7 @@ def main() -> int:
             follower.state,
             follower.error,
             follower.settled,
+            follower.flushed,
             follower.opened,
             follower.left_out,
             follower.progress,

@@ -43,10 +43,12 @@ def describe(
     progress: Progress,
     newest: tuple[int, int],
     left_out: Mapping[str, int] | None = None,
+    *,
+    flushed: tuple[int, int],
 ) -> dict[str, Any]:
-    """The health of a follower."""
+    """The health of a follower; delivered is what its readers see: up to the last flush, (batch, record)."""
     batch, record = newest
-    delivered = record if progress.batch >= batch else progress.record
+    delivered = record if flushed[0] >= batch else flushed[1]
     return {
         "state": state,
         "delivered": delivered,
@@ -116,6 +118,8 @@ class Follower:
         self._destination: Destination | None = None
         self._kinds: frozenset[str] = frozenset({pieces.POINTS})
         self._dirty_since: float | None = None
+        self.flushed = (self.progress.batch, self.progress.record)
+        """Up to where, as (batch, record), the destination's readers see what was delivered."""
         self._ahead: Batch | None = None
         self._thread = threading.Thread(target=self._work, name=f"steno-follow-{name}", daemon=True)
 
@@ -154,7 +158,7 @@ class Follower:
 
     def health(self) -> dict[str, Any]:
         """Delivered (record number), lag (records), error, skipped, retries, state, and the cursor itself."""
-        return describe(self.state, self.error, self.progress, self._newest(), self.left_out)
+        return describe(self.state, self.error, self.progress, self._newest(), self.left_out, flushed=self.flushed)
 
     @property
     def opened(self) -> bool:
@@ -202,6 +206,7 @@ class Follower:
             if getattr(made, "lost", False):
                 self._say(f"lost {self.name}", f"{self.name} lacks what it had taken: the whole run is given again")
                 self.progress = Progress(skipped=self.progress.skipped, retries=self.progress.retries)
+                self.flushed = (0, 0)
             self._kinds = frozenset(getattr(made, "kinds", self._kinds))
             self.state, self.error = "waiting", None
             return True
@@ -384,6 +389,7 @@ class Follower:
                 self._dirty_since = None
             return
         self._dirty_since = None
+        self.flushed = (self.progress.batch, self.progress.record)
         if self.state == "retrying":
             self.state = "waiting"
 
