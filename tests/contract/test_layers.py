@@ -36,7 +36,6 @@ ALLOWED: dict[str, set[str]] = {
     # An integration's own run stands beside the user's.
     "integrations": BASE | {"steno", "face"},
     "cli": BASE | {"steno", "store", "destinations"},
-    "viewer": BASE | {"steno"},
     # One framework's own way to log: `steno.torch.log` in compiled code and the like.
     "torch": BASE | {"steno"},
     "jax": BASE | {"capture"},
