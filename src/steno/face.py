@@ -77,8 +77,9 @@ def init(
             A run of this name is joined while it is live; an ended one stands aside for `name-2`.
         config: mapping, dataclass or argparse.Namespace.
         dir: where projects are kept; None: STENO_DIR or "runs".
-        destinations: names ("tensorboard", "csv", "jsonl", "text", "console"), pairs (name, options), or objects
-            with the methods open, write, flush and close.
+        destinations: names ("tensorboard", "csv", "jsonl", "text", "console", "wandb", "mlflow", "swanlab", "trackio"),
+            pairs (name, options), or objects: with the methods open, write, flush and close, or a
+            `steno.LoggerDestination` or `steno.Callback`.
         resume: True: the run must be there and is continued. False: it must not be there.
         rewind: continue the run from this step: earlier points from it on are hidden, and kept.
         rank: this process's index; None: the launcher's.

@@ -37,7 +37,7 @@ CONFIG = "config"  # {key: value} merged into the configuration
 SUMMARY = "summary"  # {key: value} set by the user
 EVENT = "event"  # {name, ...}
 TASK = "task"  # one async_log task: {name, mode, submitted, started, ended, error?}
-ARTIFACT = "artifact"  # {name, digest, size, ...}
+ARTIFACT = "artifact"  # what became of a file kept with the run: {op, id, name, ...}, see docs/artifacts.md
 OUTPUT = "output"  # what the program printed: {stream, text, cut?, left_out?}
 NOTE = "note"  # steno's own remark: a loss, a refused value, a recovery
 

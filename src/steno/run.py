@@ -157,7 +157,7 @@ class Run:
         return f"<steno.Run {self.project}/{self.name} rank {self.rank}, {state}, in {self.dir}>"
 
     def health(self) -> dict[str, Any]:
-        """Counts that tell whether recording goes well: reports, drops, feeds, collector, destinations."""
+        """Counts that tell whether recording goes well: reports, drops, feeds, collector, uploads, tasks and more."""
         begun = self._begun
         current = status(self.dir)
         return {

@@ -30,8 +30,8 @@ class LoggerDestination(Callback):
             log_level: what the call said; BATCH if it said nothing.
             data: the values as they were at the call, the keys of nested dicts joined by "/". Numbers, texts and
                 lists are as logged, arrays are numpy arrays, media are objects with `kind`, `caption`, `meta` and
-                `value`. A value that was on a device comes in a call of its own once it is there, with the state
-                and the level of its record.
+                `value`. The call waits for values that are on a device, two seconds at most; one that comes later
+                has a call of its own, with the state and the level of its record.
         """
 
     def log_file_artifact(
