@@ -15,9 +15,12 @@ from pathlib import Path
 warnings.simplefilter("ignore")
 sys.path.insert(0, str(Path(__file__).parent))
 
-import torch  # noqa: E402
-from tensordict import TensorDict  # noqa: E402
-from torchrl.record.loggers import CSVLogger  # noqa: E402
+try:
+    import torch
+    from tensordict import TensorDict
+    from torchrl.record.loggers import CSVLogger
+except ImportError as error:
+    sys.exit(f"not measured: {error}. See the top of this file for the environment that it needs")
 
 from _measure import clock, machine, table  # noqa: E402
 from steno.integrations.torchrl import StenoLogger  # noqa: E402

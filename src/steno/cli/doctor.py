@@ -56,7 +56,7 @@ def _print_run(console: Console, report: examine.Report) -> None:
         if any(artifacts.values()):
             console.print(f"node {node['node']}: {_artifacts(artifacts)}", markup=False)
     if report.log:
-        console.print("the end of .steno/collector.log:")
+        console.print("the end of the collectors' logs:")
         for line in report.log:
             console.print(f"    {line}", markup=False, soft_wrap=True)
     if report.destinations:

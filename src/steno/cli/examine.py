@@ -130,7 +130,11 @@ def examine(run_dir: Path) -> Report:
         journals=journals,
         unposted_bytes=sum(one.unposted_bytes for one in journals),
         nodes=nodes,
-        log=_last_lines(machinery / "collector.log"),
+        log=[
+            line
+            for path in (machinery / "collector.log", *sorted((machinery / "nodes").glob("*/collector.log")))
+            for line in _last_lines(path)
+        ],
         destinations=list(_destinations(run_dir, nodes)),
         uploads=list(_uploads(run_dir, nodes)),
         losses=[dataclasses.asdict(loss) for loss in book.info.losses],
