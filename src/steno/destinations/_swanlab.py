@@ -217,14 +217,8 @@ class Swanlab:
         if not isinstance(value, Ref):
             return float(value)
         assert self._run is not None
-        try:
-            made = _media(self._run.dir, value)
-        except Exception as error:  # a lost value, a missing package: the neighbours are kept
-            self._left_out.add(f"{value.kind} ({type(error).__name__})")
-            return None
-        if made is None:
-            self._left_out.add(value.kind)
-        return made
+        run_dir = self._run.dir
+        return self._left_out.made(value, lambda: _media(run_dir, value))
 
 
 def metric_name(key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.destinations import foreign
@@ -126,7 +127,7 @@ class Trackio:
         row = {}
         for key, value in values.items():
             if isinstance(value, Ref):
-                value = self._media(value, step)
+                value = self._left_out.made(value, partial(self._made, value, step))
                 if value is None:
                     continue
             elif isinstance(value, int) and not -_INT_LIMIT <= value < _INT_LIMIT:
@@ -134,16 +135,6 @@ class Trackio:
             # Its own names are renamed as `trackio.log` does it.
             row[f"__{key}" if key in _RESERVED or key.startswith("__") else key] = value
         return row
-
-    def _media(self, ref: Ref, step: int) -> Any:
-        try:
-            made = self._made(ref, step)
-        except Exception as error:  # a lost value, a missing package: the neighbours are kept
-            self._left_out.add(f"{ref.kind} ({type(error).__name__})")
-            return None
-        if made is None:
-            self._left_out.add(ref.kind)
-        return made
 
     def _made(self, ref: Ref, step: int) -> Any:
         """What Trackio keeps of this kind; None when it has nothing."""

@@ -11,7 +11,7 @@ from steno.errors import DestinationError
 from steno.secrecy import is_secret, mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from steno.record import Batch, Ref, RunInfo
 
@@ -126,3 +126,14 @@ class LeftOut:
     def add(self, what: str) -> None:
         """Count one more."""
         self.counts[what] = self.counts.get(what, 0) + 1
+
+    def made(self, ref: Ref, make: Callable[[], Any]) -> Any:
+        """What a service has for a reference, by `make`; None, counted, when it has nothing or it cannot be made."""
+        try:
+            made = make()
+        except Exception as error:  # a lost value, a missing package: the neighbours are kept
+            self.add(f"{ref.kind} ({type(error).__name__})")
+            return None
+        if made is None:
+            self.add(ref.kind)
+        return made
