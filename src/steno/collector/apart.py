@@ -12,18 +12,18 @@ import contextlib
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from steno.collector import catalogue
+from steno.collector import beside, catalogue
 from steno.collector.follower import FIRST_WAIT_SECS, LAST_WAIT_SECS, Follower, Progress, describe
 from steno.secrecy import scrub
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     from steno.collector.catalogue import Node, Wanted
@@ -151,15 +151,7 @@ class Apart:
     def _follow(self) -> int:
         """One life of the child; its exit status."""
         self._mark.touch()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "steno.follow", str(self._run_dir), self.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
+        process = beside.start("steno.follow", str(self._run_dir), self.name)
         self._process = process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -182,7 +174,8 @@ class Apart:
         """Into the log, up to the end of the last process that holds the pipe."""
         with contextlib.suppress(OSError, ValueError), pipe:
             for line in pipe:
-                with open(self._node.dir / "collector.log", "a", encoding="utf-8") as log:
+                # A full disk loses the line. To leave the pipe would stop the destination at its next word.
+                with contextlib.suppress(OSError), open(self._node.dir / "collector.log", "a", encoding="utf-8") as log:
                     log.write(scrub(line))
 
     def _tell(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 import threading
 import time
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from steno.collector import catalogue
+from steno.collector import beside, catalogue
 from steno.secrecy import scrub
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -130,15 +129,7 @@ class Uploads:
 
     def _upload(self) -> int:
         """One life of the process; its exit status."""
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "steno.upload", str(self._run_dir)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
+        process = beside.start("steno.upload", str(self._run_dir))
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
