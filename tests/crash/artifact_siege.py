@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import json
 import os
 import random
 import sys
@@ -25,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from siege import SRC, _word, collector, collectors, ended, fork, kill, load, shared
+from siege import _word, collector, collectors, concluded, end_collectors, ended, fork, kill, prepare, shared
 
 MODES = ("trainer", "group", "collector")
 THREADS = 2
@@ -165,31 +164,15 @@ def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
         kill(child, group=True)
     returned = [_word.unpack_from(marks, 8 * thread)[0] for thread in range(THREADS)]
     run_dir = base / "siege" / "run"
-    deadline = time.monotonic() + 60
-    while collectors(base):
-        if mode == "collector" or time.monotonic() > deadline:
-            for pid in collectors(base):
-                kill(pid)
-        time.sleep(0.02)
+    end_collectors(base, at_once=mode == "collector")
     for _ in range(0 if mode == "trainer" else rng.randrange(4)):
         one = fork(lambda: collector(run_dir, False))
         if ended(one, rng.uniform(0.0, 0.6)) is None:
             kill(one)
             os.waitpid(one, 0)
             more += 1
-    last = fork(lambda: collector(run_dir, False))
-    status = ended(last, 120)
-    if status is None:
-        kill(last)
-        os.waitpid(last, 0)
-    if status != 0:
-        return [f"the last collector ended with exit status {status}"], sum(returned), more
-    answer = base / "answer"
-    checker = fork(lambda: answer.write_text(json.dumps(check(run_dir, seed, returned))))
-    if ended(checker, 120) != 0:
-        kill(checker)
-        return ["reading failed"], sum(returned), more
-    return json.loads(answer.read_text()), sum(returned), more
+    faults = concluded(base, lambda: collector(run_dir, False), lambda: check(run_dir, seed, returned), 120)
+    return faults, sum(returned), more
 
 
 def main() -> int:
@@ -198,10 +181,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--mode", default="all", choices=(*MODES, "all"))
     options = parser.parse_args()
-    os.environ.update(PYTHONPATH=SRC, PYTHONWARNINGS="ignore", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
-    for name in [name for name in os.environ if name.startswith("STENO_")]:
-        del os.environ[name]
-    load()
+    prepare()
     faults: list[str] = []
     calls = more = 0
     begun = time.monotonic()

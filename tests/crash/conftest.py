@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -11,14 +10,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import besieged
-from run_programs import LAUNCHERS
+from run_programs import no_launcher
 
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
-    for name in list(os.environ):
-        if name.startswith(LAUNCHERS):
-            monkeypatch.delenv(name)
+    no_launcher(monkeypatch)
     monkeypatch.chdir(tmp_path)
     yield
     besieged.kill_collectors(tmp_path)

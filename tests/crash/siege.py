@@ -32,6 +32,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+
+from run_programs import processes
+
 SRC = str(Path(__file__).resolve().parents[2] / "src")
 MODES = ("trainer", "group", "collector")
 THREADS = 3
@@ -230,15 +234,7 @@ def kill(pid: int, *, group: bool = False) -> None:
 
 def collectors(base: Path) -> list[int]:
     """The collectors of the runs in `base` that were started by command line."""
-    out = []
-    wanted = os.fsencode(base) + b"/"
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
-                command = file.read()
-                if b"steno.collector" in command and wanted in command:
-                    out.append(int(name))
-    return out
+    return processes("steno.collector", base)
 
 
 def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
@@ -279,12 +275,7 @@ def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
         kill(child, group=True)
     returned = [_word.unpack_from(marks, 8 * thread)[0] for thread in range(THREADS)]
     run_dir = base / "siege" / "run"
-    deadline = time.monotonic() + 60
-    while collectors(base):
-        if mode == "collector" or time.monotonic() > deadline:
-            for pid in collectors(base):
-                kill(pid)
-        time.sleep(0.02)
+    end_collectors(base, at_once=mode == "collector")
     small = bool(seed % 2) or catchup
     if mode != "trainer":
         for _ in range(8 if catchup else rng.randrange(3)):
@@ -294,19 +285,43 @@ def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
                 kill(one)
                 os.waitpid(one, 0)
                 more += 1
-    last = fork(lambda: collector(run_dir, small))
-    status = ended(last, 240)
+    faults = concluded(base, lambda: collector(run_dir, small), lambda: check(run_dir, returned), 240)
+    return faults, sum(returned), more
+
+
+def end_collectors(base: Path, *, at_once: bool) -> None:
+    """Wait for a minute, or not at all, until the collectors have left, and kill them then."""
+    deadline = time.monotonic() + (0 if at_once else 60)
+    while collectors(base):
+        if time.monotonic() > deadline:
+            for pid in collectors(base):
+                kill(pid)
+        time.sleep(0.02)
+
+
+def concluded(base: Path, collect: Callable[[], None], check: Callable[[], list[str]], limit_secs: float) -> list[str]:
+    """What is wrong when a last collector has come to its end, each part in a process of its own."""
+    last = fork(collect)
+    status = ended(last, limit_secs)
     if status is None:
         kill(last)
         os.waitpid(last, 0)
     if status != 0:
-        return [f"the last collector ended with exit status {status}"], sum(returned), more
+        return [f"the last collector ended with exit status {status}"]
     answer = base / "answer"
-    checker = fork(lambda: answer.write_text(json.dumps(check(run_dir, returned))))
-    if ended(checker, 240) != 0:
+    checker = fork(lambda: answer.write_text(json.dumps(check())))
+    if ended(checker, limit_secs) != 0:
         kill(checker)
-        return ["reading failed"], sum(returned), more
-    return json.loads(answer.read_text()), sum(returned), more
+        return ["reading failed"]
+    return json.loads(answer.read_text())
+
+
+def prepare() -> None:
+    """Nothing of the caller's environment reaches a round, and what all rounds need is imported."""
+    os.environ.update(PYTHONPATH=SRC, PYTHONWARNINGS="ignore", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+    for name in [name for name in os.environ if name.startswith("STENO_")]:
+        del os.environ[name]
+    load()
 
 
 # -- the siege ----------------------------------------------------------------------------------------
@@ -314,10 +329,7 @@ def one_round(seed: int, mode: str, base: Path) -> tuple[list[str], int, int]:
 
 def siege(kills: int, seed: int, mode: str = "all", jobs: int = 3) -> list[str]:
     """`kills` rounds from `seed` on; returns the faults of all, each with its seed."""
-    os.environ.update(PYTHONPATH=SRC, PYTHONWARNINGS="ignore", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
-    for name in [name for name in os.environ if name.startswith("STENO_")]:
-        del os.environ[name]
-    load()
+    prepare()
     print(f"seeds {seed}…{seed + kills - 1}, {mode}, {jobs} at a time", flush=True)
     faults: list[str] = []
     records = more = done = 0

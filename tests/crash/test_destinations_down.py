@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from besieged import TIMED, kill_collectors, no_collector, start
-from run_programs import wait_for
+from run_programs import processes, wait_for
 
 import steno
 
@@ -232,18 +231,6 @@ def test_a_hanging_destination_does_not_outlive_a_killed_collector(installed, tm
     lines = "import steno\nrun = steno.init(name='a', destinations=['sink'], linger=30)\nrun.log({'i': 0.0})\nrun.flush(30)\n"
     with start(lines, tmp_path, PYTHONPATH=path) as program:
         program.communicate(timeout=60)
-    wait_for(lambda: followers(tmp_path))
+    wait_for(lambda: processes("steno.follow", tmp_path))
     kill_collectors(tmp_path)
-    wait_for(lambda: not followers(tmp_path), 30)
-
-
-def followers(directory: Path) -> list[int]:
-    """Processes of destinations of runs under the directory."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                command = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"steno.follow" in command and any(part.startswith(os.fsencode(directory)) for part in command):
-                    found.append(int(entry.name))
-    return found
+    wait_for(lambda: not processes("steno.follow", tmp_path), 30)

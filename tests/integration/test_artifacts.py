@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
-from run_programs import LAUNCHERS, ok, start, wait_for
+from run_programs import no_launcher, ok, start, wait_for
 
 import steno
 from steno.artifacts import content
@@ -28,9 +28,7 @@ SMALL = int(os.environ.get("STENO_ARTIFACTS") or 240)
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
-    for name in list(os.environ):
-        if name.startswith(LAUNCHERS):
-            monkeypatch.delenv(name)
+    no_launcher(monkeypatch)
     monkeypatch.chdir(tmp_path)
     yield
     if steno.current() is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from foreign_runs import Points, compare, environment, health, plain_run, points, record, replay, stopped, sync
+from run_programs import processes
 
 import steno
 from steno.destinations import registry
@@ -158,26 +159,12 @@ def test_the_child_is_killed_while_training_goes_on(tmp_path):
         deadline = time.monotonic() + 60
         while not rows(run_dir) and time.monotonic() < deadline:
             time.sleep(0.05)
-        for pid in children(run_dir):
+        for pid in processes("steno.follow", tmp_path):
             os.kill(pid, signal.SIGKILL)
         out, err = program.communicate("\n", timeout=100)
         assert (program.returncode, err) == (0, ""), out
     compare(points(run_dir), read(run_dir))
     assert len(points(run_dir)) == 4000
-
-
-def children(run_dir: Path) -> list[int]:
-    """The processes in which destinations of this run are followed."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"steno.follow" in command and os.fsencode(run_dir) in command:
-                found.append(int(entry.name))
-    return found
 
 
 def test_a_secret_is_refused_and_not_repeated(tmp_path):

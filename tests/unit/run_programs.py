@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -28,9 +29,29 @@ LAUNCHERS = (
 )
 
 
+def no_launcher(monkeypatch) -> None:
+    """For the rest of a test, nothing in this process's environment comes from a launcher or from steno."""
+    for name in list(os.environ):
+        if name.startswith(LAUNCHERS):
+            monkeypatch.delenv(name)
+
+
 def environment(**more: str) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
     return {**env, "PYTHONPATH": SRC, "STENO_COLLECTOR": "off", **more}
+
+
+def processes(module: str, place: Path) -> list[int]:
+    """Processes of `python -m module` for runs below a directory."""
+    found = []
+    wanted = os.fsencode(place) + b"/"
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
+                command = file.read()
+                if module.encode() in command and wanted in command:
+                    found.append(int(name))
+    return found
 
 
 def start(code: str, cwd: Path, *, before: str = "", **env: str) -> subprocess.Popen[str]:

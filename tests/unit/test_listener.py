@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
@@ -22,9 +21,7 @@ from steno.journal import format as fmt
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
-    for name in list(os.environ):
-        if name.startswith(run_programs.LAUNCHERS):
-            monkeypatch.delenv(name)
+    run_programs.no_launcher(monkeypatch)
     monkeypatch.setenv("STENO_COLLECTOR", "off")
     monkeypatch.chdir(tmp_path)
     yield

@@ -16,9 +16,7 @@ import steno
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
-    for name in list(os.environ):
-        if name.startswith(run_programs.LAUNCHERS):
-            monkeypatch.delenv(name)
+    run_programs.no_launcher(monkeypatch)
     monkeypatch.chdir(tmp_path)
     yield
     if steno.current() is not None:

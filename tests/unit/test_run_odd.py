@@ -16,9 +16,7 @@ from steno.errors import RecordError, UsageError
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
-    for name in list(os.environ):
-        if name.startswith(run_programs.LAUNCHERS):
-            monkeypatch.delenv(name)
+    run_programs.no_launcher(monkeypatch)
     monkeypatch.setenv("STENO_COLLECTOR", "off")
     monkeypatch.chdir(tmp_path)
     yield
