@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steno.capture.handles import ArtifactHandle
+    from steno.capture.artifacts.handles import ArtifactHandle
     from steno.catchup import sync
     from steno.destinations.base import Destination
     from steno.errors import (
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "steno.capture.handles": ("ArtifactHandle",),
+    "steno.capture.artifacts.handles": ("ArtifactHandle",),
     "steno.catchup": ("sync",),
     "steno.destinations.base": ("Destination",),
     "steno.errors": (

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture import uploading
-from steno.capture.delivery import asked, lacking, status
+from steno.capture.collected import asked, lacking, status
 from steno.capture.files import load_json, scan, write_once
-from steno.capture.liveness import is_locked
-from steno.capture.watchdog import environment, is_running
+from steno.capture.start import uploading
+from steno.capture.start.liveness import is_locked
+from steno.capture.start.watchdog import environment, is_running
 from steno.errors import DestinationError, RunNotFoundError, UsageError
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from steno.capture import beginning
 from steno.capture.config import Borrowed, as_config
-from steno.capture.device_queue import conceal
+from steno.capture.late.device_queue import conceal
 from steno.capture.lifecycle import Hooks
 from steno.capture.report import Reporter, say
+from steno.capture.start import beginning
 from steno.capture.tasks.guard import refuse_import
 from steno.capture.tasks.options import Options
 from steno.errors import NoRunError
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from steno.capture.beginning import Wish
-    from steno.capture.handles import ArtifactHandle
+    from steno.capture.artifacts.handles import ArtifactHandle
+    from steno.capture.start.beginning import Wish
 
 _lock = threading.RLock()
 _current: Run | None = None

@@ -5,6 +5,6 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
-    from steno.collector.apart import main
+    from steno.collector.child import main
 
     sys.exit(main())

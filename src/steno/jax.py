@@ -7,6 +7,6 @@ output that nobody waits for; through `steno.jax.scan` the records of all steps 
 
 from __future__ import annotations
 
-from steno.capture.compiled import jit, scan
+from steno.capture.late.compiled import jit, scan
 
 __all__ = ["jit", "scan"]

@@ -8,9 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture import logdir as beginning
 from steno.capture.lifecycle import Hooks
 from steno.capture.report import Reporter
+from steno.capture.start import logdir as beginning
 from steno.record import FINISH
 from steno.run import VERSION, Run
 

@@ -13,8 +13,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture.device_queue import QUEUE, Account
-from steno.capture.when_there import host_now, when_there
+from steno.capture.late.device_queue import QUEUE, Account
+from steno.capture.late.when_there import host_now, when_there
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def log_convergence_async(
 
 def settle(deadline: float | None = None) -> bool:
     """Wait for the lines that are on their way, then emit a suppressed last one; False at the deadline."""
-    staged = sys.modules.get("steno.capture.staged")
+    staged = sys.modules.get("steno.capture.late.traced_records")
     called = staged is None or staged.settle(deadline)
     done = QUEUE.drain(_account, deadline) and called
     _held.release()

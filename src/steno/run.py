@@ -8,15 +8,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from steno.capture import uploading
-from steno.capture.artifacts import Artifacts  # not at the first call, which a signal handler may interrupt
+from steno.capture.artifacts.handles import nothing
+from steno.capture.artifacts.recording import Artifacts  # not at the first call, which a signal handler may interrupt
+from steno.capture.collected import hurry, is_hopeless, lacking, status
 from steno.capture.config import Journalled, mask, plain
-from steno.capture.delivery import hurry, is_hopeless, lacking, status
-from steno.capture.handles import nothing
 from steno.capture.lifecycle import explain
 from steno.capture.nothing import Nothing
+from steno.capture.start import uploading
+from steno.capture.start.watchdog import is_running
 from steno.capture.stepping import next_step
-from steno.capture.watchdog import is_running
 from steno.errors import ClosedError
 from steno.record import CONFIG, EVENT, FINISH, SUMMARY
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from steno.capture.beginning import Begun
-    from steno.capture.handles import ArtifactHandle
+    from steno.capture.artifacts.handles import ArtifactHandle
     from steno.capture.report import Reporter
+    from steno.capture.start.beginning import Begun
     from steno.capture.tasks.options import Options
     from steno.capture.tasks.register import Register
 
@@ -466,7 +466,7 @@ class Run:
     def _end_feeds(self, deadline: float) -> bool:
         if not self._begun.feeds:
             return True
-        from steno.capture.feed import close_all
+        from steno.capture.inprocess.feed import close_all
 
         return close_all(self._begun.feeds, deadline, _CLOSE_SECS)
 

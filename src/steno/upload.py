@@ -5,6 +5,6 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
-    from steno.collector.uploader import main
+    from steno.collector.uploads.uploader import main
 
     sys.exit(main())

@@ -47,11 +47,11 @@ EXCEPTIONS = {
     # The doctor looks into journals itself: it has to tell what is there when nothing can post them.
     "cli/examine.py": {"journal"},
     # Encoded values are read back by those who encoded them.
-    "destinations/summary_media.py": {"media"},
-    "destinations/foreign_media.py": {"media"},
-    "destinations/foreign_artifacts.py": {"artifacts"},
-    "destinations/apart.py": {"media"},
-    "destinations/projector.py": {"media"},
+    "destinations/tensorboard/media.py": {"media"},
+    "destinations/services/media.py": {"media"},
+    "destinations/services/artifacts.py": {"artifacts"},
+    "destinations/tensorboard/subruns.py": {"media"},
+    "destinations/tensorboard/projector.py": {"media"},
     "store/media.py": {"media"},
 }
 FACE = {

@@ -52,9 +52,9 @@ def load() -> None:
     from tensorboard.backend.event_processing import event_file_loader
 
     import steno.collector.service
-    import steno.destinations.eventfile
     import steno.destinations.jsonl
-    import steno.destinations.tensorboard
+    import steno.destinations.tensorboard.destination
+    import steno.destinations.tensorboard.eventfile
     import steno.run
     import steno.store.book
 

@@ -187,7 +187,7 @@ def test_arrays_deleted_or_donated_right_after_the_call_crash_nothing(tmp_path):
     program = """
 import sys, threading, time, steno, jax, jax.numpy as jnp
 sys.setswitchinterval(1e-6)
-from steno.capture import device_queue
+from steno.capture.late import device_queue
 device_queue._LOOK_SECS = device_queue._HURRY_SECS = 0
 run = steno.init(dir=sys.argv[1], collector=False)
 a = jnp.ones((100, 100))
@@ -220,7 +220,7 @@ def test_a_donated_array_is_right_or_reported_and_never_wrong(run):
 
 
 def test_beyond_the_bound_the_oldest_is_given_up_and_counted(tmp_path, busy, monkeypatch):
-    from steno.capture import device_queue
+    from steno.capture.late import device_queue
 
     monkeypatch.setattr(device_queue, "MOST", 10)
     run = steno.init(dir=tmp_path)
@@ -370,7 +370,7 @@ assert book.series("i").step.tolist() == [2**53 + 1, 2**53 + 3]
 
 
 def test_an_exception_in_logging_does_not_end_the_computation(run, monkeypatch):
-    from steno.capture import staged
+    from steno.capture.late import traced_records
 
     def broken(*_):
         raise RuntimeError("a fault in logging")
@@ -380,7 +380,7 @@ def test_an_exception_in_logging_does_not_end_the_computation(run, monkeypatch):
         steno.log({"x": x})
         return x + 1
 
-    monkeypatch.setattr(staged, "_arrived", broken)
+    monkeypatch.setattr(traced_records, "_arrived", broken)
     assert f(jnp.float32(1)) == 2
     jax.effects_barrier()
     monkeypatch.undo()

@@ -11,7 +11,7 @@ from foreign_runs import SECRETS, Points, compare, health, no_secret_below, plai
 
 import steno
 from steno.destinations import registry
-from steno.destinations._mlflow import TAG, Mlflow, metric_name
+from steno.destinations.services._mlflow import TAG, Mlflow, metric_name
 from steno.errors import DestinationError
 from steno.record import RunInfo
 from steno.testing import check_destination

@@ -11,7 +11,7 @@ import pytest
 from foreign_runs import Points, compare, health, plain_run, points, record, replay, stopped, sync
 
 from steno.destinations import registry
-from steno.destinations._swanlab import AXIS, metric_name
+from steno.destinations.services._swanlab import AXIS, metric_name
 from steno.errors import DestinationError
 from steno.record import RunInfo
 from steno.testing import check_destination

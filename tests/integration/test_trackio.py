@@ -12,7 +12,7 @@ import pytest
 from foreign_runs import Points, compare, health, plain_run, points, record, replay, sync
 
 from steno.destinations import registry
-from steno.destinations._trackio import Trackio
+from steno.destinations.services._trackio import Trackio
 from steno.errors import DestinationError
 from steno.record import RunInfo
 from steno.testing import check_destination

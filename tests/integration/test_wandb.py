@@ -19,8 +19,8 @@ from run_programs import processes
 
 import steno
 from steno.destinations import registry
-from steno.destinations._wandb import AXIS
-from steno.destinations.rowlog import Log, wandb_rows
+from steno.destinations.services._wandb import AXIS
+from steno.destinations.services.rowlog import Log, wandb_rows
 from steno.errors import DestinationError
 from steno.record import RunInfo
 from steno.testing import check_destination

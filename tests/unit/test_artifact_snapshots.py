@@ -11,8 +11,8 @@ import threading
 import pytest
 
 from steno.artifacts.content import Manifest
-from steno.capture import staging as staging_
-from steno.capture.staging import NoRoomError, Staging
+from steno.capture.artifacts import staging as staging_
+from steno.capture.artifacts.staging import NoRoomError, Staging
 
 
 class Place:

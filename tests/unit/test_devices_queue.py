@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from steno.capture import device_queue
-from steno.capture.device_queue import Account, DeviceQueue
+from steno.capture.late import device_queue
+from steno.capture.late.device_queue import Account, DeviceQueue
 from steno.devices.base import Refused
 
 

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from device_stream import Stream  # noqa: E402
 
-from steno.capture.device_queue import Account, DeviceQueue  # noqa: E402
+from steno.capture.late.device_queue import Account, DeviceQueue  # noqa: E402
 from steno.devices._cuda import Cuda  # noqa: E402
 from steno.devices._staging import Rows  # noqa: E402
 from steno.devices._torch import TorchAdapter  # noqa: E402

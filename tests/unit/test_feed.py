@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from steno.capture.feed import Feed
-from steno.capture.numbering import Numbering
+from steno.capture.inprocess.feed import Feed
+from steno.capture.inprocess.numbering import Numbering
 from steno.capture.recorder import Recorder
 from steno.journal import format as fmt
 from steno.journal.decode import HOLE, KeySet, RawFill, Slice

@@ -12,8 +12,8 @@ from run_programs import wait_for
 
 import steno
 from steno import Callback, Event, LoggerDestination, LogLevel
-from steno.capture import feed as feeds
-from steno.capture import listener
+from steno.capture.inprocess import feed as feeds
+from steno.capture.inprocess import listener
 from steno.capture.snapshot import HOLE
 from steno.errors import DestinationError
 from steno.journal import format as fmt

@@ -17,8 +17,8 @@ from tensorboard.plugins.mesh import plugin_data_pb2
 from tensorboard.util import tensor_util
 
 from steno import Audio, Histogram, Html, Image, Mesh, Table, Text, Video
-from steno.destinations.summary_media import Media
-from steno.destinations.tensorboard import TensorBoard
+from steno.destinations.tensorboard.destination import TensorBoard
+from steno.destinations.tensorboard.media import Media
 from steno.journal.flatten import histogram
 from steno.media import files, kinds
 from steno.media.raw import Raw

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from steno.capture import naming
-from steno.capture.launcher import Launch
+from steno.capture.start import naming
+from steno.capture.start.launcher import Launch
 from steno.errors import UsageError
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from steno.capture import uploading
+from steno.capture.start import uploading
 from steno.cli import terminal
-from steno.collector.tally import Tally
+from steno.collector.uploads.progress import Tally
 from steno.objects.sent import Arrived, Sent
 from steno.objects.store import DifferentError, ObjectStore, Sending, sha256_of
 

@@ -454,7 +454,7 @@ def test_a_directory_of_another_user_is_one_clear_error(tmp_path):
 
 
 def test_what_fails_late_in_init_leaves_no_run_behind(monkeypatch):
-    from steno.capture import beginning
+    from steno.capture.start import beginning
 
     monkeypatch.setattr(beginning, "_merge_config", None)
     first = steno.init(name="a")
@@ -602,7 +602,7 @@ def test_sync_of_a_run_of_our_own_leaves_its_lock_alone(tmp_path, monkeypatch):
     run.log({"a": 1.0}, 0)
     report = steno.sync(run, timeout=20)
     alive = next((run.dir / ".steno" / "journal").glob("*/alive"))
-    code = f"from steno.capture.liveness import is_locked; print(is_locked({str(alive)!r}))"
+    code = f"from steno.capture.start.liveness import is_locked; print(is_locked({str(alive)!r}))"
     assert ok(code, tmp_path).strip() == "True"
     assert not report.error
     assert run.finish(timeout=20)

@@ -17,8 +17,8 @@ import run_programs
 from run_programs import wait_for
 
 import steno
-from steno.capture.liveness import is_locked
-from steno.capture.watchdog import Watchdog, is_running
+from steno.capture.start.liveness import is_locked
+from steno.capture.start.watchdog import Watchdog, is_running
 from steno.journal.tailer import Tailer
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from steno.capture.config import as_config, is_secret, mask, plain
-from steno.capture.identity import Git, command
+from steno.capture.start.identity import Git, command
 
 
 @pytest.mark.parametrize(

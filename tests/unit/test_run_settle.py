@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import run_programs
 
-from steno.capture import attempt
-from steno.capture.launcher import Launch
-from steno.capture.liveness import is_live
+from steno.capture.start import attempt
+from steno.capture.start.launcher import Launch
+from steno.capture.start.liveness import is_live
 from steno.errors import RunExistsError, RunNotFoundError, UsageError
 
 HOLD = """
@@ -253,10 +253,10 @@ def test_asking_does_not_drop_our_own_lock(tmp_path):
     out = run_programs.ok(
         """
         import steno, subprocess, sys
-        from steno.capture.liveness import is_live
+        from steno.capture.start.liveness import is_live
         run = steno.init(name="a", dir="runs")
         print(is_live(run.dir))
-        code = "import sys, pathlib; from steno.capture.liveness import is_live; print(is_live(pathlib.Path(sys.argv[1])))"
+        code = "import sys, pathlib; from steno.capture.start.liveness import is_live; print(is_live(pathlib.Path(sys.argv[1])))"
         print(subprocess.run([sys.executable, "-c", code, str(run.dir)], capture_output=True, text=True).stdout.strip())
         """,
         tmp_path,

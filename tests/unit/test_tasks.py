@@ -540,7 +540,7 @@ def test_ended_task_keeps_nothing_of_the_callers_alive(desk):
 
 
 def test_destination_in_the_process_sees_a_reserved_record_once_it_is_filled(desk):
-    from steno.capture.numbering import Numbering
+    from steno.capture.inprocess.numbering import Numbering
     from steno.journal.tailer import Tailer
 
     (segment,) = desk.dir.rglob("000000.seg")

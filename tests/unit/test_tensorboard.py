@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steno.destinations import eventfile
-from steno.destinations.tensorboard import TensorBoard
+from steno.destinations.tensorboard import eventfile
+from steno.destinations.tensorboard.destination import TensorBoard
 from steno.record import Entry, RunInfo
 from steno.testing import make_batch
 
@@ -295,7 +295,7 @@ def test_many_ranks_hold_few_descriptors(tmp_path):
 KILLED = """
 import json, os, sys
 from pathlib import Path
-from steno.destinations.tensorboard import TensorBoard
+from steno.destinations.tensorboard.destination import TensorBoard
 from steno.record import RunInfo
 from steno.testing import make_batch
 place = Path(sys.argv[1])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import steno
-from steno.destinations.apart import folder
+from steno.destinations.tensorboard.subruns import folder
 from steno.errors import UsageError
 from steno.media import curve
 from steno.media.raw import Raw

@@ -11,7 +11,7 @@ import weakref
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture.device_queue import QUEUE, Account
+from steno.capture.late.device_queue import QUEUE, Account
 from steno.capture.snapshot import Snapshot, StepLater, encodable
 from steno.capture.stream import LEAST_BYTES, Stream
 from steno.devices.base import Refused, Traced
@@ -165,17 +165,17 @@ class Recorder:
             number = self._snapshot.step(step)
             prepared = self._snapshot.prepare(data)
         except Traced:
-            from steno.capture import staged
+            from steno.capture.late import traced_records
 
             try:
-                staged.stage(self, data, step, level=level, arrays=arrays)
+                traced_records.stage(self, data, step, level=level, arrays=arrays)
             except Exception as error:
                 self._report("trace", f"a record in a traced function was left out: {error!r}")
                 if self._strict:
                     raise
             return None
         except StepLater:
-            from steno.capture.postponed import postpone
+            from steno.capture.late.postponed import postpone
 
             postpone(self, data, step, level=level, arrays=arrays)
             return None
@@ -367,7 +367,7 @@ class Recorder:
 
     def drain(self, deadline: float | None) -> bool:
         """Wait until the device values logged so far are in the journal; False at the deadline (monotonic secs)."""
-        staged = sys.modules.get("steno.capture.staged")
+        staged = sys.modules.get("steno.capture.late.traced_records")
         called = staged is None or staged.settle(deadline)
         return QUEUE.drain(self.account, deadline) and called
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from steno.capture.attempt import attempts
-from steno.capture.delivery import status
+from steno.capture.collected import status
 from steno.capture.nothing import Nothing
+from steno.capture.start.attempt import attempts
 from steno.errors import CorruptError
 from steno.journal.format import HEADER_BYTES
 

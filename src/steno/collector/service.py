@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from steno.collector import catalogue
 from steno.collector.artifacts import Artifacts
-from steno.collector.delivery import Delivery
 from steno.collector.durable import Syncer
+from steno.collector.followers import Delivery
 from steno.collector.journals import Journal
 from steno.collector.reading import Marker
 from steno.collector.sealing import Sealing
 from steno.collector.system.sampling import Sampling
-from steno.collector.uploads import Uploads
+from steno.collector.uploads.supervisor import Uploads
 from steno.journal.bell import Bell
 from steno.ledger import manifest, schema, streams
 from steno.ledger.post import Poster

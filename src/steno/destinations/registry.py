@@ -22,15 +22,15 @@ GROUP = "steno.destinations"
 """The entry-point group by which an installed package adds destinations."""
 
 BUILT_IN: dict[str, tuple[str, Placement]] = {
-    "tensorboard": ("steno.destinations.tensorboard:TensorBoard", "file"),
+    "tensorboard": ("steno.destinations.tensorboard.destination:TensorBoard", "file"),
     "csv": ("steno.destinations.csv:Csv", "file"),
     "jsonl": ("steno.destinations.jsonl:Jsonl", "file"),
     "text": ("steno.destinations.text:TextLog", "file"),
     "console": ("steno.destinations.console:Console", "console"),
-    "wandb": ("steno.destinations._wandb:Wandb", "process"),
-    "mlflow": ("steno.destinations._mlflow:Mlflow", "process"),
-    "swanlab": ("steno.destinations._swanlab:Swanlab", "process"),
-    "trackio": ("steno.destinations._trackio:Trackio", "process"),
+    "wandb": ("steno.destinations.services._wandb:Wandb", "process"),
+    "mlflow": ("steno.destinations.services._mlflow:Mlflow", "process"),
+    "swanlab": ("steno.destinations.services._swanlab:Swanlab", "process"),
+    "trackio": ("steno.destinations.services._trackio:Trackio", "process"),
 }
 _METHODS = ("open", "write", "flush", "close")
 _LISTENS = ("run_event", "close", "post_close")
@@ -124,7 +124,7 @@ def is_listener(candidate: object) -> bool:
 def _named(name: str, options: dict[str, Any]) -> Spec:
     place = placement(name)
     if place == "process":
-        from steno.destinations.foreign import refuse_secrets
+        from steno.destinations.services.foreign import refuse_secrets
 
         refuse_secrets(name, options)
     if name in BUILT_IN:

@@ -1,0 +1,1 @@
+"""Artifacts at the call: snapshot, entry, handle."""

@@ -1,0 +1,1 @@
+"""Destinations that run inside the training process."""

@@ -1,0 +1,101 @@
+"""Starts the destinations that run in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from steno.record import RunInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from steno.capture.inprocess.feed import Feed
+    from steno.capture.recorder import Recorder
+    from steno.capture.report import Reporter
+    from steno.capture.start.beginning import Begun, Wish
+    from steno.destinations.base import Destination
+    from steno.destinations.registry import Spec
+    from steno.events.logger import EventLogger
+
+
+def start(begun: Begun, recorder: Recorder, wish: Wish, about: Mapping[str, Any], report: Reporter) -> None:
+    """Start the destinations that run in this process; `console` where rank 0 is."""
+    names: set[str] = set()
+    taken: list[Any] = []
+    for spec in wish.destinations:
+        target = spec.target
+        if spec.placement == "console" and begun.rank == 0:
+            from steno.destinations import registry
+
+            target = registry.create(spec.name, spec.options)
+        if target is None:
+            continue
+        if any(target is other for other in taken):
+            report(f"twice {spec.name}", f"the destination {spec.name} was passed twice: it is told everything once")
+            continue
+        taken.append(target)
+        info = RunInfo(
+            dir=begun.dir,
+            id=begun.id,
+            name=begun.name,
+            project=begun.project,
+            config=begun.config,
+            tags=tuple(about.get("tags", ())),
+            notes=str(about.get("notes", "")),
+            group=about.get("group"),
+            options=spec.options,
+        )
+        name = _distinct(spec.name, names)
+        feed = _listening(begun, recorder, spec, wish, info, name, report)
+        if feed is None:
+            from steno.capture.inprocess.feed import Feed
+
+            feed = Feed(recorder, cast("Destination", target), info, name=name, report=report)
+        begun.feeds.append(feed)
+        feed.start()
+
+
+def _distinct(name: str, taken: set[str]) -> str:
+    """The name, with a number if it is taken: two objects of one class are two destinations."""
+    found, count = name, 1
+    while found in taken:
+        count += 1
+        found = f"{name}-{count}"
+    taken.add(found)
+    return found
+
+
+def _listening(
+    begun: Begun, recorder: Recorder, spec: Spec, wish: Wish, info: RunInfo, name: str, report: Reporter
+) -> Feed | None:
+    """The feed of an object that is told each call by itself; None for one that takes batches."""
+    from steno.destinations import registry
+
+    if spec.placement != "object" or not registry.is_listener(spec.target):
+        return None
+    from steno.capture.inprocess.feed import Feed
+    from steno.capture.inprocess.listener import Listener
+    from steno.events.logger import EventLogger
+
+    def logger(run_name: str) -> EventLogger:
+        return EventLogger(
+            run_name,
+            log=recorder.log,
+            run=begun.made,
+            destinations=tuple(one.name if one.target is None else one.target for one in wish.destinations),
+        )
+
+    def failed(error: BaseException, what: str) -> None:
+        feed.failed(error, what)
+
+    def done() -> None:
+        feed.delivered += 1
+
+    listener = Listener(spec.target, rank=begun.rank, logger=logger, failed=failed, done=done)
+    if "points" in listener.kinds:
+        recorder.want_media()
+    feed = Feed(
+        recorder, listener, info, name=name, report=report, exact=True, first="points" not in listener.kinds,
+        settle=listener.settle,
+    )  # fmt: skip
+    return feed

@@ -1,0 +1,230 @@
+"""Records of functions that JAX compiles: described while tracing, journalled each time they run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.capture.late.device_queue import QUEUE, Account
+from steno.capture.late.postponed import append
+from steno.capture.snapshot import HOLE
+from steno.devices import _jax as arrays_of_jax
+from steno.devices import _traced as traced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from steno.capture.recorder import Recorder
+    from steno.devices._traced import Logged, Part
+
+_TRACED: Final = object()
+_calls_back = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Call:
+    """One `log` in a traced function: what is known of its record while tracing.
+
+    `paths` name the operands in order; if the step is one of them it is the last, and `step` is `_TRACED`.
+    """
+
+    recorder: Recorder
+    template: dict[str, Any]
+    paths: tuple[str, ...]
+    step: Any
+    level: int | None
+    arrays: str | None
+    promised: dict[str, Any]
+    """The template with holes in it."""
+
+    @property
+    def account(self) -> Account:
+        """Where its late values are counted."""
+        return live(self.recorder).account
+
+    def journal(self, values: Sequence[Any], stamp: int) -> None:
+        """Append the record with the values of one execution."""
+        recorder = live(self.recorder)
+        step = self.step
+        if step is _TRACED:
+            *values, step = values
+            step = recorder._snapshot.step(step)
+        late = recorder.encodable(dict(zip(self.paths, values, strict=True)), self.arrays)
+        self._append(recorder, {**self.template, **late}, step, stamp)
+
+    def promise(self, stamp: int) -> Callable[[list[Any]], None]:
+        """Append the record with holes; returns what takes its values."""
+        recorder = live(self.recorder)
+        seq = self._append(recorder, self.promised, self.step, stamp)
+        return recorder._fill(seq, self.paths, self.arrays)
+
+    def _append(self, recorder: Recorder, values: dict[str, Any], step: int | None, stamp: int) -> int:
+        return append(recorder, values, step, stamp, level=self.level, arrays=self.arrays)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Line:
+    """Something else than a record that wants a traced function's values each time it runs."""
+
+    tell: Callable[[Sequence[Any]], None]
+    account: Account
+    step: None = None
+
+    def journal(self, values: Sequence[Any], stamp: int) -> None:  # noqa: ARG002 - as Call's
+        """Tell the values of one execution."""
+        self.tell(values)
+
+    def promise(self, stamp: int) -> Callable[[list[Any]], None]:  # noqa: ARG002 - as Call's
+        """What takes the values."""
+        return self.tell
+
+
+def live(recorder: Recorder) -> Recorder:
+    """The recorder, or the one that has taken its place: a compiled function may outlive the run it was traced in."""
+    if recorder._appender.sealed:
+        from steno.capture.recorder import _live
+
+        for other in list(_live):
+            if not other._appender.sealed:
+                return other
+    return recorder
+
+
+def stage(recorder: Recorder, data: Any, step: Any, *, level: Any, arrays: Any) -> None:
+    """Have a record with tracers in it journalled at each execution, not now. Bad values are reported now."""
+    prepared = recorder._snapshot.prepare(data, traced=True)
+    if prepared is None:
+        return
+    values, owed = prepared
+    template = _flat(values, {one.key for one in owed})
+    operands = [one.value for one in owed]
+    known: Any = step
+    if isinstance(step, arrays_of_jax.Tracer):
+        if step.shape != () or step.dtype.kind not in "iu":
+            recorder._report("step", f"the traced step is a {step.dtype}{list(step.shape)}, not an integer")
+            known = None
+        else:
+            known = _TRACED
+            operands.append(step)
+    else:
+        known = recorder._snapshot.step(step)
+    paths = tuple(one.key for one in owed)
+    call = Call(recorder, template, paths, known, level, arrays, {**template, **dict.fromkeys(paths, HOLE)})
+    _emit(call, operands)
+
+
+def call_with(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], account: Account) -> None:
+    """Have `tell` called with the values, some of which are traced, at each execution, on the device thread."""
+    _emit(Line(tell, account), list(values))
+
+
+def settle(deadline: float | None) -> bool:
+    """Wait for the callbacks of this thread's computations; False at the deadline (monotonic seconds)."""
+    return not _calls_back or arrays_of_jax.settle(deadline)
+
+
+def _emit(call: Call | Line, operands: list[Any]) -> None:
+    collector = traced.collector()
+    own = collector.own(operands) if collector is not None else None
+    if collector is not None and own is not None:
+        collector.take(call, own)
+        return
+    slots, dtypes, alone, vectors = traced.pack(operands)
+    _call_back(traced.Part(((call, 0, len(operands)),), slots, dtypes, alone), vectors)
+
+
+def _call_back(part: Part, vectors: Sequence[Any]) -> None:
+    global _calls_back
+    _calls_back = True
+    traced.call_back(vectors, lambda arrays: _arrived(part, arrays))
+
+
+def deliver(logged: Logged) -> None:
+    """Journal what a function logged, which came as an output of it; inside another traced function, pass it on."""
+    for part, vectors in logged:
+        if not traced.is_traced(vectors):
+            _submit(part, vectors)
+            continue
+        collector = traced.collector()
+        own = collector.own(vectors) if collector is not None else None
+        if collector is not None and own is not None:
+            collector.take_block(part, own)
+        else:
+            _call_back(part, vectors)
+
+
+def _arrived(part: Part, arrays: list[Any]) -> None:
+    """In a callback: only hand it over."""
+    stamp = time.monotonic_ns()
+    late = arrays_of_jax.Arrays(arrays, range(len(arrays)), _known(part)[0])
+
+    def sink(values: list[Any]) -> None:
+        _journal(part, values, stamp)
+
+    QUEUE.submit(late, sink, part.calls[0][0].account)
+
+
+def _submit(part: Part, vectors: Sequence[Any]) -> None:
+    stamp = time.monotonic_ns()
+    size_bytes, stepped = _known(part)
+    late = arrays_of_jax.Arrays(vectors, range(len(vectors)), size_bytes)
+    account = part.calls[0][0].account
+    if stepped:
+
+        def sink(values: list[Any]) -> None:
+            _journal(part, values, stamp)
+
+    else:
+        keeps = [(call.promise(stamp), first, last) for call, first, last in part.calls]
+
+        def sink(values: list[Any]) -> None:
+            _raise_refused(values)
+            for row in part.rows(values):
+                for keep, first, last in keeps:
+                    keep(row[first:last])
+
+    QUEUE.submit(late, sink, account)
+
+
+_parts: dict[Part, tuple[int, bool]] = {}
+
+
+def _known(part: Part) -> tuple[int, bool]:
+    """(its size in bytes, whether its records are journalled only when their steps have come)."""
+    known = _parts.get(part)
+    if known is None:
+        if len(_parts) >= 1024:
+            _parts.clear()
+        stepped = bool(part.lead) or any(call.step is _TRACED for call, _, _ in part.calls)
+        known = _parts[part] = (part.size_bytes, stepped)
+    return known
+
+
+def _journal(part: Part, vectors: Sequence[Any], stamp: int) -> None:
+    _raise_refused(vectors)
+    for row in part.rows(vectors):
+        for call, first, last in part.calls:
+            call.journal(row[first:last], stamp)
+
+
+def _raise_refused(values: Sequence[Any]) -> None:
+    for value in values:
+        if isinstance(value, Exception):
+            raise value
+
+
+def _flat(values: dict[str, Any], holes: set[str], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their path, without the holes; a list with holes in it element by element."""
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        if path in holes:
+            continue
+        if value.__class__ is dict:
+            out |= _flat(value, holes, f"{path}/")
+        elif value.__class__ is list and any(hole.startswith(f"{path}/") for hole in holes):
+            out |= _flat({str(index): item for index, item in enumerate(value)}, holes, f"{path}/")
+        else:
+            out[path] = value
+    return out

@@ -1,0 +1,1 @@
+"""How a run begins in this process: arguments, launcher, name, attempt, collector."""

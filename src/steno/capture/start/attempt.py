@@ -1,0 +1,304 @@
+"""Which run directory, and which attempt of it, this process belongs to."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.capture.files import load_json, scan, sync_dir, write_once
+from steno.capture.start.launcher import digest
+from steno.capture.start.liveness import is_live
+from steno.errors import RunExistsError, RunNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from steno.capture.start.launcher import Launch
+
+_LOCK_SECS: Final = 10.0
+"""How long `init` waits for another `init`; then it goes on without the lock, as on a disk that has none."""
+_BIRTH_SECS: Final = 10.0
+_JOB_SECS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this process records."""
+
+    dir: Path
+    name: str
+    attempt: int
+    born: bool
+    """This process made the run."""
+    opened: bool
+    """This process opened the attempt; otherwise it joined one."""
+    rewind: int | None
+    """Of the attempt, whoever opened it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One file of `.steno/attempts`."""
+
+    number: int
+    token: str
+    job: str
+    restart: int
+    started: float
+    rewind: int | None
+    host: str
+
+
+def settle(
+    project_dir: Path,
+    wanted: str,
+    launch: Launch,
+    *,
+    resume: bool | None,
+    rewind: int | None,
+    turn: int,
+    describe: Callable[[Path, str], None],
+    say: Callable[[str, str], None],
+) -> Place:
+    """Find or make the run, and find or open its attempt. Call under `exclusive(project_dir)`.
+
+    Args:
+        wanted: the run's name; by default an ended run of this name stands aside for `wanted-2`, `-3`, …
+        turn: how many runs of this name this process has had: a job that records several runs one after
+            the other has each of them once.
+        describe: writes `run.json` into the directory of a run that is being made.
+        say: told (key, message).
+
+    Raises:
+        RunNotFoundError: `resume=True` or `rewind`, and the run is not there.
+        RunExistsError: `resume=False`, and it is.
+        OSError: the directory cannot be written.
+    """
+    token = f"{launch.token}#{turn}" if launch.token else ""
+    for suffix in count(1):
+        name = wanted if suffix == 1 else f"{wanted}-{suffix}"
+        run_dir = project_dir / name
+        if _empty(run_dir):
+            if resume is True or rewind is not None:
+                raise _missing(run_dir, "rewind" if rewind is not None else "resume=True")
+            if not _bear(run_dir, _attempt(1, token, launch, None), describe):
+                # Another machine made it in this moment: look again.
+                return settle(
+                    project_dir, wanted, launch, resume=resume, rewind=rewind, turn=turn, describe=describe, say=say
+                )
+            if suffix > 1:
+                say(
+                    "name",
+                    f"the run {wanted!r} has ended: this one is {name!r}; resume=True would go on with the old one",
+                )
+            return Place(run_dir, name, 1, born=True, opened=True, rewind=None)
+        if not is_run(run_dir):
+            if resume is not None or rewind is not None:
+                msg = f"{run_dir} is there but holds no run: choose another name= or dir="
+                raise (RunExistsError if resume is False else RunNotFoundError)(msg)
+            continue
+        latest = attempts(run_dir)[-1:]
+        live = is_live(run_dir) or _is_awaited(run_dir, latest)
+        mine = _of_token(run_dir, token)
+        if mine is not None:
+            recent = mine.host != os.uname().nodename and time.time() - mine.started < _JOB_SECS
+            if launch.unique or live or recent:
+                return Place(run_dir, name, mine.number, born=False, opened=False, rewind=mine.rewind)
+        again = bool(latest and launch.job and latest[0].job == launch.job and launch.restart > latest[0].restart)
+        if not again:
+            if resume is False:
+                msg = (
+                    f"the run {name!r} exists already in {project_dir}: choose another name=, or leave out resume=False"
+                )
+                raise RunExistsError(msg)
+            if live:
+                number, hidden = (latest[0].number, latest[0].rewind) if latest else (1, None)
+                if rewind is not None and rewind != hidden:
+                    say(
+                        "rewind",
+                        f"rewind={rewind} is ignored: the run {name!r} is live, and rewinding opens a new attempt",
+                    )
+                _claim_token(run_dir, token, number)
+                return Place(run_dir, name, number, born=False, opened=False, rewind=hidden)
+        if again or resume is True or rewind is not None:
+            return _open(run_dir, name, token, launch, rewind)
+    raise AssertionError  # count() does not end
+
+
+def _open(run_dir: Path, name: str, token: str, launch: Launch, rewind: int | None) -> Place:
+    """A new attempt; when another machine opens the same number first, the one it opened."""
+    number = max((item.number for item in attempts(run_dir)), default=0) + 1
+    opened = write_once(_attempt_path(run_dir, number), _attempt(number, token, launch, rewind))
+    if not opened:
+        theirs = next((item for item in attempts(run_dir) if item.number == number), None)
+        rewind = theirs.rewind if theirs else rewind
+    _claim_token(run_dir, token, number)
+    return Place(run_dir, name, number, born=False, opened=opened, rewind=rewind)
+
+
+def _missing(run_dir: Path, asked: str) -> RunNotFoundError:
+    try:
+        there = sorted(p.name for p in run_dir.parent.iterdir() if not p.name.startswith("."))
+    except OSError:
+        there = []
+    import difflib
+
+    near = difflib.get_close_matches(run_dir.name, there, 3)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return RunNotFoundError(
+        f"{asked} was given, but there is no run {run_dir.name!r} in {run_dir.parent}: check project=, name= and dir=, "
+        f"or leave {asked.partition('=')[0]} out to begin it.{hint}"
+    )
+
+
+def _empty(run_dir: Path) -> bool:
+    """Whether nothing is there; an empty directory is nothing."""
+    try:
+        with os.scandir(run_dir) as found:
+            return next(found, None) is None
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
+
+
+def is_run(run_dir: Path) -> bool:
+    """Whether the directory holds a run."""
+    return (run_dir / "run.json").is_file() or (run_dir / ".steno").is_dir()
+
+
+def _bear(run_dir: Path, first: dict[str, Any], describe: Callable[[Path, str], None]) -> bool:
+    """Make the run; False when another machine was first.
+
+    It is made beside its place and renamed, so that nobody meets half a run.
+    """
+    hidden = run_dir.with_name(f".new-{secrets.token_hex(6)}")
+    hidden.mkdir()
+    try:
+        for part in ("journal", "attempts", "jobs", "destinations", "nodes"):
+            (hidden / ".steno" / part).mkdir(parents=True)
+        write_once(_attempt_path(hidden, 1), first)
+        _claim_token(hidden, first["token"], 1)
+        describe(hidden, run_dir.name)
+        try:
+            hidden.rename(run_dir)
+        except OSError as error:
+            if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
+                return False
+            raise
+        sync_dir(run_dir.parent)
+        return True
+    finally:
+        if hidden.exists():
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+# -- attempts -----------------------------------------------------------------------------------------
+
+
+def _attempt(number: int, token: str, launch: Launch, rewind: int | None) -> dict[str, Any]:
+    return {
+        "attempt": number,
+        "token": token,
+        "job": launch.job,
+        "restart": launch.restart,
+        "started": time.time(),
+        "rewind": rewind,
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+    }
+
+
+def _attempt_path(run_dir: Path, number: int) -> Path:
+    return run_dir / ".steno" / "attempts" / f"{number:04d}.json"
+
+
+def attempts(run_dir: Path) -> list[Attempt]:
+    """The run's attempts in order; a file that cannot be read counts with its number alone."""
+    found = []
+    for path in (run_dir / ".steno" / "attempts").glob("*.json"):
+        if not path.stem.isdecimal():
+            continue
+        data = load_json(path)
+        found.append(
+            Attempt(
+                number=int(path.stem),
+                token=str(data.get("token", "")),
+                job=str(data.get("job", "")),
+                restart=int(data.get("restart") or 0),
+                started=float(data.get("started") or 0.0),
+                rewind=data.get("rewind"),
+                host=str(data.get("host", "")),
+            )
+        )
+    return sorted(found, key=lambda item: item.number)
+
+
+def _is_awaited(run_dir: Path, latest: list[Attempt]) -> bool:
+    """Whether another machine has just opened the attempt and not begun its journal."""
+    if not latest or latest[0].host == os.uname().nodename or time.time() - latest[0].started > _BIRTH_SECS:
+        return False
+    return not scan(run_dir / ".steno" / "journal")
+
+
+def _of_token(run_dir: Path, token: str) -> Attempt | None:
+    """The attempt that this start of the job belongs to, once one of its processes was here."""
+    if not token:
+        return None
+    number = load_json(_job_path(run_dir, token)).get("attempt")
+    return next((item for item in attempts(run_dir) if item.number == number), None)
+
+
+def _claim_token(run_dir: Path, token: str, number: int) -> None:
+    if token:
+        write_once(_job_path(run_dir, token), {"token": token, "attempt": number})
+
+
+def _job_path(run_dir: Path, token: str) -> Path:
+    return run_dir / ".steno" / "jobs" / f"{digest(token).hex()[:20]}.json"
+
+
+@contextlib.contextmanager
+def exclusive(project_dir: Path) -> Iterator[None]:
+    """One `init` at a time per project and machine, as far as the file system can lock.
+
+    Raises:
+        UsageError: the directory cannot be made or written.
+    """
+    try:
+        project_dir.mkdir(parents=True, exist_ok=True)
+        fd = os.open(project_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise unwritable(project_dir, error) from error
+    try:
+        deadline = time.monotonic() + _LOCK_SECS
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.005)
+                    continue
+            except OSError:  # a file system without locks
+                pass
+            break
+        yield
+    finally:
+        os.close(fd)
+
+
+def unwritable(path: Path, error: OSError) -> UsageError:
+    """The error for a place where runs cannot be kept."""
+    return UsageError(
+        f"runs cannot be kept in {path}: {error.strerror or error}. "
+        "Pass dir= or set STENO_DIR to a directory you can write"
+    )

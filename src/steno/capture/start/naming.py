@@ -1,0 +1,93 @@
+"""Names of runs: checked, drawn at random, or derived from the launcher's job."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from steno.capture.start.launcher import digest
+from steno.errors import UsageError
+
+if TYPE_CHECKING:
+    from steno.capture.start.launcher import Launch
+
+_MAX_BYTES: Final = 200  # 255 is the limit of most file systems; a suffix must still fit
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+_ADJECTIVES: Final = tuple(
+    (  # noqa: SIM905 - words are read more easily than quotes
+        "able amber ample azure bold brave bright brisk calm candid clear clever cosy crisp deft eager early fair "
+        "fleet fond frank fresh gentle glad grand green handy hardy honest ideal jolly keen kind large light lively "
+        "lucid lucky merry mild neat noble novel olive plain polite proud prime quick quiet rapid ready rosy round "
+        "sage sharp shiny silent silver sleek smart smooth snug solar solid sound spry stable steady still sunny "
+        "super sweet swift tidy true upper vivid warm wise witty young zesty"
+    ).split()
+)
+_NOUNS: Final = tuple(
+    (  # noqa: SIM905
+        "acorn alder anchor apple arrow aspen badger basin beacon beaver birch bison bridge brook canyon cedar cliff "
+        "cloud clover comet coral crane creek delta dune eagle ember falcon fern finch fjord forest fox garden gecko "
+        "glade grove harbor hazel heron hill island ivy jay juniper lake lantern larch lark lemon lotus lynx maple "
+        "marsh meadow mesa moon moss oak ocean olive orchid otter owl pebble pine planet plum pond quail quartz raven "
+        "reef ridge river robin sparrow spruce star stone stream summit swan thicket tiger trail tulip valley walnut "
+        "willow wren"
+    ).split()
+)
+
+
+def check(name: str, what: str = "run name") -> str:
+    """The name, when it can be one directory; a name never becomes a path.
+
+    Raises:
+        UsageError: it is not a string, is empty, too long, or has separators or control characters.
+    """
+    if not isinstance(name, str):
+        msg = f"the {what} must be a string, not {type(name).__name__}: pass {what.rsplit(maxsplit=1)[-1]}='...'"
+        raise UsageError(msg)
+    reason = ""
+    if not name.strip():
+        reason = "it is empty"
+    elif "/" in name or "\\" in name or (os.altsep and os.altsep in name):
+        reason = "it has a path separator"
+    elif name.startswith("."):
+        reason = "it begins with a dot"
+    elif name != name.strip():
+        reason = "it begins or ends with white space"
+    elif not name.isprintable():
+        reason = "it has control or unprintable characters"
+    elif len(name.encode()) > _MAX_BYTES:
+        reason = f"it is longer than {_MAX_BYTES} bytes"
+    if reason:
+        msg = f"the {what} {name[:80]!r} cannot be used: {reason}. Use letters, digits, '-', '_', '.': 'digits-lr3e-4'"
+        raise UsageError(msg)
+    return name
+
+
+def words(seed: bytes) -> str:
+    """An adjective and a noun chosen by the seed (at least four bytes)."""
+    first, second = int.from_bytes(seed[:2], "big"), int.from_bytes(seed[2:4], "big")
+    return f"{_ADJECTIVES[first % len(_ADJECTIVES)]}-{_NOUNS[second % len(_NOUNS)]}"
+
+
+def fresh() -> str:
+    """A new name: time to the second and two random words."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{words(os.urandom(4))}"
+
+
+def of_job(launch: Launch) -> str:
+    """The name at which all processes of a job meet; a fresh one when the job cannot be told."""
+    if not launch.job:
+        return fresh()
+    seed = digest(launch.job)
+    kind, _, rest = launch.job.partition(":")
+    readable = "".join(letter if letter.isalnum() else "-" for letter in rest)
+    if kind == "slurm" and readable.isascii() and len(readable) <= 40:
+        return f"slurm-{readable}"
+    return f"{kind}-{words(seed)}-{seed[4:7].hex()}"
+
+
+def new_id() -> str:
+    """A run's identity: 26 characters that sort by time (the form of a ULID)."""
+    number = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))

@@ -1,0 +1,1 @@
+"""A run's way into its object stores."""

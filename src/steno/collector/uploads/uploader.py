@@ -1,0 +1,314 @@
+"""Uploads a run, in a process of its own: sealed parts, media, artifacts, and last what says that they are there.
+
+The collector writes JSON lines to its stdin: first {"node", "stores"}, then {"look": n} to have it look for what is
+new. It answers on its stdout with its state and numbers, {"looked": n} among them. When stdin closes it is gone at
+once: whatever was on its way is sent again, a large file on S3 from the piece where it stood.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import random
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.collector import catalogue
+from steno.collector.uploads import artifacts_json
+from steno.collector.uploads.files import ARTIFACTS, ROLES, RUN, STORE, Belonging, is_for, of_run
+from steno.collector.uploads.location import Shelf
+from steno.collector.uploads.progress import Tally
+from steno.errors import UsageError
+from steno.ledger import manifest
+from steno.ledger.read import MANIFEST, Part, Reader
+from steno.objects import url as urls
+from steno.record import ARTIFACT, NODE_SHIFT
+from steno.secrecy import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from steno.ledger.read import Snapshot
+
+TRANSFERS: Final = 4
+NODES: Final = "nodes"
+"""Below the run in its store: what each node has there while it is at work, `nodes/NN.json`."""
+ELSEWHERE: Final = "artifacts-store.json"
+"""Says where the run's artifacts are, when they have a store of their own."""
+_FIRST_WAIT_SECS: Final = 0.25
+_LAST_WAIT_SECS: Final = 15.0
+_LOOK_SECS: Final = 1.0
+_SHARE: Final = 50
+"""Looking for what is new takes at most one part in so many of the time."""
+_TELL_SECS: Final = 0.2
+_NEWS_SECS: Final = 30.0
+_DOWN: Final = 4
+"""After so many failures with no success between them the store is taken to be down."""
+_ERROR_CHARS: Final = 500
+
+
+class Uploader:
+    """Brings a run to its stores and keeps it there up to date. `run` works until the process ends.
+
+    Args:
+        run_dir: the run's directory.
+        node: this node's number.
+        stores: role → URL, see `belongings.ROLES`.
+    """
+
+    def __init__(self, run_dir: Path, node: int, stores: Mapping[str, str]) -> None:
+        self.state = "waiting"
+        self.looked = 0
+        self.asked = 0
+        self._run_dir = run_dir
+        self._node = node
+        self._node_dir = run_dir / ".steno" / "nodes" / f"{node:02d}"
+        self._stores = {role: stores[role] for role in ROLES if role in stores}
+        if self._stores.get(ARTIFACTS) == self._stores.get(STORE):
+            self._stores.pop(ARTIFACTS, None)  # they go with the run
+        self._tally = Tally()
+        self._gate = threading.Semaphore(TRANSFERS)
+        self._shelves: dict[str, Shelf] = {}
+        self._wake = threading.Event()
+        self._published: dict[tuple[str, str], bytes] = {}
+        self._news: dict[str, float] = {}
+        self._untidy: set[str] = set()
+        self._failures = 0
+
+    def ask(self, number: int) -> None:
+        """Look soon for what is new; `looked` says when that is done."""
+        self.asked = max(self.asked, number)
+        self._wake.set()
+
+    def facts(self) -> dict[str, Any]:
+        """What the collector is told."""
+        places = {role: shelf.store.url for role, shelf in self._shelves.items() if shelf.settled}
+        return {
+            "state": self.state,
+            "looked": self.looked,
+            "stores": {**self._stores, **places},
+            **self._tally.numbers(),
+        }
+
+    def run(self) -> None:
+        """Upload until the process ends; returns only when a store can never be used from here."""
+        try:
+            for role, url in self._stores.items():
+                self._shelves[role] = Shelf(role, urls.check(role, url), self._node_dir, self._gate)
+        except UsageError as error:
+            self.state, self._tally.error = "stopped", str(error)
+            return
+        wait = _FIRST_WAIT_SECS
+        while True:
+            self._wake.clear()
+            asked, began = self.asked, time.monotonic()
+            before = self._tally.numbers()["retries"]
+            try:
+                whole = self._sweep()
+            except Exception as error:  # the store, the ledger of a collector that works, a full disk
+                self._tally.failed("", _words(error))
+                whole = False
+            if whole:
+                self.looked, wait = asked, _FIRST_WAIT_SECS
+                self._wake.wait(max(_LOOK_SECS, _SHARE * (time.monotonic() - began)))
+                continue
+            self.state = "retrying"
+            # Spread, for the uploaders of many runs that a store's return would wake at once.
+            time.sleep(wait * random.uniform(0.7, 1.0))
+            advanced = self._tally.numbers()["retries"] == before
+            wait = _FIRST_WAIT_SECS if advanced else min(wait * 2, _LAST_WAIT_SECS)
+
+    def _sweep(self) -> bool:
+        """Send what is missing, then publish it; whether all that there is now is in the stores."""
+        written = time.time_ns()
+        ended = catalogue.read_json(self._node_dir / MANIFEST)
+        whole = catalogue.read_json(self._run_dir / MANIFEST) if ended else {}
+        snapshot = Reader(self._run_dir).snapshot(batches=False)
+        if self._node in snapshot.unreadable:  # then its parts are a guess
+            raise OSError(snapshot.unreadable[self._node])
+        about = catalogue.read_json(self._run_dir / RUN)
+        if not about.get("id"):
+            return True  # being made
+        about["project"] = about.get("project") or self._run_dir.parent.name
+        about["name"] = about.get("name") or self._run_dir.name
+        for shelf in self._shelves.values():
+            shelf.settle(about, (self._run_dir / RUN).read_bytes())
+        parts = self._parts(whole, snapshot)
+        wanted = of_run(self._run_dir, parts, self._shelves)
+        if not self._send(wanted):
+            return False
+        for shelf in self._shelves.values():
+            self._require(shelf, [Part(**row) for row in whole["parts"]] if whole else parts)
+            self._publish(shelf, whole, snapshot, written, ended=bool(ended))
+        self.state = "complete" if ended else "waiting"
+        self._tally.error = None
+        return True
+
+    def _parts(self, whole: Mapping[str, Any], snapshot: Snapshot) -> list[Part]:
+        """This node's; of a run that has ended on all nodes also what other nodes have not brought."""
+        if not whole:
+            return [part for part in snapshot.parts if part.node == self._node]
+        parts = [Part(**row) for row in whole["parts"]]
+        others = [part for part in parts if part.node != self._node]
+        for shelf in self._shelves.values() if others else ():
+            shelf.look_again()
+        return [
+            part
+            for part in parts
+            if part.node == self._node
+            or not all(shelf.holds(part.name, part.bytes) for shelf in self._shelves.values())
+        ]
+
+    # -- sending -----------------------------------------------------------------------------------------
+
+    def _send(self, wanted: Mapping[str, list[Belonging]]) -> bool:
+        every = [(self._shelves[role], one) for role, found in wanted.items() for one in found]
+        todo = [(shelf, one) for shelf, one in every if shelf.lacks(one)]
+        self._tally.plan(
+            len(every), sum(one.size for _, one in every), {_name(shelf, one): one.size for shelf, one in todo}
+        )
+        if not todo:
+            return True
+        self.state = "uploading"
+        self._failures = 0
+        with ThreadPoolExecutor(TRANSFERS, thread_name_prefix="steno-upload") as pool:
+            return all(list(pool.map(lambda pair: self._send_one(*pair), todo)))
+
+    def _send_one(self, shelf: Shelf, one: Belonging) -> bool:
+        if self._failures >= _DOWN:
+            return False
+        name = _name(shelf, one)
+        try:
+            shelf.send(one, lambda count: self._tally.moved(name, count))
+        except Exception as error:
+            self._failures += 1
+            self._tally.failed(name, f"{one.key}: {_words(error)}")
+            return False
+        self._failures = 0
+        self._tally.arrived(name)
+        return True
+
+    @staticmethod
+    def _require(shelf: Shelf, parts: Iterable[Part]) -> None:
+        """Raise FileNotFoundError for a part that is not there: nothing may be published that names it."""
+        for part in parts:
+            if is_for(shelf.role, part.kind) and not shelf.holds(part.name, part.bytes):
+                # Merged into another one meanwhile, which the next look finds; else it is lost here too.
+                msg = f"the part {part.name} is listed and not there"
+                raise FileNotFoundError(msg)
+
+    # -- publishing --------------------------------------------------------------------------------------
+
+    def _publish(
+        self, shelf: Shelf, whole: Mapping[str, Any], snapshot: Snapshot, written: int, *, ended: bool
+    ) -> None:
+        """Say what is there, once it is: a reader trusts the manifest, and before it the nodes' own pieces."""
+        names = artifacts_json.read(self._run_dir, shelf.has)
+        if names:
+            self._put(shelf, artifacts_json.NAME, json.dumps(names, indent=1).encode())
+        elsewhere = self._shelves.get(ARTIFACTS)
+        if shelf.role == STORE and elsewhere is not None:
+            self._put(shelf, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
+        if whole:
+            listed = {**whole, "parts": [row for row in whole["parts"] if is_for(shelf.role, row["kind"])]}
+            if self._put(shelf, MANIFEST, json.dumps(listed).encode()):
+                self._untidy.add(shelf.role)
+            self._tidy(shelf, {row["name"] for row in listed["parts"]})
+            return
+        mine = manifest.piece(snapshot, self._node)
+        mine["parts"] = [row for row in mine["parts"] if is_for(shelf.role, row["kind"])]
+        # A checkpoint must be found as soon as it is there, not when its entry is sealed.
+        unsealed = [one for one in snapshot.entries if one.kind == ARTIFACT and one.record >> NODE_SHIFT == self._node]
+        mine["entries"] = [dataclasses.asdict(one) for one in unsealed]
+        states = [row["state"] for row in mine["streams"]]
+        known = json.dumps([mine["parts"], mine["config"], mine["summary"], mine["entries"], states], default=str)
+        now = time.monotonic()
+        key = f"{NODES}/{self._node:02d}.json"
+        if self._published.get((shelf.role, key)) == known.encode() and now < self._news.get(shelf.role, 0.0):
+            return
+        mine["written"] = written
+        mine["attempts"] = manifest.attempts(self._run_dir, mine["streams"])
+        shelf.store.write(key, json.dumps(mine, default=str).encode())
+        self._published[shelf.role, key], self._news[shelf.role] = known.encode(), now + _NEWS_SECS
+        if ended:
+            self._untidy.add(shelf.role)
+            self._tidy(shelf, {row["name"] for row in mine["parts"]})
+
+    def _put(self, shelf: Shelf, key: str, data: bytes) -> bool:
+        """Write a small object unless it is there as it should be; whether it was not."""
+        if self._published.get((shelf.role, key)) == data:
+            return False
+        shelf.store.write(key, data)
+        self._published[shelf.role, key] = data
+        return True
+
+    def _tidy(self, shelf: Shelf, listed: set[str]) -> None:
+        """Once per manifest: take away this node's parts that it names no more, and uploads that nobody will end.
+
+        One of a file that has arrived is a killed process's, whose request came to the store after the next
+        process had asked it.
+        """
+        if shelf.role not in self._untidy:
+            return
+        unfinished = shelf.store.unfinished()
+        with contextlib.suppress(PermissionError):  # they cost room, and mislead nobody
+            for key in {*shelf.keys(), *unfinished} - listed:
+                folder, _, name = key.partition("/")
+                if folder in {"metrics", "records"} and name.startswith(f"{self._node:02d}-part-"):
+                    shelf.remove(key)
+            for key in unfinished:
+                if shelf.has(key):
+                    shelf.store.forget(key)
+        self._untidy.discard(shelf.role)
+
+
+def _name(shelf: Shelf, one: Belonging) -> str:
+    return f"{shelf.role}:{one.key}"
+
+
+def _words(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return scrub(text)[:_ERROR_CHARS]
+
+
+def main() -> int:
+    """The child: upload until stdin closes."""
+    # What third-party code prints must not get between our lines.
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    run_dir = Path(sys.argv[1])
+    order = json.loads(sys.stdin.readline() or "{}")
+    if not order:
+        return 0
+    node = int(order["node"])
+    uploader = Uploader(run_dir, node, order["stores"])
+
+    def listen() -> None:
+        for line in sys.stdin:
+            uploader.ask(int(json.loads(line)["look"]))
+        os._exit(0)
+
+    def tell() -> None:
+        last: dict[str, Any] = {}
+        while True:
+            facts = uploader.facts()
+            if facts != last:
+                pipe.write(json.dumps(facts) + "\n")
+                pipe.flush()
+                last = facts
+            time.sleep(_TELL_SECS)
+
+    threading.Thread(target=listen, daemon=True).start()
+    with open(run_dir / ".steno" / "nodes" / f"{node:02d}" / "uploader.lock", "ab") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # a killed collector's uploader may take a moment to end
+        threading.Thread(target=tell, daemon=True).start()
+        uploader.run()
+        threading.Event().wait()  # stopped: the collector ends us
+    return 0

@@ -1,0 +1,1 @@
+"""Services with a library of their own, each in a process of its own."""

@@ -1,0 +1,99 @@
+"""The files of TensorBoard's projector: an embedding's points, labels and pictures, and the list of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from steno.destinations.tensorboard import subruns
+from steno.media import files
+from steno.media.bundle import from_file
+from steno.record import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from steno.record import Batch
+
+_CONFIG = "projector_config.pbtxt"
+_WAIT_SECS = 60.0
+
+
+def place(batch: Batch, splits: NDArray[np.int64], row: int, folder: Path, run_dir: Path) -> None:
+    """Write the files of a record's embeddings; written again, they are the same.
+
+    Args:
+        batch: the record's.
+        splits: `batch.splits()`.
+        row: the record's.
+        folder: the event files' directory.
+        run_dir: the run's.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    keys = batch.sets[batch.set[row]]
+    for index, point in enumerate(range(int(splits[row]), int(splits[row + 1]))):
+        ref = batch.special.get(point)
+        if isinstance(ref, Ref) and ref.kind == "embedding":
+            path = files.encoded(run_dir, ref, _WAIT_SECS)
+            if path is not None:
+                _write(folder, keys[index], int(batch.step[row]), ref.meta, from_file(path))
+
+
+def _write(folder: Path, tag: str, step: int, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    name = tag.replace("%", "%25").replace("/", "%2f").replace("\\", "%5c")
+    sub = f"{step:05d}/{subruns.folder(name)}"
+    target = folder / sub
+    target.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join(repr(value) for value in row) for row in arrays["points"].tolist()]
+    _replace(target / "tensors.tsv", ("\n".join(lines) + "\n").encode())
+    entry = [f'tensor_name: "{_quoted(tag)}:{step:05d}"', f'tensor_path: "{_quoted(sub)}/tensors.tsv"']
+    if "labels" in arrays:
+        _replace(target / "metadata.tsv", arrays["labels"].tobytes())
+        entry.append(f'metadata_path: "{_quoted(sub)}/metadata.tsv"')
+    if "pictures" in arrays:
+        _replace(target / "sprite.png", _sprite(arrays["pictures"]))
+        height, width = meta["picture"]
+        entry.append(
+            f'sprite {{ image_path: "{_quoted(sub)}/sprite.png" single_image_dim: {width} single_image_dim: {height} }}'
+        )
+    config = folder / _CONFIG
+    there = config.read_text(encoding="utf-8") if config.exists() else ""
+    if entry[1] not in there:
+        block = "".join(f"  {line}\n" for line in entry)
+        _replace(config, f"{there}embeddings {{\n{block}}}\n".encode())
+
+
+def _quoted(text: str) -> str:
+    """Text as it stands between the quotes of a pbtxt."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _sprite(pictures: NDArray[Any]) -> bytes:
+    """The pictures, (n, height, width, 3) uint8, row by row in a square."""
+    import numpy as np
+    from PIL import Image
+
+    count, height, width, _ = pictures.shape
+    across = math.ceil(math.sqrt(count))
+    canvas = np.zeros((across * height, across * width, 3), np.uint8)
+    for index, picture in enumerate(pictures):
+        top, left = index // across * height, index % across * width
+        canvas[top : top + height, left : left + width] = picture
+    out = io.BytesIO()
+    Image.fromarray(canvas).save(out, "PNG")
+    return out.getvalue()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    hidden.write_bytes(data)
+    os.rename(hidden, path)
