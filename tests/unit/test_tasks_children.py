@@ -17,6 +17,7 @@ from run_programs import journals, wait_for
 from test_tasks import Desk
 
 from steno.capture.tasks import forking, reply
+from steno.capture.tasks.task import inside
 from steno.errors import TaskError
 
 BOTH = pytest.mark.parametrize("mode", ["spawn", "fork"])
@@ -392,6 +393,17 @@ def test_large_value_is_recorded_by_the_child_unless_the_parent_holds_its_place(
     whole = answer(big, whole=True)
     assert not whole.recorded
     assert whole.value["big"].shape == (100_000,)
+
+
+def test_caller_counts_as_a_task_only_while_it_runs():
+    during = []
+
+    answer(lambda: during.append(inside.get()) or {})
+    answer(boom)
+    reply.run(boom, lambda data: None, whole=False)  # not even the task could be read
+
+    assert during == [True]
+    assert not inside.get()
 
 
 class Picture:

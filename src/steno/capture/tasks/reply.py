@@ -65,21 +65,26 @@ def run(
 ) -> bytes:
     """Run the task and make the reply; whatever `func` raises becomes part of it.
 
+    Only while this runs does the caller count as a task.
+
     Args:
         load: gives func, args and kwargs.
         record: records a result in the run, from this process.
         whole: the parent needs the result as it is, for a reserved place.
     """
-    inside.set(True)
+    before = inside.set(True)
     try:
         func, args, kwargs = load()
     except BaseException as error:
         hint = "functions and classes of a task must be importable: defined at the top level of a module or script"
         return _refusal(f"the child process could not read the task ({type(error).__name__}: {error}): {hint}")
-    try:
-        return _answer(func, func(*args, **kwargs), record, whole=whole)
-    except BaseException as error:
-        return _failure(error)
+    else:
+        try:
+            return _answer(func, func(*args, **kwargs), record, whole=whole)
+        except BaseException as error:
+            return _failure(error)
+    finally:
+        inside.reset(before)
 
 
 def _answer(func: Any, value: Any, record: Callable[[Mapping[str, Any]], None], *, whole: bool) -> bytes:
