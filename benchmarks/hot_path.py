@@ -48,7 +48,12 @@ def steno_row(keys: str, kind: str, calls: str, place: str) -> dict[str, float]:
         convert = np.float32
     run = steno.init(project="bench", dir=base)
     time.sleep(1.0)  # the collector's own start is not what is measured
-    result = measure.per_call(run.log, measure.floats(int(keys), convert), int(calls))
+    rows = measure.floats(int(keys), convert)
+    if kind == "two sets":
+        rows = [
+            {key.replace("train", "val"): row[key] for key in row} if at % 2 else row for at, row in enumerate(rows)
+        ]
+    result = measure.per_call(run.log, rows, int(calls))
     run.finish(timeout=60)
     measure.wait_for_collector(run.dir)
     shutil.rmtree(base)
@@ -244,6 +249,7 @@ def main() -> None:
     ours = add("steno, 20 floats", child("steno_row", "20", "float", calls, "run"))
     add("steno, 1 float", child("steno_row", "1", "float", calls, "run"))
     add("steno, 100 floats", child("steno_row", "100", "float", few, "run"))
+    add("steno, 20 floats, two key sets in turn", child("steno_row", "20", "two sets", calls, "run"))
     add("steno, 20 numpy float32", child("steno_row", "20", "numpy", few, "run"))
     add("steno, 8 threads × 20 floats", child("threads_row", "8", str(options.calls // 8)))
     add("steno, journal in /dev/shm", child("steno_row", "20", "float", calls, "shm"))

@@ -54,6 +54,34 @@ def test_key_sets_of_one_length_can_alternate(book):
         assert values == ({"a": step, "b": 1.5} if step % 3 else {"b": 2.5, "c": step})
 
 
+@pytest.mark.parametrize("width", [2, 3, 20])
+def test_alternating_key_sets_of_one_length_stay_on_the_hot_path(book, monkeypatch, width):
+    sets = [[f"{name}/{n}" for n in range(width)] for name in ("train", "val", "test")]
+    sets.append([*sets[0][:-1], "same first key"])
+    wanted = []
+    for turn in range(4):
+        if turn == 2:
+            # Met once and announced once, every set is known now: nothing may leave the hot path.
+            monkeypatch.setattr(type(book.appender), "_plan", lambda *_: pytest.fail("left the hot path"))
+        for number, keys in enumerate(sets):
+            record = {key: turn * 100 + number * 10 + at / 64 for at, key in enumerate(keys)}
+            book.log(record, turn)
+            wanted.append((turn, record))
+    assert read(book).records == wanted
+
+
+def test_alternating_key_sets_of_numpy_scalars_keep_their_values(book):
+    wanted = []
+    for turn in range(6):
+        for name in ("a", "b"):
+            record = {f"{name}/x": np.float32(turn / 3), f"{name}/y": np.int64(turn), f"{name}/z": float(turn)}
+            book.log(record, turn)
+            wanted.append(
+                (turn, {key: value if isinstance(value, float) else value.item() for key, value in record.items()})
+            )
+    assert read(book).records == wanted
+
+
 def test_same_keys_in_another_order_keep_their_values(book):
     for step in range(10):
         book.log({"a": 1.0, "b": 2.0} if step % 2 else {"b": 2.0, "a": 1.0}, step)

@@ -17,6 +17,7 @@ import msgspec
 
 from steno.journal import format as fmt
 from steno.journal.guard import OwnerOnly, guarded
+from steno.journal.plans import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,7 +104,9 @@ class Appender:
         """The hot path as closures: a cell is read faster than an attribute.
 
         `state` is (write, nonce, plans by number of keys, singles by key, plans by keys), swapped whole, so
-        that a frame always carries a key-set number announced in the segment it goes to.
+        that a frame always carries a key-set number announced in the segment it goes to. A plan is (getter of
+        the values, key-set number); where several key sets have the same number of keys, the plan by number of
+        keys is (None, plans by first key).
         """
         state: Any = (_refuse, 0, {}, {}, {})
         pool = [bytearray(_BUFFER_BYTES) for _ in range(_POOL)]
@@ -115,7 +118,7 @@ class Appender:
         # every call a look-up of its default, and a third positional argument would raise in the loop.
         def log(data: Any, step: Any = None, level: Any = None, arrays: Any = None) -> None:
             """Record what happens at this step; see `Run.log`."""
-            write, nonce, plans, singles, _ = state
+            write, nonce, plans, singles, by_keys = state
             try:
                 if (
                     data.__class__ is dict
@@ -126,7 +129,14 @@ class Appender:
                     width = len(data)
                     if width > 1:
                         getter, number = plans[width]
-                        values = getter(data)
+                        if getter is None:
+                            # Several key sets of this width, say those of train and val: the first key tells.
+                            getter, number = number[next(iter(data))]
+                        try:
+                            values = getter(data)
+                        except KeyError:
+                            getter, number = by_keys[*data]
+                            values = getter(data)
                     else:
                         (key,) = data
                         values, number = data[key], singles[key]
@@ -237,7 +247,8 @@ class Appender:
             def getter(data: dict[str, Any], chosen: Any = plan[0]) -> list[Any]:
                 return [convert[value.__class__](value) for value in chosen(data)]
 
-            by_keys[keys] = plans[len(keys)] = (getter, plan[1])
+            by_keys[keys] = (getter, plan[1])
+            choose(plans, by_keys, keys, plan)
 
     def _slow_add(self, key: Any, value: Any, step: int | None) -> None:
         self._slow({key: value}, step, None, None)
@@ -335,7 +346,7 @@ class Appender:
                 if len(keys) == 1:
                     singles[keys[0]] = number
                 else:
-                    plans[len(keys)] = plan
+                    choose(plans, by_keys, keys, None)
                 body = _encode((stamp, seq, number, getter(data), step))
             if self._write(body, write, nonce):
                 return int(seq)
