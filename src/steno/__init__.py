@@ -10,10 +10,12 @@
     book.series("train/loss").value
 
 Public names are loaded at their first use: `import steno` alone costs next to nothing.
+The distribution is `stenolog`: `pip install stenolog`.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,20 @@ if TYPE_CHECKING:
     from steno.writers.summary import SummaryWriter
 
 __version__ = "0.1.0"
+
+
+def _look_beside() -> None:
+    """Say so if another distribution owns files of this folder: either one's next change may break the other."""
+    try:
+        beside = os.listdir(os.path.dirname(__path__[0]))
+    except OSError:
+        return
+    # Its metadata are named after it; what they hold is read only if there are any.
+    if [name for name in beside if name[:6].lower() == "steno-"]:
+        import_module("steno.distribution").warn(__path__[0])
+
+
+_look_beside()
 
 _HOMES = {
     "steno.capture.artifacts.handles": ("ArtifactHandle",),

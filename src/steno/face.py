@@ -94,7 +94,7 @@ def init(
         journal_dir: where journals lie; None: STENO_JOURNAL_DIR or the run's directory.
         capture: "stdout", "stderr" or "both": record the lines that the program prints there, until `finish`.
         system_metrics: seconds between two samples of CPU, memory, disk, network and NVIDIA GPUs, which the
-            collector takes and records under "system/"; True: 10. Needs `pip install 'steno[system]'`.
+            collector takes and records under "system/"; True: 10. Needs `pip install 'stenolog[system]'`.
         async_workers: threads for `async_log`.
         async_processes: its child processes, in mode "spawn" and at work in mode "fork".
         async_queue: its tasks that may be pending in each mode.

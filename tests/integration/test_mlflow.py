@@ -16,7 +16,7 @@ from steno.errors import DestinationError
 from steno.record import RunInfo
 from steno.testing import check_destination
 
-mlflow = pytest.importorskip("mlflow", reason="pip install 'steno[mlflow]'")
+mlflow = pytest.importorskip("mlflow", reason="pip install 'stenolog[mlflow]'")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and SQLAlchemy's own
 LONG_ONLY = pytest.mark.skipif(

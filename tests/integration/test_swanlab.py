@@ -16,7 +16,7 @@ from steno.errors import DestinationError
 from steno.record import RunInfo
 from steno.testing import check_destination
 
-pytest.importorskip("swanlab", reason="pip install 'steno[swanlab]'")
+pytest.importorskip("swanlab", reason="pip install 'stenolog[swanlab]'")
 store = pytest.importorskip("swanlab.sdk.internal.core_python.store")
 pb = pytest.importorskip("swanlab.proto.swanlab.record.v1.record_pb2")
 

@@ -19,7 +19,7 @@ from steno.testing import check_destination
 
 # The package reads the variable when it is imported, once in a process.
 PLACE = os.environ.setdefault("TRACKIO_DIR", tempfile.mkdtemp(prefix="steno-trackio-"))
-storage = pytest.importorskip("trackio.sqlite_storage", reason="pip install 'steno[trackio]'").SQLiteStorage
+storage = pytest.importorskip("trackio.sqlite_storage", reason="pip install 'stenolog[trackio]'").SQLiteStorage
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # its own, about its own parts
 

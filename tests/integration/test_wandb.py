@@ -25,7 +25,7 @@ from steno.errors import DestinationError
 from steno.record import RunInfo
 from steno.testing import check_destination
 
-pb = pytest.importorskip("wandb.proto.wandb_internal_pb2", reason="pip install 'steno[wandb]'")
+pb = pytest.importorskip("wandb.proto.wandb_internal_pb2", reason="pip install 'stenolog[wandb]'")
 LONG = bool(os.environ.get("STENO_LONG_TESTS"))
 LONG_ONLY = pytest.mark.skipif(not LONG, reason="half a minute each: scripts/test-integrations wandb")
 OFFLINE = {"mode": "offline"}
@@ -185,7 +185,7 @@ import steno
 try:
     steno.init(dir={str(tmp_path)!r}, destinations=["wandb"])
 except steno.DestinationError as error:
-    assert "pip install 'steno[wandb]'" in str(error), error
+    assert "pip install 'stenolog[wandb]'" in str(error), error
 else:
     sys.exit("no error")
 """

@@ -239,7 +239,7 @@ def test_a_missing_package_is_said_with_the_remedy_and_made_good_later(place, mo
         ref = place.take(Video(video))
         place.settle()
         assert np.array_equal(files.value(place.run_dir, ref), video)
-    assert "pip install 'steno[media]'" in place.said[0]
+    assert "pip install 'stenolog[media]'" in place.said[0]
     place.spool.close()
     place.begin()
     place.settle()

@@ -34,7 +34,7 @@ def test_a_url_is_taken(given, kept):
         ("memory://x", "another one; use file://"),
         ("simplecache::s3://bucket/x", "a URL is needed"),
         ("s3://bucket/x::zip://y", "a chain"),
-        ("gs://bucket/x", "pip install 'steno[gcs]'"),
+        ("gs://bucket/x", "pip install 'stenolog[gcs]'"),
         ("abfs://bucket/x", "pip install adlfs"),
     ],
 )

@@ -88,5 +88,5 @@ def test_wrong_arguments_are_said(book, arguments, said):
 
 def test_a_missing_library_is_said_with_the_remedy(book, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "polars", None)
-    with pytest.raises(UsageError, match=r"pip install 'steno\[frames\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'stenolog\[frames\]'"):
         book.frame("a", as_="polars")

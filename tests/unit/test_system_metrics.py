@@ -247,7 +247,7 @@ def test_probes_that_hang_or_fail_do_not_hold_up_the_others(tmp_path):
     assert {(one.rank, tuple(one.values)) for one in samples} == {(2, ("system/a",)), (4, ("system/b",))}
     assert sorted(troubles) == [
         "a system metric of failing could not be read: OSError('no such device')",
-        "there are no system metrics of missing: No module named 'missing'. Install it with: pip install 'steno[system]'",
+        "there are no system metrics of missing: No module named 'missing'. Install it with: pip install 'stenolog[system]'",
     ]
     assert len(said) == 2, "once, however often it fails"
 
@@ -315,7 +315,7 @@ def test_a_wrong_interval_is_one_clear_error(tmp_path, wrong):
 
 def test_missing_packages_are_said_at_init_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "psutil", None)
-    with pytest.raises(steno.UsageError, match=r"needs psutil, not installed here: pip install 'steno\[system\]'"):
+    with pytest.raises(steno.UsageError, match=r"needs psutil, not installed here: pip install 'stenolog\[system\]'"):
         steno.init(dir=tmp_path, system_metrics=10)
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(steno.UsageError, match="needs psutil and nvidia-ml-py"):

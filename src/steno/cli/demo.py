@@ -47,7 +47,7 @@ def demo(
     try:
         import sklearn  # noqa: F401
     except ImportError as error:
-        raise UsageError("the demo's digits come with scikit-learn: pip install 'steno[demo]'") from error
+        raise UsageError("the demo's digits come with scikit-learn: pip install 'stenolog[demo]'") from error
     started = dt.datetime.now(dt.UTC).astimezone()
     # The process number keeps two demos that begin in the same second apart.
     name = f"{started:%Y%m%d-%H%M%S}-{os.getpid()}"

@@ -22,24 +22,27 @@ Run = Annotated[
 def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = False) -> None:
     """Look after a run: journals, lag of destinations, losses, last errors, file systems, and what to do."""
     import steno
+    from steno import distribution
 
     place = options.runs_dir(dir)
     report = examine.examine(Path(steno.open(run, dir=place).dir)) if run is not None else None
     versions = examine.versions()
+    strangers = distribution.strangers()
     here = report.filesystems if report else examine.filesystems(("runs", Path(place)), ("here", Path.cwd()))
     if json:
         data = dataclasses.asdict(report) if report else {"filesystems": [dataclasses.asdict(one) for one in here]}
-        terminal.print_json({**data, "versions": versions})
+        terminal.print_json({**data, "versions": versions, "strangers": strangers})
         return
     console = terminal.console()
     if report:
         _print_run(console, report)
     _print_file_systems(console, here)
     console.print("versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()), markup=False)
-    if report:
+    advice = [*map(distribution.said, strangers), *(report.advice if report else ())]
+    if report or advice:
         console.print()
-        for line in report.advice or ["all is well"]:
-            console.print(f"→ {line}", markup=False, soft_wrap=True)
+    for line in advice or (["all is well"] if report else []):
+        console.print(f"→ {line}", markup=False, soft_wrap=True)
 
 
 def _print_run(console: Console, report: examine.Report) -> None:

@@ -280,7 +280,7 @@ class Spool:
             except ImportError as error:
                 part.unlink(missing_ok=True)
                 os.replace(self._todo / counted_name, marker)
-                self._keep(job, None, f"{error}; pip install 'steno[media]', then steno sync")
+                self._keep(job, None, f"{error}; pip install 'stenolog[media]', then steno sync")
                 return
             except Exception as error:
                 part.unlink(missing_ok=True)

@@ -163,7 +163,7 @@ def _decoded(file: Any, ext: str) -> NDArray[Any]:
     try:
         import av
     except ImportError as error:
-        msg = f"reading a {ext} file needs av: pip install 'steno[media]'"
+        msg = f"reading a {ext} file needs av: pip install 'stenolog[media]'"
         raise UsageError(msg) from error
     with av.open(file if hasattr(file, "read") else str(file)) as container:
         resampler = av.AudioResampler(format="flt")

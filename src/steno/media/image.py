@@ -343,7 +343,7 @@ def _decoded(file: Any) -> NDArray[Any]:
     try:
         import PIL.Image
     except ImportError as error:
-        msg = "reading images needs pillow: pip install 'steno[media]'"
+        msg = "reading images needs pillow: pip install 'stenolog[media]'"
         raise UsageError(msg) from error
     with PIL.Image.open(file) as image:
         if image.mode.startswith("I"):

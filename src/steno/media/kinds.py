@@ -41,7 +41,7 @@ def encode(raw: Raw, path: Path) -> None:
     """Write a captured value as a file, which must not exist.
 
     Raises:
-        ImportError: a package of `steno[media]` is not installed.
+        ImportError: a package of `stenolog[media]` is not installed.
         Exception: whatever the encoder meets; the path may then hold part of a file.
     """
     ext = raw.ext

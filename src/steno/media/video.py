@@ -30,7 +30,7 @@ class Video:
             C of 1, 3 or 4; uint8 or other integers in 0..255, bool, or floats in [0, 1]. Or the path of an mp4, gif
             or webm file, which is kept as it is.
         fps: frames per second.
-        format: "mp4" (H.264, needs av) or "gif" (needs pillow): `steno[media]`.
+        format: "mp4" (H.264, needs av) or "gif" (needs pillow): `stenolog[media]`.
         caption: shown with it.
         axes: what the array's axes are; default: by shape; if both could be channels, a torch tensor has them
             before the rows and everything else last.
@@ -242,7 +242,7 @@ def decoded(file: Any, ext: str) -> Iterator[NDArray[Any]]:
             return
         import av
     except ImportError as error:
-        msg = f"reading a {ext} file needs pillow and av: pip install 'steno[media]'"
+        msg = f"reading a {ext} file needs pillow and av: pip install 'stenolog[media]'"
         raise UsageError(msg) from error
     with av.open(file if hasattr(file, "read") else str(file)) as container:
         for picture in container.decode(video=0):

@@ -77,7 +77,7 @@ def _refuse_secrets(what: str, url: str, rest: str) -> None:
 
 def _require_package(what: str, url: str, protocol: str) -> None:
     extra = _EXTRAS.get(protocol)
-    remedy = f"pip install 'steno[{extra}]'" if extra else "pip install fsspec and the package for this protocol"
+    remedy = f"pip install 'stenolog[{extra}]'" if extra else "pip install fsspec and the package for this protocol"
     try:
         from fsspec.registry import known_implementations, registry
     except ImportError:

@@ -122,6 +122,6 @@ def convert(table: pa.Table, as_: str) -> Any:
             return table.to_pandas()
         import polars as pl
     except ImportError as error:
-        msg = f"as_={as_!r} needs {as_}: pip install 'steno[frames]', or ask for as_=\"arrow\""
+        msg = f"as_={as_!r} needs {as_}: pip install 'stenolog[frames]', or ask for as_=\"arrow\""
         raise UsageError(msg) from error
     return pl.from_arrow(table)

@@ -68,7 +68,7 @@ class Item:
         "sum_squares"} · text, html: str · table: `pyarrow.Table` · mesh: {"vertices", "colors", "faces"}.
 
         Raises:
-            UsageError: a package of `steno[media]` is missing, or the value was lost with its journal.
+            UsageError: a package of `stenolog[media]` is missing, or the value was lost with its journal.
             FileNotFoundError: its file is gone.
         """
         self._bring()

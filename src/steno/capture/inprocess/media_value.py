@@ -62,7 +62,7 @@ class MediaValue:
         """The value, decoded: from the journal, or where the collector has put it.
 
         Raises:
-            UsageError: a package of `steno[media]` is missing, or the value was lost.
+            UsageError: a package of `stenolog[media]` is missing, or the value was lost.
         """
         from steno.media import kinds
         from steno.media.raw import Raw

@@ -266,7 +266,7 @@ def _system(every_secs: Any) -> float | None:
     missing = [package for module, package in _SYSTEM_PACKAGES.items() if find_spec(module) is None]
     if missing:
         raise UsageError(
-            f"system_metrics needs {' and '.join(missing)}, not installed here: pip install 'steno[system]'"
+            f"system_metrics needs {' and '.join(missing)}, not installed here: pip install 'stenolog[system]'"
         )
     return float(every_secs)
 

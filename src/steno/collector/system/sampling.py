@@ -110,7 +110,7 @@ class Sampling:
             if not probe.open():
                 return
         except Exception as error:
-            remedy = " Install it with: pip install 'steno[system]'" if isinstance(error, ImportError) else ""
+            remedy = " Install it with: pip install 'stenolog[system]'" if isinstance(error, ImportError) else ""
             self._trouble(probe.name, f"there are no system metrics of {probe.name}: {error}.{remedy}")
             return
         before = time.monotonic()

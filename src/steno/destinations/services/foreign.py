@@ -55,7 +55,8 @@ def need(name: str, *packages: str) -> None:
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise DestinationError(
-            f"destination {name!r} needs {' and '.join(missing)}, which is not installed: pip install 'steno[{name}]'"
+            f"destination {name!r} needs {' and '.join(missing)}, which is not installed: "
+            f"pip install 'stenolog[{name}]'"
         )
 
 
