@@ -38,7 +38,7 @@ def started(**more):
 
 
 def settle(run):
-    return run._begun.recorder.drain(time.monotonic() + 30)
+    return run._started.recorder.drain(time.monotonic() + 30)
 
 
 def read(run, key):

@@ -39,7 +39,7 @@ def started():
 
 
 def settle(run):
-    run._begun.recorder.drain(None)
+    run._started.recorder.drain(None)
 
 
 # -- torch -------------------------------------------------------------------------------------------------

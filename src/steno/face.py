@@ -12,6 +12,7 @@ from steno.capture.late.device_queue import conceal
 from steno.capture.lifecycle import Hooks
 from steno.capture.report import Reporter, say
 from steno.capture.start import beginning
+from steno.capture.start import request as requests
 from steno.capture.tasks.guard import refuse_import
 from steno.capture.tasks.options import Options
 from steno.errors import NoRunError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.capture.artifacts.handles import ArtifactHandle
-    from steno.capture.start.beginning import Wish
+    from steno.capture.start.request import Request
 
 _lock = threading.RLock()
 _current: Run | None = None
@@ -112,7 +113,7 @@ def init(
     """
     refuse_import("steno.init")
     options = Options(async_workers, async_processes, async_queue, async_full)
-    wish = beginning.check(
+    request = requests.check(
         project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, resume=resume,
         rewind=rewind, rank=rank, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
         device_full=device_full, collector=collector, linger=linger, journal_dir=journal_dir, capture=capture,
@@ -121,11 +122,11 @@ def init(
     with _lock:
         if _current is not None and _current._owner == os.getpid():
             if _wanted.beside:
-                return _begun(wish, options, beside=True)
-            if wish.mode == "on":
+                return _begin(request, options, beside=True)
+            if request.mode == "on":
                 say(f"the run {_current.name!r} was current and is finished now, since init is called again")
             _current.finish()
-        return _begun(wish, options)
+        return _begin(request, options)
 
 
 def init_beside(**arguments: Any) -> Run:
@@ -137,22 +138,22 @@ def init_beside(**arguments: Any) -> Run:
         _wanted.beside = before
 
 
-def _begun(wish: Wish, options: Options, *, beside: bool = False) -> Run:
+def _begin(request: Request, options: Options, *, beside: bool = False) -> Run:
     report = Reporter()
-    if wish.mode == "off":
-        begun = beginning.nothing(wish, report)
+    if request.mode == "off":
+        started = beginning.nothing(request, report)
     else:
-        key = (wish.root, wish.project, wish.name or "")
+        key = (request.root, request.project, request.name or "")
         _turns[key] = _turns.get(key, 0) + 1
-        begun = beginning.begin(wish, turn=_turns[key], report=report)
-    run = Run(begun, report, options, left=_leave)
+        started = beginning.begin(request, turn=_turns[key], report=report)
+    run = Run(started, report, options, left=_leave)
     if beside:
         # Children of multiprocessing join the current run, not this one.
-        begun.restore()
+        started.restore()
         _beside.append(run)
     else:
         _take(run)
-    if wish.mode == "on":
+    if request.mode == "on":
         _hooks.install()
     return run
 
@@ -194,9 +195,9 @@ def _join() -> Run | None:
     with _lock:
         if _current is None and _last is None:
             report = Reporter()
-            begun = beginning.join(report)
-            if begun is not None:
-                _take(Run(begun, report, left=_leave))
+            started = beginning.join(report)
+            if started is not None:
+                _take(Run(started, report, left=_leave))
                 _hooks.install(term=False)
         return _current
 
@@ -317,8 +318,8 @@ def _at_exit() -> None:
     deadline = time.monotonic() + END_SECS
     for run in _open():
         if os.getpid() != run._owner:
-            run._begun.unhear()
-            run._begun.recorder.close()
+            run._started.unhear()
+            run._started.recorder.close()
         else:
             run._end(
                 "finished" if failure is None else "failed", failure, timeout=max(0.0, deadline - time.monotonic())
@@ -340,7 +341,7 @@ def _after_fork() -> None:
     _hooks.forked()
     for run in _open():
         run._ending = threading.RLock()
-        run._begun.abandon()
+        run._started.abandon()
 
 
 os.register_at_fork(after_in_child=_after_fork)

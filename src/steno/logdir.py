@@ -56,7 +56,7 @@ class Logdir:
         mark = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options.items())
         found = self._scopes.get(mark)
         if found is None:
-            found = self._scopes[mark] = self.run._begun.recorder.scope(options, check)
+            found = self._scopes[mark] = self.run._started.recorder.scope(options, check)
         return found
 
     def flush(self, timeout: float | None) -> bool:
@@ -69,7 +69,7 @@ class Logdir:
     def _await_collector(self, deadline: float) -> None:
         """In a forked child: the parent's collector may just be starting, and only the parent starts one."""
         limit = min(deadline, time.monotonic() + _START_SECS)
-        while self._collects and not self.run._begun.watchdog.alive() and time.monotonic() < limit:
+        while self._collects and not self.run._started.watchdog.alive() and time.monotonic() < limit:
             time.sleep(_POLL_SECS)
 
     def release(self, timeout: float) -> bool:
@@ -103,19 +103,19 @@ def take(
     Raises:
         UsageError: the directory cannot be used.
     """
-    wish = beginning.check(logdir, suffix=suffix, version=VERSION)
-    write = write and wish.mode == "on"
-    key = (os.path.join(wish.root, wish.name or ""), write)
+    request = beginning.check(logdir, suffix=suffix, version=VERSION)
+    write = write and request.mode == "on"
+    key = (os.path.join(request.root, request.name or ""), write)
     with _lock:
         found = _open.get(key)
         if found is None:
             report = Reporter()
-            begun = (
-                beginning.begin(wish, purge_step=purge_step, report=report)
+            started = (
+                beginning.begin(request, purge_step=purge_step, report=report)
                 if write
-                else beginning.nothing(wish, report)
+                else beginning.nothing(request, report)
             )
-            found = _open[key] = Logdir(key, Run(begun, report), on=write, collects=write and wish.collector)
+            found = _open[key] = Logdir(key, Run(started, report), on=write, collects=write and request.collector)
             _hooks.install(term=not _is_child())
             _at_child_exit()
         elif purge_step is not None and write:
@@ -130,8 +130,8 @@ def path_of(logdir: str | os.PathLike[str]) -> Path:
     Raises:
         UsageError: it is no path.
     """
-    wish = beginning.check(logdir, suffix="", version=VERSION)
-    return wish.root / (wish.name or "")
+    request = beginning.check(logdir, suffix="", version=VERSION)
+    return request.root / (request.name or "")
 
 
 # -- the process's ends -----------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def _at_exit() -> None:
     deadline = time.monotonic() + _END_SECS
     for one in list(_open.values()):
         if os.getpid() != one.run._owner:
-            one.run._begun.recorder.close()
+            one.run._started.recorder.close()
             continue
         failed = _hooks.failure
         one.run._end("finished" if failed is None else "failed", failed, timeout=max(0.0, deadline - time.monotonic()))
@@ -180,7 +180,7 @@ def _after_fork() -> None:
     _hooks.forked()
     for one in _open.values():
         one.run._ending = threading.RLock()
-        one.run._begun.abandon()
+        one.run._started.abandon()
 
 
 os.register_at_fork(after_in_child=_after_fork)

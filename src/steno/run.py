@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from steno.capture.artifacts.handles import ArtifactHandle
     from steno.capture.report import Reporter
-    from steno.capture.start.beginning import Begun
+    from steno.capture.start.started import StartedRun
     from steno.capture.tasks.options import Options
     from steno.capture.tasks.register import Register
 
@@ -66,8 +66,8 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_artifacts", "_async_options", "_begun", "_ended", "_ending", "_is_closed", "_left", "_owner",
-        "_position", "_report", "_tasks", "config", "log", "summary",
+        "__weakref__", "_artifacts", "_async_options", "_ended", "_ending", "_is_closed", "_left", "_owner",
+        "_position", "_report", "_started", "_tasks", "config", "log", "summary",
     )  # fmt: skip
 
     log: Log
@@ -83,27 +83,27 @@ class Run:
 
     def __init__(
         self,
-        begun: Begun,
+        started: StartedRun,
         report: Reporter,
         async_options: Options | None = None,
         *,
         left: Callable[[Run], None] = lambda _: None,
     ) -> None:
-        self._begun = begun
+        self._started = started
         self._report = report
         self._async_options = async_options
         self._tasks: Register | None = None
         self._artifacts: Artifacts | None = None
         self._position: dict[str, Any] = {}
         self._left = left
-        begun.run = self
+        started.run = self
         self._owner = os.getpid()
         self._ending = threading.RLock()
         self._ended: bool | None = None
         self._is_closed = False
         """Nothing more is taken; what runs in this process may still log while the end goes on."""
-        self.log = begun.recorder.log
-        self.config = Journalled(begun.config, lambda changes: self._tell(CONFIG, masked(changes)))
+        self.log = started.recorder.log
+        self.config = Journalled(started.config, lambda changes: self._tell(CONFIG, masked(changes)))
         self.summary = Journalled({}, lambda changes: self._tell(SUMMARY, plain(changes)))
 
     # -- what it is -----------------------------------------------------------------------------------
@@ -111,32 +111,32 @@ class Run:
     @property
     def dir(self) -> Path:
         """The run's directory, absolute."""
-        return self._begun.dir
+        return self._started.dir
 
     @property
     def id(self) -> str:
         """The run's identity, 26 characters; the same in all its processes."""
-        return self._begun.id
+        return self._started.id
 
     @property
     def name(self) -> str:
         """The run's name in its project, which may have got a suffix."""
-        return self._begun.name
+        return self._started.name
 
     @property
     def project(self) -> str:
         """The project that the run is kept under."""
-        return self._begun.project
+        return self._started.project
 
     @property
     def rank(self) -> int:
         """This process's index in its job."""
-        return self._begun.rank
+        return self._started.rank
 
     @property
     def attempt(self) -> int:
         """Which start of the run this is, from 1."""
-        return self._begun.attempt
+        return self._started.attempt
 
     @property
     def ended(self) -> bool:
@@ -150,7 +150,7 @@ class Run:
         An approximation: the collector numbers automatic steps as it posts. Counted are what it said last,
         at most a second ago, and what this process has logged since; what others logged since is missing.
         """
-        return next_step(self._begun.recorder, self.dir)
+        return next_step(self._started.recorder, self.dir)
 
     def __repr__(self) -> str:
         state = "recording" if self._ended is None else "finished"
@@ -158,17 +158,17 @@ class Run:
 
     def health(self) -> dict[str, Any]:
         """Counts that tell whether recording goes well: reports, drops, feeds, collector, uploads, tasks and more."""
-        begun = self._begun
+        started = self._started
         current = status(self.dir)
         return {
-            **begun.recorder.health(),
+            **started.recorder.health(),
             "reported": dict(self._report.counts),
-            "feeds": {feed.name: feed.health() for feed in begun.feeds},
-            "output": {} if begun.output is None else begun.output.health(),
+            "feeds": {feed.name: feed.health() for feed in started.feeds},
+            "output": {} if started.output is None else started.output.health(),
             "collector": {
-                "enabled": begun.watchdog.enabled,
-                "alive": begun.watchdog.alive(),
-                "deaths": begun.watchdog.deaths,
+                "enabled": started.watchdog.enabled,
+                "alive": started.watchdog.alive(),
+                "deaths": started.watchdog.deaths,
             },
             "destinations": current.get("destinations") or {},
             "uploads": current.get("uploads") or {},
@@ -195,7 +195,7 @@ class Run:
             self._position.update((key, payload[key]) for key in ("epoch", "batch") if key in payload)
             self._tell(EVENT, {**plain(payload), "name": str(label)}, step)
         except Exception as error:
-            if self._begun.strict:
+            if self._started.strict:
                 raise
             self._report("event", f"the event {name!r} was not recorded: {error!r}")
 
@@ -280,9 +280,9 @@ class Run:
             if self._is_closed:
                 msg = "an artifact was logged after finish: the run takes no more; call steno.init for a new one"
                 raise ClosedError(msg)
-            recorder = self._begun.recorder
+            recorder = self._started.recorder
             if self._artifacts is None and not isinstance(recorder, Nothing):
-                self._artifacts = Artifacts(self._begun, recorder, self._report)
+                self._artifacts = Artifacts(self._started, recorder, self._report)
             return self._artifacts
 
     def async_log(
@@ -327,14 +327,16 @@ class Run:
                 msg = "async_log was called after finish: the run takes no more tasks; call steno.init for a new one"
                 raise ClosedError(msg)
             if self._tasks is None:
-                child_log = ("steno", "log") if self._begun.id and hasattr(self._begun.recorder, "add") else ("", "")
+                child_log = (
+                    ("steno", "log") if self._started.id and hasattr(self._started.recorder, "add") else ("", "")
+                )
                 self._tasks = Register(
-                    self._begun.recorder, report=self._report, options=self._async_options, child_log=child_log
+                    self._started.recorder, report=self._report, options=self._async_options, child_log=child_log
                 )
             return self._tasks
 
     def _tell(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
-        self._begun.recorder.entry(kind, payload, step)
+        self._started.recorder.entry(kind, payload, step)
 
     # -- the end --------------------------------------------------------------------------------------
 
@@ -407,7 +409,7 @@ class Run:
             if self._ended is not None:
                 return self._ended
             done = self._awaited(None if timeout is None else began + max(timeout, 0.0))
-            self._begun.unhear()
+            self._started.unhear()
             deadline = time.monotonic() + END_SECS if timeout is None else began + max(timeout, 0.0)
             if os.getpid() != self._owner:
                 return self._end_child(deadline)
@@ -444,12 +446,12 @@ class Run:
         done = self._posted(deadline) and self._stored(deadline)
         self._ended = done
         self._close_artifacts()
-        self._begun.recorder.close()
+        self._started.recorder.close()
         self._left(self)
         return done
 
     def _drained(self, deadline: float) -> bool:
-        done = self._begun.recorder.drain(deadline)
+        done = self._started.recorder.drain(deadline)
         optimization = sys.modules.get("steno.optimization")
         if optimization is not None:
             done = optimization.settle(deadline) and done
@@ -459,16 +461,16 @@ class Run:
         done = True
         # One that hangs must leave the others time to close.
         until = deadline - 2 * _CLOSE_SECS
-        for feed in self._begun.feeds:
+        for feed in self._started.feeds:
             done = feed.drain(max(0.0, until - time.monotonic())) and done
         return self._end_feeds(deadline) and done
 
     def _end_feeds(self, deadline: float) -> bool:
-        if not self._begun.feeds:
+        if not self._started.feeds:
             return True
         from steno.capture.inprocess.feed import close_all
 
-        return close_all(self._begun.feeds, deadline, _CLOSE_SECS)
+        return close_all(self._started.feeds, deadline, _CLOSE_SECS)
 
     def _marked(self, state: str, why: tuple[str, str] | None) -> bool:
         payload = {"state": state}
@@ -479,11 +481,11 @@ class Run:
 
     def _posted(self, deadline: float) -> bool:
         """Wait for posting while there is somebody who posts."""
-        begun = self._begun
+        started = self._started
         while True:
-            left = deadline - time.monotonic() if begun.watchdog.hopeful() else 0.0
-            hurry(begun.dir)
-            if begun.recorder.flush(max(0.0, min(left, _SLICE_SECS))):
+            left = deadline - time.monotonic() if started.watchdog.hopeful() else 0.0
+            hurry(started.dir)
+            if started.recorder.flush(max(0.0, min(left, _SLICE_SECS))):
                 return True
             if left <= 0:
                 return False
@@ -492,11 +494,11 @@ class Run:
         return self._artifacts is None or self._artifacts.settle(deadline)
 
     def _delivered(self, deadline: float) -> bool:
-        begun = self._begun
-        while lacking(begun.dir, begun.recorder.last_record):
-            if time.monotonic() >= deadline or not begun.watchdog.hopeful():
+        started = self._started
+        while lacking(started.dir, started.recorder.last_record):
+            if time.monotonic() >= deadline or not started.watchdog.hopeful():
                 return False
-            if is_hopeless(begun.dir, begun.recorder.last_record):
+            if is_hopeless(started.dir, started.recorder.last_record):
                 # No retry will help: the exit need not wait for it.
                 return False
             time.sleep(_POLL_SECS)
@@ -504,22 +506,22 @@ class Run:
 
     def _uploaded(self, deadline: float) -> bool:
         """Wait for the object stores. After `_close`: the last parts are sealed when all writers are gone."""
-        begun = self._begun
-        if not uploading.asked(begun.dir):
+        started = self._started
+        if not uploading.asked(started.dir):
             return True
-        left = uploading.wait(begun.dir, begun.recorder.last_record, deadline, lambda: is_running(begun.dir))
+        left = uploading.wait(started.dir, started.recorder.last_record, deadline, lambda: is_running(started.dir))
         if left:
-            self._report("uploads", uploading.line(begun.dir, left, running=is_running(begun.dir)))
+            self._report("uploads", uploading.line(started.dir, left, running=is_running(started.dir)))
         return not left
 
     def _close(self, deadline: float) -> None:
-        begun = self._begun
+        started = self._started
         self._end_feeds(deadline)
         self._close_artifacts()
-        begun.recorder.close()
-        hurry(begun.dir)
-        begun.watchdog.release()
-        begun.restore()
+        started.recorder.close()
+        hurry(started.dir)
+        started.watchdog.release()
+        started.restore()
         self._left(self)
 
     def _close_artifacts(self) -> None:

@@ -141,8 +141,8 @@ import os, signal, sys
 import steno
 run = steno.init(name="a", destinations=["jsonl"])
 run.log({"i": 0.0}); assert run.flush(30)
-os.kill(run._begun.watchdog.pid, signal.SIGSTOP)
-print(run._begun.watchdog.pid, flush=True)
+os.kill(run._started.watchdog.pid, signal.SIGSTOP)
+print(run._started.watchdog.pid, flush=True)
 ours, empty = timed(run.log)
 print(ours[len(ours) // 2], ours[len(ours) * 99 // 100], empty[len(empty) * 99 // 100], flush=True)
 before = time.monotonic()

@@ -200,7 +200,7 @@ for step in range(3000):
         value.delete()
     else:
         eat(value)
-assert run._begun.recorder.drain(time.monotonic() + 60)
+assert run._started.recorder.drain(time.monotonic() + 60)
 print(run.health()["device"])
 run.finish(0)
 """

@@ -365,7 +365,7 @@ assert not absent, absent
         ("import torch", 'run.log({"x": torch.ones(())})', ["jax"]),
         (
             LATE,
-            'run.log({"x": torch.ones(())}, step=torch.tensor(3))\nrun._begun.recorder.drain(None)\nassert run.health()["device"]["arrived"] == 2',
+            'run.log({"x": torch.ones(())}, step=torch.tensor(3))\nrun._started.recorder.drain(None)\nassert run.health()["device"]["arrived"] == 2',
             ["jax"],
         ),
     ],

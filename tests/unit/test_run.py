@@ -75,7 +75,7 @@ def test_run_json_tells_who_the_run_is():
 
 def test_log_has_no_wrapper():
     run = steno.init()
-    assert run.log is run._begun.recorder.log
+    assert run.log is run._started.recorder.log
 
 
 def test_step_is_the_next_automatic_one():

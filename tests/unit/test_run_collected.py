@@ -65,11 +65,11 @@ def test_a_killed_collector_is_started_again_and_nothing_is_missing():
     run = steno.init(name="a")
     run.log({"a": 0.0})
     assert run.flush(20)
-    pid = run._begun.watchdog.pid
+    pid = run._started.watchdog.pid
     os.kill(pid, signal.SIGKILL)
     run.log({"a": 1.0})
     assert run.flush(20)
-    assert run._begun.watchdog.pid not in {None, pid}
+    assert run._started.watchdog.pid not in {None, pid}
     assert run.health()["collector"] == {"enabled": True, "alive": True, "deaths": 1}
     assert values(run.dir, "a") == [0.0, 1.0]
     assert run.finish(20)
@@ -95,7 +95,7 @@ def test_ranks_share_one_collector(tmp_path):
     run = steno.init()
     for i in range(20): run.log({"a": float(i)}, step=i)
     assert run.flush(30)
-    print(run._begun.watchdog.pid, flush=True)
+    print(run._started.watchdog.pid, flush=True)
     sys.stdin.readline()
     """
     env = {"SLURM_JOB_ID": "9", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "3", "STENO_COLLECTOR": "on"}

@@ -86,7 +86,7 @@ class Poster:
 def test_finish_is_true_when_all_is_posted_and_delivered(program):
     program("exec sleep 60")
     run = steno.init(name="a", destinations=["csv"])
-    pid = run._begun.watchdog.pid
+    pid = run._started.watchdog.pid
     with Poster(run.dir, delivered=5):
         run.log({"a": 1.0}, step=0)
         assert run.flush(10) is True
@@ -100,7 +100,7 @@ def test_finish_is_true_when_all_is_posted_and_delivered(program):
 def test_a_destination_that_lags_makes_finish_false_within_its_limit(program):
     program("exec sleep 60")
     run = steno.init(name="a", destinations=["csv"])
-    pid = run._begun.watchdog.pid
+    pid = run._started.watchdog.pid
     with Poster(run.dir, delivered=4):
         run.log({"a": 1.0}, step=0)
         began = time.monotonic()
@@ -112,7 +112,7 @@ def test_a_destination_that_lags_makes_finish_false_within_its_limit(program):
 def test_finish_waits_for_a_destination_that_comes_in_time(program):
     program("exec sleep 60")
     run = steno.init(name="a", destinations=["csv"])
-    pid = run._begun.watchdog.pid
+    pid = run._started.watchdog.pid
     with Poster(run.dir, delivered=4) as poster:
         run.log({"a": 1.0}, step=0)
         threading.Timer(0.2, poster.deliver, (5,)).start()
@@ -123,7 +123,7 @@ def test_finish_waits_for_a_destination_that_comes_in_time(program):
 def test_a_destination_that_has_stopped_is_not_waited_for(program):
     program("exec sleep 60")
     run = steno.init(name="a", destinations=["csv"])
-    pid = run._begun.watchdog.pid
+    pid = run._started.watchdog.pid
     with Poster(run.dir, delivered=0) as poster:
         poster.status.write_text(json.dumps({"destinations": {"csv": {"delivered": 0, "state": "stopped"}}}))
         run.log({"a": 1.0}, step=0)
@@ -163,7 +163,7 @@ def test_a_collector_that_leaves_as_the_next_attempt_begins_is_replaced_at_once(
 def test_a_collector_that_hangs_costs_at_most_two_seconds(program):
     program("exec sleep 60")
     run = steno.init(name="a", destinations=["csv"])
-    pid = run._begun.watchdog.pid
+    pid = run._started.watchdog.pid
     run.log({"a": 1.0})
     began = time.monotonic()
     assert run.finish() is False
@@ -271,7 +271,7 @@ def test_many_runs_in_one_program_leave_no_zombie(program):
     pids = []
     for _ in range(3):
         run = steno.init(name="a")
-        pids.append(run._begun.watchdog.pid)
+        pids.append(run._started.watchdog.pid)
         run.finish(0)
     wait_for(lambda: not any(pid and Path(f"/proc/{pid}").exists() for pid in pids))
 

@@ -154,7 +154,7 @@ class _Writer:
     def onto(self, run: Run) -> None:
         """Go on in another attempt."""
         self._run = run
-        self._put: Callable[..., None] = run._begun.recorder.scope({})[1]
+        self._put: Callable[..., None] = run._started.recorder.scope({})[1]
 
     def write(self, event: Event) -> None:
         """One event is one record, unless it has pictures, sounds, or two values of one tag."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from steno.capture.recorder import Recorder
-    from steno.capture.start.beginning import Begun
+    from steno.capture.start.started import StartedRun
 
 SNAPSHOTS: Final = ("auto", "reflink", "copy", "link")
 _POLL_SECS: Final = 0.02
@@ -40,13 +40,13 @@ class Artifacts:
     journalled is stored by the collector; the handles read in its index what came of them.
 
     Args:
-        begun: the run.
+        started: the run.
         recorder: the process's.
         report: tells the user, once per key.
     """
 
-    def __init__(self, begun: Begun, recorder: Recorder, report: Callable[[str, str], None]) -> None:
-        self._begun = begun
+    def __init__(self, started: StartedRun, recorder: Recorder, report: Callable[[str, str], None]) -> None:
+        self._started = started
         self._recorder = recorder
         self._report = report
         self._begin()
@@ -55,8 +55,8 @@ class Artifacts:
         self._pid = os.getpid()
         # Taken again by a signal handler that interrupts its own thread.
         self._lock = threading.RLock()
-        self._names = Names((one.number, one.rewind) for one in attempts(self._begun.dir) if one.rewind is not None)
-        self._index = IndexReader(self._begun.dir, self._told)
+        self._names = Names((one.number, one.rewind) for one in attempts(self._started.dir) if one.rewind is not None)
+        self._index = IndexReader(self._started.dir, self._told)
         self._handles: weakref.WeakValueDictionary[str, ArtifactHandle] = weakref.WeakValueDictionary()
         self._waiting: set[str] = set()
         self._staging: Staging | None = None
@@ -74,7 +74,7 @@ class Artifacts:
                 staging = self._staging
                 if staging is None:
                     self._stream = self._recorder.begun()
-                    staging = self._staging = Staging(self._begun.dir, self._stream, self._report)
+                    staging = self._staging = Staging(self._started.dir, self._stream, self._report)
         return staging
 
     # -- what the user calls ------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ class Artifacts:
         if metadata is not None:
             payload["metadata"] = plain(dict(metadata))
         number = staging.number()
-        meaning = Meaning(f"{self._stream}/{number}", name, None, step, self._begun.attempt)
+        meaning = Meaning(f"{self._stream}/{number}", name, None, step, self._started.attempt)
         with self._lock:
             self._index.look()
             if not overwrite:
@@ -165,8 +165,8 @@ class Artifacts:
                 self._refuse_known(alias)
             if self._names.follow(existing) is None and self._is_alone():
                 msg = (
-                    f"the run {self._begun.name!r} has no artifact named {existing!r} that {alias!r} could stand for: "
-                    "log it first"
+                    f"the run {self._started.name!r} has no artifact named {existing!r} that {alias!r} could stand "
+                    "for: log it first"
                 )
                 raise FileNotFoundError(msg)
         return self._link(existing, alias, overwrite=overwrite, step=step, level=level)
@@ -176,7 +176,7 @@ class Artifacts:
     ) -> ArtifactHandle:
         id = f"{self._stream}/{self._ready().number()}"
         with self._lock:
-            self._names.enter(Meaning(id, alias, existing, step, self._begun.attempt))
+            self._names.enter(Meaning(id, alias, existing, step, self._started.attempt))
         handle = self._handle(id, alias, step)
         payload = {"op": "link", "name": alias, "target": existing, "overwrite": bool(overwrite), "id": id}
         if level is not None:
@@ -193,9 +193,9 @@ class Artifacts:
     # -- checks -------------------------------------------------------------------------------------------
 
     def _fields(self, step: int | None, position: Mapping[str, Any]) -> dict[str, Any]:
-        launch, rank = self._launch, self._begun.rank
+        launch, rank = self._launch, self._started.rank
         return {
-            "run_name": self._begun.name,
+            "run_name": self._started.name,
             "rank": rank,
             "local_rank": launch.local_rank,
             "world_size": max(launch.world_size, rank + 1),
@@ -209,7 +209,7 @@ class Artifacts:
     def _refuse_known(self, name: str) -> None:
         if self._names.get(name) is not None:
             msg = (
-                f"the run {self._begun.name!r} has an artifact named {name!r} already: pass overwrite=True for a new "
+                f"the run {self._started.name!r} has an artifact named {name!r} already: pass overwrite=True for a new "
                 "version of it, or another name"
             )
             raise FileExistsError(msg)
@@ -223,7 +223,7 @@ class Artifacts:
 
     def _is_alone(self) -> bool:
         """Whether nobody but this process can have logged something that the index does not say yet."""
-        machinery = self._begun.dir / ".steno"
+        machinery = self._started.dir / ".steno"
         try:
             journals = {name.removesuffix(".pointer") for name in os.listdir(machinery / "journal")}
             nodes = [entry for entry in scan(machinery / "nodes") if entry.name.isdigit()]
@@ -243,8 +243,8 @@ class Artifacts:
         """Whether waiting makes sense; asks the collector to hurry, now and then."""
         if time.monotonic() - self._hurried > _HURRY_SECS:
             self._hurried = time.monotonic()
-            hurry(self._begun.dir)
-        return self._begun.watchdog.hopeful()
+            hurry(self._started.dir)
+        return self._started.watchdog.hopeful()
 
     def look(self) -> None:
         """Take note of what the collectors have said since the last look."""
@@ -290,11 +290,11 @@ class Artifacts:
 
     def _at_fault(self, handle: ArtifactHandle, error: OSError) -> None:
         self._settle(handle, error=error)
-        if self._begun.strict:
+        if self._started.strict:
             raise RecordError(str(error)) from error
         self._report(
             "artifact",
-            f"the artifact {handle.name!r} was not kept: no snapshot could be made in {self._begun.dir} ({error}). "
+            f"the artifact {handle.name!r} was not kept: no snapshot could be made in {self._started.dir} ({error}). "
             "Training goes on; make room, or use snapshot='link' for files that are never rewritten",
         )
 

@@ -12,19 +12,22 @@ if TYPE_CHECKING:
     from steno.capture.inprocess.feed import Feed
     from steno.capture.recorder import Recorder
     from steno.capture.report import Reporter
-    from steno.capture.start.beginning import Begun, Wish
+    from steno.capture.start.request import Request
+    from steno.capture.start.started import StartedRun
     from steno.destinations.base import Destination
     from steno.destinations.registry import Spec
     from steno.events.logger import EventLogger
 
 
-def start(begun: Begun, recorder: Recorder, wish: Wish, about: Mapping[str, Any], report: Reporter) -> None:
+def start(
+    started: StartedRun, recorder: Recorder, request: Request, about: Mapping[str, Any], report: Reporter
+) -> None:
     """Start the destinations that run in this process; `console` where rank 0 is."""
     names: set[str] = set()
     taken: list[Any] = []
-    for spec in wish.destinations:
+    for spec in request.destinations:
         target = spec.target
-        if spec.placement == "console" and begun.rank == 0:
+        if spec.placement == "console" and started.rank == 0:
             from steno.destinations import registry
 
             target = registry.create(spec.name, spec.options)
@@ -35,23 +38,23 @@ def start(begun: Begun, recorder: Recorder, wish: Wish, about: Mapping[str, Any]
             continue
         taken.append(target)
         info = RunInfo(
-            dir=begun.dir,
-            id=begun.id,
-            name=begun.name,
-            project=begun.project,
-            config=begun.config,
+            dir=started.dir,
+            id=started.id,
+            name=started.name,
+            project=started.project,
+            config=started.config,
             tags=tuple(about.get("tags", ())),
             notes=str(about.get("notes", "")),
             group=about.get("group"),
             options=spec.options,
         )
         name = _distinct(spec.name, names)
-        feed = _listening(begun, recorder, spec, wish, info, name, report)
+        feed = _listening(started, recorder, spec, request, info, name, report)
         if feed is None:
             from steno.capture.inprocess.feed import Feed
 
             feed = Feed(recorder, cast("Destination", target), info, name=name, report=report)
-        begun.feeds.append(feed)
+        started.feeds.append(feed)
         feed.start()
 
 
@@ -66,7 +69,7 @@ def _distinct(name: str, taken: set[str]) -> str:
 
 
 def _listening(
-    begun: Begun, recorder: Recorder, spec: Spec, wish: Wish, info: RunInfo, name: str, report: Reporter
+    started: StartedRun, recorder: Recorder, spec: Spec, request: Request, info: RunInfo, name: str, report: Reporter
 ) -> Feed | None:
     """The feed of an object that is told each call by itself; None for one that takes batches."""
     from steno.destinations import registry
@@ -81,8 +84,8 @@ def _listening(
         return EventLogger(
             run_name,
             log=recorder.log,
-            run=begun.made,
-            destinations=tuple(one.name if one.target is None else one.target for one in wish.destinations),
+            run=started.made,
+            destinations=tuple(one.name if one.target is None else one.target for one in request.destinations),
         )
 
     def failed(error: BaseException, what: str) -> None:
@@ -91,7 +94,7 @@ def _listening(
     def done() -> None:
         feed.delivered += 1
 
-    listener = Listener(spec.target, rank=begun.rank, logger=logger, failed=failed, done=done)
+    listener = Listener(spec.target, rank=started.rank, logger=logger, failed=failed, done=done)
     if "points" in listener.kinds:
         recorder.want_media()
     feed = Feed(

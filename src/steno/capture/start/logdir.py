@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.capture.files import load_json, write_once
 from steno.capture.start import attempt, beginning, naming
+from steno.capture.start import request as requests
 from steno.capture.start.attempt import Place
 from steno.capture.start.launcher import Launch
 from steno.capture.start.liveness import is_live
@@ -16,67 +17,70 @@ from steno.errors import UsageError
 
 if TYPE_CHECKING:
     from steno.capture.report import Reporter
-    from steno.capture.start.beginning import Begun, Wish
+    from steno.capture.start.request import Request
+    from steno.capture.start.started import StartedRun
 
 LAYOUT = "logdir"
 _PARTS = ("journal", "attempts", "jobs", "destinations", "nodes")
 
 
-def check(logdir: Any, *, suffix: str, version: str) -> Wish:
+def check(logdir: Any, *, suffix: str, version: str) -> Request:
     """What a writer asks for, checked.
 
     Raises:
         UsageError: it is no path, or the environment cannot be used.
     """
-    place = Path(os.path.abspath(beginning._path("logdir", logdir)))
-    wish = beginning.check(
+    place = Path(os.path.abspath(requests.path_of("logdir", logdir)))
+    request = requests.check(
         project="logdir", name=None, config={}, dir=place.parent, resume=None, rewind=None, rank=None, tags=(),
         destinations=[("tensorboard", {"suffix": suffix})] if suffix else ["tensorboard"], notes="", group=None,
         mode=None, strict=False, arrays="summary", device_full="oldest", collector=True, linger=None,
         journal_dir=None, version=version,
     )  # fmt: skip
     # All ranks meet in the logdir they name: which job they belong to does not matter.
-    launch = Launch(rank=wish.launch.rank, world_size=wish.launch.world_size)
-    return replace(wish, root=place.parent, project=place.parent.name or "logdir", name=place.name, launch=launch)
+    launch = Launch(rank=request.launch.rank, world_size=request.launch.world_size)
+    return replace(request, root=place.parent, project=place.parent.name or "logdir", name=place.name, launch=launch)
 
 
-def begin(wish: Wish, *, purge_step: int | None, report: Reporter) -> Begun:
+def begin(request: Request, *, purge_step: int | None, report: Reporter) -> StartedRun:
     """Record into the logdir: made if need be, joined while it is live, else gone on with in a new attempt.
 
     Args:
-        wish: from `check`.
+        request: from `check`.
         purge_step: earlier attempts' points from this step on are hidden, and automatic steps go on from it.
         report: told (key, message) once per key.
 
     Raises:
         UsageError: the directory cannot be written, or holds a run that is no logdir.
     """
-    assert wish.name is not None
-    logdir = wish.root / wish.name
+    assert request.name is not None
+    logdir = request.root / request.name
     try:
         with attempt.exclusive(logdir / ".steno"):
-            place = _settle(logdir, wish, purge_step, report)
-            beginning._enter_destinations(logdir, wish.destinations, report)
-            return beginning._record(place, load_json(logdir / "run.json"), wish, report, export=False)
+            place = _settle(logdir, request, purge_step, report)
+            beginning._enter_destinations(logdir, request.destinations, report)
+            return beginning._record(place, load_json(logdir / "run.json"), request, report, export=False)
     except OSError as error:
         raise UsageError(
             f"{logdir} cannot be used as a logdir: {error.strerror or error}. Pass a directory you can write"
         ) from error
 
 
-def nothing(wish: Wish, report: Reporter) -> Begun:
+def nothing(request: Request, report: Reporter) -> StartedRun:
     """A logdir of which no file is made."""
-    begun = beginning.nothing(wish, report)
-    begun.dir = wish.root / (wish.name or naming.fresh())
-    return begun
+    started = beginning.nothing(request, report)
+    started.dir = request.root / (request.name or naming.fresh())
+    return started
 
 
-def _settle(logdir: Path, wish: Wish, purge_step: int | None, report: Reporter) -> Place:
+def _settle(logdir: Path, request: Request, purge_step: int | None, report: Reporter) -> Place:
     for part in _PARTS:
         (logdir / ".steno" / part).mkdir(parents=True, exist_ok=True)
     if not (logdir / "run.json").exists():
         # Event files of other writers may lie here already: they stay, and are shown beside ours.
-        write_once(logdir / "run.json", {**beginning.describe_wish(wish)(), "name": logdir.name, "layout": LAYOUT})
+        write_once(
+            logdir / "run.json", {**beginning.describe_request(request)(), "name": logdir.name, "layout": LAYOUT}
+        )
     about = load_json(logdir / "run.json")
     if about.get("layout") != LAYOUT:
         raise UsageError(
@@ -84,7 +88,7 @@ def _settle(logdir: Path, wish: Wish, purge_step: int | None, report: Reporter) 
         )
     there = attempt.attempts(logdir)
     if not there:
-        opened = write_once(attempt._attempt_path(logdir, 1), attempt._attempt(1, "", wish.launch, purge_step))
+        opened = write_once(attempt._attempt_path(logdir, 1), attempt._attempt(1, "", request.launch, purge_step))
         if opened:
             return Place(logdir, logdir.name, 1, born=True, opened=True, rewind=purge_step)
         there = attempt.attempts(logdir)
@@ -96,4 +100,4 @@ def _settle(logdir: Path, wish: Wish, purge_step: int | None, report: Reporter) 
                 f"purge_step={purge_step} is ignored: another process writes into {logdir} now, and its points stay",
             )
         return Place(logdir, logdir.name, latest.number, born=False, opened=False, rewind=latest.rewind)
-    return attempt._open(logdir, logdir.name, "", wish.launch, purge_step)
+    return attempt._open(logdir, logdir.name, "", request.launch, purge_step)

@@ -1,0 +1,209 @@
+"""What `init` is asked for, checked."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from steno import settings
+from steno.capture.start import launcher, naming
+from steno.devices.base import FULL
+from steno.errors import UsageError
+from steno.record import LAST_STEP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from steno.capture.start.launcher import Launch
+    from steno.destinations.registry import Spec
+
+_ARRAYS: Final = ("summary", "list", "histogram")
+_MODES: Final = ("on", "off")
+_CAPTURE: Final = ("both", "stdout", "stderr")
+_SYSTEM_SECS: Final = 10.0
+_LEAST_SYSTEM_SECS: Final = 0.1
+_MOST_SYSTEM_SECS: Final = 86_400
+_SYSTEM_PACKAGES: Final = {"psutil": "psutil", "pynvml": "nvidia-ml-py"}
+_OFF: Final = frozenset({"off", "0", "false", "no"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What `init` was asked for, checked."""
+
+    root: Path
+    project: str
+    name: str | None
+    config: dict[str, Any]
+    destinations: tuple[Spec, ...]
+    resume: bool | None
+    rewind: int | None
+    launch: Launch
+    tags: tuple[str, ...]
+    notes: str
+    group: str | None
+    mode: str
+    strict: bool
+    arrays: str
+    device_full: str
+    collector: bool
+    linger_secs: float | None
+    journal_dir: Path | None
+    version: str
+    capture: str | None = None
+    system_secs: float | None = None
+    stores: Mapping[str, str] = field(default_factory=dict)
+    """Object stores by role, "store" and "artifacts"."""
+
+
+def check(
+    *,
+    project: Any,
+    name: Any,
+    config: dict[str, Any],
+    dir: Any,
+    destinations: Any,
+    resume: Any,
+    rewind: Any,
+    rank: Any,
+    tags: Any,
+    notes: Any,
+    group: Any,
+    mode: Any,
+    strict: Any,
+    arrays: Any,
+    device_full: Any,
+    collector: Any,
+    linger: Any,
+    journal_dir: Any,
+    version: str,
+    capture: Any = None,
+    system_metrics: Any = None,
+    store: Any = None,
+    artifacts: Any = None,
+) -> Request:
+    """The arguments of `init`, each refused with what, why and the remedy.
+
+    Raises:
+        UsageError: an argument or an environment variable cannot be used.
+        DestinationError: an unknown or misconfigured destination.
+    """
+    naming.check(project, "project")
+    launch = launcher.detect().with_rank(None if rank is None else _whole("rank", rank))
+    if name is None:
+        name = settings.read("STENO_RUN") or None
+    if name is not None:
+        naming.check(name)
+    if resume is not None:
+        if resume not in (True, False):
+            raise UsageError(f"resume={resume!r}: True (go on with the run), False (it must be new) or None")
+        resume = bool(resume)  # 1 and 0 too, as command lines give them
+    if rewind is not None:
+        rewind = _whole("rewind", rewind)
+        if rewind > LAST_STEP:
+            raise UsageError(f"rewind={rewind}: a step up to 2**62 is needed")
+        if resume is False:
+            raise UsageError("rewind goes on with a run that is there, so resume=False cannot be given with it")
+    if (resume or rewind is not None) and name is None and not launch.job:
+        asked = "rewind" if rewind is not None else "resume=True"
+        raise UsageError(f"{asked} needs the run: pass name='...'")
+    mode = _choice("mode", settings.read("STENO_MODE", "on") if mode is None else mode, _MODES)
+    if linger is not None and (isinstance(linger, bool) or not isinstance(linger, int | float) or not linger >= 0):
+        raise UsageError(f"linger={linger!r}: a number of seconds from 0 on is needed")
+    if isinstance(tags, str):
+        tags = (tags,)
+    return Request(
+        root=Path(os.path.abspath(path_of("dir", dir or settings.read("STENO_DIR", "runs")))),
+        project=project,
+        name=name,
+        config=config,
+        destinations=_specs(destinations) if mode == "on" else (),
+        resume=resume,
+        rewind=rewind,
+        launch=launch,
+        tags=tuple(str(tag) for tag in tags),
+        notes=str(notes or ""),
+        group=None if group is None else str(group),
+        mode=mode,
+        strict=bool(strict),
+        arrays=_choice("arrays", arrays, _ARRAYS),
+        device_full=_choice("device_full", device_full, FULL),
+        collector=bool(collector) and settings.read("STENO_COLLECTOR").lower() not in _OFF,
+        linger_secs=None if linger is None or math.isinf(linger) else float(linger),
+        journal_dir=None if journal_dir is None else Path(os.path.abspath(path_of("journal_dir", journal_dir))),
+        capture=None if capture in (None, False) else _choice("capture", capture, _CAPTURE),
+        system_secs=_system(system_metrics) if mode == "on" else None,
+        version=version,
+        stores=_stores(store=store, artifacts=artifacts) if mode == "on" else {},
+    )
+
+
+def _stores(**given: Any) -> dict[str, str]:
+    asked = {role: url for role, url in given.items() if url is not None}
+    if not asked:
+        return {}
+    from steno.objects import url as urls
+
+    return {role: urls.check(role, url) for role, url in asked.items()}
+
+
+def _whole(what: str, value: Any) -> int:
+    try:
+        number = value.__index__() if not isinstance(value, bool) else -1
+    except (AttributeError, TypeError):
+        number = -1
+    if number < 0:
+        raise UsageError(f"{what}={value!r}: an integer from 0 on is needed")
+    return int(number)
+
+
+def _choice(what: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise UsageError(f"{what}={value!r} is not known: use {' or '.join(map(repr, allowed))}")
+    return str(value)
+
+
+def path_of(what: str, value: Any) -> str:
+    try:
+        return os.path.expanduser(os.fsdecode(value))
+    except TypeError:
+        raise UsageError(f"{what}={value!r}: a path is needed") from None
+
+
+def _system(every_secs: Any) -> float | None:
+    """Seconds between two samples; the collector measures, but whoever asks is told here what it lacks."""
+    if every_secs is None or every_secs is False:
+        return None
+    every_secs = _SYSTEM_SECS if every_secs is True else every_secs
+    if not isinstance(every_secs, int | float) or not _LEAST_SYSTEM_SECS <= every_secs <= _MOST_SYSTEM_SECS:
+        raise UsageError(
+            f"system_metrics={every_secs!r}: a number of seconds from {_LEAST_SYSTEM_SECS} to {_MOST_SYSTEM_SECS} is "
+            f"needed, or True for {_SYSTEM_SECS:.0f}"
+        )
+    from importlib.util import find_spec
+
+    missing = [package for module, package in _SYSTEM_PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        raise UsageError(
+            f"system_metrics needs {' and '.join(missing)}, not installed here: pip install 'stenolog[system]'"
+        )
+    return float(every_secs)
+
+
+def _specs(destinations: Iterable[Any] | str) -> tuple[Spec, ...]:
+    if destinations is None or destinations == ():
+        return ()
+    from steno.destinations import registry
+
+    if isinstance(destinations, str):
+        destinations = [destinations]
+    try:
+        wanted = list(destinations)
+    except TypeError:
+        raise UsageError(
+            f"destinations={destinations!r}: a list of names, pairs (name, options) or objects is needed"
+        ) from None
+    return tuple(registry.normalise(item) for item in wanted)
