@@ -1,0 +1,438 @@
+"""What both writers can do: each `add_*` checks its arguments at the call, then records one value at a step."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from steno.writers import graphs, values
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    import steno
+    from steno.writers.place import Place
+
+
+class Writer:
+    """The methods of `SummaryWriter` and `GlobalSummaryWriter`, which differ in who says the step."""
+
+    _place: Place
+    _add: Callable[..., None]
+    _first_add: Callable[..., None]
+
+    def __repr__(self) -> str:
+        return f"steno.{type(self).__name__}({self.logdir!r})"
+
+    def _stamped(self, step: Any, walltime: Any) -> tuple[int | None, Any]:
+        """The step and the time that hold for a value; a step of None counts itself."""
+        raise NotImplementedError
+
+    def _remember(self, found: Mapping[str, Any], global_step: Any, walltime: Any) -> None:
+        """Keep what `add_scalars` has recorded for an export, where there is one."""
+
+    def _put(self, kind: str, tag: str, value: Any, step: Any, walltime: Any, **options: Any) -> None:
+        step, walltime = self._stamped(step, walltime)
+        self._place.put(kind, values.tag(tag), value, step, walltime, **options)
+
+    # -- what it is -----------------------------------------------------------------------------------------
+
+    @property
+    def logdir(self) -> str:
+        """The logdir's absolute path."""
+        return str(self._place.path)
+
+    def get_logdir(self) -> str:
+        """The logdir's absolute path."""
+        return self.logdir
+
+    @property
+    def run(self) -> steno.Run:
+        """The run that the logdir is: `health()`, `config`, `log`."""
+        return self._place.held().run
+
+    # -- numbers --------------------------------------------------------------------------------------------
+
+    def add_scalars(
+        self,
+        main_tag: str,
+        tag_scalar_dict: Mapping[str, Any],
+        global_step: int | None = None,
+        walltime: float | None = None,
+    ) -> None:
+        """Record several numbers of one chart, in one record; each is a sub-run `logdir/main_tag/name` of TensorBoard.
+
+        Args:
+            main_tag: the chart's tag.
+            tag_scalar_dict: names and numbers; `steno.open` knows them as `main_tag/name`.
+            global_step, walltime: see `add_scalar`.
+
+        Raises:
+            UsageError: empty, or something that is no number; nothing was recorded.
+        """
+        found = values.scalars(values.tag(main_tag), tag_scalar_dict)
+        step, wall = self._stamped(global_step, walltime)
+        self._place.scope("scalars", scalars=main_tag)[1](found, step, values.wall_nanos(wall))
+        self._remember(found, global_step, wall)
+
+    def add_histogram(
+        self,
+        tag: str,
+        values: Any,
+        global_step: int | None = None,
+        bins: Any = "tensorflow",
+        walltime: float | None = None,
+        max_bins: int | None = None,
+    ) -> None:
+        """Record how numbers are distributed; they are copied here and counted by the collector.
+
+        Args:
+            tag: see `add_scalar`.
+            values: numbers of any shape; those that are not finite are counted apart.
+            global_step, walltime: see `add_scalar`.
+            bins: "tensorflow", a rule of numpy's, a number, or edges.
+            max_bins: bins are joined until there are no more; then they are counted here.
+
+        Raises:
+            UsageError: empty, no numbers, or unusable bins; nothing was recorded.
+        """
+        self._put("histogram", tag, _histogram(values, bins, max_bins), global_step, walltime)
+
+    def add_histogram_raw(
+        self,
+        tag: str,
+        min: Any,
+        max: Any,
+        num: Any,
+        sum: Any,
+        sum_squares: Any,
+        bucket_limits: Any,
+        bucket_counts: Any,
+        global_step: int | None = None,
+        walltime: float | None = None,
+    ) -> None:
+        """Record a histogram that is counted already.
+
+        Args:
+            tag: see `add_scalar`.
+            min, max, num, sum, sum_squares: of the data.
+            bucket_limits: n upper limits, rising.
+            bucket_counts: n counts.
+            global_step, walltime: see `add_scalar`.
+
+        Raises:
+            UsageError: not as many limits as counts, or counts that do not add up; nothing was recorded.
+        """
+        made = values.histogram_raw(min, max, num, sum, sum_squares, bucket_limits, bucket_counts)
+        self._put("histogram", tag, made, global_step, walltime)
+
+    # -- pictures, films, sounds, words ---------------------------------------------------------------------
+
+    def add_image(
+        self,
+        tag: str,
+        img_tensor: Any,
+        global_step: int | None = None,
+        walltime: float | None = None,
+        dataformats: str = "CHW",
+    ) -> None:
+        """Record a picture.
+
+        Args:
+            tag: see `add_scalar`.
+            img_tensor: uint8, integers in 0..255, bool, or floats in [0, 1]; 1, 3 or 4 channels; or a PIL image.
+            global_step, walltime: see `add_scalar`.
+            dataformats: the array's axes: "CHW", "HWC", "HW".
+
+        Raises:
+            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+        """
+        self._put("image", tag, values.image(img_tensor, dataformats), global_step, walltime)
+
+    def add_images(
+        self,
+        tag: str,
+        img_tensor: Any,
+        global_step: int | None = None,
+        walltime: float | None = None,
+        dataformats: str = "NCHW",
+    ) -> None:
+        """Record several pictures as a grid: an array with a leading axis "N", or a list ("CHW" or "HWC").
+
+        Raises:
+            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+        """
+        self._put("image", tag, values.image(img_tensor, dataformats), global_step, walltime)
+
+    def add_image_with_boxes(
+        self,
+        tag: str,
+        img_tensor: Any,
+        box_tensor: Any,
+        global_step: int | None = None,
+        walltime: float | None = None,
+        dataformats: str = "CHW",
+        labels: Any = None,
+        **kwargs: Any,  # noqa: ARG002 - rescale of the other writers
+    ) -> None:
+        """Record a picture with boxes drawn in: shape (n, 4) of x0, y0, x1, y1 in pixels, and n labels or none.
+
+        Raises:
+            UsageError: wrong shape, dtype or range, or not as many labels as boxes; nothing was recorded.
+        """
+        self._put("image", tag, values.image(img_tensor, dataformats, box_tensor, labels), global_step, walltime)
+
+    def add_figure(
+        self,
+        tag: str,
+        figure: Any,
+        global_step: int | None = None,
+        close: bool = True,
+        walltime: float | None = None,
+    ) -> None:
+        """Record a matplotlib figure, or a list of them as a grid; drawn here, about 50 ms, and then closed.
+
+        Raises:
+            UsageError: no figure; nothing was recorded.
+        """
+        values.tag(tag)
+        self._put("image", tag, values.figure(figure, close), global_step, walltime)
+
+    def add_video(
+        self,
+        tag: str,
+        vid_tensor: Any,
+        global_step: int | None = None,
+        fps: float = 4,
+        walltime: float | None = None,
+        dataformats: str = "NTCHW",
+    ) -> None:
+        """Record a film, shown as a GIF: uint8, or floats in [0, 1]; several side by side.
+
+        Raises:
+            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+        """
+        self._put("video", tag, values.video(vid_tensor, fps, dataformats), global_step, walltime)
+
+    def add_audio(
+        self,
+        tag: str,
+        snd_tensor: Any,
+        global_step: int | None = None,
+        sample_rate: int = 44100,
+        walltime: float | None = None,
+    ) -> None:
+        """Record a sound: (frames,) or (frames, channels), floats in [-1, 1] or int16.
+
+        Raises:
+            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+        """
+        self._put("audio", tag, values.audio(snd_tensor, sample_rate), global_step, walltime)
+
+    def add_text(
+        self, tag: str, text_string: str, global_step: int | None = None, walltime: float | None = None
+    ) -> None:
+        """Record Markdown; TensorBoard shows it under `tag/text_summary`.
+
+        Raises:
+            UsageError: no str; nothing was recorded.
+        """
+        self._put("text", tag, values.text(text_string), global_step, walltime, suffix="/text_summary")
+
+    # -- what a plugin shows --------------------------------------------------------------------------------
+
+    def add_pr_curve(
+        self,
+        tag: str,
+        labels: Any,
+        predictions: Any,
+        global_step: int | None = None,
+        num_thresholds: int = 127,
+        weights: Any = None,
+        walltime: float | None = None,
+    ) -> None:
+        """Record a precision-recall curve of n labels (0 or 1) and predictions in [0, 1]; the collector counts it.
+
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            labels, predictions: arrays of n elements, copied here.
+            num_thresholds: 2 to 127; more are cut to 127.
+            weights: one, or n, not negative.
+
+        Raises:
+            UsageError: wrong sizes or ranges; nothing was recorded.
+        """
+        self._put("pr_curve", tag, values.PrCurve(labels, predictions, num_thresholds, weights), global_step, walltime)
+
+    def add_pr_curve_raw(
+        self,
+        tag: str,
+        true_positive_counts: Any,
+        false_positive_counts: Any,
+        true_negative_counts: Any,
+        false_negative_counts: Any,
+        precision: Any,
+        recall: Any,
+        global_step: int | None = None,
+        num_thresholds: int = 127,
+        weights: Any = None,  # noqa: ARG002 - the counts have it already
+        walltime: float | None = None,
+    ) -> None:
+        """Record a precision-recall curve that is counted already: six rows of one length.
+
+        Raises:
+            UsageError: rows of different lengths; nothing was recorded.
+        """
+        rows = (
+            true_positive_counts, false_positive_counts, true_negative_counts, false_negative_counts, precision, recall,
+        )  # fmt: skip
+        self._put("pr_curve", tag, values.given_curve(rows, num_thresholds), global_step, walltime)
+
+    def add_mesh(
+        self,
+        tag: str,
+        vertices: Any,
+        colors: Any = None,
+        faces: Any = None,
+        config_dict: Mapping[str, Any] | None = None,
+        global_step: int | None = None,
+        walltime: float | None = None,
+    ) -> None:
+        """Record meshes or point clouds: vertices and colors (batch, n, 3), faces (batch, m, 3).
+
+        Raises:
+            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+        """
+        self._put("mesh", tag, values.mesh(vertices, colors, faces, config_dict), global_step, walltime)
+
+    def add_embedding(
+        self,
+        mat: Any,
+        metadata: Any = None,
+        label_img: Any = None,
+        global_step: int | None = None,
+        tag: str = "default",
+        metadata_header: Any = None,
+    ) -> None:
+        """Record points for the projector: (n, dimensions), with n labels and n square pictures, or without.
+
+        Raises:
+            UsageError: wrong shapes, or not as many labels or pictures as points; nothing was recorded.
+        """
+        made = values.embedding(mat, metadata, label_img, metadata_header)
+        self._put("embedding", tag, made, global_step, None, suffix="")
+
+    def add_hparams(
+        self,
+        hparam_dict: Mapping[str, Any],
+        metric_dict: Mapping[str, Any],
+        name: Any = None,
+        global_step: Any = None,
+        *torch_step: int | None,
+        run_name: str | None = None,
+        hparam_domain_discrete: Any = None,  # noqa: ARG002
+    ) -> None:
+        """Record a session's hyperparameters and what came of them, as a sub-run `logdir/name`, in one record.
+
+        Args:
+            hparam_dict: bools, numbers, strings; None is left out.
+            metric_dict: tags and numbers.
+            name: of the session; None: the time.
+            global_step: of the metrics.
+            torch_step: with torch's order behind the dicts: hparam_domain_discrete, run_name, global_step.
+            run_name: torch's word for name.
+            hparam_domain_discrete: torch's; accepted, not shown.
+
+        Raises:
+            UsageError: no dicts, or a value that is none of these; nothing was recorded.
+        """
+        session, metrics = values.hparams(hparam_dict, metric_dict)
+        name, global_step = values.session(name or run_name, global_step, torch_step)
+        name = values.tag(str(name or time.time()))
+        step, wall = self._stamped(global_step, None)
+        record = {f"{name}/hparams": session, **{f"{name}/{key}": value for key, value in metrics.items()}}
+        self._place.scope("hparams", run=name, prefix=f"{name}/")[1](record, step, values.wall_nanos(wall))
+
+    def add_custom_scalars(self, layout: Mapping[str, Mapping[str, Any]]) -> None:
+        """Say which tags make a chart: {category: {title: ["Multiline", tags]}} or ["Margin", [value, lower, upper]].
+
+        Raises:
+            UsageError: anything else; nothing was recorded.
+        """
+        self._put("layout", "custom_scalars__config__", values.layout(layout), None, None)
+
+    def add_custom_scalars_multilinechart(
+        self, tags: list[str], category: str = "default", title: str = "untitled"
+    ) -> None:
+        """Have several tags in one chart; see `add_custom_scalars`."""
+        self.add_custom_scalars({category: {title: ["Multiline", tags]}})
+
+    def add_custom_scalars_marginchart(
+        self, tags: list[str], category: str = "default", title: str = "untitled"
+    ) -> None:
+        """Have a tag in a chart with its lower and upper bounds; see `add_custom_scalars`."""
+        self.add_custom_scalars({category: {title: ["Margin", tags]}})
+
+    def add_graph(
+        self, model: Any, input_to_model: Any = None, verbose: bool = False, use_strict_trace: bool = True
+    ) -> None:
+        """Record a torch module's graph; it is traced here.
+
+        Raises:
+            UsageError: torch is missing, or the module cannot be traced; nothing was recorded.
+        """
+        self._put(
+            "graph", "graph", graphs.of_torch(model, input_to_model, verbose, use_strict_trace), None, None, suffix=""
+        )
+
+    def add_onnx_graph(self, onnx_model_file: str | os.PathLike[str]) -> None:
+        """Record an ONNX model's graph.
+
+        Raises:
+            UsageError: the package onnx is missing, or the file is no model; nothing was recorded.
+        """
+        self._put("graph", "graph", graphs.of_onnx(onnx_model_file), None, None, suffix="")
+
+    def add_openvino_graph(self, xmlname: str | os.PathLike[str]) -> None:
+        """Record the graph of a model in OpenVINO's XML.
+
+        Raises:
+            UsageError: the file is no model; nothing was recorded.
+        """
+        self._put("graph", "graph", graphs.of_openvino(xmlname), None, None, suffix="")
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        """Wait until TensorBoard and every other process can read what this process has added.
+
+        Args:
+            timeout: seconds at most.
+
+        Returns:
+            False: not within the time; nothing is lost, the collector goes on.
+        """
+        return self._place.flush(timeout)
+
+    def close(self, timeout: float = 30.0) -> bool:
+        """Flush, and end the recording when this is the process's last writer on the logdir; `add_*` opens it again.
+
+        Returns:
+            False: not all was delivered within the time; nothing is lost, the collector goes on.
+        """
+        self._add = self._first_add
+        return self._place.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _histogram(data: Any, bins: Any, max_bins: Any) -> Any:
+    return values.histogram(data, bins, max_bins)
