@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from steno.collector import pieces
+from steno.delivery import pieces
 from steno.errors import CorruptError, DestinationError, Skip, Stop
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from steno.capture.files import load_json, scan
 from steno.capture.start.liveness import is_locked
+from steno.delivery.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ class Watchdog:
         self._process: subprocess.Popen[bytes] | None = None
         self._began = 0.0
         self._next = time.monotonic() + _JOIN_SECS
-        self._wait_secs = _FIRST_WAIT_SECS
+        self._backoff = Backoff(_FIRST_WAIT_SECS, _LAST_WAIT_SECS, factor=4)
         self._watching = threading.Lock()
 
     def start(self) -> None:
@@ -88,7 +89,8 @@ class Watchdog:
             code = process.poll()
             if code is None:
                 if self.deaths and time.monotonic() - self._began > _WELL_SECS:
-                    self.deaths, self._wait_secs = 0, _FIRST_WAIT_SECS
+                    self.deaths = 0
+                    self._backoff.reset()
                 return
             self._process = None
             if code == 0 and is_running(self._run_dir):
@@ -144,8 +146,7 @@ class Watchdog:
                 f"Nothing is lost; see {log}, then `steno sync {self._run_dir}`",
             )
             return
-        self._next = time.monotonic() + self._wait_secs
-        self._wait_secs = min(self._wait_secs * 4, _LAST_WAIT_SECS)
+        self._next = time.monotonic() + self._backoff.next()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         if not sys.executable:

@@ -9,6 +9,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from steno.collector import beside, catalogue
+from steno.delivery.backoff import Backoff
 from steno.secrecy import scrub
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Uploads:
     # -- the thread ----------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        wait = _FIRST_WAIT_SECS
+        backoff = Backoff(_FIRST_WAIT_SECS, _LAST_WAIT_SECS)
         while not self._leave.is_set():
             began = time.monotonic()
             stores = self._stores
@@ -124,8 +125,9 @@ class Uploads:
                 continue
             self._facts = {**self._facts, "state": "retrying", "error": f"its process ended with exit status {code}"}
             self._say("upload died", f"the uploader ended with exit status {code}; started again")
-            wait = _FIRST_WAIT_SECS if time.monotonic() - began > _LAST_WAIT_SECS else min(wait * 2, _LAST_WAIT_SECS)
-            self._leave.wait(wait)
+            if time.monotonic() - began > _LAST_WAIT_SECS:
+                backoff.reset()
+            self._leave.wait(backoff.next())
 
     def _upload(self) -> int:
         """One life of the process; its exit status."""

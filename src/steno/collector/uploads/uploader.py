@@ -25,6 +25,7 @@ from steno.collector.uploads import artifacts_json
 from steno.collector.uploads.files import ARTIFACTS, ROLES, RUN, STORE, Belonging, is_for, of_run
 from steno.collector.uploads.location import Shelf
 from steno.collector.uploads.progress import Tally
+from steno.delivery.backoff import Backoff
 from steno.errors import UsageError
 from steno.ledger import manifest
 from steno.ledger.read import MANIFEST, Part, Reader
@@ -105,7 +106,7 @@ class Uploader:
         except UsageError as error:
             self.state, self._tally.error = "stopped", str(error)
             return
-        wait = _FIRST_WAIT_SECS
+        backoff = Backoff(_FIRST_WAIT_SECS, _LAST_WAIT_SECS)
         while True:
             self._wake.clear()
             asked, began = self.asked, time.monotonic()
@@ -116,14 +117,15 @@ class Uploader:
                 self._tally.failed("", _words(error))
                 whole = False
             if whole:
-                self.looked, wait = asked, _FIRST_WAIT_SECS
+                self.looked = asked
+                backoff.reset()
                 self._wake.wait(max(_LOOK_SECS, _SHARE * (time.monotonic() - began)))
                 continue
             self.state = "retrying"
             # Spread, for the uploaders of many runs that a store's return would wake at once.
-            time.sleep(wait * random.uniform(0.7, 1.0))
-            advanced = self._tally.numbers()["retries"] == before
-            wait = _FIRST_WAIT_SECS if advanced else min(wait * 2, _LAST_WAIT_SECS)
+            time.sleep(backoff.next() * random.uniform(0.7, 1.0))
+            if self._tally.numbers()["retries"] == before:
+                backoff.reset()
 
     def _sweep(self) -> bool:
         """Send what is missing, then publish it; whether all that there is now is in the stores."""
