@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from steno.journal.decode import HOLE, KeySet, RawEntry, RawFill, Slice
-from steno.ledger.post import StreamInfo
+from steno.ledger.incoming import StreamInfo
 
 _ends = itertools.count(5000, 1000)
 _last: dict[str, int] = {}

@@ -10,7 +10,8 @@ import numpy as np
 
 from steno.journal.decode import KeySet, RawEntry, Slice
 from steno.ledger import schema
-from steno.ledger.post import Poster, StreamInfo
+from steno.ledger.incoming import StreamInfo
+from steno.ledger.post import Poster
 from steno.ledger.seal import Sealer
 from steno.record import Ref
 

@@ -21,7 +21,8 @@ from steno.collector.artifacts import Artifacts
 from steno.collector.catalogue import Node
 from steno.ledger import artifacts as table
 from steno.ledger import schema
-from steno.ledger.post import Own, Poster
+from steno.ledger.incoming import Own
+from steno.ledger.post import Poster
 from steno.record import ARTIFACT, Entry
 from steno.store.artifacts import shelve
 

@@ -106,3 +106,56 @@ time.sleep(0.4)
     dying.stdout.close()
     with steno.open(run_dir) as book:
         assert book.series("x").value.tolist() == [float(i) for i in range(10)]
+
+
+def test_a_frame_that_cannot_be_posted_costs_itself_alone(tmp_path, monkeypatch, capfd):
+    """Whatever raises while a batch is made: the frame is found and set aside, and all others are stored."""
+    run_dir = tmp_path / "p" / "r"
+    recorders = [
+        Recorder(run_dir, run_id="r", report=lambda key, message: pytest.fail(f"{key}: {message}")) for _ in range(2)
+    ]
+    for i in range(500):
+        for number, recorder in enumerate(recorders):
+            recorder.log({f"x{number}": float(i), "word": "poison" if (i, number) == (250, 1) else "good"})
+    for recorder in recorders:
+        recorder.close()
+    real = schema.encode
+
+    def encode(columns):
+        if "poison" in columns.special.values():
+            raise TypeError("a fault of ours")
+        return real(columns)
+
+    monkeypatch.setattr(schema, "encode", encode)
+
+    assert Service(run_dir, once=True).run() == 0
+    with steno.open(run_dir) as book:
+        assert book.series("x0").value.tolist() == [float(i) for i in range(500)]
+        assert book.series("x1").value.tolist() == [float(i) for i in range(500) if i != 250]
+        assert [loss.kind for loss in book.info.losses] == ["lost bytes"]
+    assert len(list((run_dir / ".steno").glob("**/poison/*.frame"))) == 1
+
+
+def test_an_entry_of_the_collectors_own_that_cannot_be_posted_costs_no_record(tmp_path, monkeypatch):
+    run_dir = tmp_path / "p" / "r"
+    recorder = Recorder(run_dir, run_id="r", report=lambda key, message: pytest.fail(f"{key}: {message}"))
+    for i in range(10):
+        recorder.log({"x": float(i)})
+    recorder.close()
+    real, real_text, noted = service.Service._scan, schema.json_text, []
+
+    def scan(self, now):
+        if not noted:
+            noted.append(self.poster.note(broken=1))
+        return real(self, now)
+
+    def broken(payload):
+        if "broken" in payload:
+            raise TypeError("a fault of ours")
+        return real_text(payload)
+
+    monkeypatch.setattr(schema, "json_text", broken)
+    monkeypatch.setattr(service.Service, "_scan", scan)
+    assert Service(run_dir, once=True).run() == 0
+    with steno.open(run_dir) as book:
+        assert book.series("x").value.tolist() == [float(i) for i in range(10)]

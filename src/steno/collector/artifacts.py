@@ -26,7 +26,7 @@ from steno.collector import catalogue
 from steno.collector.storing import FULL, Store
 from steno.journal.bell import ring
 from steno.ledger import artifacts, streams
-from steno.ledger.post import Own
+from steno.ledger.incoming import Own
 from steno.record import ARTIFACT
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from steno.journal import format as fmt
 from steno.journal.place import boot_id
 from steno.journal.tailer import Tailer
 from steno.ledger import streams
-from steno.ledger.post import StreamInfo
+from steno.ledger.incoming import StreamInfo
 from steno.ledger.schema import sync_dir
 
 if TYPE_CHECKING:
@@ -183,6 +183,16 @@ class Journal:
             return None
         finally:
             self._marker.clear()
+
+    def narrow(self, segment: int, piece: Slice, error: Exception) -> None:
+        """Posting a piece raised: read it in smaller pieces from now on; a single frame is set aside."""
+        with open(self.found.dir / f"{segment:06d}.seg", "rb") as file:
+            file.seek(piece.start)
+            length = fmt.FRAME.unpack(file.read(fmt.FRAME_BYTES))[0]
+        if piece.end - piece.start <= fmt.FRAME_BYTES + length:
+            self.set_aside(segment, piece.start, repr(error))
+        else:
+            self._marker.suspect(self.name, segment, piece.start, piece.end - piece.start)
 
     def set_aside(self, segment: int, offset: int, why: str) -> None:
         """Copy the frame at `offset` to the poison directory and make tailers step over it."""

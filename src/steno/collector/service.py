@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import os
 import signal
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.journal.decode import Slice
-    from steno.ledger.post import StreamInfo
+    from steno.ledger.incoming import StreamInfo
 
 POST_SECS = 0.25
 """Between two postings while nobody waits: a posting costs, whatever it brings, and readers bear a second."""
@@ -299,7 +300,13 @@ class Service:
             self.poster.sample(sample)
         for trouble in troubles:
             self.poster.note(system=trouble)
-        batch = self.poster.post(slices)
+        try:
+            batch = self.poster.post(slices)
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:
+            self._narrow(slices, error)
+            return
         self.artifacts.posted(batch)
         self.media.posted(self.poster.generation)
         record = self.poster.next_record - 1
@@ -311,6 +318,29 @@ class Service:
                 self._urgent_until = time.monotonic() + _URGENT_SECS
                 self._next_status = 0.0
         self.delivery.publish(self.poster.next_batch - 1, record, batch)
+
+    def _narrow(self, slices: list[tuple[StreamInfo, Slice]], error: Exception) -> None:
+        """Something that was read cannot be posted: read it again in smaller pieces, at last one frame, set aside."""
+        self.say("posting", f"posting raised {error!r}: what raises it is looked for, and set aside")
+        self.media.forget()
+        found = False
+        for stream in dict.fromkeys(info.stream for info, _ in slices):
+            own = [(info, piece) for info, piece in slices if info.stream == stream]
+            raised = self.poster.refuses(own)
+            if raised is not None:
+                # Slices of a journal follow each other: the first that is refused is the end of a row that is.
+                at = bisect.bisect(
+                    range(1, len(own)), False, key=lambda count: self.poster.refuses(own[:count]) is not None
+                )
+                info, piece = own[at]
+                self.journals[stream].narrow(info.segment, piece, raised)
+                found = True
+        if not found:
+            if self.poster.refuses(slices) is not None:
+                raise error
+            self.poster.forget_own()  # the entries of the collector's own are at fault
+        for journal in self.journals.values():
+            journal.rewind()
 
     def _scan(self, now: float) -> None:
         if now < self._next_scan:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from steno.histograms import count, equal_edges
 from steno.journal import format as fmt
 from steno.journal.decode import HOLE
 from steno.record import RAW, Ref
@@ -58,10 +59,8 @@ class Flattener:
         elif kind is str:
             self.keys.append(key)
             self.values.append(value)
-        elif kind is msgspec.msgpack.Ext:
-            self._extension(key, value)
-        elif kind is list:
-            self._list(key, value)
+        elif kind is msgspec.msgpack.Ext or kind is list:
+            self._guarded(key, value)
         elif value is None:
             self.refused[key] = "None has no value"
         elif isinstance(value, dt.datetime):
@@ -69,6 +68,15 @@ class Flattener:
             self.values.append(value.isoformat())
         else:
             self.refused[key] = f"{kind.__name__} cannot be recorded"
+
+    def _guarded(self, key: str, value: Any) -> None:
+        """Add an array, a list or a media value: whatever goes wrong costs this value alone."""
+        before = len(self.values)
+        try:
+            self._list(key, value) if value.__class__ is list else self._extension(key, value)
+        except Exception as error:
+            del self.keys[before:], self.values[before:]
+            self.refused[key] = f"the value cannot be read: {error!r}"
 
     def _extension(self, key: str, value: msgspec.msgpack.Ext) -> None:
         code, data = value.code, bytes(value.data)
@@ -149,8 +157,9 @@ def histogram(array: np.ndarray[Any, Any], bins: int = HISTOGRAM_BINS) -> Ref:
 
     values = array.astype(np.float64, copy=False)
     finite = values[np.isfinite(values)]
-    counts, edges = np.histogram(finite, bins) if finite.size else (np.zeros(1, np.int64), np.array([0.0, 1.0]))
     with np.errstate(all="ignore"):
+        edges = equal_edges(float(finite.min()), float(finite.max()), bins) if finite.size else np.array([0.0, 1.0])
+        counts = count(finite, edges, equal=True)
         meta = {
             "counts": counts.tolist(),
             "edges": [float(edge) for edge in edges],

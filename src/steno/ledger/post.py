@@ -4,78 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import threading
 import time
 import uuid
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steno.journal.format import HEADER_BYTES
 from steno.ledger import artifacts, assemble, holes, schema, steps
+from steno.ledger.incoming import Own, StreamInfo
+from steno.ledger.sample import STREAM
 from steno.record import CONFIG, FINISH, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from steno.journal.decode import RawEntry, Slice
-    from steno.journal.format import Identity
     from steno.ledger.assemble import Values
     from steno.ledger.sample import Sample
-from steno.ledger.sample import STREAM
 
 _IDS_KEPT = 200_000
 _COUNTERS_KEPT = 200_000
 _NOTES_OF_REFUSAL = 100
 _SAMPLES_KEPT = 1_000
 """While nothing can be posted; then the oldest go."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
-    """Whose segment a slice comes from."""
-
-    stream: str
-    segment: int
-    pid: int
-    host: str = ""
-    boot: str = ""
-    rank: int = 0
-    attempt: int = 1
-    primary: bool = True
-    started: int = 0
-
-    @classmethod
-    def of(cls, identity: Identity) -> StreamInfo:
-        """From the identity that the segment carries."""
-        return cls(
-            stream=identity.stream,
-            segment=identity.number,
-            pid=identity.pid,
-            host=identity.host,
-            boot=identity.boot,
-            rank=identity.rank,
-            attempt=identity.attempt,
-            primary=identity.primary,
-            started=identity.wall,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """An entry that is the collector's, not a process's."""
-
-    kind: str
-    payload: Mapping[str, Any]
-    step: int | None = None
-    rank: int = 0
-    attempt: int = 0
-    """0: the latest."""
 
 
 class Poster:
@@ -166,6 +123,30 @@ class Poster:
         self._samples.clear()
         self.generation += 1
         return batch
+
+    def refuses(self, slices: Sequence[tuple[StreamInfo, Slice]]) -> Exception | None:
+        """What posting these slices would raise, without the collector's own entries; nothing is entered."""
+        held = self._own, self._samples
+        self._own, self._samples = [], deque()
+        try:
+            with self.lock:
+                self.connection.execute("begin immediate")
+                self._enter(self._new_ones(slices))
+        except sqlite3.Error:
+            raise
+        except Exception as error:
+            return error
+        finally:
+            if self.connection.in_transaction:
+                self.connection.execute("rollback")
+            self._own, self._samples = held
+            self._load()
+        return None
+
+    def forget_own(self) -> None:
+        """Give up the collector's own entries that wait for the next posting."""
+        self._own.clear()
+        self._samples.clear()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:

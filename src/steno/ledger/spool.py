@@ -119,9 +119,19 @@ class Spool:
             return Ref("", kind, meta)
         try:
             return self._own(kind, meta, raw)
-        except (FileNotFoundError, CorruptError) as error:
-            self._failures.append({"media": kind, "reason": f"a captured value is lost: {error}"})
-            return Ref("", kind, {**meta, "lost": str(error)})
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                raise  # no space, most likely: it is taken again
+            return self._lose(kind, meta, error)
+        except Exception as error:
+            return self._lose(kind, meta, error)
+
+    def _lose(self, kind: str, meta: dict[str, Any], error: Exception) -> Ref:
+        """What stands for a captured value that cannot be taken over: its neighbours go on without it."""
+        why = str(error) if isinstance(error, FileNotFoundError | CorruptError) else repr(error)
+        self._failures.append({"media": kind, "reason": f"a captured value is lost: {why}"})
+        self._say(f"media {kind} {why}", f"a captured {kind} is lost: {why}")
+        return Ref("", kind, {**meta, "lost": why})
 
     def _attached(self, one: dict[str, Any]) -> dict[str, Any]:
         if RAW not in one:
@@ -139,9 +149,10 @@ class Spool:
         if data is not None and data[: len(MAGIC)] != MAGIC:
             msg = "its bytes are not those that were captured"
             raise CorruptError(msg)
-        if kind == "histogram" and data is not None:
+        inline = _counted(data) if kind == "histogram" and data is not None else None
+        if inline is not None:
             meta.pop("ext", None)
-            ref = Ref("", kind, {**meta, **counted(Raw.read(memoryview(data)))})
+            ref = Ref("", kind, {**meta, **inline})
             files.tell(path, at, ref)
             self._consume(path, at, size)
             return ref
@@ -198,6 +209,10 @@ class Spool:
     def _consume(self, path: str, at: int, size: int) -> None:
         if path:
             self._taken.append((path, at, size))
+
+    def forget(self) -> None:
+        """What was taken since the last posting was not posted: it is read, and taken, again."""
+        self._taken = []
 
     def posted(self, generation: int) -> None:
         """What was taken is in the ledger with this posting."""
@@ -340,6 +355,16 @@ class Spool:
     def abandon(self) -> None:
         """Stop without waiting."""
         self.close(0.0)
+
+
+def _counted(data: bytes) -> dict[str, Any] | None:
+    """A histogram of captured data; None if it cannot be counted: then it is kept as other values are."""
+    try:
+        return counted(Raw.read(memoryview(data)))
+    except CorruptError:
+        raise
+    except Exception:
+        return None
 
 
 def _read(path: str, at: int, size: int) -> bytes:

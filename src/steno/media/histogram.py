@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
+from steno.histograms import count, equal_edges
 from steno.media.arrays import as_array
 from steno.media.raw import Captured, Raw, capture
 
@@ -155,11 +157,9 @@ def counted(raw: Raw) -> dict[str, Any]:
                 finite += len(piece)
         edges = _edges_for(raw.header["bins"], data, low, high)
         counts = np.zeros(len(edges) - 1, np.int64)
-        equal = isinstance(raw.header["bins"], int) and math.isfinite(high - low)
+        equal = isinstance(raw.header["bins"], int)
         for piece in _finite(raw, data):
-            # Equal bins need no search: numpy's road for a number of bins is several times faster.
-            some, _ = np.histogram(piece, len(counts), (edges[0], edges[-1])) if equal else np.histogram(piece, edges)
-            counts += some
+            counts += count(piece, edges, equal=equal)
     if not isinstance(raw.header["bins"], int) and len(counts) > 1:
         counts, edges = _trimmed(counts, edges)
     return {
@@ -193,13 +193,34 @@ def _edges_for(bins: Any, data: NDArray[Any], low: float, high: float) -> NDArra
     if bins == "tensorflow":
         return tensorflow_edges()
     if isinstance(bins, str):
-        sample = data[:: max(1, len(data) // (4 * _CHUNK))]
-        sample = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
-        count = min(_MAX_BINS, len(np.histogram_bin_edges(sample, bins, (low, high))) - 1)
-        return np.histogram_bin_edges(np.empty(0), count, (low, high))
+        bins = _bins_by_rule(bins, data[:: max(1, len(data) // (4 * _CHUNK))], low, high)
+    return equal_edges(low, high, bins)
+
+
+def _bins_by_rule(rule: str, sample: NDArray[Any], low: float, high: float) -> int:
+    """How many bins a rule of `numpy.histogram_bin_edges` makes of a sample of the data, within our bounds."""
+    import numpy as np
+
+    if sample.dtype.kind == "f":
+        sample = sample[np.isfinite(sample)].astype(np.float64)
+    elif sample.dtype.kind == "b":
+        sample = sample.astype(np.uint8)
+    if low == high or not len(sample):
+        return 1
     if not math.isfinite(high - low):
-        return 2 * np.linspace(low / 2, high / 2, bins + 1)  # the range itself is wider than a float64
-    return np.histogram_bin_edges(np.empty(0), bins, (low, high))
+        sample, low, high = sample / 2, low / 2, high / 2  # the number of bins is the same
+    if rule in {"fd", "auto"}:
+        # numpy would make all edges before it says how many there are: a far outlier makes billions.
+        quarter, three = np.percentile(sample, [25, 75])
+        narrow = 2 * float(three - quarter) * len(sample) ** (-1 / 3)
+        if narrow > 0 and (high - low) / narrow > _MAX_BINS:
+            return _MAX_BINS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy warns of rules that suit the data badly
+            return min(_MAX_BINS, max(1, len(np.histogram_bin_edges(sample, rule, (low, high))) - 1))
+    except (ValueError, ArithmeticError, MemoryError):
+        return 1  # the numbers are too close to each other for more
 
 
 def _trimmed(counts: NDArray[Any], edges: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
