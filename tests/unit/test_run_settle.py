@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import subprocess
@@ -166,6 +167,50 @@ def test_a_job_whose_name_may_come_again_is_only_joined_while_live(tmp_path):
     with recording(place.dir):
         assert settle(tmp_path, launch=weak.with_rank(1)).name == "x"
     assert settle(tmp_path, launch=weak).name == "x-2"
+
+
+ALONE = Launch(kind="slurm", job="slurm:7.0", alone=True)
+
+
+@pytest.mark.parametrize("launch", [ALONE, dataclasses.replace(ALONE, unique=True)])
+def test_a_process_that_is_its_whole_job_never_joins_an_equal_start(tmp_path, launch):
+    said = []
+    first = settle(tmp_path, launch=launch, meets=False)
+    with recording(first.dir):
+        assert settle(tmp_path, launch=launch, meets=False, said=said).name == "x-2"
+        # Asked for, the two unite.
+        assert settle(tmp_path, launch=launch, meets=False, resume=True).dir == first.dir
+        assert settle(tmp_path, launch=launch).dir == first.dir
+    assert "another program" in said[0]
+    assert settle(tmp_path, launch=launch, meets=False).name == "x-3"
+    assert settle(tmp_path, launch=dataclasses.replace(launch, restart=1), meets=False).attempt == 2
+
+
+def test_two_programs_of_one_interactive_job_step_are_two_runs(tmp_path):
+    code = """
+import steno, sys
+run = steno.init(project="p", dir=sys.argv[1])
+run.log({"loss": 1.0})
+print(run.name, flush=True)
+sys.stdin.read()
+"""
+    step = {"SLURM_PROCID": "0", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "1"}
+
+    def start(**more):
+        return subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **step, **more},
+        )  # fmt: skip
+
+    started = []
+    try:
+        for more in ({}, {}, {"STENO_RUN": "mine"}, {"STENO_RUN": "mine"}, {"SLURM_RESTART_COUNT": "1"}):
+            started.append(start(**more))
+            started[-1].name = started[-1].stdout.readline().strip()
+    finally:
+        for process in started:
+            process.communicate(timeout=60)
+    assert [process.name for process in started] == ["slurm-7-0", "slurm-7-0-2", "mine", "mine", "slurm-7-0"]
 
 
 def test_a_job_that_records_one_run_after_the_other_has_each_once(tmp_path):

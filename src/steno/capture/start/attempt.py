@@ -68,6 +68,7 @@ def settle(
     turn: int,
     describe: Callable[[Path, str], None],
     say: Callable[[str, str], None],
+    meets: bool = True,
 ) -> Place:
     """Find or make the run, and find or open its attempt. Call under `exclusive(project_dir)`.
 
@@ -77,13 +78,16 @@ def settle(
             the other has each of them once.
         describe: writes `run.json` into the directory of a run that is being made.
         say: told (key, message).
+        meets: whether a live run of this name is joined, and one that this start of the job was in. A process
+            that is its whole job has nobody to meet: in one `srun --pty bash` program after program has the same
+            variables.
 
     Raises:
         RunNotFoundError: `resume=True` or `rewind`, and the run is not there.
         RunExistsError: `resume=False`, and it is.
         OSError: the directory cannot be written.
     """
-    token = f"{launch.token}#{turn}" if launch.token else ""
+    token = f"{launch.token}#{turn}" if launch.token and meets else ""
     for suffix in count(1):
         name = wanted if suffix == 1 else f"{wanted}-{suffix}"
         run_dir = project_dir / name
@@ -93,12 +97,13 @@ def settle(
             if not _bear(run_dir, _attempt(1, token, launch, None), describe):
                 # Another machine made it in this moment: look again.
                 return settle(
-                    project_dir, wanted, launch, resume=resume, rewind=rewind, turn=turn, describe=describe, say=say
-                )
+                    project_dir, wanted, launch, resume=resume, rewind=rewind, turn=turn, describe=describe, say=say,
+                    meets=meets,
+                )  # fmt: skip
             if suffix > 1:
+                why = "has ended" if meets else "is another program's"
                 say(
-                    "name",
-                    f"the run {wanted!r} has ended: this one is {name!r}; resume=True would go on with the old one",
+                    "name", f"the run {wanted!r} {why}: this one is {name!r}; resume=True would go on with the old one"
                 )
             return Place(run_dir, name, 1, born=True, opened=True, rewind=None)
         if not is_run(run_dir):
@@ -120,7 +125,7 @@ def settle(
                     f"the run {name!r} exists already in {project_dir}: choose another name=, or leave out resume=False"
                 )
                 raise RunExistsError(msg)
-            if live:
+            if live and (meets or resume is True or rewind is not None):
                 number, hidden = (latest[0].number, latest[0].rewind) if latest else (1, None)
                 if rewind is not None and rewind != hidden:
                     say(

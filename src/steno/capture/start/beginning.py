@@ -55,6 +55,7 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
                 turn=turn,
                 describe=write,
                 say=report,
+                meets=request.name is not None or not request.launch.alone,
             )
             about = _about(place, request, write)
             _enter_destinations(place.dir, request.destinations, report)

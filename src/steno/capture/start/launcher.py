@@ -39,6 +39,8 @@ class Launch:
     """How often the launcher has started the job's processes anew."""
     unique: bool = False
     """Whether no other job, past or future, has the same `job`."""
+    alone: bool = False
+    """Whether the launcher says that this process is the whole job: nobody else is to be met."""
 
     @property
     def token(self) -> str:
@@ -47,7 +49,7 @@ class Launch:
 
     def with_rank(self, rank: int | None) -> Launch:
         """This launch with the rank that was given by hand; None changes nothing."""
-        return self if rank is None else replace(self, rank=rank)
+        return self if rank is None else replace(self, rank=rank, alone=False)
 
 
 def detect(environ: Mapping[str, str] | None = None) -> Launch:
@@ -63,7 +65,8 @@ def detect(environ: Mapping[str, str] | None = None) -> Launch:
         rank, world = _number(env, "STENO_RANK"), _number(env, "STENO_WORLD_SIZE", launch.world_size)
         launch = replace(launch, kind=launch.kind or "steno", rank=rank, world_size=max(world, rank + 1))
     if launch.world_size == 1:
-        return replace(launch, local_world_size=1, node_rank=0)
+        alone = bool(launch.job) and not env.get("STENO_RANK")
+        return replace(launch, local_world_size=1, node_rank=0, alone=alone)
     return replace(
         launch,
         local_world_size=_first(env, "LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"),
