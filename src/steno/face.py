@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from steno.capture.config import Borrowed, as_config
+from steno.capture.ending import Ending
 from steno.capture.late.device_queue import conceal
-from steno.capture.lifecycle import Hooks
+from steno.capture.open_runs import RUNS
 from steno.capture.report import Reporter, say
 from steno.capture.start import beginning
 from steno.capture.start import request as requests
 from steno.capture.tasks.guard import refuse_import
 from steno.capture.tasks.options import Options
 from steno.errors import NoRunError
-from steno.run import END_SECS, VERSION, Level, Log, Run
+from steno.run import VERSION, Level, Log, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -24,13 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.capture.artifacts.handles import ArtifactHandle
+    from steno.capture.open_runs import OpenRun
     from steno.capture.start.request import Request
 
-_lock = threading.RLock()
-_current: Run | None = None
-_last: Run | None = None
-_beside: list[Run] = []
-"""Runs of loggers, which go on while another one is current."""
 _turns: dict[tuple[Path, str, str], int] = {}
 
 
@@ -119,14 +115,15 @@ def init(
         device_full=device_full, collector=collector, linger=linger, journal_dir=journal_dir, capture=capture,
         system_metrics=system_metrics, store=store, artifacts=artifacts, version=VERSION,
     )  # fmt: skip
-    with _lock:
-        if _current is not None and _current._owner == os.getpid():
-            if _wanted.beside:
-                return _begin(request, options, beside=True)
-            if request.mode == "on":
-                say(f"the run {_current.name!r} was current and is finished now, since init is called again")
-            _current.finish()
-        return _begin(request, options)
+    while True:
+        with RUNS.beginning:
+            before = RUNS.current
+            if before is None or before.owner != os.getpid() or _wanted.beside:
+                return _begin(request, options, beside=before is not None and before.owner == os.getpid())
+        if request.mode == "on":
+            say(f"the run {before.run.name!r} was current and is finished now, since init is called again")
+        before.end("finished")
+        RUNS.leave(before)
 
 
 def init_beside(**arguments: Any) -> Run:
@@ -146,60 +143,47 @@ def _begin(request: Request, options: Options, *, beside: bool = False) -> Run:
         key = (request.root, request.project, request.name or "")
         _turns[key] = _turns.get(key, 0) + 1
         started = beginning.begin(request, turn=_turns[key], report=report)
-    run = Run(started, report, options, left=_leave)
+    ending = Ending(started, report)
+    run = Run(ending, options)
     if beside:
         # Children of multiprocessing join the current run, not this one.
         started.restore()
-        _beside.append(run)
-    else:
-        _take(run)
-    if request.mode == "on":
-        _hooks.install()
+    _enter(ending, current=not beside, hooks=request.mode == "on")
     return run
+
+
+def _enter(ending: Ending, *, current: bool = True, **how: bool) -> None:
+    global _log
+    RUNS.enter(ending, current=current, **how)
+    if current:
+        _log = ending.run.log
 
 
 def current() -> Run | None:
     """The run that `steno.log` records into, or None."""
-    return _current
-
-
-def _take(run: Run) -> None:
-    global _current, _last, _log
-    _current = _last = run
-    _log = run.log
-
-
-def _leave(run: Run) -> None:
-    global _current
-    with _lock:
-        if _current is run:
-            _current = None
-        elif run in _beside:
-            _beside.remove(run)
-        else:
-            return
-        if _current is None and not _beside and os.getpid() == run._owner:
-            _hooks.uninstall()
+    return None if RUNS.current is None else RUNS.current.run
 
 
 def _needed(what: str) -> Run:
-    run = _current or _last or _join()
-    if run is None:
+    one = RUNS.current or RUNS.last or _join()
+    if one is None:
         msg = f"steno.{what} needs a run: call steno.init(...) first"
         raise NoRunError(msg)
+    run: Run = one.run
     return run
 
 
-def _join() -> Run | None:
+def _join() -> OpenRun | None:
     """The parent's run, in a child that multiprocessing has started; None elsewhere."""
-    with _lock:
-        if _current is None and _last is None:
+    with RUNS.beginning:
+        if RUNS.current is None and RUNS.last is None:
             report = Reporter()
             started = beginning.join(report)
             if started is not None:
-                _take(Run(started, report, left=_leave))
-                _hooks.install(term=False)
-        return _current
+                ending = Ending(started, report)
+                Run(ending)
+                _enter(ending, term=False, joined=True)
+        return RUNS.current
 
 
 def _first_log(
@@ -304,44 +288,3 @@ def finish(timeout: float | None = None) -> bool:
 
 config: MutableMapping[str, Any] = Borrowed(lambda: _needed("config").config)
 summary: MutableMapping[str, Any] = Borrowed(lambda: _needed("summary").summary)
-
-
-# -- the process's ends -----------------------------------------------------------------------------------
-
-
-def _open() -> list[Run]:
-    return [*_beside, *([] if _current is None else [_current])]
-
-
-def _at_exit() -> None:
-    failure = _hooks.failure
-    deadline = time.monotonic() + END_SECS
-    for run in _open():
-        if os.getpid() != run._owner:
-            run._started.unhear()
-            run._started.recorder.close()
-        else:
-            run._end(
-                "finished" if failure is None else "failed", failure, timeout=max(0.0, deadline - time.monotonic())
-            )
-
-
-def _at_term() -> None:
-    for run in _open():
-        if run._ended is None and os.getpid() == run._owner:
-            run._marked("failed", ("SIGTERM", ""))
-
-
-_hooks = Hooks(_at_exit, _at_term)
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()
-    _hooks.forked()
-    for run in _open():
-        run._ending = threading.RLock()
-        run._started.abandon()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.late.device_queue import QUEUE, Account
 from steno.capture.late.when_there import host_now, when_there
+from steno.capture.open_runs import RUNS
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -141,10 +142,9 @@ def _verbosity(verbose: Any) -> int:
 
 
 def _record(metrics: dict[str, Any], step: Any) -> None:
-    run = sys.modules.get("steno.face")
-    current = run.current() if run is not None else None
+    current = RUNS.current
     if current is not None:
-        current.log(metrics, step)
+        current.run.log(metrics, step)
 
 
 def _emit(line: str) -> None:

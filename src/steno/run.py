@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from steno.capture.artifacts.handles import nothing
 from steno.capture.artifacts.recording import Artifacts  # not at the first call, which a signal handler may interrupt
-from steno.capture.collected import hurry, is_hopeless, lacking, status
+from steno.capture.collected import status
 from steno.capture.config import Journalled, mask, plain
-from steno.capture.lifecycle import explain
+from steno.capture.ending import END_SECS
+from steno.capture.lifecycle import how
 from steno.capture.nothing import Nothing
-from steno.capture.start import uploading
-from steno.capture.start.watchdog import is_running
+from steno.capture.open_runs import RUNS
 from steno.capture.stepping import next_step
 from steno.errors import ClosedError
-from steno.record import CONFIG, EVENT, FINISH, SUMMARY
+from steno.record import CONFIG, EVENT, SUMMARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -27,22 +26,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from steno.capture.artifacts.handles import ArtifactHandle
-    from steno.capture.report import Reporter
-    from steno.capture.start.started import StartedRun
+    from steno.capture.ending import Ending
     from steno.capture.tasks.options import Options
     from steno.capture.tasks.register import Register
 
 VERSION: Final = "0.1.0"
-END_SECS: Final = 2.0
-_POSTING_SECS: Final = 0.5
-_SLICE_SECS: Final = 0.1
-_CLOSE_SECS: Final = 0.1
-_POLL_SECS: Final = 0.01
-
-
-_lock = threading.RLock()
-"""Guards the making of a run's task register and artifacts."""
-
 
 Level = int | str | None
 
@@ -66,8 +54,7 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_artifacts", "_async_options", "_ended", "_ending", "_is_closed", "_left", "_owner",
-        "_position", "_report", "_started", "_tasks", "config", "log", "summary",
+        "__weakref__", "_async_options", "_ending", "_position", "_report", "_started", "config", "log", "summary",
     )  # fmt: skip
 
     log: Log
@@ -81,27 +68,13 @@ class Run:
     summary: MutableMapping[str, Any]
     """Values of the user's that stand for the run; last, min and max of every key are computed when read."""
 
-    def __init__(
-        self,
-        started: StartedRun,
-        report: Reporter,
-        async_options: Options | None = None,
-        *,
-        left: Callable[[Run], None] = lambda _: None,
-    ) -> None:
-        self._started = started
-        self._report = report
+    def __init__(self, ending: Ending, async_options: Options | None = None) -> None:
+        self._ending = ending
+        self._started = started = ending.started
+        self._report = ending.report
         self._async_options = async_options
-        self._tasks: Register | None = None
-        self._artifacts: Artifacts | None = None
         self._position: dict[str, Any] = {}
-        self._left = left
-        started.run = self
-        self._owner = os.getpid()
-        self._ending = threading.RLock()
-        self._ended: bool | None = None
-        self._is_closed = False
-        """Nothing more is taken; what runs in this process may still log while the end goes on."""
+        ending.run = started.run = self
         self.log = started.recorder.log
         self.config = Journalled(started.config, lambda changes: self._tell(CONFIG, masked(changes)))
         self.summary = Journalled({}, lambda changes: self._tell(SUMMARY, plain(changes)))
@@ -141,7 +114,7 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether it takes no more records in this process: after `finish`, and while it is at work."""
-        return self._ended is not None
+        return self._ending.ended is not None
 
     @property
     def step(self) -> int:
@@ -153,7 +126,7 @@ class Run:
         return next_step(self._started.recorder, self.dir)
 
     def __repr__(self) -> str:
-        state = "recording" if self._ended is None else "finished"
+        state = "recording" if self._ending.ended is None else "finished"
         return f"<steno.Run {self.project}/{self.name} rank {self.rank}, {state}, in {self.dir}>"
 
     def health(self) -> dict[str, Any]:
@@ -172,8 +145,8 @@ class Run:
             },
             "destinations": current.get("destinations") or {},
             "uploads": current.get("uploads") or {},
-            "tasks": {} if self._tasks is None else self._tasks.health(),
-            "artifacts": {} if self._artifacts is None else self._artifacts.health(),
+            "tasks": {} if self._ending.tasks is None else self._ending.tasks.health(),
+            "artifacts": {} if self._ending.artifacts is None else self._ending.artifacts.health(),
         }
 
     # -- recording ------------------------------------------------------------------------------------
@@ -276,14 +249,14 @@ class Run:
 
     def _take_artifacts(self) -> Artifacts | None:
         """This process's artifacts; None in a run that records nothing."""
-        with _lock:
-            if self._is_closed:
+        with RUNS.lock:
+            if self._ending.is_closed:
                 msg = "an artifact was logged after finish: the run takes no more; call steno.init for a new one"
                 raise ClosedError(msg)
             recorder = self._started.recorder
-            if self._artifacts is None and not isinstance(recorder, Nothing):
-                self._artifacts = Artifacts(self._started, recorder, self._report)
-            return self._artifacts
+            if self._ending.artifacts is None and not isinstance(recorder, Nothing):
+                self._ending.artifacts = Artifacts(self._started, recorder, self._report)
+            return self._ending.artifacts
 
     def async_log(
         self,
@@ -314,7 +287,7 @@ class Run:
             RuntimeError: mode "asyncio" where no loop runs.
             ValueError, TypeError: an unknown mode, or no function.
         """
-        tasks = self._tasks
+        tasks = self._ending.tasks
         if tasks is None:
             tasks = self._take_tasks()
         return tasks.async_log(func, *args, step=step, mode=mode, step_at=step_at, **kwargs)
@@ -322,18 +295,18 @@ class Run:
     def _take_tasks(self) -> Register:
         from steno.capture.tasks.register import Register
 
-        with _lock:
-            if self._ended is not None:
+        with RUNS.lock:
+            if self._ending.ended is not None:
                 msg = "async_log was called after finish: the run takes no more tasks; call steno.init for a new one"
                 raise ClosedError(msg)
-            if self._tasks is None:
+            if self._ending.tasks is None:
                 child_log = (
                     ("steno", "log") if self._started.id and hasattr(self._started.recorder, "add") else ("", "")
                 )
-                self._tasks = Register(
+                self._ending.tasks = Register(
                     self._started.recorder, report=self._report, options=self._async_options, child_log=child_log
                 )
-            return self._tasks
+            return self._ending.tasks
 
     def _tell(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
         self._started.recorder.entry(kind, payload, step)
@@ -349,7 +322,7 @@ class Run:
         Returns:
             False: not within the time, or there is no collector; it stays in the journal.
         """
-        return self._posted(float("inf") if timeout is None else time.monotonic() + timeout)
+        return self._ending.posted(float("inf") if timeout is None else time.monotonic() + timeout)
 
     def finish(self, timeout: float | None = None) -> bool:
         """End the recording: wait for tasks, then posting and destinations, then close.
@@ -366,7 +339,7 @@ class Run:
         Raises:
             RuntimeError: called by a task, which finish would have to wait for.
         """
-        return self._end("finished", timeout=timeout)
+        return self._ending.end("finished", timeout=timeout)
 
     async def afinish(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - finish's own bound, kept by it
         """`finish` for a coroutine: the event loop, and the tasks on it, go on meanwhile."""
@@ -392,152 +365,10 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
-            self._end("finished")
-        else:
-            interrupted = isinstance(error, KeyboardInterrupt)
-            self._end("failed", explain(error, trace), timeout=END_SECS if interrupted else None)
-
-    def _end(self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None) -> bool:
-        if self._tasks is not None and self._tasks.calls():
-            msg = "finish was called by an async_log task, which it would have to wait for: call it where init was"
-            raise RuntimeError(msg)
-        began = time.monotonic()
-        if not self._ending.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
-            return False
-        try:
-            if self._ended is not None:
-                return self._ended
-            done = self._awaited(None if timeout is None else began + max(timeout, 0.0))
-            self._started.unhear()
-            deadline = time.monotonic() + END_SECS if timeout is None else began + max(timeout, 0.0)
-            if os.getpid() != self._owner:
-                return self._end_child(deadline)
-            # Set first, so that a signal in the middle does not begin again.
-            self._ended = False
-            try:
-                # What dies with this process comes first: device values, posting, destinations that run in it. These
-                # may log at their ends, which is posted too.
-                stages = (
-                    self._drained, lambda _: self._marked(state, why), self._posted, self._fed, self._posted,
-                    self._stored, self._delivered,
-                )  # fmt: skip
-                for stage in stages:
-                    done = stage(deadline) and done
-            finally:
-                self._close(deadline)
-            done = self._uploaded(deadline) and done
-            self._ended = done
-            return done
-        finally:
-            self._ending.release()
-
-    def _awaited(self, deadline: float | None) -> bool:
-        """The tasks' stage: all ended. Of a given time it leaves a part for what comes after."""
-        if self._tasks is None:
-            return True
-        if deadline is None:
-            return not self._tasks.close(None)
-        left = max(0.0, deadline - time.monotonic())
-        return not self._tasks.close(left - min(left / 4, _POSTING_SECS))
-
-    def _end_child(self, deadline: float) -> bool:
-        """A forked child ends its own journal; the run, its feeds and its collector are its parent's."""
-        done = self._posted(deadline) and self._stored(deadline)
-        self._ended = done
-        self._close_artifacts()
-        self._started.recorder.close()
-        self._left(self)
-        return done
-
-    def _drained(self, deadline: float) -> bool:
-        done = self._started.recorder.drain(deadline)
-        optimization = sys.modules.get("steno.optimization")
-        if optimization is not None:
-            done = optimization.settle(deadline) and done
-        return done
-
-    def _fed(self, deadline: float) -> bool:
-        done = True
-        # One that hangs must leave the others time to close.
-        until = deadline - 2 * _CLOSE_SECS
-        for feed in self._started.feeds:
-            done = feed.drain(max(0.0, until - time.monotonic())) and done
-        return self._end_feeds(deadline) and done
-
-    def _end_feeds(self, deadline: float) -> bool:
-        if not self._started.feeds:
-            return True
-        from steno.capture.inprocess.feed import close_all
-
-        return close_all(self._started.feeds, deadline, _CLOSE_SECS)
-
-    def _marked(self, state: str, why: tuple[str, str] | None) -> bool:
-        payload = {"state": state}
-        if why is not None:
-            payload["error"], payload["traceback"] = why
-        self._tell(FINISH, payload)
-        return True
-
-    def _posted(self, deadline: float) -> bool:
-        """Wait for posting while there is somebody who posts."""
-        started = self._started
-        while True:
-            left = deadline - time.monotonic() if started.watchdog.hopeful() else 0.0
-            hurry(started.dir)
-            if started.recorder.flush(max(0.0, min(left, _SLICE_SECS))):
-                return True
-            if left <= 0:
-                return False
-
-    def _stored(self, deadline: float) -> bool:
-        return self._artifacts is None or self._artifacts.settle(deadline)
-
-    def _delivered(self, deadline: float) -> bool:
-        started = self._started
-        while lacking(started.dir, started.recorder.last_record):
-            if time.monotonic() >= deadline or not started.watchdog.hopeful():
-                return False
-            if is_hopeless(started.dir, started.recorder.last_record):
-                # No retry will help: the exit need not wait for it.
-                return False
-            time.sleep(_POLL_SECS)
-        return True
-
-    def _uploaded(self, deadline: float) -> bool:
-        """Wait for the object stores. After `_close`: the last parts are sealed when all writers are gone."""
-        started = self._started
-        if not uploading.asked(started.dir):
-            return True
-        left = uploading.wait(started.dir, started.recorder.last_record, deadline, lambda: is_running(started.dir))
-        if left:
-            self._report("uploads", uploading.line(started.dir, left, running=is_running(started.dir)))
-        return not left
-
-    def _close(self, deadline: float) -> None:
-        started = self._started
-        self._end_feeds(deadline)
-        self._close_artifacts()
-        started.recorder.close()
-        hurry(started.dir)
-        started.watchdog.release()
-        started.restore()
-        self._left(self)
-
-    def _close_artifacts(self) -> None:
-        self._is_closed = True
-        if self._artifacts is not None:
-            self._artifacts.close()
+        state, why = how(error, trace)
+        self._ending.end(state, why, timeout=END_SECS if isinstance(error, KeyboardInterrupt) else None)
 
 
 def masked(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Configuration as it is written down: plain values, secrets masked."""
     return {key: mask(key, plain(value)) for key, value in changes.items()}
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -85,6 +85,13 @@ class Hooks:
             os.kill(os.getpid(), number)
 
 
+def how(error: BaseException | None, traceback: TracebackType | None = None) -> tuple[str, tuple[str, str] | None]:
+    """(a run's state, why) when this exception, or none, leaves the program or a `with` block."""
+    if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
+        return "finished", None
+    return "failed", explain(error, traceback)
+
+
 def explain(error: BaseException, traceback: TracebackType | None = None) -> tuple[str, str]:
     """(what happened in one line, the traceback's text)."""
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steno.capture.open_runs import RUNS
 from steno.cli import options, terminal
 from steno.errors import RunExistsError, UsageError
 from steno.store.eventreader import EventFile
@@ -154,7 +155,7 @@ class _Writer:
     def onto(self, run: Run) -> None:
         """Go on in another attempt."""
         self._run = run
-        self._put: Callable[..., None] = run._started.recorder.scope({})[1]
+        self._put: Callable[..., None] = RUNS.of(run).started.recorder.scope({})[1]
 
     def write(self, event: Event) -> None:
         """One event is one record, unless it has pictures, sounds, or two values of one tag."""

@@ -1,0 +1,160 @@
+"""The runs that are open in this process: the current one, those beside it, and how the process ends them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from steno.capture.lifecycle import Hooks, how
+from steno.errors import ClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from steno.capture.start.started import StartedRun
+
+END_SECS: Final = 2.0
+"""What the end of the process may take for all its runs together."""
+
+
+class OpenRun(Protocol):
+    """What the process's ends ask of a run."""
+
+    run: Any
+    """The run as the user holds it."""
+    started: StartedRun
+    """The run as this process records into it."""
+    owner: int
+    """The process that opened it; a forked child has inherited it."""
+
+    def end(self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None) -> bool:
+        """End it within the time; True: nothing is left to do. A second call waits for the first one's answer."""
+        ...
+
+    def terminate(self) -> None:
+        """Write down that SIGTERM ends the process; inside the handler, so without waiting."""
+        ...
+
+    def inherit(self) -> None:
+        """Right after a fork, in the child."""
+        ...
+
+    def let_go(self) -> None:
+        """At the end of a child that has inherited it."""
+        ...
+
+
+class OpenRuns:
+    """The one list of a process's open runs. Thread-safe; its lock is new in a forked child.
+
+    Each run enters when it begins and leaves when it has ended. The process's hooks are in place while there is one.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        """For the list and what belongs to a run: held for moments."""
+        self.current: OpenRun | None = None
+        """What `steno.log` records into."""
+        self.last: OpenRun | None = None
+        """The last one that was current."""
+        self.beginning = threading.RLock()
+        """Held while a run begins, so that one does at a time; not while one ends, which may take long."""
+        self._beside: list[OpenRun] = []
+        self._hooks = Hooks(self._at_exit, self._at_term)
+        self._finalizes = 0
+
+    def enter(
+        self, one: OpenRun, *, current: bool, hooks: bool = True, term: bool = True, joined: bool = False
+    ) -> None:
+        """A run has begun.
+
+        Args:
+            one: the run.
+            current: it becomes the current one, else it stands beside it.
+            hooks: whether the process's end is its end; False where nothing is recorded.
+            term: whether SIGTERM is written down as well; see `Hooks.install`.
+            joined: it is a run of the parent's: a child of multiprocessing that leaves it ends nothing.
+        """
+        with self.lock:
+            if current:
+                self.current = self.last = one
+            else:
+                self._beside.append(one)
+            if hooks:
+                self._hooks.install(term=term)
+            if hooks and not joined and is_child() and self._finalizes != os.getpid():
+                self._finalizes = os.getpid()
+                _at_child_exit(self._at_exit)
+
+    def leave(self, one: OpenRun) -> None:
+        """A run has ended. Nothing happens when it is not in the list."""
+        with self.lock:
+            if self.current is one:
+                self.current = None
+            elif one in self._beside:
+                self._beside.remove(one)
+            else:
+                return
+            if not self.all() and os.getpid() == one.owner:
+                self._hooks.uninstall()
+
+    def all(self) -> list[OpenRun]:
+        """Those beside the current one, then the current one."""
+        return [*self._beside, *([] if self.current is None else [self.current])]
+
+    def of(self, run: object) -> OpenRun:
+        """The entry of a run that the user holds.
+
+        Raises:
+            ClosedError: it has ended.
+        """
+        for one in self.all():
+            if one.run is run:
+                return one
+        msg = f"{run!r} has ended: call steno.init for a new one"
+        raise ClosedError(msg)
+
+    # -- the process's ends -------------------------------------------------------------------------------
+
+    def _at_exit(self) -> None:
+        # multiprocessing runs its finalizers while the exception that ends the child is on its way.
+        failure = self._hooks.failure or (how(sys.exc_info()[1])[1] if is_child() else None)
+        deadline = time.monotonic() + END_SECS
+        for one in self.all():
+            if one.owner != os.getpid():
+                one.let_go()
+                continue
+            one.end("finished" if failure is None else "failed", failure, max(0.0, deadline - time.monotonic()))
+
+    def _at_term(self) -> None:
+        for one in self.all():
+            if one.owner == os.getpid():
+                one.terminate()
+
+    def forked(self) -> None:
+        """In a forked child."""
+        self.lock, self.beginning = threading.RLock(), threading.RLock()
+        self._hooks.forked()
+        for one in self.all():
+            one.inherit()
+
+
+def is_child() -> bool:
+    """Whether multiprocessing has started this process."""
+    processes = sys.modules.get("multiprocessing.process")
+    return processes is not None and processes.parent_process() is not None
+
+
+def _at_child_exit(at_exit: Callable[[], None]) -> None:
+    """A child of multiprocessing leaves without atexit: have its runs end there too."""
+    from multiprocessing.util import Finalize
+
+    Finalize(None, at_exit, exitpriority=0)
+
+
+RUNS: Final = OpenRuns()
+
+os.register_at_fork(after_in_child=RUNS.forked)
