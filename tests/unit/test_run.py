@@ -32,9 +32,10 @@ def _alone(monkeypatch, tmp_path):
     if steno.current() is not None:
         steno.current().finish(0)
     import steno.face as module
+    from steno.capture.open_runs import RUNS
 
     # As in a fresh process.
-    module._last = None
+    RUNS.last = None
     module._log = module._first_log
 
 
