@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files, host
 from steno.capture.collected import asked, lacking, status
-from steno.capture.files import load_json, scan, write_once
 from steno.capture.start import uploading
-from steno.capture.start.liveness import is_locked
 from steno.capture.start.watchdog import environment, is_running
 from steno.errors import DestinationError, RunNotFoundError, UsageError
 
@@ -143,7 +142,7 @@ def _unstored(current: Mapping[str, Any]) -> int:
 
 def _lives(journal: Path, stream: str) -> bool:
     # Our own lock must not even be looked at: closing the file drops it.
-    return stream.rsplit("-", 2)[-2:-1] == [str(os.getpid())] or is_locked(journal / stream / "alive")
+    return stream.rsplit("-", 2)[-2:-1] == [str(os.getpid())] or host.is_locked(journal / stream / "alive")
 
 
 def _add(run_dir: Path, to: Any) -> None:
@@ -159,9 +158,9 @@ def _add(run_dir: Path, to: Any) -> None:
             raise DestinationError(msg)
         path = run_dir / ".steno" / "destinations" / f"{spec.name}.json"
         wanted = {"name": spec.name, "kind": spec.placement, "options": dict(spec.options)}
-        if write_once(path, wanted) or not spec.options:
+        if files.create_json(path, wanted) or not spec.options:
             continue
-        there = load_json(path).get("options", {})
+        there = files.read_json(path).get("options", {})
         if there != json.loads(json.dumps(wanted["options"])):
             msg = f"the run has the destination {spec.name!r} with the options {there}, which stay: leave options out"
             raise DestinationError(msg)
@@ -181,9 +180,9 @@ def _keep_in(run_dir: Path, store: str | None) -> None:
 def _unposted(run_dir: Path) -> list[str]:
     """Streams whose segments are still there: a posted segment is unlinked."""
     found = []
-    for entry in scan(run_dir / ".steno" / "journal"):
+    for entry in files.scan(run_dir / ".steno" / "journal"):
         if entry.name.endswith(".pointer"):
             found.append(entry.name.removesuffix(".pointer"))
-        elif not entry.name.startswith(".") and any(one.name.endswith(".seg") for one in scan(Path(entry.path))):
+        elif not entry.name.startswith(".") and any(one.name.endswith(".seg") for one in files.scan(Path(entry.path))):
             found.append(entry.name)
     return sorted(found)

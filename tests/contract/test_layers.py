@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "steno"
-BASE = {"distribution", "errors", "histograms", "record", "secrecy", "settings"}
+BASE = {"distribution", "errors", "files", "histograms", "host", "record", "secrecy", "settings"}
 # A public face is `steno` itself, which loads the rest by name.
 ALLOWED: dict[str, set[str]] = {
     "distribution": set(),
     "errors": set(),
+    "files": set(),
+    "host": set(),
     "record": set(),
     "secrecy": set(),
     "settings": set(),

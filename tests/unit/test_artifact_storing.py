@@ -12,11 +12,11 @@ import time
 
 import pytest
 
+from steno import files, host
 from steno.artifacts import content, index
 from steno.artifacts.content import Listed, Manifest
 from steno.artifacts.index import IndexReader, IndexWriter
 from steno.collector import artifacts as artifacts_
-from steno.collector import storing
 from steno.collector.artifacts import Artifacts
 from steno.collector.catalogue import Node
 from steno.ledger import artifacts as table
@@ -200,7 +200,7 @@ def test_a_full_disk_is_waited_out(place, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         link(*arguments)
 
-    monkeypatch.setattr(storing.os, "link", full)
+    monkeypatch.setattr(files.system, "link", full)
     place.post(place.file("a"))
     place.settle()
     assert place.contents() == [b"data"]
@@ -212,7 +212,7 @@ def test_where_nothing_can_be_linked_it_is_copied(place, monkeypatch, error):
     def refuse(*_):
         raise OSError(error, "no")
 
-    monkeypatch.setattr(storing.os, "link", refuse)
+    monkeypatch.setattr(files.system, "link", refuse)
     (place.staging / "d").mkdir()
     (place.staging / "d" / "0").write_bytes(b"in it")
     manifest = Manifest((Listed("x", "0", 5, 0o644),))
@@ -280,8 +280,7 @@ def test_what_a_lost_ledger_knew_is_found_in_the_index(place):
 
 
 def test_the_sweep_spares_the_living_the_owed_and_other_machines(place, monkeypatch):
-    host = "here"
-    monkeypatch.setattr(artifacts_.catalogue, "hostname", lambda: host)
+    monkeypatch.setattr(host, "name", lambda: "here")
     staging = place.run_dir / content.STAGING
     for name in ("here-1-dead", "here-2-live", "here-3-listed", "there-4-dead"):
         (staging / name).mkdir()

@@ -12,10 +12,10 @@ from ledger_slices import info, piece
 
 import steno
 import steno.collector.service as service
-from steno.capture.files import write_json
 from steno.capture.recorder import Recorder
 from steno.collector.catalogue import claim
 from steno.collector.service import Service
+from steno.files import write_json
 from steno.ledger import schema
 from steno.ledger.post import Poster
 

@@ -14,9 +14,9 @@ import os, time
 
 real = time.monotonic_ns
 time.monotonic_ns = lambda: real() + {ahead}
-from steno.journal import place
+from steno import host
 
-place.boot_id = lambda: "another-boot"
+host.boot_id = lambda: "another-boot"
 import steno
 
 run = steno.init("p", "r", dir="runs")

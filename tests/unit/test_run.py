@@ -603,7 +603,7 @@ def test_sync_of_a_run_of_our_own_leaves_its_lock_alone(tmp_path, monkeypatch):
     run.log({"a": 1.0}, 0)
     report = steno.sync(run, timeout=20)
     alive = next((run.dir / ".steno" / "journal").glob("*/alive"))
-    code = f"from steno.capture.start.liveness import is_locked; print(is_locked({str(alive)!r}))"
+    code = f"from steno.host import is_locked; print(is_locked({str(alive)!r}))"
     assert ok(code, tmp_path).strip() == "True"
     assert not report.error
     assert run.finish(timeout=20)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from ledger_slices import HOLE, info, piece
 
+from steno import files
 from steno.ledger import parts, schema, seal
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader, found_parts
@@ -237,9 +238,9 @@ def test_a_death_while_sealing_loses_and_doubles_nothing(run, monkeypatch, where
         raise KeyboardInterrupt
 
     if where == "after temporary":
-        monkeypatch.setattr(seal.os, "rename", die)
+        monkeypatch.setattr(files, "rename", die)
     elif where == "after rename":
-        monkeypatch.setattr(seal.schema, "sync_dir", die)
+        monkeypatch.setattr(files, "sync_dir", die)
     else:
         monkeypatch.setattr(Sealer, "_commit", die)
     with pytest.raises(KeyboardInterrupt):

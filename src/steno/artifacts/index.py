@@ -14,6 +14,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from steno import files
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
@@ -33,15 +35,7 @@ class IndexWriter:
     """
 
     def __init__(self, path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-        hidden = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with open(hidden, "wb") as file:
-                file.writelines(_line(line) for line in lines)
-            os.rename(hidden, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(hidden)
-            raise
+        files.replace(path, b"".join(map(_line, lines)))
         self._path = path
         self._owed: list[bytes] = []
         self._torn = False
@@ -55,9 +49,9 @@ class IndexWriter:
         if not self._owed:
             return
         data = (b"\n" if self._torn else b"") + b"".join(self._owed)
-        with contextlib.suppress(OSError), open(self._path, "ab", buffering=0) as file:
+        with contextlib.suppress(OSError):
             self._torn = True
-            if file.write(data) == len(data):
+            if files.append(self._path, data) == len(data):
                 self._torn = False
                 self._owed.clear()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from steno.capture.files import load_json, scan
+from steno import files
 from steno.capture.start.watchdog import node_dirs
 from steno.journal.bell import ring
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def status(run_dir: Path) -> dict[str, Any]:
     """This machine's status; empty when no collector has written one."""
     for path in node_dirs(run_dir):
-        found = load_json(path / "status.json")
+        found = files.read_json(path / "status.json")
         if found:
             return found
     return {}
@@ -31,7 +31,7 @@ def asked(run_dir: Path) -> list[str]:
     """The names of the destinations that collectors deliver to."""
     return sorted(
         entry.name.removesuffix(".json")
-        for entry in scan(run_dir / ".steno" / "destinations")
+        for entry in files.scan(run_dir / ".steno" / "destinations")
         if entry.name.endswith(".json") and not entry.name.startswith(".")
     )
 

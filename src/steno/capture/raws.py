@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from steno import files
 from steno.journal import format as fmt
 from steno.journal.segment import _prefault
 
@@ -101,7 +102,7 @@ class Raws:
     def _file(self, parts: Iterable[Buffer], size_bytes: int) -> str:
         name = f"value-{secrets.token_hex(16)}"
         path = self._directory / name
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = files.create(path, 0o644)
         try:
             try:
                 written = 0
@@ -117,7 +118,7 @@ class Raws:
                 msg = f"{written} bytes were captured, not {size_bytes}"
                 raise ValueError(msg)
         except BaseException:
-            os.unlink(path)
+            files.unlink(path)
             raise
         return name
 
@@ -164,14 +165,14 @@ class _Shelf:
         self.name = path.name
         self.size = size
         self.end = 0
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = files.create(path, 0o644)
         try:
             # Space is taken now: a full disk must be an error here, not a SIGBUS in somebody's log call.
             os.posix_fallocate(fd, 0, size)
             self.map = mmap.mmap(fd, size)
             _prefault(self.map, size)
         except BaseException:
-            os.unlink(path)
+            files.unlink(path)
             raise
         finally:
             os.close(fd)

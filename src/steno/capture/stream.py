@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
-import json
 import os
 import secrets
-import shutil
-import socket
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import settings
+from steno import files, host, settings
 from steno.capture.raws import Raws
 from steno.journal import format as fmt
 from steno.journal import place
@@ -46,9 +42,9 @@ class Stream:
     """
 
     def __init__(self, run_dir: Path, identity: Mapping[str, Any], wanted: Callable[[], None] = lambda: None) -> None:
-        self.host = socket.gethostname()
-        self.name = f"{_safe(self.host)}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": place.boot_id()}
+        self.host = host.name()
+        self.name = f"{host.stem()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": host.boot_id()}
         self.full_bytes = max(LEAST_BYTES, int(settings.read("STENO_SEGMENT_BYTES", str(FULL_BYTES))))
         self.directory, outside = place.choose(run_dir, self.name, self.full_bytes)
         self.raws = Raws(self.directory, wanted)
@@ -67,22 +63,20 @@ class Stream:
         hidden.mkdir(parents=True)
         try:
             self._alive = _hold(hidden / "alive")
-            hidden.rename(self.directory)
+            files.rename(hidden, self.directory)
             if outside:
                 self._point(run_dir)
             self.spares.append(self.make())
         except OSError:
-            shutil.rmtree(hidden, ignore_errors=True)
-            shutil.rmtree(self.directory, ignore_errors=True)
+            files.remove_tree(hidden)
+            files.remove_tree(self.directory)
             raise
 
     def _point(self, run_dir: Path) -> None:
         journal = run_dir / ".steno" / "journal"
         journal.mkdir(parents=True, exist_ok=True)
         pointer = journal / f"{self.name}.pointer"
-        hidden = journal / f".{self.name}.pointer"
-        hidden.write_text(json.dumps({"host": self.host, "boot": place.boot_id(), "path": str(self.directory)}))
-        hidden.rename(pointer)
+        files.write_json(pointer, {"host": self.host, "boot": host.boot_id(), "path": str(self.directory)})
         self.pointer = pointer
 
     def make(self) -> Segment:
@@ -173,13 +167,7 @@ class Stream:
             OSError: no space.
         """
         name = f"side-{secrets.token_hex(8)}"
-        path = self.directory / name
-        try:
-            with open(path, "xb") as file:
-                file.write(body)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
+        files.write_new(self.directory / name, body)
         return name
 
     def close(self, *, drop_lock: bool = True) -> None:
@@ -206,14 +194,7 @@ class Stream:
 
 def _hold(path: Path) -> int:
     """Lock a file for the life of this process: a POSIX lock is not inherited by fork, as flock is."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
+    fd = host.hold(path)
+    if fd is None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), os.fspath(path))
     return fd
-
-
-def _safe(host: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in host)[:64] or "host"

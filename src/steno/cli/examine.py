@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import importlib.metadata
 import json
 import os
 import platform
-import socket
 import sqlite3
-import struct
 import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steno import files, host
 from steno.errors import CorruptError
 from steno.store.sound import DAMAGED
 
@@ -159,7 +157,7 @@ def _elsewhere(pointer: Path) -> Journal:
     stream = pointer.name.removesuffix(".pointer")
     try:
         target = json.loads(pointer.read_bytes())
-        if target["host"] != socket.gethostname():
+        if target["host"] != host.name():
             return Journal(stream, target["path"], False, 0, 0, 0, f"on host {target['host']}")
         if os.path.isdir(target["path"]):
             return _journal(stream, Path(target["path"]))
@@ -181,7 +179,7 @@ def _journal(stream: str, place: Path) -> Journal:
             except (CorruptError, ValueError) as error:
                 problems.append(str(error))
     # Closing its own lock file would drop a process's lock, so a run of this very process is not asked.
-    alive = f"-{os.getpid()}-" in stream or _locked(place / "alive")
+    alive = f"-{os.getpid()}-" in stream or host.holder(place / "alive") is not None
     return Journal(stream, str(place), alive, segments, size, unposted, "; ".join(problems))
 
 
@@ -204,38 +202,19 @@ def _unposted(path: Path) -> int:
         tailer.close()
 
 
-def _locked(path: Path) -> bool:
-    """Whether another process holds a POSIX lock on the file; asks only, takes none."""
-    question = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    try:
-        with open(path, "rb") as file:
-            answer = fcntl.fcntl(file, fcntl.F_GETLK, question)
-    except OSError:
-        return False
-    return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
-
-
 def _nodes(place: Path) -> Iterator[dict[str, Any]]:
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(place)):
             if not name.isdigit():
                 continue
-            status = _json(place / name / "status.json")
+            status = files.read_json(place / name / "status.json")
             yield {
                 "node": int(name),
-                "host": _json(place / name / "node.json").get("host", ""),
-                "collector": "running" if _locked(place / name / "collector.lock") else "not running",
+                "host": files.read_json(place / name / "node.json").get("host", ""),
+                "collector": "running" if host.holder(place / name / "collector.lock") is not None else "not running",
                 "status_age_secs": _age(place / name / "status.json"),
                 "status": status,
             }
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _age(path: Path) -> float | None:
@@ -271,7 +250,11 @@ def _uploads(run_dir: Path, nodes: list[dict[str, Any]]) -> Iterator[dict[str, A
     met = [{"node": node["node"], **node["status"]["uploads"]} for node in nodes if node["status"].get("uploads")]
     asked = sorted((run_dir / ".steno" / "stores").glob("[!.]*.json"))
     if asked and not met:
-        yield {"node": None, "state": "not begun", "stores": {path.stem: _json(path).get("url") for path in asked}}
+        yield {
+            "node": None,
+            "state": "not begun",
+            "stores": {path.stem: files.read_json(path).get("url") for path in asked},
+        }
     yield from met
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import threading
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files, host
 from steno.artifacts.content import MANIFEST, STAGING, place
 from steno.artifacts.index import NAME, IndexReader, IndexWriter
 from steno.artifacts.meanings import Meaning, Names
@@ -232,9 +232,9 @@ class Artifacts:
             path = self._run_dir / name
             with contextlib.suppress(OSError):
                 if path.name == MANIFEST:
-                    shutil.rmtree(path.parent)
+                    files.remove_tree(path.parent)
                 else:
-                    path.unlink()
+                    files.unlink(path)
 
     def sweep(self, journals: Collection[str], *, now: bool = False) -> None:
         """Remove what processes of this machine left in staging that are gone with their journals: it is nobody's.
@@ -259,15 +259,14 @@ class Artifacts:
             busy |= {Path(name).relative_to(STAGING).parts[0] for _, name in self._consumed}
             for name in left:
                 if name not in busy and self._is_of_here(name):
-                    shutil.rmtree(staging / name, ignore_errors=True)
+                    files.remove_tree(staging / name)
         if now:
             with contextlib.suppress(OSError):
-                staging.rmdir()
+                files.rmdir(staging)
 
     @staticmethod
     def _is_of_here(stream: str) -> bool:
-        host = "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in catalogue.hostname())
-        return stream.rsplit("-", 2)[0] == (host[:64] or "host")
+        return stream.rsplit("-", 2)[0] == host.stem()
 
     @property
     def waiting(self) -> int:

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from steno import files
 from steno.collector import beside, catalogue
 from steno.collector.follower import FIRST_WAIT_SECS, LAST_WAIT_SECS, Follower, Progress, describe
 from steno.secrecy import scrub
@@ -150,7 +151,7 @@ class Apart:
 
     def _follow(self) -> int:
         """One life of the child; its exit status."""
-        self._mark.touch()
+        files.touch(self._mark)
         process = beside.start("steno.follow", str(self._run_dir), self.name)
         self._process = process
         assert process.stdin is not None
@@ -165,7 +166,7 @@ class Apart:
         code = process.wait()
         self._opened, self._unclosed = self._opened and code == 0, code != 0
         if not self._unclosed:
-            self._mark.unlink(missing_ok=True)
+            files.unlink(self._mark, missing_ok=True)
         self._wake.set()
         teller.join(5)
         return code

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING
+
+from steno import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,13 +54,7 @@ class Syncer:
         wal = f"{self._ledger}-wal"
         try:
             # Only the -wal may be opened besides SQLite: closing the ledger itself would drop SQLite's locks.
-            handle = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fdatasync(handle)
-                size = os.fstat(handle).st_size
-            finally:
-                os.close(handle)
-            if size > _WAL_BYTES:
+            if files.sync_data(wal) > _WAL_BYTES:
                 self._checkpoint()
             self.synced, self.error = generation, None
         except (OSError, sqlite3.Error) as error:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import socket
 import time
 from typing import TYPE_CHECKING
 
+from steno import files, host
 from steno.errors import CorruptError
 from steno.journal import format as fmt
-from steno.journal.place import boot_id
 from steno.journal.tailer import Tailer
 from steno.ledger import streams
 from steno.ledger.incoming import StreamInfo
-from steno.ledger.schema import sync_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,7 +119,7 @@ class Journal:
     def _is_of_another_boot(tailer: Tailer) -> bool:
         """Whether its stamps cannot be compared with ours: the monotonic clock begins anew at each boot."""
         made = tailer.identity
-        return made.boot not in {"", boot_id()} or made.mono > time.monotonic_ns()
+        return made.boot not in {"", host.boot_id()} or made.mono > time.monotonic_ns()
 
     def read(self, limit_bytes: int, before: int | None) -> Iterator[tuple[StreamInfo, Slice]]:
         """What is new, in order, up to about `limit_bytes` and to the stamp `before`."""
@@ -202,9 +199,8 @@ class Journal:
             length = fmt.FRAME.unpack(file.read(fmt.FRAME_BYTES))[0]
             file.seek(offset)
             self._poison.mkdir(exist_ok=True)
-            (self._poison / f"{self.name}-{segment:06d}-{offset}.frame").write_bytes(
-                file.read(fmt.FRAME_BYTES + length)
-            )
+            frame = file.read(fmt.FRAME_BYTES + length)
+            files.replace(self._poison / f"{self.name}-{segment:06d}-{offset}.frame", frame)
             file.seek(offset + 4)
             check = file.read(4)
             file.seek(offset + 4)
@@ -227,7 +223,7 @@ class Journal:
                 self._number = number
                 self._give_up(path, error)
                 continue
-            if tailer.identity.host != socket.gethostname():
+            if tailer.identity.host != host.name():
                 self.foreign = True
                 tailer.close()
                 return None
@@ -244,7 +240,7 @@ class Journal:
         with contextlib.suppress(OSError):
             size = path.stat().st_size
             target = self._poison / f"{self.name}-{path.name}"
-            shutil.move(path, target)
+            files.move(path, target)
             self._poster.note(lost_bytes=size, segment=path.name, stream=self.name, reason=str(error))
         self._say(f"segment {path}", f"{path}: set aside in .steno/poison ({error})")
 
@@ -273,7 +269,7 @@ class Journal:
             return False
         return self._tailer is None and all(number <= self._number for number in self._numbers)
 
-    def unlink(self, synced: int) -> None:
+    def free(self, synced: int) -> None:
         """Remove segments whose records are in the ledger as of a synced posting."""
         gone = [number for number, at in self.retired if at <= synced]
         if not gone:
@@ -282,14 +278,14 @@ class Journal:
             path = self.found.dir / f"{number:06d}.seg"
             for side in _sides(path):
                 with contextlib.suppress(OSError):
-                    os.unlink(self.found.dir / side)
+                    files.unlink(self.found.dir / side)
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+                files.unlink(path)
         self.retired = [(number, at) for number, at in self.retired if at > synced]
         self._unlinked.extend(gone)
         if len(self._unlinked) >= _FORGET:
             # Their offsets go only when the unlinking is durable: a segment that came back would be posted twice.
-            sync_dir(self.found.dir)
+            files.sync_dir(self.found.dir)
             self._poster.forget_segments((self.name, number) for number in self._unlinked)
             self._unlinked.clear()
 
@@ -300,12 +296,12 @@ class Journal:
         with contextlib.suppress(OSError):
             if not self._seen and time.time() - os.stat(self.found.dir).st_mtime < _YOUNG_SECS:
                 return False
-        shutil.rmtree(self.found.dir, ignore_errors=True)
+        files.remove_tree(self.found.dir)
         if self.found.pointer is not None:
             with contextlib.suppress(OSError):
-                os.unlink(self.found.pointer)
+                files.unlink(self.found.pointer)
         with contextlib.suppress(OSError):
-            sync_dir(journal_dir)
+            files.sync_dir(journal_dir)
         self._poster.forget_stream(self.name)
         return True
 

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from steno import files, host
 from steno.collector import catalogue
 from steno.collector.artifacts import Artifacts
 from steno.collector.durable import Syncer
@@ -118,7 +119,7 @@ class Service:
         """
         began = time.monotonic()
         while True:
-            lock = catalogue.lock(self.node.dir / "collector.lock")
+            lock = host.hold(self.node.dir / "collector.lock")
             waited = time.monotonic() - began
             if lock is not None or not self.once or waited >= self.linger_secs:
                 return lock
@@ -196,7 +197,7 @@ class Service:
             reason="the ledger was missing or damaged; what it held and no part or journal does is lost",
         )
         batch = self.poster.next_batch - 1
-        old = catalogue.read_json(self.node.dir / "status.json").get("destinations") or {}
+        old = files.read_json(self.node.dir / "status.json").get("destinations") or {}
         Delivery.restore(self._connection, self._lock, old, batch)
 
     def _set_ledger_aside(self, error: Exception) -> None:
@@ -206,7 +207,7 @@ class Service:
                 break
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
-                os.rename(f"{self.node.ledger}{suffix}", f"{aside}{suffix}")
+                files.rename(f"{self.node.ledger}{suffix}", f"{aside}{suffix}")
         self.say(f"ledger {aside}", f"the ledger is damaged ({error}); it lies aside as {aside.name}, a new one begins")
 
     def _set_frame_aside(self, stream: str, segment: int, offset: int) -> None:
@@ -352,7 +353,7 @@ class Service:
         if stamp == self._journal_stamp:
             self._next_scan = now + _SCAN_SECS
             return
-        here = catalogue.hostname()
+        here = host.name()
         for found in streams.find(self.run_dir):
             if found.stream in self.journals or found.host not in {"", here}:
                 continue
@@ -375,7 +376,7 @@ class Service:
             self.poster.note(lost_journal=found.stream, path=str(found.dir), reason="its directory is gone")
             self.say(f"lost {found.stream}", f"the journal {found.dir} is gone; what was not posted of it is lost")
         with contextlib.suppress(OSError):
-            os.unlink(found.pointer)
+            files.unlink(found.pointer)
 
     def _end_journals(self, *, leaving: bool = False) -> None:
         synced = self.syncer.synced
@@ -387,7 +388,7 @@ class Service:
             if journal.drained and not journal.ended and not journal.unposted:
                 self.poster.end_stream(name)
                 journal.ended = True
-            journal.unlink(synced)
+            journal.free(synced)
             if journal.ended and journal.remove(self.run_dir / ".steno" / "journal"):
                 del self.journals[name]
         self.artifacts.sweep(self.journals, now=leaving)
@@ -421,7 +422,7 @@ class Service:
 
     def _has_writers(self) -> bool:
         """Whether a process of this machine records; what another one does is for its own collector."""
-        here = catalogue.hostname()
+        here = host.name()
         others = {name for name, journal in self.__dict__.get("journals", {}).items() if journal.foreign}
         return any(
             found.host in {"", here} and found.stream not in others and streams.is_alive(found.dir)
@@ -487,8 +488,7 @@ class Service:
             return
         self._next_status = now + _URGENT_STATUS_SECS
         self._status = current
-        with contextlib.suppress(OSError):
-            catalogue.replace_json(self.node.dir / "status.json", {"time": time.time_ns(), **current})
+        self._tell(current)
 
     def _streams(self) -> tuple[Stream, ...]:
         return self.reader.snapshot(batches=False).streams
@@ -532,7 +532,7 @@ class Service:
         self._next_status = now + (_URGENT_STATUS_SECS if now < self._urgent_until else _STATUS_SECS)
         current = {
             "pid": os.getpid(),
-            "host": catalogue.hostname(),
+            "host": host.name(),
             "node": self.node.number,
             "record": self.poster.next_record - 1,
             "batch": self.poster.next_batch - 1,
@@ -549,8 +549,12 @@ class Service:
         if current == self._status and now < self._heartbeat and not force:
             return
         self._status, self._heartbeat = current, now + _HEARTBEAT_SECS
+        self._tell(current)
+
+    def _tell(self, status: dict[str, Any]) -> None:
+        text = schema.json_text({"time": time.time_ns(), **status})
         with contextlib.suppress(OSError):
-            catalogue.replace_json(self.node.dir / "status.json", {"time": time.time_ns(), **current})
+            files.replace(self.node.dir / "status.json", text.encode())
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files
 from steno.artifacts.content import MANIFEST, Listed, Manifest, digest_of, place
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Store:
         self._lock = threading.Lock()
         self.duplicates = 0
         """Contents that were there already."""
-        shutil.rmtree(scratch, ignore_errors=True)
+        files.remove_tree(scratch)
 
     def keep(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Store what the payload's snapshot holds: what its "stored" entry says of the content.
@@ -56,23 +57,22 @@ class Store:
 
     def _keep_tree(self, path: Path) -> dict[str, Any]:
         manifest = Manifest.read(path)
-        files = []
+        listed = []
         for one in manifest.files:
             if "/" in one.content or one.content in {"", ".", "..", MANIFEST}:
                 msg = f"{path} names {one.content!r}"
                 raise ValueError(msg)
             digest, size = self._keep(path.parent / one.content)
-            files.append(Listed(one.name, digest, size, one.mode))
+            listed.append(Listed(one.name, digest, size, one.mode))
         self._scratch.mkdir(parents=True, exist_ok=True)
         made = self._scratch / f"{path.parent.parent.name}-{path.parent.name}"
         try:
-            with open(made, "wb") as file:
-                os.fchmod(file.fileno(), 0o444)
-                file.write(Manifest(tuple(files), manifest.links, manifest.dirs, manifest.skipped).encode())
+            whole = Manifest(tuple(listed), manifest.links, manifest.dirs, manifest.skipped)
+            files.write_new(made, whole.encode(), mode=0o444)
             digest, _ = self._keep(made)
         finally:
-            made.unlink(missing_ok=True)
-        return {"what": "dir", "digest": digest, "size": sum(one.size for one in files), "files": len(files)}
+            files.unlink(made, missing_ok=True)
+        return {"what": "dir", "digest": digest, "size": sum(one.size for one in listed), "files": len(listed)}
 
     def _keep(self, path: Path) -> tuple[str, int]:
         digest, size = digest_of(path, self._told)
@@ -83,7 +83,7 @@ class Store:
 
     def _link(self, path: Path, target: Path, digest: str) -> None:
         try:
-            os.link(path, target)
+            files.link(path, target)
         except FileExistsError:
             if os.path.samefile(path, target):
                 return  # a collector died when it had linked it
@@ -98,25 +98,15 @@ class Store:
             self._copy(path, target, digest)  # no hard links here
             return
         # After the link: the sync that makes the bytes durable does so with the name.
-        fd = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        files.sync_file(target)
 
     def _copy(self, path: Path, target: Path, digest: str) -> None:
         self._scratch.mkdir(parents=True, exist_ok=True)
-        part = self._scratch / digest
-        try:
+        with files.aside(target, self._scratch / digest, sync=True) as part:
             shutil.copyfile(path, part)
-            with open(part, "rb") as file:
-                os.fchmod(file.fileno(), 0o444)
-                os.fsync(file.fileno())
-            os.rename(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+            os.chmod(part, 0o444)
 
     def close(self) -> None:
         """Leave nothing behind."""
         with contextlib.suppress(OSError):
-            self._scratch.rmdir()
+            files.rmdir(self._scratch)

@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from steno import files
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -96,7 +98,7 @@ class Tail:
         """Have the disk hold what the kernel holds, and close."""
         try:
             if self._fd >= 0:
-                os.fsync(self._fd)
+                files.sync_file(self._fd)
         finally:
             self.release()
 

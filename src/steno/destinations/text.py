@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from steno import files
 from steno.destinations.file import Tail
 from steno.errors import Stop
 from steno.events.event import Event
@@ -306,13 +307,13 @@ def _claim(run_dir: Path, name: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     claim.parent.mkdir(parents=True, exist_ok=True)
     if not os.path.lexists(path):
-        claim.touch()
+        files.touch(claim)
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            os.close(files.create(path))
             return
         except FileExistsError:
-            claim.unlink()
+            files.unlink(claim)
         except BaseException:
-            claim.unlink(missing_ok=True)
+            files.unlink(claim, missing_ok=True)
             raise
     raise Stop(f'{path} was there before this run (FileExistsError): with mode="append" the log goes on behind it')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import tempfile
 from pathlib import Path
@@ -58,15 +57,6 @@ def room(path: Path) -> int:
     except OSError:
         return 0
     return state.f_bavail * state.f_frsize
-
-
-@functools.cache
-def boot_id() -> str:
-    """The kernel's name for this boot, "" when unknown: monotonic stamps of another boot say nothing about ours."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def choose(run_dir: Path, stream: str, segment_bytes: int) -> tuple[Path, bool]:

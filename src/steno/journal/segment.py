@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import crc32c
 import msgspec
 
+from steno import files
 from steno.journal import format as fmt
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Segment:
         self.number = identity.number
         hidden = path.with_name(f".{path.name}")
         # Hidden until its identity is written, so that a reader never meets half a header.
-        fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = files.create(hidden, 0o644)
         try:
             # Space is taken now: a full disk must be an error here, not a SIGBUS in somebody's log call.
             os.posix_fallocate(fd, 0, self.size)
@@ -80,10 +81,10 @@ class Segment:
                 self.map[at : at + len(record)] = record
             self.map[: len(fmt.MAGIC)] = fmt.MAGIC
             self.map.seek(fmt.HEADER_BYTES)
-            os.rename(hidden, path)
+            files.rename(hidden, path)
         except BaseException:
             try:
-                os.unlink(hidden)
+                files.unlink(hidden)
             except OSError:
                 pass
             raise
@@ -132,7 +133,7 @@ class Segment:
         self.map[fmt.CLOSED_AT : fmt.CLOSED_AT + 4] = b"\1\0\0\0"
         self.map.close()
         try:
-            os.unlink(self.path)
+            files.unlink(self.path)
         except OSError:
             pass
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from steno import files
 from steno.ledger import schema
 from steno.ledger.read import MANIFEST, Reader, run_state
 
@@ -29,10 +28,10 @@ def write(run_dir: Path, node_dir: Path) -> None:
     _replace(node_dir / MANIFEST, mine)
     pieces = []
     for number in reader.nodes():
-        try:
-            pieces.append(json.loads((node_dir.parent / f"{number:02d}" / MANIFEST).read_bytes()))
-        except (OSError, ValueError):
+        own = files.read_json(node_dir.parent / f"{number:02d}" / MANIFEST)
+        if not own:
             return  # another node is at work: it writes the manifest when it ends
+        pieces.append(own)
     whole = {"written": time.time_ns(), **unite(pieces)}
     whole["attempts"] = attempts(run_dir, whole["streams"])
     whole["state"] = run_state(snapshot.streams, live=())
@@ -69,11 +68,11 @@ def attempts(run_dir: Path, streams: Iterable[Mapping[str, Any]]) -> list[dict[s
         one["started"] = min(one["started"], row["started"])
     for path in sorted((run_dir / ".steno" / "attempts").glob("*.json")):
         try:
-            known = json.loads(path.read_bytes())
+            known = files.read_json(path)
             number = int(known["attempt"])
             started = known.get("started") or found.get(number, {}).get("started", 0)
             found[number] = {"attempt": number, "rewind": known.get("rewind"), "started": started}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError):
             continue  # torn: the entries of starting processes may still tell
     return [found[number] for number in sorted(found)]
 
@@ -81,16 +80,8 @@ def attempts(run_dir: Path, streams: Iterable[Mapping[str, Any]]) -> list[dict[s
 def remove(run_dir: Path, node_dir: Path) -> None:
     """The run goes on: what the manifests say does not hold any more."""
     for path in (run_dir / MANIFEST, node_dir / MANIFEST):
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
+        files.unlink(path, missing_ok=True)
 
 
 def _replace(path: Path, value: Any) -> None:
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(hidden, "w", encoding="utf-8") as file:
-        file.write(schema.json_text(value))
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(hidden, path)
+    files.replace(path, schema.json_text(value).encode(), sync=True)

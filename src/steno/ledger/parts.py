@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steno import files
 from steno.ledger import schema
 from steno.ledger.rebuild import FACTS
 from steno.record import Ref
@@ -273,7 +273,7 @@ def write_metrics(path: Path, points: Points, facts: Mapping[str, Any]) -> int:
                 group.take(points.batch, pa.int64()),
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=layout), row_group_size=GROUP_ROWS)
-    sync_file(path)
+    files.sync_file(path)
     return len(points.value)
 
 
@@ -374,14 +374,5 @@ def write_records(path: Path, entries: Sequence[tuple[Any, ...]], facts: Mapping
         for column, kind in zip(columns, layout, strict=True)
     ]
     pq.write_table(pa.Table.from_arrays(arrays, schema=layout), path, compression="zstd", version="2.6")
-    sync_file(path)
+    files.sync_file(path)
     return len(entries)
-
-
-def sync_file(path: Path) -> None:
-    """Make a file's bytes durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

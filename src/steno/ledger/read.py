@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import tempfile
 import threading
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steno import host
 from steno.errors import CorruptError
 from steno.ledger import schema, verify
 from steno.ledger.rebuild import PartBatches
@@ -383,7 +383,7 @@ def ledger_path(node_dir: Path) -> Path | None:
     inside = node_dir / schema.LEDGER
     try:
         pointer = json.loads((node_dir / schema.POINTER).read_bytes())
-        if pointer["host"] == socket.gethostname() and os.path.exists(pointer["path"]):
+        if pointer["host"] == host.name() and os.path.exists(pointer["path"]):
             return Path(pointer["path"])
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -111,15 +110,6 @@ def end(connection: sqlite3.Connection) -> None:
     except sqlite3.Error:
         pass  # a reader is in it, or the disk is full: the files stay, and are read where they are
     connection.close()
-
-
-def sync_dir(path: Path | str) -> None:
-    """Make the names in a directory durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steno import files
 from steno.errors import CorruptError
 from steno.ledger import artifacts, parts, schema, verify
 from steno.ledger.read import Part, found_parts, part_columns
@@ -63,7 +64,7 @@ class Sealer:
             for name in os.listdir(place):
                 mine = name.lstrip(".").startswith(f"{self.node:02d}-part-")
                 if mine and (name.startswith(".") or f"{kind}/{name}" not in listed):
-                    os.unlink(place / name)
+                    files.unlink(place / name)
 
     def unsealed(self) -> tuple[int, int, int]:
         """(points, entries, batches) in the ledger and in no part yet."""
@@ -135,7 +136,7 @@ class Sealer:
     def _keep_damaged(self, id: int, blob: bytes) -> None:
         poison = self.run_dir / ".steno" / "poison"
         poison.mkdir(exist_ok=True, parents=True)
-        (poison / f"{self.node:02d}-batch-{id}.blob").write_bytes(blob)
+        files.replace(poison / f"{self.node:02d}-batch-{id}.blob", blob)
 
     def _choose(self) -> list[int]:
         chosen: list[int] = []
@@ -183,8 +184,8 @@ class Sealer:
         crc = verify.checksum(hidden)
         known = {**facts, "name": f"{kind}/{name}", "rows": rows, "crc": crc}
         verify.note(self.run_dir / ".steno" / "nodes" / f"{self.node:02d}", known)
-        os.rename(hidden, place / name)
-        schema.sync_dir(place)
+        files.rename(hidden, place / name)
+        files.sync_dir(place)
         return f"{kind}/{name}", rows, crc
 
     def _commit(self, made: Sequence[Made], facts: dict[str, Any], *others: tuple[str, Sequence[Any]]) -> None:
@@ -279,7 +280,7 @@ class Sealer:
             newest = {**facts, "took": json.loads(row[0])} if row else facts
             self._commit([made], newest, (f"delete from parts where name in ({marks})", [part.name for part in run]))
         for part in run:
-            os.unlink(self.run_dir / part.name)
+            files.unlink(self.run_dir / part.name)
 
     def _points(self, names: Sequence[str]) -> parts.Points:
         held = [PartBatches.load(self.run_dir, (name,), self.node) for name in names]

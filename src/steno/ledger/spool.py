@@ -20,8 +20,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files
 from steno.errors import CorruptError
-from steno.media import files, kinds
+from steno.media import files as media_files
+from steno.media import kinds
 from steno.media.histogram import INLINE_BYTES as _COUNTED_BYTES
 from steno.media.histogram import counted
 from steno.media.raw import MAGIC, Raw
@@ -89,13 +91,13 @@ class Spool:
             ext, _, deaths = rest.partition(".")
             if not deaths.isdigit():
                 continue
-            kept = files.place(self._run_dir, digest, files.KEPT)
+            kept = media_files.place(self._run_dir, digest, media_files.KEPT)
             for part in kept.parent.glob(f".{digest}.*.part"):
                 if part.name.removeprefix(f".{digest}.").startswith(f"{self._todo.parent.name}-"):
-                    part.unlink(missing_ok=True)  # of a collector that died
+                    files.unlink(part, missing_ok=True)  # of a collector that died
             if kept.exists():
                 # Kept because a package was missing: it may be there now.
-                os.rename(kept, kept.with_suffix(f".{files.WAITING}"))
+                files.rename(kept, kept.with_suffix(f".{media_files.WAITING}"))
             self._queue(_Job(digest, ext, int(deaths)))
 
     # -- the posting thread -------------------------------------------------------------------------------
@@ -153,13 +155,13 @@ class Spool:
         if inline is not None:
             meta.pop("ext", None)
             ref = Ref("", kind, {**meta, **inline})
-            files.tell(path, at, ref)
+            media_files.tell(path, at, ref)
             self._consume(path, at, size)
             return ref
         if data is not None:
-            digest = files.digest_of_bytes(data)
+            digest = media_files.digest_of_bytes(data)
         elif size <= HASHED_BYTES:
-            digest = files.digest_of(path)
+            digest = media_files.digest_of(path)
         else:
             digest = os.path.basename(path).removeprefix("value-")
         if data is None and os.path.getsize(path) != size:
@@ -167,26 +169,26 @@ class Spool:
             raise CorruptError(msg)
         ref = Ref(digest, kind, meta)
         job = _Job(digest, str(meta.get("ext", "bin")))
-        known = (job.ext, files.KEPT)
-        if not any(files.place(self._run_dir, digest, ext).exists() for ext in known):
+        known = (job.ext, media_files.KEPT)
+        if not any(media_files.place(self._run_dir, digest, ext).exists() for ext in known):
             self._lay(digest, data, path)
             self._todo.mkdir(exist_ok=True)
             if digest not in self._known:
-                (self._todo / job.name).touch()
+                files.touch(self._todo / job.name)
                 self._queue(job)
-        files.tell(path, at, ref)
+        media_files.tell(path, at, ref)
         self._consume(path, at, size)
         return ref
 
     def _lay(self, digest: str, data: bytes | None, path: str) -> None:
         """Have the raw form under `media/`, whole or not at all."""
-        target = files.place(self._run_dir, digest, files.WAITING)
+        target = media_files.place(self._run_dir, digest, media_files.WAITING)
         if target.exists():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         if data is None:
             try:
-                os.link(path, target)
+                files.link(path, target)
             except FileExistsError:
                 return
             except OSError as error:
@@ -195,16 +197,11 @@ class Spool:
             else:
                 return
         # Another file system, or one without hard links.
-        part = target.with_name(f".{target.name}.{self._part}")
-        try:
+        with files.aside(target, target.with_name(f".{target.name}.{self._part}")) as part:
             if data is not None:
-                part.write_bytes(data)
+                files.write_new(part, data)
             else:
                 _copy(path, part)
-            os.rename(part, target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
 
     def _consume(self, path: str, at: int, size: int) -> None:
         if path:
@@ -278,67 +275,63 @@ class Spool:
             self._known.discard(job.digest)
 
     def _encode(self, job: _Job) -> None:
-        final = files.place(self._run_dir, job.digest, job.ext)
-        source = files.place(self._run_dir, job.digest, files.WAITING)
+        final = media_files.place(self._run_dir, job.digest, job.ext)
+        source = media_files.place(self._run_dir, job.digest, media_files.WAITING)
         marker = self._todo / job.name
         if not final.exists():
             if job.deaths >= _MAX_DEATHS:
                 self._keep(job, marker, "the collector died twice while encoding it")
                 return
             counted_name = _Job(job.digest, job.ext, job.deaths + 1).name
-            os.replace(marker, self._todo / counted_name)
+            files.rename(marker, self._todo / counted_name)
             part = final.with_name(f".{job.digest}.{self._part}")
             try:
                 raw = Raw.open(source)
                 kinds.encode(raw, part)
                 self._finish(part, final, raw.size_bytes)
             except ImportError as error:
-                part.unlink(missing_ok=True)
-                os.replace(self._todo / counted_name, marker)
+                files.unlink(part, missing_ok=True)
+                files.rename(self._todo / counted_name, marker)
                 self._keep(job, None, f"{error}; pip install 'stenolog[media]', then steno sync")
                 return
             except Exception as error:
-                part.unlink(missing_ok=True)
+                files.unlink(part, missing_ok=True)
                 if isinstance(error, OSError) and error.errno in _FULL:
-                    os.replace(self._todo / counted_name, marker)
+                    files.rename(self._todo / counted_name, marker)
                     raise
                 if not final.exists():  # else another node's collector was as quick
                     self._keep(job, self._todo / counted_name, repr(error))
                     return
             marker = self._todo / counted_name
-        source.unlink(missing_ok=True)
-        marker.unlink(missing_ok=True)
+        files.unlink(source, missing_ok=True)
+        files.unlink(marker, missing_ok=True)
         self.done += 1
         self._forget(job)
 
     def _finish(self, part: Path, final: Path, raw_bytes: int) -> None:
         """Give an encoded file its name, synced: the raw form goes right after."""
-        fd = os.open(part, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        files.sync_file(part)
         if raw_bytes > HASHED_BYTES:
-            same = files.place(self._run_dir, files.digest_of(part), final.suffix.lstrip("."))
+            same = media_files.place(self._run_dir, media_files.digest_of(part), final.suffix.lstrip("."))
             same.parent.mkdir(exist_ok=True)
             try:
-                os.link(part, same)
+                files.link(part, same)
             except FileExistsError:
-                part.unlink()
-                os.link(same, part)
+                files.unlink(part)
+                files.link(same, part)
             except OSError:
                 pass  # no hard links here: each has a file of its own
-        os.rename(part, final)
+        files.rename(part, final)
 
     def _keep(self, job: _Job, marker: Path | None, why: str) -> None:
         """Leave the value raw; it can be read so. Without `marker`, the next collector tries again."""
-        source = files.place(self._run_dir, job.digest, files.WAITING)
+        source = media_files.place(self._run_dir, job.digest, media_files.WAITING)
         try:
-            os.rename(source, source.with_suffix(f".{files.KEPT}"))
+            files.rename(source, source.with_suffix(f".{media_files.KEPT}"))
         except FileNotFoundError:
             why = f"{why}; its raw form is gone"
         if marker is not None:
-            marker.unlink(missing_ok=True)
+            files.unlink(marker, missing_ok=True)
         self.failed += 1
         self._failures.append({"media": job.digest, "ext": job.ext, "reason": f"kept raw: {why}"})
         self._say(f"media {why}", f"a media value could not be encoded as {job.ext} and is kept raw: {why}")
@@ -389,7 +382,7 @@ def _give_back(path: str, at: int, size: int) -> None:
     """Remove a value's file, or free its pages of a shelf."""
     try:
         if os.path.basename(path).startswith("value-"):
-            os.unlink(path)
+            files.unlink(path)
             return
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:

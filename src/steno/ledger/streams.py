@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import socket
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-_GETLK = struct.Struct("hhqqi4x")
+from steno import host
+
 ALIVE = "alive"
 SUFFIX = ".pointer"
 
@@ -50,7 +48,7 @@ def find(run_dir: Path) -> list[Found]:
 
 def live(run_dir: Path) -> list[str]:
     """Names of the streams whose writers live, as far as this machine can tell."""
-    here = socket.gethostname()
+    here = host.name()
     return [
         found.stream for found in find(run_dir) if found.host in {"", here} and is_alive(found.dir, own=pid_of(found))
     ]
@@ -70,28 +68,6 @@ def is_alive(place: Path, *, own: int = 0) -> bool:
     """
     path = place / ALIVE
     if own == os.getpid():
-        return _listed(path)
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        answer = fcntl.fcntl(handle, fcntl.F_GETLK, _GETLK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-        return bool(_GETLK.unpack(answer)[0] != fcntl.F_UNLCK)
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-
-
-def _listed(path: Path) -> bool:
-    try:
-        wanted = f":{os.stat(path).st_ino}"
-        with open("/proc/locks", encoding="ascii") as table:
-            for line in table:
-                fields = line.split()
-                if "POSIX" in fields and any(field.endswith(wanted) for field in fields):
-                    return True
-    except OSError:
-        return path.exists()
-    return False
+        listed = host.is_listed(path)
+        return path.exists() if listed is None else listed
+    return host.holder(path) is not None

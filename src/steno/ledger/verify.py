@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from steno import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -148,7 +149,7 @@ def salvage(path: Path, bad: Ranges, target: Path) -> Damage:
                     table = table.append_column(name, pa.nulls(len(table), layout.field(name).type))
                 writer.write_table(table.select(layout.names), row_group_size=max(len(table), 1))
     if not kept:
-        target.unlink()
+        files.unlink(target)
     return Damage(lost, lost_bytes, kept, reason)
 
 
@@ -182,12 +183,8 @@ def readable(path: Path, crc: str | None) -> Iterator[Path | None]:
 def note(node_dir: Path, facts: Mapping[str, Any]) -> None:
     """Write a part's facts beside the ledger, for the case that it is lost. Raises OSError."""
     node_dir.mkdir(parents=True, exist_ok=True)
-    handle = os.open(node_dir / NOTED, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        # In one write, and after a line end: a line that a death cut short spoils no other.
-        os.write(handle, b"\n" + json.dumps(facts, separators=(",", ":")).encode())
-    finally:
-        os.close(handle)
+    # After a line end: a line that a death cut short spoils no other.
+    files.append(node_dir / NOTED, b"\n" + json.dumps(facts, separators=(",", ":")).encode())
 
 
 def noted(node_dir: Path) -> dict[str, dict[str, Any]]:

@@ -6,15 +6,15 @@ import hashlib
 import json
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files
 from steno.errors import UsageError
 from steno.media import kinds
 from steno.media.raw import Raw
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from steno.record import Ref
 
 WAITING: Final = "raw"
@@ -86,17 +86,14 @@ def _cut(value: Any, ref: Ref) -> Any:
 
 def want(journal_dir: Path) -> None:
     """Have it told where this journal's media have gone, from now on."""
-    (journal_dir / _WANTED).touch()
+    files.touch(journal_dir / _WANTED)
 
 
 def tell(path: str, at: int, ref: Ref) -> None:
     """Say where a captured value has gone, before its raw bytes go; only where that is wanted."""
     if not os.path.exists(os.path.join(os.path.dirname(path), _WANTED)):
         return
-    hidden = f"{path}.{at}.part"
-    with open(hidden, "w", encoding="utf-8") as file:
-        json.dump({"digest": ref.digest, "meta": ref.meta}, file)
-    os.replace(hidden, f"{path}.{at}.ref")
+    files.write_json(Path(f"{path}.{at}.ref"), {"digest": ref.digest, "meta": ref.meta})
 
 
 def told(path: str, at: int, kind: str) -> Ref | None:

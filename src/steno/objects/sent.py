@@ -7,6 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from steno import files
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -66,8 +68,7 @@ class Sent:
         with self._lock:
             self._known[key] = one
             # A line break first: what a kill cut short before must not take this line with it.
-            with open(self._path, "ab", buffering=0) as file:
-                file.write(b"\n" + json.dumps(facts).encode())
+            files.append(self._path, b"\n" + json.dumps(facts).encode())
 
     def drop(self, key: str) -> None:
         """It is not in the store any more."""

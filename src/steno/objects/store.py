@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files, host
 from steno.objects.url import protocol_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ _CHUNK_BYTES: Final = 1 << 20
 _LOCAL: Final = frozenset({"file", "local"})
 _S3: Final = frozenset({"s3", "s3a"})
 _ASIDE: Final = "steno-part"
-_HOST: Final = os.uname().nodename.replace(".", "-")
 _REREAD: Final = frozenset({"file", "local", "memory"})
 """Where reading an object back costs little: its digest is compared, elsewhere its size."""
 
@@ -205,11 +205,11 @@ def sha256_of(source: Any) -> str:
 def sweep(place: Path) -> None:
     """Remove files below that a process of this machine, dead by now, did not get to write whole."""
     for path in place.rglob(f".*{_ASIDE}"):
-        *_, host, made_by, _ = path.name.rsplit(".", 3)
+        *_, begins, made_by, _ = path.name.rsplit(".", 3)
         pid = made_by.partition("-")[0]
-        if host == _HOST and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+        if begins == _host() and pid.isdigit() and not host.is_running(int(pid)):
             with contextlib.suppress(OSError):
-                path.unlink()
+                files.unlink(path)
 
 
 def _file_system(url: str, protocol: str, patient: bool) -> tuple[Any, str]:
@@ -232,18 +232,17 @@ def _copy(one: Sending, path: Path) -> None:
         while data := source.read(_CHUNK_BYTES):
             out.write(data)
             one.moved(len(data))
-        os.fsync(out.fileno())
+        files.sync_file(out.fileno())
 
 
 @contextlib.contextmanager
 def aside(path: Path) -> Iterator[Path]:
     """A hidden file beside the path that takes its place at the end; what a killed one left is swept."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}-{secrets.token_hex(4)}.{_ASIDE}")
-    try:
+    own = path.with_name(f".{path.name}.{_host()}.{os.getpid()}-{secrets.token_hex(4)}.{_ASIDE}")
+    with files.aside(path, own) as hidden:
         yield hidden
-        os.replace(hidden, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(hidden)
-        raise
+
+
+def _host() -> str:
+    return host.name().replace(".", "-")

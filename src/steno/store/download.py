@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from steno import files
 from steno.errors import CorruptError, UsageError
 
 if TYPE_CHECKING:
@@ -26,23 +25,23 @@ def file(source: Path, to: str | os.PathLike[str], *, digest: str | None, mode: 
         msg = f"{target} is a directory: name a file"
         raise UsageError(msg)
     _check(target, overwrite)
-    hidden = _hidden(target)
+    hidden = files.beside(target)
     try:
         _copy(source, hidden, digest, mode)
         if overwrite:
-            os.replace(hidden, target)
+            files.rename(hidden, target)
         else:
             _publish(hidden, target)
     except OSError as error:
         raise _unwritable(target, error) from error
     finally:
-        hidden.unlink(missing_ok=True)
+        files.unlink(hidden, missing_ok=True)
     return target
 
 
 def tree(
     manifest: Manifest,
-    files: Iterable[tuple[Listed, Path]],
+    members: Iterable[tuple[Listed, Path]],
     to: str | os.PathLike[str],
     *,
     verified: bool,
@@ -51,13 +50,13 @@ def tree(
     """Make a directory as the manifest says; see `Artifact.download`. `verified`: contents are named by digests."""
     target = Path(to)
     _check(target, overwrite)
-    hidden = _hidden(target)
+    hidden = files.beside(target)
     aside = None
     try:
         hidden.mkdir()
         for name in manifest.dirs:
             _inside(hidden, name).mkdir(parents=True, exist_ok=True)
-        for one, source in files:
+        for one, source in members:
             path = _inside(hidden, one.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             _copy(source, path, one.content if verified else None, one.mode)
@@ -68,20 +67,20 @@ def tree(
             path.parent.mkdir(parents=True, exist_ok=True)
             os.symlink(leads, path)
         if overwrite and (target.exists() or target.is_symlink()):
-            aside = _hidden(target)
-            os.rename(target, aside)
-        os.rename(hidden, target)
+            aside = files.beside(target)
+            files.rename(target, aside)
+        files.rename(hidden, target)
     except OSError as error:
         if aside is not None and not target.exists():
-            os.rename(aside, target)
+            files.rename(aside, target)
         raise _unwritable(target, error) from error
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        files.remove_tree(hidden)
     if aside is not None:
         if aside.is_dir() and not aside.is_symlink():
-            shutil.rmtree(aside, ignore_errors=True)
+            files.remove_tree(aside)
         else:
-            aside.unlink(missing_ok=True)
+            files.unlink(aside, missing_ok=True)
     return target
 
 
@@ -91,19 +90,15 @@ def _check(target: Path, overwrite: bool) -> None:
         raise UsageError(msg)
 
 
-def _hidden(target: Path) -> Path:
-    return target.with_name(f".{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
-
-
 def _publish(hidden: Path, target: Path) -> None:
     """Give the copy its name, unless somebody has taken that meanwhile."""
     try:
-        os.link(hidden, target)
+        files.link(hidden, target)
     except FileExistsError:
         msg = f"{target} is there already, since a moment ago"
         raise UsageError(msg) from None
     except OSError:
-        os.rename(hidden, target)  # no hard links here
+        files.rename(hidden, target)  # no hard links here
 
 
 def _copy(source: Path, target: Path, digest: str | None, mode: int) -> None:

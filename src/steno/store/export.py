@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from steno import files
 from steno.errors import UsageError
 from steno.record import Ref
 from steno.store.engine import quoted, require
@@ -59,17 +58,13 @@ def export(engine: Engine, source: Source, to: str, path: Path) -> int:
         what = "is a directory" if path.is_dir() else f"lies in {path.parent}, which is not there"
         msg = f"cannot export to {path}: it {what}; name a file in an existing directory"
         raise UsageError(msg)
-    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     write: Callable[[duckdb.DuckDBPyConnection, Path], int] = _jsonl if to == "jsonl" else _copy(to)
     try:
-        points = _written(engine, source, write, hidden)
-        os.replace(hidden, path)
+        with files.aside(path) as hidden:
+            return _written(engine, source, write, hidden)
     except (duckdb.Error, OSError) as error:
         msg = f"cannot export to {path}: {error}"
         raise UsageError(msg) from error
-    finally:
-        hidden.unlink(missing_ok=True)
-    return points
 
 
 def _written(

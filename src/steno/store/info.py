@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from steno import files, host
 from steno.ledger import streams
 from steno.ledger.read import MANIFEST, run_state
 
@@ -52,18 +51,9 @@ class Info:
     """All of run.json."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty when it is not there, torn or something else."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def read_manifest(run_dir: Path) -> dict[str, Any]:
     """The manifest of a run that ended cleanly, else empty."""
-    return read_json(run_dir / MANIFEST)
+    return files.read_json(run_dir / MANIFEST)
 
 
 def state_of(run_dir: Path, snapshot: Snapshot, manifest: Mapping[str, Any]) -> str:
@@ -77,7 +67,7 @@ def state_of(run_dir: Path, snapshot: Snapshot, manifest: Mapping[str, Any]) -> 
         return run_state(snapshot.streams)
     # A ledger that calls a writer alive may be that of a collector killed together with it; of a writer on
     # another machine there is no better witness.
-    here = socket.gethostname()
+    here = host.name()
     elsewhere = [stream.stream for stream in seems_live if stream.host != here]
     return run_state(snapshot.streams, [*streams.live(run_dir), *elsewhere])
 
@@ -86,7 +76,7 @@ def info_of(
     run_dir: Path, snapshot: Snapshot, attempts: tuple[Attempt, ...], damaged: Mapping[str, str] | None = None
 ) -> Info:
     """The information on a run, from run.json, its ledgers or manifest, and its attempts."""
-    run, manifest = read_json(run_dir / "run.json"), read_manifest(run_dir)
+    run, manifest = files.read_json(run_dir / "run.json"), read_manifest(run_dir)
     state = state_of(run_dir, snapshot, manifest)
     known = snapshot.streams
     started = [stream.started for stream in known if stream.started]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steno import settings
+from steno import files, settings
 from steno.errors import RunNotFoundError, UsageError
 from steno.ledger.read import Reader
 from steno.objects.url import is_url
-from steno.store.info import read_json, read_manifest, state_of
+from steno.store.info import read_manifest, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,7 +85,7 @@ def runs(dir: str | os.PathLike[str] | None = None) -> list[RunSummary]:
 
 def summarise(path: Path) -> RunSummary:
     """One run's line; a ledger that cannot be read leaves the counts at what is known."""
-    run, manifest = read_json(path / "run.json"), read_manifest(path)
+    run, manifest = files.read_json(path / "run.json"), read_manifest(path)
     snapshot = Reader(path).snapshot(batches=False)
     streams = snapshot.streams
     started = min((stream.started for stream in streams if stream.started), default=None)
@@ -107,7 +107,7 @@ def summarise(path: Path) -> RunSummary:
 
 def identity(path: Path) -> tuple[str, str]:
     """(project, name), from run.json or else from the path."""
-    run = read_json(path / "run.json")
+    run = files.read_json(path / "run.json")
     path = path.absolute()
     return str(run.get("project") or path.parent.name), str(run.get("name") or path.name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
 import warnings
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from steno import files
 from steno.ledger import verify
 from steno.ledger.read import Loss
 
@@ -92,4 +92,4 @@ class Sound:
 
 def _remove(place: str, pid: int) -> None:
     if os.getpid() == pid:  # a forked child inherits the finalizer, not the copies
-        shutil.rmtree(place, ignore_errors=True)
+        files.remove_tree(place)

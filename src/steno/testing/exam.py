@@ -6,7 +6,6 @@ import copy
 import json
 import math
 import os
-import shutil
 import struct
 import tempfile
 import threading
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steno import files
 from steno.destinations.base import Destination
 from steno.record import Entry, Ref, RunInfo
 from steno.testing.batches import FIRST_TIME, make_batch
@@ -98,7 +98,7 @@ def check_destination(
         else:
             passed.append(name)
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            files.remove_tree(place)
     if failures:
         raise ExamError("the destination failed:\n  " + "\n  ".join(failures))
     return passed
@@ -308,7 +308,7 @@ def _after_a_crash(
     """
     run_dir = candidate.run().dir
     for cut in cuts:
-        shutil.rmtree(run_dir)
+        files.remove_tree(run_dir)
         destination = candidate.opened()
         for batch in given[:before]:
             destination.write(batch)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import threading
 import weakref
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import host
 from steno import logdir as logdirs
 from steno.writers import values
 
@@ -32,7 +32,7 @@ def named(logdir: Any, log_dir: Any, comment: str) -> Path:
     chosen = logdir if logdir is not None else log_dir
     if chosen is None or chosen == "":
         now = datetime.now().astimezone().strftime("%b%d_%H-%M-%S")
-        chosen = os.path.join("runs", f"{now}_{socket.gethostname()}{comment}")
+        chosen = os.path.join("runs", f"{now}_{host.name()}{comment}")
     return logdirs.path_of(chosen)
 
 

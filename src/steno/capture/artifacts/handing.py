@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files
 from steno.artifacts.content import MANIFEST, STAGING, Manifest, find, place
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _TRIES: Final = 5
 """A snapshot may become stored content between two looks; that happens once."""
 
 
-def files(run_dir: Path, payload: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+def handed(run_dir: Path, payload: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """(name, path) of an artifact's file, or of each file of a directory, named under the directory's name.
 
     A path is a hard link of its own, or a copy where the file system has no links, and goes when the next one is
@@ -39,9 +40,9 @@ def files(run_dir: Path, payload: Mapping[str, Any]) -> Iterator[tuple[str, Path
             target = _in(room, listed.name)
             _hand(lambda at=number: _member(run_dir, payload, at), target)  # type: ignore[misc]
             yield f"{name}/{listed.name}", target
-            target.unlink(missing_ok=True)
+            files.unlink(target, missing_ok=True)
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        files.remove_tree(room)
 
 
 def _in(room: str, name: str) -> Path:
@@ -80,7 +81,7 @@ def _hand(source: Callable[[], Path], target: Path) -> None:
         path = source()
         try:
             try:
-                os.link(path, target)
+                files.link(path, target)
             except FileNotFoundError:
                 raise
             except OSError:

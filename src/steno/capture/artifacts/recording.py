@@ -9,6 +9,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files
 from steno.artifacts import names
 from steno.artifacts.index import IndexReader
 from steno.artifacts.meanings import Meaning, Names
@@ -16,7 +17,6 @@ from steno.capture.artifacts.handles import ArtifactHandle
 from steno.capture.artifacts.staging import NoRoomError, Staging
 from steno.capture.collected import hurry
 from steno.capture.config import plain
-from steno.capture.files import scan
 from steno.capture.start import launcher
 from steno.capture.start.attempt import attempts
 from steno.errors import RecordError, UsageError
@@ -226,7 +226,7 @@ class Artifacts:
         machinery = self._started.dir / ".steno"
         try:
             journals = {name.removesuffix(".pointer") for name in os.listdir(machinery / "journal")}
-            nodes = [entry for entry in scan(machinery / "nodes") if entry.name.isdigit()]
+            nodes = [entry for entry in files.scan(machinery / "nodes") if entry.name.isdigit()]
         except OSError:
             return False
         return self._launch.world_size == 1 and journals <= {self._stream} and len(nodes) <= 1

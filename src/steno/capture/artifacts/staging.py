@@ -7,10 +7,10 @@ import errno
 import fcntl
 import itertools
 import os
-import shutil
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files
 from steno.artifacts.content import MANIFEST, STAGING, Listed, Manifest
 
 if TYPE_CHECKING:
@@ -100,12 +100,11 @@ class Staging:
                 raise NoRoomError(error) from error
             manifest = self._walk(source, target, how)
             try:
-                with open(target / MANIFEST, "xb") as file:
-                    file.write(manifest.encode())
+                files.write_new(target / MANIFEST, manifest.encode())
             except OSError as error:
                 raise NoRoomError(error) from error
         except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
+            files.remove_tree(target)
             raise
         if manifest.skipped:
             some = ", ".join(f"{what!r} ({why})" for what, why in manifest.skipped[:3])
@@ -117,7 +116,7 @@ class Staging:
     def close(self) -> None:
         """Take the directory away where nothing is left in it."""
         with contextlib.suppress(OSError):
-            os.rmdir(self._run_dir / self._place)
+            files.rmdir(self._run_dir / self._place)
 
     # -- directories --------------------------------------------------------------------------------------
 
@@ -125,7 +124,7 @@ class Staging:
         """List all, then snapshot the files: what is added meanwhile, perhaps by us, is not met."""
         top = os.path.realpath(source)
         own = os.path.realpath(self._run_dir)
-        files: list[str] = []
+        regular: list[str] = []
         links: list[tuple[str, str]] = []
         empty: list[str] = []
         skipped: list[tuple[str, str]] = []
@@ -145,25 +144,25 @@ class Staging:
             for entry in entries:
                 name = f"{at}/{entry.name}" if at else entry.name
                 if entry.is_symlink():
-                    self._link(top, name, files, links, skipped)
+                    self._link(top, name, regular, links, skipped)
                 elif entry.is_dir(follow_symlinks=False):
                     if os.path.join(top, name) == own:
                         skipped.append((name, "it is the run itself"))
                     else:
                         waiting.append(name)
                 elif entry.is_file(follow_symlinks=False):
-                    files.append(name)
+                    regular.append(name)
                 else:
                     skipped.append((name, "neither a file nor a directory"))
         listed: list[Listed] = []
-        for number, name in enumerate(files):
+        for number, name in enumerate(regular):
             path = os.path.join(top, name)
             try:
                 size, _ = self._take(path, str(target / str(number)), how)
                 mode = stat.S_IMODE(os.stat(path).st_mode)
             except OSError as error:  # gone between the listing and now, or not ours to read
                 with contextlib.suppress(OSError):
-                    os.unlink(target / str(number))
+                    files.unlink(target / str(number))
                 skipped.append((name, error.strerror or str(error)))
                 continue
             listed.append(Listed(name, str(number), size, mode & 0o777))
@@ -171,7 +170,7 @@ class Staging:
 
     @staticmethod
     def _link(
-        top: str, name: str, files: list[str], links: list[tuple[str, str]], skipped: list[tuple[str, str]]
+        top: str, name: str, regular: list[str], links: list[tuple[str, str]], skipped: list[tuple[str, str]]
     ) -> None:
         """A symbolic link stays one where it leads to something inside; outside, only a file's content is taken."""
         path = os.path.join(top, name)
@@ -189,7 +188,7 @@ class Staging:
         ):
             links.append((name, target))
         elif os.path.isfile(reached):
-            files.append(name)
+            regular.append(name)
         else:
             skipped.append((name, f"a symbolic link to {target}, which is {_what(reached)}"))
 
@@ -208,7 +207,7 @@ class Staging:
                 raise OSError(errno.EINVAL, msg)
             try:
                 # Nobody writes content that is found by its digest.
-                copy = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+                copy = files.create(target, 0o444)
             except OSError as error:
                 raise NoRoomError(error) from error
             try:
@@ -223,7 +222,7 @@ class Staging:
                     )
                 return _copy(fd, copy, facts), "copy"
             except BaseException:
-                os.unlink(target)
+                files.unlink(target)
                 raise
             finally:
                 os.close(copy)
@@ -237,7 +236,7 @@ class Staging:
         if not stat.S_ISREG(facts.st_mode):
             return None  # told where it is opened
         try:
-            os.link(real, target)
+            files.link(real, target)
         except OSError as error:
             if error.errno not in _LINKLESS:
                 if isinstance(error, FileNotFoundError) and not os.path.exists(real):

@@ -7,13 +7,12 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 import time
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture.files import load_json, scan, sync_dir, write_once
+from steno import files, host
 from steno.capture.start.launcher import digest
 from steno.capture.start.liveness import is_live
 from steno.errors import RunExistsError, RunNotFoundError, UsageError
@@ -115,7 +114,7 @@ def settle(
         live = is_live(run_dir) or _is_awaited(run_dir, latest)
         mine = _of_token(run_dir, token)
         if mine is not None:
-            recent = mine.host != os.uname().nodename and time.time() - mine.started < _JOB_SECS
+            recent = mine.host != host.name() and time.time() - mine.started < _JOB_SECS
             if launch.unique or live or recent:
                 return Place(run_dir, name, mine.number, born=False, opened=False, rewind=mine.rewind)
         again = bool(latest and launch.job and latest[0].job == launch.job and launch.restart > latest[0].restart)
@@ -142,7 +141,7 @@ def settle(
 def _open(run_dir: Path, name: str, token: str, launch: Launch, rewind: int | None) -> Place:
     """A new attempt; when another machine opens the same number first, the one it opened."""
     number = max((item.number for item in attempts(run_dir)), default=0) + 1
-    opened = write_once(_attempt_path(run_dir, number), _attempt(number, token, launch, rewind))
+    opened = files.create_json(_attempt_path(run_dir, number), _attempt(number, token, launch, rewind))
     if not opened:
         theirs = next((item for item in attempts(run_dir) if item.number == number), None)
         rewind = theirs.rewind if theirs else rewind
@@ -191,20 +190,21 @@ def _bear(run_dir: Path, first: dict[str, Any], describe: Callable[[Path, str], 
     try:
         for part in ("journal", "attempts", "jobs", "destinations", "nodes"):
             (hidden / ".steno" / part).mkdir(parents=True)
-        write_once(_attempt_path(hidden, 1), first)
+        files.create_json(_attempt_path(hidden, 1), first)
         _claim_token(hidden, first["token"], 1)
         describe(hidden, run_dir.name)
         try:
-            hidden.rename(run_dir)
+            files.rename(hidden, run_dir)
         except OSError as error:
             if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
                 return False
             raise
-        sync_dir(run_dir.parent)
+        with contextlib.suppress(OSError):
+            files.sync_dir(run_dir.parent)
         return True
     finally:
         if hidden.exists():
-            shutil.rmtree(hidden, ignore_errors=True)
+            files.remove_tree(hidden)
 
 
 # -- attempts -----------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def _attempt(number: int, token: str, launch: Launch, rewind: int | None) -> dic
         "restart": launch.restart,
         "started": time.time(),
         "rewind": rewind,
-        "host": os.uname().nodename,
+        "host": host.name(),
         "pid": os.getpid(),
     }
 
@@ -233,7 +233,7 @@ def attempts(run_dir: Path) -> list[Attempt]:
     for path in (run_dir / ".steno" / "attempts").glob("*.json"):
         if not path.stem.isdecimal():
             continue
-        data = load_json(path)
+        data = files.read_json(path)
         found.append(
             Attempt(
                 number=int(path.stem),
@@ -250,22 +250,22 @@ def attempts(run_dir: Path) -> list[Attempt]:
 
 def _is_awaited(run_dir: Path, latest: list[Attempt]) -> bool:
     """Whether another machine has just opened the attempt and not begun its journal."""
-    if not latest or latest[0].host == os.uname().nodename or time.time() - latest[0].started > _BIRTH_SECS:
+    if not latest or latest[0].host == host.name() or time.time() - latest[0].started > _BIRTH_SECS:
         return False
-    return not scan(run_dir / ".steno" / "journal")
+    return not files.scan(run_dir / ".steno" / "journal")
 
 
 def _of_token(run_dir: Path, token: str) -> Attempt | None:
     """The attempt that this start of the job belongs to, once one of its processes was here."""
     if not token:
         return None
-    number = load_json(_job_path(run_dir, token)).get("attempt")
+    number = files.read_json(_job_path(run_dir, token)).get("attempt")
     return next((item for item in attempts(run_dir) if item.number == number), None)
 
 
 def _claim_token(run_dir: Path, token: str, number: int) -> None:
     if token:
-        write_once(_job_path(run_dir, token), {"token": token, "attempt": number})
+        files.create_json(_job_path(run_dir, token), {"token": token, "attempt": number})
 
 
 def _job_path(run_dir: Path, token: str) -> Path:

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import settings
+from steno import files, host, settings
 from steno.capture import importing  # noqa: F401 - for its hook, before those of the recorder
 from steno.capture.config import mask, plain
-from steno.capture.files import load_json, write_json, write_once
 from steno.capture.inprocess import feeding
 from steno.capture.nothing import Nothing
 from steno.capture.start import attempt, naming, uploading
@@ -40,7 +39,7 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
     identity = describe_request(request)
 
     def write(run_dir: Path, name: str) -> None:
-        write_json(run_dir / "run.json", {**identity(), "name": name}, sync=True)
+        files.write_json(run_dir / "run.json", {**identity(), "name": name}, sync=True)
 
     if request.journal_dir is not None:
         _usable(request.journal_dir)
@@ -103,15 +102,15 @@ def _usable(path: Path) -> None:
 def _about(place: Place, request: Request, write: Any) -> dict[str, Any]:
     """The run's `run.json`, with what a new attempt adds to it."""
     path = place.dir / "run.json"
-    about = load_json(path)
+    about = files.read_json(path)
     if not about.get("id"):
         write(place.dir, place.name)
-        about = load_json(path)
+        about = files.read_json(path)
     if place.opened and not place.born and (request.tags or request.notes or request.group):
         about["tags"] = list(dict.fromkeys([*about.get("tags", ()), *request.tags]))
         about["notes"] = request.notes or about.get("notes", "")
         about["group"] = request.group or about.get("group")
-        write_json(path, about, sync=True)
+        files.write_json(path, about, sync=True)
     return about
 
 
@@ -122,8 +121,8 @@ def _enter_destinations(run_dir: Path, specs: tuple[Spec, ...], report: Reporter
             continue
         wanted = {"name": spec.name, "kind": spec.placement, "options": dict(spec.options)}
         path = run_dir / ".steno" / "destinations" / f"{spec.name}.json"
-        if not write_once(path, wanted):
-            there = load_json(path)
+        if not files.create_json(path, wanted):
+            there = files.read_json(path)
             if there.get("options", {}) != wanted["options"]:
                 report(
                     f"destination {spec.name}",
@@ -135,9 +134,9 @@ def _enter_system(place: Place, every_secs: float | None, report: Reporter) -> N
     """Ask this attempt's collectors for the machine's metrics; who opens the attempt decides."""
     path = place.dir / ".steno" / "system.json"
     if place.opened and not place.born:
-        path.unlink(missing_ok=True)
-    if every_secs is not None and not write_once(path, {"every_secs": every_secs}):
-        there = load_json(path).get("every_secs")
+        files.unlink(path, missing_ok=True)
+    if every_secs is not None and not files.create_json(path, {"every_secs": every_secs}):
+        there = files.read_json(path).get("every_secs")
         if there != every_secs:
             report("system", f"system_metrics={every_secs:g}: the run is measured every {there} seconds, which stays")
 
@@ -209,7 +208,7 @@ def _as(started: StartedRun, request: Request) -> str:
 def _start(started: StartedRun, world_size: int) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
-        "host": os.uname().nodename,
+        "host": host.name(),
         "rank": started.rank,
         "world_size": world_size,
         "argv0": os.path.basename(sys.argv[0]) if sys.argv else "",
@@ -260,7 +259,7 @@ def join(report: Reporter) -> StartedRun | None:
     run_dir = Path(settings.read("STENO_RUN_DIR") or os.devnull)
     if processes is None or processes.parent_process() is None:
         return None
-    about = load_json(run_dir / "run.json")
+    about = files.read_json(run_dir / "run.json")
     if not about.get("id"):
         return None
     from steno.capture.recorder import Recorder

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import host
 from steno.capture.config import HIDDEN, is_secret, mask, plain
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def describe(
         "tags": list(tags),
         "notes": notes,
         "group": group,
-        "host": os.uname().nodename,
+        "host": host.name(),
         "pid": os.getpid(),
         "command": shlex.join(command(sys.orig_argv)),
         "python": platform.python_version(),

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from steno import host
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,11 +94,11 @@ def _torchrun(env: Mapping[str, str]) -> Launch | None:
     if not elastic:
         local = env.get("MASTER_ADDR", "") in _LOCAL_MASTERS
         # Several jobs in a row have the same local address: it names them but cannot tell them apart.
-        return replace(launch, job=f"torch:{os.uname().nodename if local else ''}:{master}")
+        return replace(launch, job=f"torch:{host.name() if local else ''}:{master}")
     if _number(env, "LOCAL_WORLD_SIZE", 0) == launch.world_size:
         agent = _agent(b"TORCHELASTIC_RUN_ID")
         if agent is not None:
-            job = f"torchrun:{os.uname().nodename}:{agent[0]}:{agent[1]}"
+            job = f"torchrun:{host.name()}:{agent[0]}:{agent[1]}"
             return replace(launch, job=job, unique=True)
     run_id = env.get("TORCHELASTIC_RUN_ID", "")
     # "none" is torchrun's default; tutorials' fixed ids come back as well, so neither is unique.
@@ -174,12 +175,14 @@ def _agent(marker: bytes) -> tuple[int, int] | None:
                 return None
             with open(f"/proc/{pid}/environ", "rb") as file:
                 inside = any(item.startswith(marker + b"=") for item in file.read().split(b"\0"))
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
+            born = host.birth(pid)
+            if born is None:
+                return None
+            parent, start = born
             if not inside:
-                return pid, int(fields[19])
-            pid = int(fields[1])
-    except (OSError, ValueError, IndexError):
+                return pid, start
+            pid = parent
+    except OSError:
         pass
     return None
 

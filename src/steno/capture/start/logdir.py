@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno.capture.files import load_json, write_once
+from steno import files
 from steno.capture.start import attempt, beginning, naming
 from steno.capture.start import request as requests
 from steno.capture.start.attempt import Place
@@ -59,7 +59,7 @@ def begin(request: Request, *, purge_step: int | None, report: Reporter) -> Star
         with attempt.exclusive(logdir / ".steno"):
             place = _settle(logdir, request, purge_step, report)
             beginning._enter_destinations(logdir, request.destinations, report)
-            return beginning._record(place, load_json(logdir / "run.json"), request, report, export=False)
+            return beginning._record(place, files.read_json(logdir / "run.json"), request, report, export=False)
     except OSError as error:
         raise UsageError(
             f"{logdir} cannot be used as a logdir: {error.strerror or error}. Pass a directory you can write"
@@ -78,17 +78,19 @@ def _settle(logdir: Path, request: Request, purge_step: int | None, report: Repo
         (logdir / ".steno" / part).mkdir(parents=True, exist_ok=True)
     if not (logdir / "run.json").exists():
         # Event files of other writers may lie here already: they stay, and are shown beside ours.
-        write_once(
+        files.create_json(
             logdir / "run.json", {**beginning.describe_request(request)(), "name": logdir.name, "layout": LAYOUT}
         )
-    about = load_json(logdir / "run.json")
+    about = files.read_json(logdir / "run.json")
     if about.get("layout") != LAYOUT:
         raise UsageError(
             f"{logdir} is a run of steno.init, not a writers' logdir: pass another logdir, or log by steno.log"
         )
     there = attempt.attempts(logdir)
     if not there:
-        opened = write_once(attempt._attempt_path(logdir, 1), attempt._attempt(1, "", request.launch, purge_step))
+        opened = files.create_json(
+            attempt._attempt_path(logdir, 1), attempt._attempt(1, "", request.launch, purge_step)
+        )
         if opened:
             return Place(logdir, logdir.name, 1, born=True, opened=True, rewind=purge_step)
         there = attempt.attempts(logdir)

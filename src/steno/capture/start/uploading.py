@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files
 from steno.capture.collected import status
-from steno.capture.files import load_json, scan, write_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,15 +19,15 @@ def enter(run_dir: Path, stores: Mapping[str, str], report: Callable[[str, str],
     """Ask the run's collectors for stores, by role; of one role the first stays."""
     for role, url in stores.items():
         path = run_dir / ".steno" / "stores" / f"{role}.json"
-        if not write_once(path, {"url": url}):
-            there = load_json(path).get("url")
+        if not files.create_json(path, {"url": url}):
+            there = files.read_json(path).get("url")
             if there != url:
                 report(f"store {role}", f"the run is kept in {there} already, which stays; {url} is not used")
 
 
 def asked(run_dir: Path) -> bool:
     """Whether the run is kept in a store."""
-    return any(entry.name.endswith(".json") for entry in scan(run_dir / ".steno" / "stores"))
+    return any(entry.name.endswith(".json") for entry in files.scan(run_dir / ".steno" / "stores"))
 
 
 def lacking(run_dir: Path, record: int = 0) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import os
 import subprocess
 import sys
@@ -12,8 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from steno.capture.files import load_json, scan
-from steno.capture.start.liveness import is_locked
+from steno import files, host
 from steno.delivery.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -184,28 +181,16 @@ def environment() -> dict[str, str]:
 def node_dirs(run_dir: Path) -> list[Path]:
     """The directories of this machine's nodes of the run: collectors tell them by host and machine id."""
     found = []
-    for entry in scan(run_dir / ".steno" / "nodes"):
+    for entry in files.scan(run_dir / ".steno" / "nodes"):
         path = Path(entry.path)
-        facts = load_json(path / "node.json")
-        if facts.get("host") == os.uname().nodename and facts.get("machine", "") in {"", _machine()}:
+        if host.is_described(files.read_json(path / "node.json")):
             found.append(path)
     return found
 
 
-@functools.cache
-def _machine() -> str:
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        try:
-            with open(path, "rb") as file:
-                return hashlib.sha256(file.read().strip()).hexdigest()[:16]
-        except OSError:
-            continue
-    return ""
-
-
 def is_running(run_dir: Path) -> bool:
     """Whether a collector holds its lock for the run on this machine."""
-    return any(is_locked(path / "collector.lock") for path in node_dirs(run_dir))
+    return any(host.is_locked(path / "collector.lock") for path in node_dirs(run_dir))
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from steno.collector import catalogue
+from steno import files
 from steno.objects.sent import Arrived, Sent
 from steno.objects.store import DifferentError, ObjectStore, Sending, sha256_of
 
@@ -70,13 +70,13 @@ class Shelf:
             except (ValueError, AttributeError):
                 there = ""  # something else lies there
             if there == id:
-                catalogue.replace_json(noted, {"url": self.url, "path": candidate}, durable=True)
+                files.write_json(noted, {"url": self.url, "path": candidate}, sync=True)
                 self._take(store)
                 return
         raise DifferentError(f"{self.url}/{path or plain} holds another run: give this one's store another prefix")
 
     def _noted(self, path: Path) -> str:
-        found = catalogue.read_json(path)
+        found = files.read_json(path)
         return str(found.get("path") or "") if found.get("url") == self.url else ""
 
     def _take(self, store: ObjectStore) -> None:

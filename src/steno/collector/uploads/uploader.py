@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.collector import catalogue
+from steno import files
 from steno.collector.uploads import artifacts_json
 from steno.collector.uploads.files import ARTIFACTS, ROLES, RUN, STORE, Belonging, is_for, of_run
 from steno.collector.uploads.location import Shelf
@@ -130,12 +130,12 @@ class Uploader:
     def _sweep(self) -> bool:
         """Send what is missing, then publish it; whether all that there is now is in the stores."""
         written = time.time_ns()
-        ended = catalogue.read_json(self._node_dir / MANIFEST)
-        whole = catalogue.read_json(self._run_dir / MANIFEST) if ended else {}
+        ended = files.read_json(self._node_dir / MANIFEST)
+        whole = files.read_json(self._run_dir / MANIFEST) if ended else {}
         snapshot = Reader(self._run_dir).snapshot(batches=False)
         if self._node in snapshot.unreadable:  # then its parts are a guess
             raise OSError(snapshot.unreadable[self._node])
-        about = catalogue.read_json(self._run_dir / RUN)
+        about = files.read_json(self._run_dir / RUN)
         if not about.get("id"):
             return True  # being made
         about["project"] = about.get("project") or self._run_dir.parent.name

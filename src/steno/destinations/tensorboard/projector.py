@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
+from steno import files
 from steno.destinations.tensorboard import subruns
-from steno.media import files
+from steno.media import files as media_files
 from steno.media.bundle import from_file
 from steno.record import Ref
 
@@ -43,7 +43,7 @@ def place(batch: Batch, splits: NDArray[np.int64], row: int, folder: Path, run_d
     for index, point in enumerate(range(int(splits[row]), int(splits[row + 1]))):
         ref = batch.special.get(point)
         if isinstance(ref, Ref) and ref.kind == "embedding":
-            path = files.encoded(run_dir, ref, _WAIT_SECS)
+            path = media_files.encoded(run_dir, ref, _WAIT_SECS)
             if path is not None:
                 _write(folder, keys[index], int(batch.step[row]), ref.meta, from_file(path))
 
@@ -54,13 +54,13 @@ def _write(folder: Path, tag: str, step: int, meta: Mapping[str, Any], arrays: M
     target = folder / sub
     target.mkdir(parents=True, exist_ok=True)
     lines = ["\t".join(repr(value) for value in row) for row in arrays["points"].tolist()]
-    _replace(target / "tensors.tsv", ("\n".join(lines) + "\n").encode())
+    files.replace(target / "tensors.tsv", ("\n".join(lines) + "\n").encode())
     entry = [f'tensor_name: "{_quoted(tag)}:{step:05d}"', f'tensor_path: "{_quoted(sub)}/tensors.tsv"']
     if "labels" in arrays:
-        _replace(target / "metadata.tsv", arrays["labels"].tobytes())
+        files.replace(target / "metadata.tsv", arrays["labels"].tobytes())
         entry.append(f'metadata_path: "{_quoted(sub)}/metadata.tsv"')
     if "pictures" in arrays:
-        _replace(target / "sprite.png", _sprite(arrays["pictures"]))
+        files.replace(target / "sprite.png", _sprite(arrays["pictures"]))
         height, width = meta["picture"]
         entry.append(
             f'sprite {{ image_path: "{_quoted(sub)}/sprite.png" single_image_dim: {width} single_image_dim: {height} }}'
@@ -69,7 +69,7 @@ def _write(folder: Path, tag: str, step: int, meta: Mapping[str, Any], arrays: M
     there = config.read_text(encoding="utf-8") if config.exists() else ""
     if entry[1] not in there:
         block = "".join(f"  {line}\n" for line in entry)
-        _replace(config, f"{there}embeddings {{\n{block}}}\n".encode())
+        files.replace(config, f"{there}embeddings {{\n{block}}}\n".encode())
 
 
 def _quoted(text: str) -> str:
@@ -91,9 +91,3 @@ def _sprite(pictures: NDArray[Any]) -> bytes:
     out = io.BytesIO()
     Image.fromarray(canvas).save(out, "PNG")
     return out.getvalue()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
-    hidden.write_bytes(data)
-    os.rename(hidden, path)

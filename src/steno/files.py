@@ -1,0 +1,260 @@
+"""Durable files: every create, fsync, rename, link and unlink of the project, so that a test can stand in between."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Name = str | os.PathLike[str]
+
+
+class System:
+    """The operating system's calls as they are. A test puts a recorder with the same methods into `files.system`."""
+
+    open: Final = staticmethod(os.open)
+    write: Final = staticmethod(os.write)
+    fsync: Final = staticmethod(os.fsync)
+    fdatasync: Final = staticmethod(getattr(os, "fdatasync", os.fsync))
+    rename: Final = staticmethod(os.replace)
+    link: Final = staticmethod(os.link)
+    unlink: Final = staticmethod(os.unlink)
+    rmdir: Final = staticmethod(os.rmdir)
+
+    @staticmethod
+    def rmtree(path: Name) -> None:
+        """Remove a directory with all that can be removed below it."""
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+
+
+system: System = System()
+
+
+# -- names in directories ---------------------------------------------------------------------------------
+
+
+def rename(old: Name, new: Name) -> None:
+    """Give a file or directory another name, in place of a file that has it. Durable with the directory's sync."""
+    system.rename(old, new)
+
+
+def link(old: Name, new: Name) -> None:
+    """Give a file a second name. Raises FileExistsError."""
+    system.link(old, new)
+
+
+def unlink(path: Name, *, missing_ok: bool = False) -> None:
+    """Take a name away."""
+    try:
+        system.unlink(path)
+    except FileNotFoundError:
+        if not missing_ok:
+            raise
+
+
+def rmdir(path: Name) -> None:
+    """Take an empty directory away."""
+    system.rmdir(path)
+
+
+def remove_tree(path: Name) -> None:
+    """Take a directory away with all that is below; what cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        system.rmtree(path)
+
+
+def move(path: Path, target: Path) -> None:
+    """Give a file a name on what may be another file system."""
+    import errno
+    import shutil
+
+    try:
+        rename(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with aside(target, sync=True) as hidden:
+            shutil.copyfile(path, hidden)
+        unlink(path)
+
+
+def scan(path: Name) -> list[os.DirEntry[str]]:
+    """What is in the directory; nothing when it cannot be read."""
+    try:
+        with os.scandir(path) as found:
+            return list(found)
+    except OSError:
+        return []
+
+
+# -- syncs ------------------------------------------------------------------------------------------------
+
+
+def sync_file(file: Name | int) -> None:
+    """Have the disk hold the bytes of a file, given by its path or its descriptor."""
+    if isinstance(file, int):
+        system.fsync(file)
+        return
+    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        system.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_data(path: Name) -> int:
+    """As `sync_file`, without times that nobody reads; returns the file's size."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        system.fdatasync(fd)
+        return os.fstat(fd).st_size
+    finally:
+        os.close(fd)
+
+
+def sync_dir(path: Name) -> None:
+    """Have the disk hold a directory's names: what was made, renamed or unlinked there since."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        system.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+# -- contents ---------------------------------------------------------------------------------------------
+
+
+def create(path: Name, mode: int = 0o666) -> int:
+    """The descriptor of a new, empty file. Raises FileExistsError."""
+    return system.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+
+
+def touch(path: Name) -> None:
+    """Have the file be there."""
+    os.close(system.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+
+
+def fill(fd: int, data: bytes | memoryview) -> None:
+    """Write all of it."""
+    view = memoryview(data)
+    while view:
+        view = view[system.write(fd, view) :]
+
+
+def append(path: Name, data: bytes) -> int:
+    """Add to the end in one write, so that lines of several writers stay whole; returns how much found room."""
+    fd = system.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        return system.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def write_new(path: Name, data: bytes, *, mode: int = 0o666, sync: bool = False) -> None:
+    """Make a file that is not there yet; nothing is left of one that fails.
+
+    Raises:
+        FileExistsError: it is there.
+        OSError: no space, no permission.
+    """
+    fd = create(path, mode)
+    try:
+        try:
+            fill(fd, data)
+            if sync:
+                system.fsync(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unlink(path)
+        raise
+
+
+def beside(path: Path) -> Path:
+    """A hidden name in the same directory that nobody else takes."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+
+
+@contextlib.contextmanager
+def aside(path: Path, hidden: Path | None = None, *, sync: bool = False) -> Iterator[Path]:
+    """A hidden file that the body makes, and that takes the path's place at its end: a reader sees the old or the new.
+
+    Args:
+        path: the file to be replaced.
+        hidden: the hidden file's name; by default one of its own beside the path.
+        sync: have the disk hold the bytes first, so that a power loss leaves the old or the new.
+    """
+    hidden = beside(path) if hidden is None else hidden
+    try:
+        yield hidden
+        if sync:
+            sync_file(hidden)
+        rename(hidden, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unlink(hidden)
+        raise
+
+
+def replace(path: Path, data: bytes, *, sync: bool = False) -> None:
+    """Replace the file atomically; see `aside`.
+
+    Raises:
+        OSError: no space, no permission; the old file stays.
+    """
+    with aside(path) as hidden:
+        write_new(hidden, data, sync=sync)
+
+
+# -- JSON -------------------------------------------------------------------------------------------------
+
+
+def write_json(path: Path, value: Any, *, sync: bool = False) -> None:
+    """Replace the file atomically by a value that people can read too. Raises OSError; the old file stays."""
+    replace(path, _json(value), sync=sync)
+
+
+def create_json(path: Path, value: Any) -> bool:
+    """Write the file whole unless it is there: then False.
+
+    Raises:
+        OSError: no space, no permission.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data, hidden = _json(value), beside(path)
+    write_new(hidden, data)
+    try:
+        link(hidden, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # No hard links here: the name is claimed first and filled after.
+        try:
+            write_new(path, data)
+        except FileExistsError:
+            return False
+    finally:
+        unlink(hidden, missing_ok=True)
+    return True
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in the file; empty when there is none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _json(value: Any) -> bytes:
+    # Half a surrogate pair has no UTF-8 form; written with a backslash it is JSON's own escape.
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
