@@ -20,7 +20,8 @@ from run_programs import processes
 import steno
 from steno.destinations import registry
 from steno.destinations.services._wandb import AXIS
-from steno.destinations.services.rowlog import Log, wandb_rows
+from steno.destinations.services.internals import wandb_row
+from steno.destinations.services.rowlog import Log
 from steno.errors import DestinationError
 from steno.record import RunInfo
 from steno.testing import check_destination
@@ -36,7 +37,7 @@ def logged(run_dir: Path) -> list[pb.Record]:
     return [
         pb.Record.FromString(data)
         for path in sorted(run_dir.glob("wandb/offline-run-*/*.wandb"))
-        for data in Log(path, wandb_rows).records()
+        for data in Log(path, wandb_row).records()
     ]
 
 

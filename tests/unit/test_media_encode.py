@@ -105,6 +105,22 @@ def test_a_gif_is_what_pillow_says_it_is(tmp_path):
             assert np.array_equal(np.asarray(found.convert("L")), gray[index])
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 1, 9, 1), (3, 40, 3, 3), (2, 200, 300, 3)])
+@pytest.mark.parametrize("colors", [1, 2, 3, 17, 250])
+def test_a_gif_keeps_few_colors_exactly_whatever_its_size(tmp_path, shape, colors):
+    rng = np.random.default_rng(colors)
+    palette = rng.integers(0, 256, (colors, 1 if shape[-1] == 1 else 3), np.uint8)
+    frames = palette[rng.integers(0, colors, shape[:-1])]
+    found = kinds.from_file("video", encoded(Video(frames, 10, "gif", axes="THWC"), tmp_path / "a.gif"))
+    assert found.shape[:3] == shape[:3]
+    # Pillow's quantizer averages neighbours of the color cube: a gray one has a palette of its own, with all grays.
+    assert np.abs(found.astype(int) - frames).max() <= (0 if shape[-1] == 1 or colors <= 2 else 60)
+    with open(tmp_path / "a.gif", "rb") as file:
+        data = file.read()
+    assert data.count(b"\x21\xf9\x04\x00\x0a\x00") >= shape[0]
+    assert data[-1:] == b";"
+
+
 def test_an_mp4_has_its_rate_and_plays_anywhere(tmp_path):
     import av
 

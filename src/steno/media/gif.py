@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from numpy.typing import NDArray
+
+_SCREEN_AT: Final = 6
+"""Where width, height, flags, background and aspect stand, after the signature."""
+_HEAD_BYTES: Final = 13
+_EXTENSION: Final = 0x21
 
 
 def write_gif(file: BinaryIO, frames: Iterable[NDArray[Any]], fps: float) -> None:
@@ -25,11 +31,10 @@ def write_gif(file: BinaryIO, frames: Iterable[NDArray[Any]], fps: float) -> Non
         ValueError: a side is longer than 65,535.
     """
     import numpy as np
-    from PIL import GifImagePlugin, Image
+    from PIL import Image
 
     from steno.media.video import delay_centiseconds, on_white
 
-    delay = delay_centiseconds(fps)
     begun = False
     for frame in frames:
         height, width, channels = frame.shape
@@ -47,12 +52,38 @@ def write_gif(file: BinaryIO, frames: Iterable[NDArray[Any]], fps: float) -> Non
             image = Image.fromarray(np.ascontiguousarray(on_white(frame))).quantize(
                 256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
             )
-        # Pillow counts a frame's time in milliseconds.
-        file.writelines(GifImagePlugin.getdata(image, (0, 0), duration=10 * delay, include_color_table=True))
+        file.write(struct.pack("<4sHxx", b"\x21\xf9\x04\x00", delay_centiseconds(fps)))
+        file.writelines(_picture(image))
     if not begun:
         msg = "a GIF without frames"
         raise ValueError(msg)
     file.write(b";")
+
+
+def _picture(image: Any) -> Iterator[bytes]:
+    """The picture as one of a GIF's with colors of its own, out of the GIF that Pillow makes of it alone."""
+    out = io.BytesIO()
+    image.save(out, "GIF", optimize=False, interlace=0)
+    data = out.getvalue()
+    colors, at = _colors(data, _SCREEN_AT + 4, _HEAD_BYTES)
+    while data[at] == _EXTENSION:
+        at += 2
+        while data[at]:  # a block and its length, up to an empty one
+            at += 1 + data[at]
+        at += 1
+    frame = data[at : at + 9]
+    own, begin = _colors(data, at + 9, at + 10)
+    colors = own or colors
+    yield frame + bytes([0x80 | (len(colors) // 3).bit_length() - 2])
+    yield colors
+    yield data[begin : data.rindex(b";")]
+
+
+def _colors(data: bytes, flags_at: int, at: int) -> tuple[bytes, int]:
+    """A table of colors, if the flags say that there is one, and where it ends."""
+    flags = data[flags_at]
+    size = 3 << (flags & 7) + 1 if flags & 0x80 else 0
+    return data[at : at + size], at + size
 
 
 def _gray_palette(image: Any) -> Any:

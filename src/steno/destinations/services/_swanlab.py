@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.destinations.services import foreign
+from steno.destinations.services import foreign, internals
 from steno.errors import Retry, Stop
 from steno.record import ARTIFACT, CONFIG, FINISH, SUMMARY, Ref
 
@@ -96,7 +96,7 @@ class Swanlab:
         """Begin the SwanLab run, or go on with it. Raises Stop when there is no account to begin it with."""
         import swanlab
 
-        from steno.destinations.services.rowlog import Log, rows_held, swanlab_rows
+        from steno.destinations.services.rowlog import Log, rows_held
 
         self.close()
         self._run, self._axis, self._state = run, {}, ("success", None)
@@ -105,7 +105,7 @@ class Swanlab:
         key = self._given["id"] or foreign.run_key(run)
         mode: Any = self._mode or ("offline" if os.environ.get("SWANLAB_MODE") in {"offline", "local"} else "online")
         paths = sorted(folder.glob(f"run-{key}-*/run-*.swanlab")) if mode == "offline" else []
-        logs = [Log(path, swanlab_rows) for path in paths]
+        logs = [Log(path, internals.swanlab_row) for path in paths]
         held = rows_held(logs, _SETTLE_SECS)
         if not all(log.ended for log in logs):
             # Points lie one by one, those of media behind: a row may be there in part. SwanLab drops a point it has.
@@ -139,10 +139,10 @@ class Swanlab:
                 f"SwanLab refuses: {error} Set SWANLAB_API_KEY where the run is started or synced, or mode='offline'"
             ) from error
         files = list((folder / place).glob("run-*.swanlab")) if mode == "offline" else []
-        self._log = Log(files[0], swanlab_rows) if files else None
+        self._log = Log(files[0], internals.swanlab_row) if files else None
         self._open.define_metric(AXIS, x_axis="_step")
         self._open.define_metric("*", x_axis=AXIS)
-        self._held = max(held, _next_step(self._open)) if mode == "online" else held
+        self._held = max(held, internals.swanlab_rows(self._open)) if mode == "online" else held
         saved = int((run.position or {}).get("rows", 0))
         self.lost = self._held < saved
         self._rows = 0 if self.lost else saved
@@ -180,8 +180,8 @@ class Swanlab:
             return
         deadline = time.monotonic() + _SETTLE_SECS
         while self._log.look() < self._written:
-            if self._open is not None and not _to_disk(self._open):
-                return  # it writes when it ends
+            if self._open is not None:
+                internals.swanlab_to_disk(self._open)
             if time.monotonic() >= deadline:
                 raise Retry(f"SwanLab has written {self._log.rows} of {self._written} rows to {self._log.path}")
             time.sleep(_POLL_SECS)
@@ -232,20 +232,6 @@ def metric_name(key: str) -> str:
     digits = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:8]
     name = name.removeprefix(_SYSTEM)[: _LONGEST - 9]
     return f"{name}-{digits}" if name else f"_-{digits}"
-
-
-def _next_step(opened: Any) -> int:
-    """The row after the last one that the service has of a run that goes on."""
-    return int(getattr(getattr(opened, "_ctx", None), "_global_step", -1)) + 1
-
-
-def _to_disk(opened: Any) -> bool:
-    """Have its file buffer written out; False where this version keeps that to itself."""
-    try:
-        opened._ctx.core._store.ensure_flushed()
-    except AttributeError:
-        return False
-    return True
 
 
 def _media(run_dir: Path, ref: Ref) -> Any:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.destinations.services import foreign
+from steno.destinations.services import foreign, internals
 from steno.errors import Stop
 from steno.record import ARTIFACT, CONFIG, SUMMARY, Ref
 
@@ -56,10 +56,9 @@ class Trackio:
         if self._dir:
             os.environ["TRACKIO_DIR"] = self._dir
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-        from trackio import utils
-
-        if utils.get_storage_mode() == "jsonl":
-            raise Stop(f"{utils.TRACKIO_DIR} is on a network file system: give a local one as dir=, or set TRACKIO_DIR")
+        place, local = internals.trackio_directory()
+        if not local:
+            raise Stop(f"{place} is on a network file system: give a local one as dir=, or set TRACKIO_DIR")
         self._run, self._id = run, foreign.run_key(run)
         self._shown, self._into = foreign.shown_name(run, self._name), self._project or run.project
         self._config = {key: value for key, value in run.config.items() if not key.startswith("_")}
@@ -99,23 +98,11 @@ class Trackio:
         """Nothing is held open."""
 
     def _insert(self, rows: list[tuple[str, int, str, dict[str, Any]]]) -> None:
-        from trackio import utils
-        from trackio.sqlite_storage import SQLiteStorage
-
         assert self._run is not None
         config = None
         if not self._told:
-            config = utils.to_json_safe({**self._config, "_Group": self._run.group, "_Created": rows[0][2]})
-        SQLiteStorage.bulk_log(
-            project=self._into,
-            run=self._shown,
-            run_id=self._id,
-            metrics_list=[row[3] for row in rows],
-            steps=[row[1] for row in rows],
-            timestamps=[row[2] for row in rows],
-            log_ids=[row[0] for row in rows],
-            config=config,
-        )
+            config = {**self._config, "_Group": self._run.group, "_Created": rows[0][2]}
+        internals.trackio_insert(self._into, self._shown, self._id, rows, config)
         self._told, self._last = True, rows[-1][0]
 
     def _log_id(self, record: int, values: dict[str, Any]) -> str:
@@ -145,18 +132,19 @@ class Trackio:
         assert self._run is not None
         run_dir, caption = self._run.dir, ref.meta.get("caption")
         if ref.kind == "text":
-            return trackio.Markdown(media.text_of(run_dir, ref))._to_dict()
+            return self._kept(trackio.Markdown(media.text_of(run_dir, ref)), step)
         if ref.kind == "histogram":
-            return trackio.Histogram(np_histogram=media.bins_of(run_dir, ref))._to_dict()
+            return self._kept(trackio.Histogram(np_histogram=media.bins_of(run_dir, ref)), step)
         path = media.path_of(run_dir, ref)
         if path is None:
             return None
         kinds = {"image": trackio.Image, "figure": trackio.Image, "audio": trackio.Audio, "video": trackio.Video}
         if ref.kind not in kinds or path.suffix == ".json":
             return None
-        value = kinds[ref.kind](str(path), caption=caption)
-        value._save(self._into, self._shown, step)
-        return value._to_dict()
+        return self._kept(kinds[ref.kind](str(path), caption=caption), step)
+
+    def _kept(self, value: Any, step: int) -> Any:
+        return internals.trackio_kept(value, self._into, self._shown, step)
 
 
 def _iso(nanos: int) -> str:

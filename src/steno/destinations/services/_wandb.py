@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.destinations.services import foreign
+from steno.destinations.services import foreign, internals
 from steno.errors import Retry, Stop
 from steno.record import ARTIFACT, CONFIG, FINISH, SUMMARY, Ref
 
@@ -95,7 +95,7 @@ class Wandb:
         os.environ.pop("WANDB_SERVICE", None)
         import wandb
 
-        from steno.destinations.services.rowlog import Log, rows_held, wandb_rows
+        from steno.destinations.services.rowlog import Log, rows_held
 
         self.close()
         self._run, self._failed = run, False
@@ -104,7 +104,7 @@ class Wandb:
         key = self._id or foreign.run_key(run)
         mode: Any = self._mode or ("offline" if os.environ.get("WANDB_MODE") in {"offline", "dryrun"} else "online")
         logs = sorted(folder.glob(f"wandb/offline-run-*-{key}*/run-{key}.wandb")) if mode == "offline" else []
-        held = rows_held((Log(path, wandb_rows) for path in logs), _SETTLE_SECS)
+        held = rows_held((Log(path, internals.wandb_row) for path in logs), _SETTLE_SECS)
         try:
             self._open = wandb.init(
                 project=self._given["project"] or run.project,
@@ -122,7 +122,7 @@ class Wandb:
         except (wandb.errors.AuthenticationError, wandb.errors.UsageError) as error:
             remedy = "Set WANDB_API_KEY where the run is started or synced, or use mode='offline'"
             raise Stop(f"W&B refuses: {str(error).rstrip('.')}. {remedy}") from error
-        self._log = Log(Path(self._open.settings.sync_file), wandb_rows) if mode == "offline" else None
+        self._log = Log(Path(self._open.settings.sync_file), internals.wandb_row) if mode == "offline" else None
         self._open.define_metric(AXIS, hidden=True)
         self._open.define_metric("*", step_metric=AXIS)
         self._held = max(held, int(self._open.starting_step or 0))

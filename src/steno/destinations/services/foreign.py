@@ -7,7 +7,7 @@ import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.errors import DestinationError
+from steno.errors import DestinationError, Stop
 from steno.secrecy import is_secret, mask
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ class LeftOut:
         """What a service has for a reference, by `make`; None, counted, when it has nothing or it cannot be made."""
         try:
             made = make()
+        except Stop:
+            raise
         except Exception as error:  # a lost value, a missing package: the neighbours are kept
             self.add(f"{ref.kind} ({type(error).__name__})")
             return None

@@ -101,27 +101,3 @@ def rows_held(logs: Iterable[Log], timeout_secs: float) -> int:
                 break
             time.sleep(_POLL_SECS)
     return held
-
-
-def wandb_rows(data: bytes) -> tuple[int, bool]:
-    """How W&B's log is decoded: a row has its number as `_step`."""
-    from wandb.proto import wandb_internal_pb2
-
-    record = wandb_internal_pb2.Record.FromString(data)
-    kind = record.WhichOneof("record_type")
-    if kind == "history":
-        for item in record.history.item:
-            if item.key == "_step" or list(item.nested_key) == ["_step"]:
-                return int(float(item.value_json)) + 1, False
-    return 0, kind == "exit"
-
-
-def swanlab_rows(data: bytes) -> tuple[int, bool]:
-    """How SwanLab's log is decoded: each point has its row's number as its step."""
-    from swanlab.proto.swanlab.record.v1.record_pb2 import Record
-
-    record = Record.FromString(data)
-    for kind in ("scalar", "media"):
-        if record.HasField(kind):
-            return int(getattr(record, kind).step) + 1, False
-    return 0, bool(record.HasField("finish"))
