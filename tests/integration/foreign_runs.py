@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from run_programs import environment
 
 import steno
-from steno.collector import catalogue, pieces
+from steno.collector import catalogue
+from steno.delivery import pieces
 from steno.ledger.read import Reader
 from steno.record import Ref
 
