@@ -101,9 +101,7 @@ def settle(
                 )  # fmt: skip
             if suffix > 1:
                 why = "has ended" if meets else "is another program's"
-                say(
-                    "name", f"the run {wanted!r} {why}: this one is {name!r}; resume=True would go on with the old one"
-                )
+                say("name", f"the run {wanted!r} {why}: this one is {name!r}; resume=True would go on with the old one")
             return Place(run_dir, name, 1, born=True, opened=True, rewind=None)
         if not is_run(run_dir):
             if resume is not None or rewind is not None:
