@@ -124,12 +124,12 @@ def record(thread: int, i: int, width: int) -> dict[str, object]:
 def collector(run_dir: Path, small: bool) -> None:
     """`python -m steno.collector RUN_DIR --once`, without the interpreter's start."""
     from steno.collector import sealing
-    from steno.collector.service import Service
+    from steno.collector.__main__ import main
     from steno.ledger import seal
 
     if small:
         sealing.PART_POINTS = seal.PART_POINTS = SMALL_PART
-    os._exit(Service(run_dir, linger_secs=30, once=True).run())
+    main([str(run_dir), "--linger", "30", "--once"])
 
 
 # -- what is looked for -------------------------------------------------------------------------------

@@ -24,10 +24,15 @@ DRIVER = """
 import sys
 import steno.ledger.seal as seal, steno.collector.sealing as sealing
 seal.PART_POINTS = sealing.PART_POINTS = {points}
-from pathlib import Path
-from steno.collector.service import Service
-sys.exit(Service(Path(sys.argv[1]), linger_secs={linger}, once={once}).run())
+{faults}
+from steno.collector.__main__ import main
+main([sys.argv[1], "--linger", "{linger}", *["--once"][:{once}]])
 """
+
+
+def driver(*, points=3000, linger=5, once=False, faults=""):
+    """A program that is `python -m steno.collector`, with smaller parts, after some lines that make things fail."""
+    return DRIVER.format(points=points, linger=linger, once=once, faults=faults)
 
 
 class Run:
@@ -46,7 +51,7 @@ class Run:
         return Recorder(self.dir, run_id="r", report=lambda key, message: pytest.fail(f"{key}: {message}"), **more)
 
     def collector(self, *, points=3000, linger=20.0, once=False):
-        command = [sys.executable, "-c", DRIVER.format(points=points, linger=linger, once=once), str(self.dir)]
+        command = [sys.executable, "-c", driver(points=points, linger=linger, once=once), str(self.dir)]
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": SRC}, stdin=subprocess.DEVNULL)
         self.processes.append(process)
         return process
@@ -297,13 +302,9 @@ def test_a_hanging_destination_does_not_keep_the_collector_longer_than_it_linger
     (tmp_path / "hang.py").write_text(
         "import time\nclass Hang:\n def open(self, run): pass\n def write(self, batch): time.sleep(3600)\n def flush(self): pass\n def close(self): pass\n"
     )
-    program = (
-        DRIVER.format(points=3000, linger=0.3, once=False)
-        .replace(
-            "from pathlib import Path",
-            "from pathlib import Path\nimport os, hang, steno.destinations.registry as registry\nmake = registry.create\nregistry.create = lambda name, options=None: hang.Hang() if name == 'hang' else make(name, options)",
-        )
-        .replace("sys.exit(", "os._exit(")
+    program = driver(
+        linger=0.3,
+        faults="import hang, steno.destinations.registry as registry\nmake = registry.create\nregistry.create = lambda name, options=None: hang.Hang() if name == 'hang' else make(name, options)",
     )
     run.ask("hang")
     run.ask("jsonl")
@@ -334,9 +335,9 @@ def test_a_frame_that_kills_the_collector_twice_is_set_aside(run):
     for i in range(50, 60):
         recorder.log({"x": float(i)})
     recorder.close()
-    program = DRIVER.format(points=3000, linger=5, once=True).replace(
-        "from pathlib import Path",
-        "from pathlib import Path\nimport os, steno.journal.columns as columns\nplain = columns._entry\n"
+    program = driver(
+        once=True,
+        faults="import os, steno.journal.columns as columns\nplain = columns._entry\n"
         "columns._entry = lambda message, offset: os._exit(9) if message[4].get('name') == 'deadly' else plain(message, offset)",
     )
     deaths = 0
@@ -433,9 +434,8 @@ def test_a_full_disk_is_said_once_and_nothing_is_lost(run):
     for i in range(3000):
         recorder.log({"x": float(i), "text": "some text that does not compress away " * 3})
     recorder.close()
-    program = DRIVER.format(points=3000, linger=5, once=False).replace(
-        "from pathlib import Path",
-        "from pathlib import Path\nimport threading, steno.collector.service as service, steno.ledger.schema as schema\n"
+    program = driver(
+        faults="import threading, steno.collector.service as service, steno.ledger.schema as schema\n"
         "begin = schema.begin\n"
         "def small(path):\n"
         "    connection = begin(path)\n"

@@ -257,6 +257,19 @@ def test_task_that_never_ends_is_killed_in_time(desk, mode):
     assert all(isinstance(future.exception(0), TaskError) for future in futures)
 
 
+def test_nothing_that_watches_forked_children_outlives_a_finish_that_killed_them(tmp_path):
+    for i in range(20):
+        desk = Desk(tmp_path / str(i))
+        for _ in range(4):
+            desk.submit(sleep, 60.0, mode="fork")
+        watching = desk.register._pools["fork"]._thread
+        desk.register.close(0.02 * (i % 3))
+        desk.recorder.close()
+        watching.join(5)
+        assert not watching.is_alive(), f"the thread of finish number {i} waits for a child, and there is none"
+        assert desk.register._pools["fork"]._wake is None
+
+
 def test_forked_task_can_be_cancelled_while_it_waits_for_its_turn(desk):
     futures = [desk.submit(sleep, 0.2, mode="fork") for _ in range(3)]
 

@@ -10,10 +10,13 @@ from steno.errors import StenoError, UsageError
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `steno`; ends by SystemExit: 0 done, 1 failed, 2 wrong usage or no such run, 130 interrupted."""
+    from typer.main import get_command
+
     from steno.cli.commands import app
 
     try:
-        app(args=arguments, prog_name="steno")
+        # Not app(): that leaves an excepthook of typer's in the process.
+        get_command(app)(args=arguments, prog_name="steno")
     except UsageError as error:
         _say(error)
         sys.exit(2)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import ctypes
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -29,8 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     _keep_memory()
     from steno.collector.service import Service
 
+    service = Service(given.run_dir, linger_secs=linger, once=given.once)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: service.stop())
     try:
-        status = Service(given.run_dir, linger_secs=linger, once=given.once).run()
+        status = service.run()
     except Exception:  # a fault of ours: not to be taken for "destinations lack records"
         traceback.print_exc()
         status = 3

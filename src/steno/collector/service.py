@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import os
-import signal
 import sqlite3
 import sys
 import threading
@@ -61,7 +60,7 @@ _UPLOAD_LEAST_SECS = 5.0
 
 
 class Service:
-    """One collector. `run` returns when it has left; use it once, from the main thread.
+    """One collector. `run` returns when it has left; use it once.
 
     Killed at any instruction it loses nothing: the next one goes on from the last transaction.
 
@@ -88,9 +87,6 @@ class Service:
         lock = self._take_lock()
         if lock is None:
             return 0
-        with contextlib.suppress(ValueError):  # not the main thread: tests
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, lambda *_: self._stop.set())
         try:
             while True:
                 try:
@@ -109,6 +105,10 @@ class Service:
         finally:
             self._abandon()
             os.close(lock)
+
+    def stop(self) -> None:
+        """Have `run` post what there is and leave. Safe in a signal handler."""
+        self._stop.set()
 
     def _take_lock(self) -> int | None:
         """The lock of the one collector; None: another is at work.

@@ -92,6 +92,8 @@ class Forking:
             with contextlib.suppress(Exception):
                 stream.flush()
         with self._lock:
+            if self._stopping:
+                raise RuntimeError("the run is finished")
             parent = life.read_end()
             if self._wake is None:
                 self._wake = os.pipe()
@@ -114,9 +116,10 @@ class Forking:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="steno-fork", daemon=True)
                 self._thread.start()
-        self._nudge()
+            self._nudge()
 
     def _nudge(self) -> None:
+        """By the holder of the lock: the thread closes the pipe under it, and its number may be another file's."""
         if self._wake is not None:
             with contextlib.suppress(OSError):
                 os.write(self._wake[1], b"w")
@@ -125,12 +128,15 @@ class Forking:
 
     def _work(self) -> None:
         assert self._wake is not None
-        wake = self._wake[0]
+        wake, ring = self._wake
         poll = select.poll()
         poll.register(wake, select.POLLIN)
-        while not (self._stopping and not self._queued and not self._working):
+        while True:
             self._let_go(poll)
             self._reap()
+            # After these two, which may have seen to the last child: with none left, nothing ends the wait below.
+            if self._stopping and not self._queued and not self._working:
+                break
             busy = self._working or self._dying
             for fd, _ in poll.poll(_LOOK_MILLIS if busy else None):
                 if fd == wake:
@@ -139,6 +145,12 @@ class Forking:
                     self._read(self._working[fd], poll)
             for child in list(self._working.values()):
                 self._look(child, poll)
+        for pid in self._dying:
+            _kill(pid)
+            _wait(pid)
+        with self._lock:
+            _close(wake, ring)
+            self._wake = None
 
     def _let_go(self, poll: select.poll) -> None:
         while self._queued and len(self._working) < self._processes:
@@ -216,19 +228,12 @@ class Forking:
                 _kill(child.pid)
 
     def stop(self, deadline: float) -> None:
-        """End the thread; children that are left are killed already."""
-        self._stopping = True
-        self._nudge()
-        thread = self._thread
-        if thread is not None:
-            thread.join(max(0.1, min(0.5, deadline - time.monotonic())))
-            if not thread.is_alive() and self._wake is not None:
-                _close(*self._wake)
-                self._wake = None
-        for pid in self._dying:
-            _kill(pid)
-            _wait(pid)
-        self._dying.clear()
+        """End the thread, which ends what is left; its children are killed already."""
+        with self._lock:
+            self._stopping = True
+            self._nudge()
+        if self._thread is not None:
+            self._thread.join(max(0.1, min(0.5, deadline - time.monotonic())))
 
     def forked(self) -> None:
         """In a forked child, this mode's or another: close what leads to the siblings."""
