@@ -70,9 +70,9 @@ def _split(
 
 
 def _record(values: list[Any], keys: list[str], numbers: list[float], names: list[str], step: int | None) -> None:
-    import steno
+    from steno.face import log as log_now
 
-    steno.log({**dict(zip(keys, values, strict=True)), **dict(zip(names, numbers, strict=True))}, step)
+    log_now({**dict(zip(keys, values, strict=True)), **dict(zip(names, numbers, strict=True))}, step)
 
 
 def _define() -> None:

@@ -16,7 +16,8 @@ import pytest
 import object_stores
 import steno
 from object_stores import SECRETS, Gate, eventually
-from steno.objects.store import ObjectStore, Sending, sha256_of
+from steno.objects.sending import Sending
+from steno.objects.store import ObjectStore, sha256_of
 
 pytestmark = pytest.mark.timeout(180)
 

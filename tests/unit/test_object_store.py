@@ -13,8 +13,9 @@ import pytest
 from steno.capture.start import uploading
 from steno.cli import terminal
 from steno.collector.uploads.progress import Tally
+from steno.objects.sending import DifferentError, Sending
 from steno.objects.sent import Arrived, Sent
-from steno.objects.store import DifferentError, ObjectStore, Sending, sha256_of
+from steno.objects.store import ObjectStore, sha256_of
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 
+from steno.devices._host import array
 from steno.devices.base import Refused
 
 if TYPE_CHECKING:
@@ -235,8 +236,6 @@ class Row:
 
     def read(self) -> list[Any]:
         """See `Late.read`."""
-        from steno.devices._torch import array
-
         try:
             out = [number for part in self.parts for number in part.tolist()]
             # A copy: the pinned memory goes back before the array is encoded.

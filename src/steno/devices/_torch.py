@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from steno.devices._host import array
 from steno.devices._staging import GATHERED, Rows
 from steno.devices.base import LATER, Refused
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from steno.devices.base import Late, Room
 
 _PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
-_NUMPY = frozenset(
-    {torch.float32, torch.float64, torch.float16, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32}
-    | {torch.int64, torch.uint16, torch.uint32, torch.uint64}
-)
 _capturing = torch.cuda.is_current_stream_capturing
 _functorch: Any = torch._C._functorch
 _NUMBERS = frozenset({float, int, bool})
@@ -186,16 +183,6 @@ def _read(value: Any) -> Any:
         return value.item() if value.numel() == 1 else array(value.cpu())
     except RuntimeError as error:
         return Refused(f"torch cannot read it ({_first_line(error)})")
-
-
-def array(value: Any) -> Any:
-    """A host tensor as a numpy array; types numpy lacks become float32, exactly."""
-    if value.is_quantized:
-        value = value.dequantize()
-    value = value.detach()
-    if value.dtype not in _NUMPY:
-        value = value.float()
-    return value.resolve_neg().numpy()
 
 
 def _local(value: Any) -> Any:

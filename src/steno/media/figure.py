@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from steno.errors import UsageError
 from steno.media import image
 from steno.media.arrays import captioned
+from steno.media.pixels import rendered
 from steno.media.raw import Captured, Raw, capture, capture_bytes
 
 if TYPE_CHECKING:
@@ -57,28 +58,6 @@ class Figure:
             return capture_bytes("figure", {"ext": "json"}, self._json, {"ext": "json", **self._caption})
         meta = {"ext": "png", "shape": list(self._pixels.shape), **self._caption}
         return capture("figure", {"axes": "HWC"}, {"pixels": self._pixels}, meta)
-
-
-def rendered(figure: Any) -> NDArray[Any]:
-    """The pixels of a matplotlib figure, uint8 (H, W, 4), whatever its canvas is.
-
-    Raises:
-        UsageError: it cannot be drawn.
-    """
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    shown = figure.canvas
-    try:
-        # A canvas of our own: a window's canvas may belong to another thread. Making one takes the figure's place.
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.array(canvas.buffer_rgba())
-    except (ValueError, RuntimeError, TypeError) as error:
-        msg = f"the figure cannot be drawn: {error}"
-        raise UsageError(msg) from error
-    finally:
-        figure.set_canvas(shown)
 
 
 def encode(raw: Raw, path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from typing import TYPE_CHECKING, Any, Final
+
+from steno.media.pixels import on_white
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,8 +36,6 @@ def write_gif(file: BinaryIO, frames: Iterable[NDArray[Any]], fps: float) -> Non
     import numpy as np
     from PIL import Image
 
-    from steno.media.video import delay_centiseconds, on_white
-
     begun = False
     for frame in frames:
         height, width, channels = frame.shape
@@ -52,7 +53,7 @@ def write_gif(file: BinaryIO, frames: Iterable[NDArray[Any]], fps: float) -> Non
             image = Image.fromarray(np.ascontiguousarray(on_white(frame))).quantize(
                 256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
             )
-        file.write(struct.pack("<4sHxx", b"\x21\xf9\x04\x00", delay_centiseconds(fps)))
+        file.write(struct.pack("<4sHxx", b"\x21\xf9\x04\x00", _delay_centiseconds(fps)))
         file.writelines(_picture(image))
     if not begun:
         msg = "a GIF without frames"
@@ -93,3 +94,8 @@ def _gray_palette(image: Any) -> Any:
     shown = Image.frombytes("P", image.size, image.tobytes())
     shown.putpalette([level for level in range(256) for _ in range(3)])
     return shown
+
+
+def _delay_centiseconds(fps: float) -> int:
+    """A GIF frame's time; browsers slow down what is under 2."""
+    return max(2, math.floor(100 / fps + 0.5))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
 from steno.media.arrays import as_array, captioned, extent, is_torch, text_of
+from steno.media.pixels import grid, in_range, pixel_bytes, rendered
 from steno.media.raw import CHUNK_BYTES, FORGET_BYTES, Captured, Raw, capture, capture_file, regular_file
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 TYPES: Final = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "gif": "gif", "webp": "webp", "bmp": "bmp"}
 _CHANNELS: Final = (1, 3, 4)
 _AXES: Final = ("HW", "HWC", "CHW", "NHW", "NHWC", "NCHW")
-_SLACK: Final = 1e-3
-"""Arithmetic leaves float pixels a little outside [0, 1]: they are clipped, not refused."""
 
 
 class Image:
@@ -65,8 +64,6 @@ class Image:
             self._data, self._ext = regular_file(data, "Image", TYPES)
         else:
             if hasattr(data, "canvas") and hasattr(data, "savefig"):
-                from steno.media.figure import rendered
-
                 data, axes = rendered(data), "HWC"
             elif type(data).__module__.partition(".")[0] == "PIL":
                 data, axes = _pil(data), axes or "HWC"
@@ -137,35 +134,11 @@ def image_axes(shape: tuple[int, ...], axes: str | None, *, channels_first: bool
     raise UsageError(msg)
 
 
-def in_range(array: NDArray[Any], what: str) -> None:
-    """Check that the elements are pixels.
-
-    Raises:
-        UsageError: out of range.
-    """
-    kind = array.dtype.kind
-    if kind == "b" or array.dtype == "u1":
-        return
-    low, high = extent(array, what)
-    if kind == "f" and not (low >= -_SLACK and high <= 1 + _SLACK):
-        msg = f"{what}: float pixels must lie in [0, 1], these in [{low:g}, {high:g}]; "
-        msg += "convert to uint8" if low >= 0 and high <= 255 else "scale them"
-        raise UsageError(msg)
-    if kind in "iu" and not (low >= 0 and high <= 255):
-        msg = f"{what}: integer pixels must lie in 0..255, these in {low:g}..{high:g}; scale them to uint8"
-        raise UsageError(msg)
-
-
 def grid_shape(shape: tuple[int, ...], axes: str) -> tuple[int, int, int]:
     """(height, width, channels) of the picture an array of these axes makes."""
     size = dict(zip(axes, shape, strict=True))
-    columns, rows = _grid(size.get("N", 1))
+    columns, rows = grid(size.get("N", 1))
     return size["H"] * rows, size["W"] * columns, size.get("C", 1)
-
-
-def _grid(count: int) -> tuple[int, int]:
-    columns = math.ceil(math.sqrt(count))
-    return columns, -(-count // columns)
 
 
 def _pil(image: Any) -> NDArray[Any]:
@@ -286,7 +259,7 @@ def _strips(images: NDArray[Any]) -> Iterable[NDArray[Any]]:
     import numpy as np
 
     count, height, width, channels = images.shape
-    columns, rows = _grid(count)
+    columns, rows = grid(count)
     some = max(1, CHUNK_BYTES // max(1, columns * width * channels * images.dtype.itemsize))
     for row in range(rows):
         members = images[row * columns : (row + 1) * columns]
@@ -298,22 +271,6 @@ def _strips(images: NDArray[Any]) -> Iterable[NDArray[Any]]:
             for place, image in enumerate(members):
                 strip[:, place * width : (place + 1) * width] = image[at : at + some]
             yield strip
-
-
-def pixel_bytes(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Pixels of any accepted dtype as uint8; uint16 (masks) stays."""
-    import numpy as np
-
-    kind = pixels.dtype.kind
-    if pixels.dtype in (np.uint8, np.uint16):
-        return pixels
-    if kind == "b":
-        return pixels.astype(np.uint8) * np.uint8(255)
-    if kind == "f":
-        scaled = np.nan_to_num(pixels.astype(np.float32)) * np.float32(255) + np.float32(0.5)
-        pixels = scaled
-    plain: NDArray[Any] = np.clip(pixels, 0, 255).astype(np.uint8)
-    return plain
 
 
 def from_raw(raw: Raw) -> NDArray[Any]:

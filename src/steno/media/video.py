@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
 from steno.media.arrays import as_array, captioned, is_torch
-from steno.media.image import _grid, in_range, pixel_bytes
+from steno.media.gif import write_gif
+from steno.media.pixels import grid, in_range, on_white, pixel_bytes
 from steno.media.raw import FORGET_BYTES, Captured, Raw, capture, capture_file, regular_file
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Video:
         if self._ext is not None:
             return capture_file("video", {"ext": self._ext}, str(self._data), {"ext": self._ext, **self._caption})
         size = dict(zip(self._axes, self._data.shape, strict=True))
-        columns, rows = _grid(size.get("N", 1))
+        columns, rows = grid(size.get("N", 1))
         shape = [size["T"], size["H"] * rows, size["W"] * columns, size.get("C", 1)]
         meta = {"ext": self._format, "shape": shape, "fps": self._fps, **self._caption}
         header = {"axes": self._axes, "fps": self._fps, "format": self._format}
@@ -130,7 +130,7 @@ def frames(raw: Raw) -> Iterator[NDArray[Any]]:
             yield pixel_bytes(np.ascontiguousarray(frame))
             continue
         count, height, width, channels = frame.shape
-        columns, rows = _grid(count)
+        columns, rows = grid(count)
         canvas = np.zeros((rows * height, columns * width, channels), frame.dtype)
         for place in range(count):
             top, left = place // columns * height, place % columns * width
@@ -146,8 +146,6 @@ def encode(raw: Raw, path: Path) -> None:
         OSError, ValueError: as they say.
     """
     if raw.header["format"] == "gif":
-        from steno.media.gif import write_gif
-
         with open(path, "xb") as file:
             write_gif(file, frames(raw), raw.header["fps"])
     else:
@@ -185,20 +183,6 @@ def _even_rgb(picture: NDArray[Any]) -> NDArray[Any]:
     if height % 2 or width % 2:
         rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
     return np.ascontiguousarray(rgb)
-
-
-def on_white(picture: NDArray[Any]) -> NDArray[Any]:
-    """uint8 (H, W, 3) of a gray, RGB or RGBA picture; what is transparent is white."""
-    import numpy as np
-
-    channels = picture.shape[2]
-    if channels == 3:
-        return picture
-    if channels == 1:
-        return np.repeat(picture, 3, axis=2)
-    alpha = picture[:, :, 3:].astype(np.uint16)
-    mixed = (picture[:, :, :3].astype(np.uint16) * alpha + 255 * (255 - alpha) + 127) // 255
-    return mixed.astype(np.uint8)
 
 
 def from_raw(raw: Raw) -> NDArray[Any]:
@@ -247,8 +231,3 @@ def decoded(file: Any, ext: str) -> Iterator[NDArray[Any]]:
     with av.open(file if hasattr(file, "read") else str(file)) as container:
         for picture in container.decode(video=0):
             yield picture.to_ndarray(format="rgb24")
-
-
-def delay_centiseconds(fps: float) -> int:
-    """A GIF frame's time; browsers slow down what is under 2."""
-    return max(2, math.floor(100 / fps + 0.5))

@@ -6,14 +6,15 @@ import base64
 import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from steno.objects.store import DifferentError
+from steno.objects.sending import DifferentError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping
 
-    from steno.objects.store import ObjectStore, Sending
+    from steno.objects.sending import Sending
 
 PIECE_BYTES: Final = 8 << 20
 LARGE_BYTES: Final = 16 << 20
@@ -23,6 +24,17 @@ _PIECES: Final = 9_000
 _AT_ONCE: Final = 4
 DIGEST: Final = "steno-sha256"
 """The object's metadata that has its SHA-256."""
+
+
+class Bucket(Protocol):
+    """A place in a bucket, as `steno.objects.store.ObjectStore` holds it."""
+
+    fs: Any
+    """s3fs."""
+    root: str
+    """The bucket and the keys' prefix."""
+    gate: threading.Semaphore
+    """Held while data goes out."""
 
 
 def options() -> dict[str, Any]:
@@ -39,12 +51,12 @@ def options() -> dict[str, Any]:
     return {"config_kwargs": {**ours, **(conf.get("config_kwargs") or {})}}
 
 
-def _names(store: ObjectStore, key: str) -> dict[str, str]:
+def _names(store: Bucket, key: str) -> dict[str, str]:
     bucket, _, prefix = store.root.partition("/")
     return {"Bucket": bucket, "Key": f"{prefix}/{key}" if prefix else key}
 
 
-def _head(store: ObjectStore, key: str) -> Mapping[str, Any] | None:
+def _head(store: Bucket, key: str) -> Mapping[str, Any] | None:
     try:
         found: Mapping[str, Any] = store.fs.call_s3("head_object", **_names(store, key))
     except FileNotFoundError:
@@ -52,18 +64,18 @@ def _head(store: ObjectStore, key: str) -> Mapping[str, Any] | None:
     return found
 
 
-def digest(store: ObjectStore, key: str) -> str | None:
+def digest(store: Bucket, key: str) -> str | None:
     """The SHA-256 that the object carries; None: there is no such object, or it carries none."""
     head = _head(store, key)
     return None if head is None else (head.get("Metadata") or {}).get(DIGEST)
 
 
-def write(store: ObjectStore, key: str, data: bytes) -> None:
+def write(store: Bucket, key: str, data: bytes) -> None:
     """Put a small object."""
     _put(store, key, data, hashlib.sha256(data).hexdigest())
 
 
-def _put(store: ObjectStore, key: str, data: bytes, sha256: str) -> None:
+def _put(store: Bucket, key: str, data: bytes, sha256: str) -> None:
     store.fs.call_s3("put_object", **_names(store, key), Body=data, ContentMD5=_md5(data)[1], Metadata={DIGEST: sha256})
 
 
@@ -73,7 +85,7 @@ def _md5(data: bytes) -> tuple[str, str]:
     return state.hexdigest(), base64.b64encode(state.digest()).decode()
 
 
-def send(store: ObjectStore, one: Sending) -> None:
+def send(store: Bucket, one: Sending) -> None:
     """Send a file whole, or in pieces; a piece that the server has already is not sent again.
 
     Raises:
@@ -94,7 +106,7 @@ def send(store: ObjectStore, one: Sending) -> None:
         raise DifferentError(f"{one.key} is in the store with size and digest {there}, not {(one.size, one.sha256)}")
 
 
-def _send_pieces(store: ObjectStore, one: Sending) -> None:
+def _send_pieces(store: Bucket, one: Sending) -> None:
     step = _step(one.size)
     names = _names(store, one.key)
     upload, have = _resume(store, one, names)
@@ -130,7 +142,7 @@ def _step(size: int) -> int:
     return max(PIECE_BYTES, -(-size // _PIECES))
 
 
-def _resume(store: ObjectStore, one: Sending, names: Mapping[str, str]) -> tuple[str, dict[int, str]]:
+def _resume(store: Bucket, one: Sending, names: Mapping[str, str]) -> tuple[str, dict[int, str]]:
     """An upload of this very file that was begun and not ended, with its pieces' ETags by number; else a new one.
 
     Which content an upload was begun for cannot be asked, so its first piece is compared by its MD5, as all are
@@ -151,7 +163,7 @@ def _resume(store: ObjectStore, one: Sending, names: Mapping[str, str]) -> tuple
     return str(answer["UploadId"]), {}
 
 
-def _begun(store: ObjectStore, names: Mapping[str, str]) -> list[str]:
+def _begun(store: Bucket, names: Mapping[str, str]) -> list[str]:
     """The ids of the uploads of this key that are not ended, the newest first; none without the right to ask."""
     try:
         answer = store.fs.call_s3("list_multipart_uploads", Bucket=names["Bucket"], Prefix=names["Key"])
@@ -161,7 +173,7 @@ def _begun(store: ObjectStore, names: Mapping[str, str]) -> list[str]:
     return [str(one["UploadId"]) for one in sorted(found, key=lambda one: one["Initiated"], reverse=True)]
 
 
-def _pieces(store: ObjectStore, upload: str, names: Mapping[str, str]) -> dict[int, str]:
+def _pieces(store: Bucket, upload: str, names: Mapping[str, str]) -> dict[int, str]:
     have: dict[int, str] = {}
     marker = 0
     while True:
@@ -175,7 +187,7 @@ def _pieces(store: ObjectStore, upload: str, names: Mapping[str, str]) -> dict[i
         marker = int(answer["NextPartNumberMarker"])
 
 
-def unfinished(store: ObjectStore) -> set[str]:
+def unfinished(store: Bucket) -> set[str]:
     """The keys of the uploads below the store's place that are not ended."""
     names = _names(store, "")
     head = names["Key"]
@@ -192,7 +204,7 @@ def unfinished(store: ObjectStore) -> set[str]:
         marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
 
 
-def forget(store: ObjectStore, key: str) -> None:
+def forget(store: Bucket, key: str) -> None:
     """Remove the uploads of a key that nobody will end any more."""
     names = _names(store, key)
     for upload in _begun(store, names):

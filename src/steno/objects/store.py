@@ -7,11 +7,12 @@ import hashlib
 import os
 import secrets
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host
+from steno.objects import s3
+from steno.objects.sending import DifferentError, Sending
 from steno.objects.url import protocol_of
 
 if TYPE_CHECKING:
@@ -23,22 +24,6 @@ _S3: Final = frozenset({"s3", "s3a"})
 _ASIDE: Final = "steno-part"
 _REREAD: Final = frozenset({"file", "local", "memory"})
 """Where reading an object back costs little: its digest is compared, elsewhere its size."""
-
-
-class DifferentError(Exception):
-    """What lies in the store, or came from it, is not what was meant: to be sent or fetched again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """A file on its way to the store."""
-
-    key: str
-    path: Path
-    size: int
-    sha256: str
-    moved: Callable[[int], None] = lambda _: None
-    """Told the bytes as they have gone."""
 
 
 class ObjectStore:
@@ -86,8 +71,6 @@ class ObjectStore:
     def holds(self, key: str, size: int, sha256: str) -> bool:
         """Whether an object with this content is there, as far as it can be told without sending or much reading."""
         if self.is_s3:
-            from steno.objects import s3
-
             return s3.digest(self, key) == sha256
         if self.protocol not in _REREAD:
             return False
@@ -104,8 +87,6 @@ class ObjectStore:
             DifferentError: the file changed meanwhile, or what arrived is not what went.
         """
         if self.is_s3:
-            from steno.objects import s3
-
             s3.send(self, one)
             return
         with self.gate:
@@ -130,8 +111,6 @@ class ObjectStore:
     def write(self, key: str, data: bytes) -> None:
         """Write a small object; a reader sees the old one or the new one."""
         if self.is_s3:
-            from steno.objects import s3
-
             s3.write(self, key, data)
         elif self.protocol in _LOCAL:
             path = Path(self.place(key))
@@ -173,15 +152,11 @@ class ObjectStore:
         """The keys of large files that were begun to be sent and have not arrived, where the store can tell."""
         if not self.is_s3:
             return set()
-        from steno.objects import s3
-
         return s3.unfinished(self)
 
     def forget(self, key: str) -> None:
         """Give up what was begun of a large file."""
         if self.is_s3:
-            from steno.objects import s3
-
             s3.forget(self, key)
 
     def remove(self, key: str) -> None:
@@ -218,8 +193,6 @@ def _file_system(url: str, protocol: str, patient: bool) -> tuple[Any, str]:
     # What others write meanwhile must be seen, and an instance that a parent process made is not ours.
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": protocol != "memory"}
     if protocol in _S3 and not patient:
-        from steno.objects import s3
-
         options |= s3.options()
     fs, root = fsspec.core.url_to_fs(url, **options)
     if protocol in _S3 and not patient:

@@ -18,7 +18,8 @@ from steno.errors import CorruptError, RunNotFoundError, UsageError
 from steno.ledger import manifest, verify
 from steno.ledger.read import MANIFEST, Stream, run_state
 from steno.objects import url as urls
-from steno.objects.store import DifferentError, ObjectStore, aside, sha256_of, sweep
+from steno.objects.sending import DifferentError
+from steno.objects.store import ObjectStore, aside, sha256_of, sweep
 from steno.secrecy import scrub
 from steno.store.engine import PartGone
 

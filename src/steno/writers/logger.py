@@ -10,9 +10,12 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import steno
 from steno.errors import UsageError
 from steno.face import init_beside
+from steno.media.histogram import Histogram
+from steno.media.text import Text
+from steno.media.video import Video
+from steno.run import Run
 from steno.writers.converted import at_hand, converted, flattened
 
 if TYPE_CHECKING:
@@ -84,7 +87,7 @@ class Logger(abc.ABC):
         """
         flat = flattened(metrics, keys_sep)
         values = converted(flat)
-        if not isinstance(self.experiment, steno.Run):
+        if not isinstance(self.experiment, Run):
             self._log_each(values, step)
         elif flat:
             self.experiment.log(at_hand(flat, values), step)
@@ -166,7 +169,7 @@ class RunLogger(Logger):
             shape = getattr(video, "shape", type(video).__name__)
             msg = f"log_video takes an array of shape (N, T, C, H, W) or (T, C, H, W), not {shape}"
             raise UsageError(msg)
-        self.experiment.log({name: steno.Video(video, fps=fps, format=format, caption=caption, axes=axes)}, step)
+        self.experiment.log({name: Video(video, fps=fps, format=format, caption=caption, axes=axes)}, step)
 
     def log_hparams(self, cfg: Any) -> None:
         """Merge a dict, DictConfig, dataclass or namespace into the run's configuration.
@@ -189,7 +192,7 @@ class RunLogger(Logger):
             UsageError: empty, or no numbers; or an option it does not know.
         """
         _refuse("log_histogram", kwargs, "step and bins")
-        self.experiment.log({name: steno.Histogram(data, bins=bins)}, step)
+        self.experiment.log({name: Histogram(data, bins=bins)}, step)
 
     def log_str(self, name: str, value: str, step: int | None = None) -> None:
         """Log a text.
@@ -197,7 +200,7 @@ class RunLogger(Logger):
         Raises:
             UsageError: not a str.
         """
-        self.experiment.log({name: steno.Text(value)}, step)
+        self.experiment.log({name: Text(value)}, step)
 
     def flush(self, timeout: float | None = None) -> bool:
         """`Run.flush`: True: what was logged is readable by another process."""

@@ -6,11 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import steno
 from steno.errors import UsageError
 from steno.media.arrays import as_array, is_torch
+from steno.media.audio import Audio
 from steno.media.bundle import Bundle
 from steno.media.curve import PrCurve, Settled, given_curve
+from steno.media.figure import Figure
+from steno.media.histogram import Histogram, tensorflow_edges
+from steno.media.image import Image
+from steno.media.mesh import Mesh
+from steno.media.pixels import rendered
+from steno.media.text import Text
+from steno.media.video import Video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +141,7 @@ def histogram(values: Any, bins: Any, max_bins: Any) -> Any:
         values = [one.item() if hasattr(one, "item") else one for one in values]
     array = as_array(values, "Histogram")
     if max_bins is None:
-        return steno.Histogram(array, bins=bins)
+        return Histogram(array, bins=bins)
     return _merged(array.reshape(-1), bins, max_bins)
 
 
@@ -144,8 +151,6 @@ def _merged(array: NDArray[Any], bins: Any, max_bins: Any) -> Any:
 
     if isinstance(max_bins, bool) or not hasattr(max_bins, "__index__") or int(max_bins) < 1:
         raise UsageError(f"max_bins={max_bins!r} is not a whole number from 1 on")
-    from steno.media.histogram import tensorflow_edges
-
     numbers = array.astype(np.float64)
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
@@ -162,7 +167,7 @@ def _merged(array: NDArray[Any], bins: Any, max_bins: Any) -> Any:
     statistics = {
         "min": numbers.min(), "max": numbers.max(), "sum": numbers.sum(), "sum_squares": np.square(numbers).sum(),
     }  # fmt: skip
-    return steno.Histogram(counts=counts, edges=limits, statistics=statistics)
+    return Histogram(counts=counts, edges=limits, statistics=statistics)
 
 
 def histogram_raw(
@@ -182,7 +187,7 @@ def histogram_raw(
     if abs(float(scalar(num)) - float(counts.sum())) > 1e-6 * max(1.0, abs(float(counts.sum()))):
         raise UsageError(f"num={num}, but the counts add up to {counts.sum()}")
     first = min(statistics["min"], limits[0]) if math.isfinite(statistics["min"]) else limits[0]
-    return steno.Histogram(counts=counts, edges=[first, *limits], statistics=statistics)
+    return Histogram(counts=counts, edges=[first, *limits], statistics=statistics)
 
 
 def image(data: Any, dataformats: Any, boxes: Any = None, labels: Any = None) -> Any:
@@ -194,11 +199,11 @@ def image(data: Any, dataformats: Any, boxes: Any = None, labels: Any = None) ->
     if not isinstance(dataformats, str):
         raise UsageError(f"dataformats={dataformats!r}: a str such as 'CHW' is needed")
     if type(data).__module__.partition(".")[0] == "PIL":
-        return steno.Image(data, boxes=_boxes(boxes, labels))
+        return Image(data, boxes=_boxes(boxes, labels))
     if isinstance(data, list | tuple) and len(data) and hasattr(data[0], "shape"):
         data = _stacked(data)
         dataformats = dataformats if len(dataformats) == data.ndim else f"N{dataformats}"
-    return steno.Image(as_array(data, "Image"), axes=dataformats, boxes=_boxes(boxes, labels))
+    return Image(as_array(data, "Image"), axes=dataformats, boxes=_boxes(boxes, labels))
 
 
 def _stacked(data: Any) -> NDArray[Any]:
@@ -239,13 +244,11 @@ def figure(given: Any, close: bool) -> Any:
     """
     several = isinstance(given, list | tuple)
     if several:
-        from steno.media.figure import rendered
-
         if not given or not all(hasattr(one, "canvas") for one in given):
             raise UsageError("add_figure takes a matplotlib figure or a list of them")
-        made: Any = steno.Image(_stacked([rendered(one) for one in given]), axes="NHWC")
+        made: Any = Image(_stacked([rendered(one) for one in given]), axes="NHWC")
     else:
-        made = steno.Figure(given)
+        made = Figure(given)
     if close:
         import sys
 
@@ -262,7 +265,7 @@ def video(data: Any, fps: Any, dataformats: Any) -> Any:
     Raises:
         UsageError: wrong shape, dtype or range, or empty.
     """
-    return steno.Video(as_array(data, "Video"), fps, "gif", axes=dataformats)
+    return Video(as_array(data, "Video"), fps, "gif", axes=dataformats)
 
 
 def audio(data: Any, sample_rate: Any) -> Any:
@@ -271,7 +274,7 @@ def audio(data: Any, sample_rate: Any) -> Any:
     Raises:
         UsageError: wrong shape, dtype, range or rate, or empty.
     """
-    return steno.Audio(data, sample_rate)
+    return Audio(data, sample_rate)
 
 
 def text(words: Any) -> Any:
@@ -280,7 +283,7 @@ def text(words: Any) -> Any:
     Raises:
         UsageError: not a str.
     """
-    return steno.Text(words)
+    return Text(words)
 
 
 def layout(given: Any) -> Settled:
@@ -402,4 +405,4 @@ def mesh(vertices: Any, colors: Any, faces: Any, config: Mapping[str, Any] | Non
     Raises:
         UsageError: wrong shape, dtype or range, or empty.
     """
-    return steno.Mesh(vertices, colors, faces, config=config)
+    return Mesh(vertices, colors, faces, config=config)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    import steno
+    from steno.run import Run
     from steno.writers.place import Place
 
 
@@ -49,7 +49,7 @@ class Writer:
         return self.logdir
 
     @property
-    def run(self) -> steno.Run:
+    def run(self) -> Run:
         """The run that the logdir is: `health()`, `config`, `log`."""
         return self._place.held().run
 

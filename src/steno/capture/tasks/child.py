@@ -85,8 +85,9 @@ def _recorder(module: str, name: str) -> Callable[..., None]:
 
 def _await_nested() -> None:
     """Tasks that the function asked for belong to it: they end before it is answered."""
-    register = sys.modules.get("steno.capture.tasks.register")
-    for one in list(register._all) if register is not None else ():
+    from steno.capture.tasks.owner import owners
+
+    for one in list(owners):
         one.wait()
 
 

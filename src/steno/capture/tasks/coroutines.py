@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from concurrent.futures import Future
 
-    from steno.capture.tasks.register import Register
+    from steno.capture.tasks.owner import Owner
 
 
 class Coroutines:
@@ -23,7 +23,7 @@ class Coroutines:
     Call `submit` on the loop's thread. The loop alone keeps only weak references to its tasks.
     """
 
-    def __init__(self, register: Register) -> None:
+    def __init__(self, register: Owner) -> None:
         self._register = register
         self._held: dict[int, tuple[Task, asyncio.AbstractEventLoop, asyncio.Task[None]]] = {}
 

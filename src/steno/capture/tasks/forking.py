@@ -21,7 +21,7 @@ from steno.errors import TaskError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from steno.capture.tasks.register import Register
+    from steno.capture.tasks.owner import Owner
     from steno.capture.tasks.task import Task
 
 CHILDREN: Final = 64
@@ -55,7 +55,7 @@ class Forking:
     matters there but the user's own.
     """
 
-    def __init__(self, register: Register, processes: int) -> None:
+    def __init__(self, register: Owner, processes: int) -> None:
         self._register = register
         self._processes = processes
         self._lock = threading.RLock()  # a signal handler may submit too
@@ -273,7 +273,7 @@ def _is_readable(handle: int) -> bool:
 # -- in the child -------------------------------------------------------------------------------------------
 
 
-def _be_child(register: Register, task: Task, gate: tuple[int, int], result: tuple[int, int], parent: int) -> None:
+def _be_child(register: Owner, task: Task, gate: tuple[int, int], result: tuple[int, int], parent: int) -> None:
     """Run the task and leave; never returns to the caller's code."""
     status = 1
     try:

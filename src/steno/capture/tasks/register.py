@@ -6,12 +6,12 @@ import itertools
 import os
 import threading
 import time
-import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.tasks import reserve
 from steno.capture.tasks.options import Options
+from steno.capture.tasks.owner import owners
 from steno.capture.tasks.reply import not_a_dict
 from steno.capture.tasks.task import (
     ABANDONED,
@@ -75,7 +75,7 @@ class Register:
         self._numbers = itertools.count(1)
         self._tallies = {mode: dict.fromkeys(ENDS, 0) for mode in MODES}
         self._begin_anew()
-        _all.add(self)
+        owners.add(self)
 
     def _begin_anew(self) -> None:
         self._lock = threading.RLock()  # a signal handler may submit too
@@ -399,12 +399,9 @@ def _names(tasks: list[Task]) -> str:
     return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
-_all: weakref.WeakSet[Register] = weakref.WeakSet()
-
-
 def _forked() -> None:
-    for register in list(_all):
-        register.forked()
+    for owner in list(owners):
+        owner.forked()
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -25,7 +25,7 @@ from steno.errors import TaskError
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from steno.capture.tasks.register import Register
+    from steno.capture.tasks.owner import Owner
     from steno.capture.tasks.task import Task
 
 _PROTOCOL: Final = 5
@@ -40,7 +40,7 @@ class Spawning:
     Thread-safe. Function and arguments are pickled at the call, so the child sees them as they were then.
     """
 
-    def __init__(self, register: Register, processes: int) -> None:
+    def __init__(self, register: Owner, processes: int) -> None:
         self._register = register
         self._processes = processes
         self._queue: SimpleQueue[Any] = SimpleQueue()
@@ -113,7 +113,7 @@ class Spawning:
 class _Line:
     """One thread and the child it drives."""
 
-    def __init__(self, pool: Spawning, register: Register, queue: SimpleQueue[Any], number: int) -> None:
+    def __init__(self, pool: Spawning, register: Owner, queue: SimpleQueue[Any], number: int) -> None:
         self._pool = pool
         self._register = register
         self._queue = queue

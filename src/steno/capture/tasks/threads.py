@@ -10,7 +10,7 @@ from steno.capture.tasks.task import Task, inside
 from steno.errors import TaskError
 
 if TYPE_CHECKING:
-    from steno.capture.tasks.register import Register
+    from steno.capture.tasks.owner import Owner
 
 
 class Threads:
@@ -20,7 +20,7 @@ class Threads:
     the threads: it makes a pool of its own.
     """
 
-    def __init__(self, register: Register, workers: int) -> None:
+    def __init__(self, register: Owner, workers: int) -> None:
         self._register = register
         self._workers = workers
         self._queue: SimpleQueue[Any] = SimpleQueue()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from steno.collector.system.sampling import Measured
+    from steno.collector.system.probe import Measured
 
 
 class Gpus:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from steno.collector.system.sampling import Measured
+    from steno.collector.system.probe import Measured
 
 _LOOPBACK = "lo"
 

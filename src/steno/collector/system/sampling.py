@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from steno.collector.system.gpus import Gpus
 from steno.collector.system.host import Host
@@ -15,29 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    Measured = tuple[int | None, dict[str, float]]
-    """(the rank whose processes it is about, None for the machine; values by key)."""
+    from steno.collector.system.probe import Measured, Probe
 
 PREFIX = "system/"
 _LOOK_SECS = 1.0
 _FIRST_SECS = 1.0
 _WAITING = 1_000
 """Samples kept while nothing can be posted; then the oldest go."""
-
-
-class Probe(Protocol):
-    """A source of measurements, used by one thread."""
-
-    name: str
-
-    def open(self) -> bool:
-        """Begin; False when there is nothing to measure here."""
-
-    def sample(self, passed_secs: float, processes: Mapping[int, frozenset[int]]) -> list[Measured]:
-        """Measure now."""
-
-    def close(self) -> None:
-        """End."""
 
 
 class Sampling:

@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from steno import files
+from steno.objects.sending import DifferentError, Sending
 from steno.objects.sent import Arrived, Sent
-from steno.objects.store import DifferentError, ObjectStore, Sending, sha256_of
+from steno.objects.store import ObjectStore, sha256_of
 
 if TYPE_CHECKING:
     import threading
