@@ -75,6 +75,8 @@ class Run:
         self._async_options = async_options
         self._position: dict[str, Any] = {}
         ending.run = started.run = self
+        # Bound, not defined: a call goes from here straight into the closure that `Appender._build` makes in
+        # journal/appender.py, by way of `Recorder.log`. That is the hot path.
         self.log = started.recorder.log
         self.config = Journalled(started.config, lambda changes: self._tell(CONFIG, masked(changes)))
         self.summary = Journalled({}, lambda changes: self._tell(SUMMARY, plain(changes)))

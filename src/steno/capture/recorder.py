@@ -89,8 +89,9 @@ class Recorder:
         self._stop = False
         self.feeds: list[Callable[[Segment], None]] = []
         """Told each segment taken, so that a destination in this process can read it too."""
-        snapshot = Snapshot(self._report, strict=strict, put=self._put)
-        self._snapshot = snapshot
+        snapshot = Snapshot(self.report, strict=strict, put=self._put)
+        self.snapshot = snapshot
+        """Makes what `log` is given encodable."""
         self.account = Account(full=device_full)
         """What this process's device values have come to."""
         self._appender = Appender(
@@ -104,6 +105,8 @@ class Recorder:
             failed=self._failed,
             closed=self._log_after_close,
         )
+        # The hot path: `log` is a closure made in `Appender._build` (journal/appender.py), one call from the user's to
+        # the mapped segment. What it does not know how to encode it gives to `_prepare`, below.
         self.log: Callable[..., None] = self._appender.log
         self.add: Callable[..., None] = self._appender.add
         self.scope: Callable[..., tuple[Callable[..., None], Callable[..., None]]] = self._appender.scope
@@ -127,7 +130,7 @@ class Recorder:
         except RuntimeError as error:
             # No more threads, or the interpreter is going down: whoever logs makes the segments himself.
             self._keeper = None
-            self._report("keeper", f"no thread could be started ({error}): recording goes on, slower at times")
+            self.report("keeper", f"no thread could be started ({error}): recording goes on, slower at times")
 
     def _next_segment(self, _: int) -> Segment:
         stream = self._stream
@@ -162,15 +165,15 @@ class Recorder:
 
     def _prepare(self, data: Any, step: Any, level: Any, arrays: Any) -> tuple[dict[str, Any], int | None, Any] | None:
         try:
-            number = self._snapshot.step(step)
-            prepared = self._snapshot.prepare(data)
+            number = self.snapshot.step(step)
+            prepared = self.snapshot.prepare(data)
         except Traced:
             from steno.capture.late import traced_records
 
             try:
                 traced_records.stage(self, data, step, level=level, arrays=arrays)
             except Exception as error:
-                self._report("trace", f"a record in a traced function was left out: {error!r}")
+                self.report("trace", f"a record in a traced function was left out: {error!r}")
                 if self._strict:
                     raise
             return None
@@ -184,7 +187,7 @@ class Recorder:
     def _owe(self, seq: int, owed: list[Owed], arrays: str | None) -> None:
         """Start fetching a record's device values; each comes as a fill."""
         for late, keys in self.begin(owed):
-            QUEUE.submit(late, self._fill(seq, keys, arrays), self.account)
+            QUEUE.submit(late, self.fill(seq, keys, arrays), self.account)
 
     def begin(self, owed: Sequence[Owed]) -> list[tuple[Late, list[str]]]:
         """Start fetching device values, as they are now; (late values, their keys). What fails is told and counted."""
@@ -201,10 +204,12 @@ class Recorder:
             except Exception as error:
                 self.account.failed += 1
                 for one in group:
-                    self._report(one.key, f"the device value of {one.key!r} was left out: {error!r}")
+                    self.report(one.key, f"the device value of {one.key!r} was left out: {error!r}")
         return begun
 
-    def _fill(self, seq: int, keys: Sequence[str], arrays: str | None) -> Callable[[list[Any]], None]:
+    def fill(self, seq: int, keys: Sequence[str], arrays: str | None) -> Callable[[list[Any]], None]:
+        """What takes the late values of these keys of a record."""
+
         def fill(values: list[Any]) -> None:
             if self._appender.sealed:
                 msg = "it came after finish"
@@ -214,6 +219,26 @@ class Recorder:
                 self._appender.append((fmt.FILL, seq, late))
 
         return fill
+
+    def append(
+        self, values: dict[str, Any], step: int | None, stamp: int, *, level: int | None, arrays: str | None
+    ) -> int:
+        """Append a record that was made at `stamp` (monotonic ns); its sequence number."""
+        appender = self._appender
+        meta = {name: value for name, value in (("level", level), ("arrays", arrays)) if value is not None}
+        if not meta:
+            return appender._plan(values, step, stamp)
+        _, seq = appender.stamp()
+        appender.append([fmt.RICH, stamp, seq, values, step, meta])
+        return seq
+
+    def successor(self) -> Recorder:
+        """This one, or after its end one that records now: a compiled function may outlive the run it was traced in."""
+        if self._appender.sealed:
+            for other in list(_live):
+                if not other._appender.sealed:
+                    return other
+        return self
 
     def encodable(self, values: dict[str, Any], arrays: str | None = None) -> dict[str, Any]:
         """Values as adapters read them, encodable; those that are none are reported and counted."""
@@ -228,7 +253,7 @@ class Recorder:
                 out[key] = encodable(value, arrays)
             except ValueError as why:
                 self.account.failed += 1
-                self._report(key, f"{key!r} was left out: {why}")
+                self.report(key, f"{key!r} was left out: {why}")
         return out
 
     # -- the keeper -------------------------------------------------------------------------------------
@@ -267,7 +292,7 @@ class Recorder:
                 if self._appender.waiting:
                     self._failed(error)
             except Exception as error:
-                self._report("steno", f"the keeper thread met {error!r}; recording goes on")
+                self.report("steno", f"the keeper thread met {error!r}; recording goes on")
             wake.acquire(timeout=_RETRY_SECS if self._appender.waiting else _TICK_SECS)
 
     def _reap(self) -> None:
@@ -287,7 +312,7 @@ class Recorder:
 
     # -- telling the user ---------------------------------------------------------------------------------
 
-    def _report(self, key: str, message: str) -> None:
+    def report(self, key: str, message: str) -> None:
         """Once per key, bounded; never raises."""
         self._reports += 1
         if key in self._reported or len(self._reported) > 1000:
@@ -303,7 +328,7 @@ class Recorder:
             stream = self._stream
             where = stream.directory if stream else self._run_dir
             self._reported.discard("journal")
-            self._report(
+            self.report(
                 "journal",
                 f"no journal segment could be made in {where} ({error}); {LEAST_BYTES} bytes are needed. "
                 "Training goes on; records are kept in memory (16 MiB) until there is room",
@@ -313,7 +338,7 @@ class Recorder:
         if self._strict:
             msg = "log was called after finish"
             raise RecordError(msg)
-        self._report("finish", "log was called after finish: nothing was recorded; call steno.init again")
+        self.report("finish", "log was called after finish: nothing was recorded; call steno.init again")
 
     # -- the public part ------------------------------------------------------------------------------------
 
@@ -324,9 +349,9 @@ class Recorder:
             return
         mono, seq = self._appender.stamp()
         try:
-            step = self._snapshot.step(step)
+            step = self.snapshot.step(step)
         except (Traced, StepLater):
-            self._report("step", f"the step of a {kind} entry is still on a device: it was recorded without one")
+            self.report("step", f"the step of a {kind} entry is still on a device: it was recorded without one")
             step = None
         try:
             self._appender.append((fmt.ENTRY, mono, seq, kind, payload, step))
@@ -334,11 +359,11 @@ class Recorder:
             if self._strict:
                 raise RecordError(str(error)) from error
             safe = {str(key): _plain(value) for key, value in payload.items()}
-            self._report(kind, f"part of a {kind} entry was recorded as text: {error}")
+            self.report(kind, f"part of a {kind} entry was recorded as text: {error}")
             try:
                 self._appender.append((fmt.ENTRY, mono, seq, kind, safe, step))
             except Exception as again:
-                self._report(kind, f"a {kind} entry was left out: {again!r}")
+                self.report(kind, f"a {kind} entry was left out: {again!r}")
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything this process logged before the call, device values too, is in the ledger.
@@ -449,7 +474,7 @@ class Recorder:
         lost = len(self._appender.backlog)
         if lost:
             self._appender.dropped += lost
-            self._report(
+            self.report(
                 "lost",
                 f"{lost} records were lost: they waited in memory for room in {self._run_dir}, and recording ends",
             )

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from steno.capture.late.device_queue import QUEUE
 from steno.devices.base import Refused
-from steno.journal import format as fmt
 
 if TYPE_CHECKING:
-    from steno.capture.recorder import Recorder
+    from steno.capture.late.sink import RecordSink
 
 
-def postpone(recorder: Recorder, data: Any, step: Any, *, level: Any, arrays: Any) -> None:
+def postpone(recorder: RecordSink, data: Any, step: Any, *, level: Any, arrays: Any) -> None:
     """Journal a record when its step has come; its values are those of now. Without a step if it never comes."""
     stamp = time.monotonic_ns()
-    prepared = recorder._snapshot.prepare(data)
+    prepared = recorder.snapshot.prepare(data)
     if prepared is None:
         return
     values, owed = prepared
@@ -25,30 +24,17 @@ def postpone(recorder: Recorder, data: Any, step: Any, *, level: Any, arrays: An
     def sink(arrived: list[Any]) -> None:
         number = None
         if isinstance(arrived[0], Exception):
-            recorder._report("step", f"the step was not read: {arrived[0]}; the record was numbered automatically")
+            recorder.report("step", f"the step was not read: {arrived[0]}; the record was numbered automatically")
         else:
-            number = recorder._snapshot.step(arrived[0])
-        seq = append(recorder, values, number, stamp, level=level, arrays=arrays)
+            number = recorder.snapshot.step(arrived[0])
+        seq = recorder.append(values, number, stamp, level=level, arrays=arrays)
         for late, keys in begun:
-            QUEUE.submit(late, recorder._fill(seq, keys, arrays), recorder.account)
+            QUEUE.submit(late, recorder.fill(seq, keys, arrays), recorder.account)
 
-    adapter = recorder._snapshot.adapter(step.__class__)
+    adapter = recorder.snapshot.adapter(step.__class__)
     assert adapter is not None
     lates = adapter.begin([step], QUEUE.room(recorder.account))
     for late in lates:
         QUEUE.submit(late, sink, recorder.account)
     if not lates:
         sink([Refused("too many device values are on their way")])
-
-
-def append(
-    recorder: Recorder, values: dict[str, Any], step: int | None, stamp: int, *, level: int | None, arrays: str | None
-) -> int:
-    """Append a record that was made at `stamp` (monotonic ns); its sequence number."""
-    appender = recorder._appender
-    meta = {name: value for name, value in (("level", level), ("arrays", arrays)) if value is not None}
-    if not meta:
-        return appender._plan(values, step, stamp)
-    _, seq = appender.stamp()
-    appender.append([fmt.RICH, stamp, seq, values, step, meta])
-    return seq

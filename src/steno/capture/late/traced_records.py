@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.late.device_queue import QUEUE, Account
-from steno.capture.late.postponed import append
 from steno.capture.snapshot import HOLE
 from steno.devices import _jax as arrays_of_jax
 from steno.devices import _traced as traced
@@ -15,7 +14,7 @@ from steno.devices import _traced as traced
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from steno.capture.recorder import Recorder
+    from steno.capture.late.sink import RecordSink
     from steno.devices._traced import Logged, Part
 
 _TRACED: Final = object()
@@ -29,7 +28,7 @@ class Call:
     `paths` name the operands in order; if the step is one of them it is the last, and `step` is `_TRACED`.
     """
 
-    recorder: Recorder
+    recorder: RecordSink
     template: dict[str, Any]
     paths: tuple[str, ...]
     step: Any
@@ -41,26 +40,26 @@ class Call:
     @property
     def account(self) -> Account:
         """Where its late values are counted."""
-        return live(self.recorder).account
+        return self.recorder.successor().account
 
     def journal(self, values: Sequence[Any], stamp: int) -> None:
         """Append the record with the values of one execution."""
-        recorder = live(self.recorder)
+        recorder = self.recorder.successor()
         step = self.step
         if step is _TRACED:
             *values, step = values
-            step = recorder._snapshot.step(step)
+            step = recorder.snapshot.step(step)
         late = recorder.encodable(dict(zip(self.paths, values, strict=True)), self.arrays)
         self._append(recorder, {**self.template, **late}, step, stamp)
 
     def promise(self, stamp: int) -> Callable[[list[Any]], None]:
         """Append the record with holes; returns what takes its values."""
-        recorder = live(self.recorder)
+        recorder = self.recorder.successor()
         seq = self._append(recorder, self.promised, self.step, stamp)
-        return recorder._fill(seq, self.paths, self.arrays)
+        return recorder.fill(seq, self.paths, self.arrays)
 
-    def _append(self, recorder: Recorder, values: dict[str, Any], step: int | None, stamp: int) -> int:
-        return append(recorder, values, step, stamp, level=self.level, arrays=self.arrays)
+    def _append(self, recorder: RecordSink, values: dict[str, Any], step: int | None, stamp: int) -> int:
+        return recorder.append(values, step, stamp, level=self.level, arrays=self.arrays)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,20 +79,9 @@ class Line:
         return self.tell
 
 
-def live(recorder: Recorder) -> Recorder:
-    """The recorder, or the one that has taken its place: a compiled function may outlive the run it was traced in."""
-    if recorder._appender.sealed:
-        from steno.capture.recorder import _live
-
-        for other in list(_live):
-            if not other._appender.sealed:
-                return other
-    return recorder
-
-
-def stage(recorder: Recorder, data: Any, step: Any, *, level: Any, arrays: Any) -> None:
+def stage(recorder: RecordSink, data: Any, step: Any, *, level: Any, arrays: Any) -> None:
     """Have a record with tracers in it journalled at each execution, not now. Bad values are reported now."""
-    prepared = recorder._snapshot.prepare(data, traced=True)
+    prepared = recorder.snapshot.prepare(data, traced=True)
     if prepared is None:
         return
     values, owed = prepared
@@ -102,13 +90,13 @@ def stage(recorder: Recorder, data: Any, step: Any, *, level: Any, arrays: Any) 
     known: Any = step
     if isinstance(step, arrays_of_jax.Tracer):
         if step.shape != () or step.dtype.kind not in "iu":
-            recorder._report("step", f"the traced step is a {step.dtype}{list(step.shape)}, not an integer")
+            recorder.report("step", f"the traced step is a {step.dtype}{list(step.shape)}, not an integer")
             known = None
         else:
             known = _TRACED
             operands.append(step)
     else:
-        known = recorder._snapshot.step(step)
+        known = recorder.snapshot.step(step)
     paths = tuple(one.key for one in owed)
     call = Call(recorder, template, paths, known, level, arrays, {**template, **dict.fromkeys(paths, HOLE)})
     _emit(call, operands)

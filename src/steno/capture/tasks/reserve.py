@@ -34,7 +34,7 @@ def redeem(recorder: Recorder | Nothing, seq: int, data: Mapping[str, Any]) -> N
     if isinstance(recorder, Nothing):
         return
     appender = recorder._appender
-    prepared = recorder._snapshot.prepare(_arrived(data)) if data else None
+    prepared = recorder.snapshot.prepare(_arrived(data)) if data else None
     appender.append((fmt.FILL, seq, {} if prepared is None else prepared[0]))
 
 
