@@ -107,7 +107,7 @@ def test_what_cannot_be_recorded_is_reported_and_its_neighbours_are_kept(run, ca
 
 def test_a_pending_array_is_not_waited_for_and_comes_under_its_record(run, busy):
     f, a = busy
-    run.log({"warm": jnp.float32(1), "host": 0.0}, step=0)
+    run.log({"warm": jnp.float32(1).block_until_ready(), "host": 0.0}, step=0)
     value = f(a)
     double = value * 2
     pending = not value.is_ready()
