@@ -23,7 +23,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 import steno
-from steno.cli import main
+from steno.cli import event_runs, main
 from steno.store.eventreader import EventFile, masked_crc
 
 
@@ -345,10 +345,96 @@ def test_what_is_there_is_not_written_over(tmp_path, call):
     made.add_scalar("x", 1, 0)
     made.close()
     assert call(tmp_path / "logs")[0] == 0
-    status, said, error = call(tmp_path / "logs")
-    assert (status, said) == (2, None)
-    assert "is there already" in error
+    run_dir = tmp_path / "runs" / "logs" / "main"
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+    status, (again,), _ = call(tmp_path / "logs")
+    assert (status, again["there_already"], again["points"]) == (0, True, 0)
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+
+    more = writer("torch", tmp_path / "logs")
+    more.add_scalar("x", 2, 1)
+    more.close()
+    status, (other,), _ = call(tmp_path / "logs")
+    assert status == 1
+    assert "is there already, from the files as they were" in other["error"]
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
     assert call(tmp_path / "logs", "--project", "again")[0] == 0
+
+
+def test_a_run_that_is_not_the_imports_is_left_alone(tmp_path, call):
+    made = writer("torch", tmp_path / "logs")
+    made.add_scalar("x", 1, 0)
+    made.close()
+    theirs = tmp_path / "runs" / "logs" / "main" / "keep"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    status, (one,), _ = call(tmp_path / "logs")
+    assert status == 1
+    assert "is there already, and is not from" in one["error"]
+    assert theirs.read_text() == "mine"
+
+
+def test_a_try_that_was_cut_short_is_done_again(tmp_path, call):
+    for name in ("a", "b"):
+        made = writer("torch", tmp_path / "logs" / name)
+        for step in range(10):
+            made.add_scalar("x", step, step)
+        made.close()
+    # A file that cannot be read ends the first try of `b` half way, and not the import of the others.
+    broken = tmp_path / "logs" / "b" / "events.out.tfevents.9"
+    broken.mkdir()
+    real = event_runs.EventFile
+
+    def cut(path, plugins):
+        if path.parent.name == "b":
+            raise OSError("the disk is gone")
+        return real(path, plugins)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(event_runs, "EventFile", cut)
+        status, (a, b), _ = call(tmp_path / "logs")
+    assert (status, a["points"], a["error"]) == (1, 10, None)
+    assert "the disk is gone" in b["error"]
+    status, (a, b), _ = call(tmp_path / "logs")
+    assert (status, a["there_already"], b["points"]) == (0, True, 10)
+    with steno.open(tmp_path / "runs" / "logs" / "b") as book:
+        assert book.series("x").value.tolist() == list(range(10))
+
+
+ODD_NAMES = [
+    "a\tb", "a\nb", "a b", " lead", "trail ", ".hidden", "\u202eevil", "é", "e\u0301", "x" * 250, "x" * 249 + "y",
+    "back\\slash", "*?[x]", "\x1b[31m", "..a", "🤖", "lr=1e-3,layers=[64, 32]",
+]  # fmt: skip
+
+
+def test_directories_of_any_name_are_imported_each_under_a_name_of_its_own(tmp_path, call):
+    places = [tmp_path / "logs" / name for name in ODD_NAMES]
+    places.append(tmp_path / "logs" / ("deep-" * 40) / ("trial-" * 40) / "version_0")
+    for step, place in enumerate(places):
+        made = writer("torch", place)
+        made.add_scalar("x", 1, step)
+        made.close()
+    places[-1].rename(tmp_path / "logs" / os.fsdecode(b"latin-\xe9"))
+    status, said, _ = call(tmp_path / "logs")
+    assert (status, [one["error"] for one in said]) == (0, [None] * len(places))
+    names = [one["name"] for one in said]
+    assert len(set(names)) == len(names)
+    assert all(name.isprintable() and len(name.encode()) <= 200 for name in names)
+    steps = sorted(steno.open(one["path"]).series("x").step.item() for one in said)
+    assert steps == list(range(len(places)))
+
+
+def test_links_are_followed_each_directory_once(tmp_path, call):
+    for name in ("logs/real", "elsewhere/far"):
+        made = writer("torch", tmp_path / name)
+        made.add_scalar("x", 1, 0)
+        made.close()
+    (tmp_path / "logs" / "a-link").symlink_to(tmp_path / "logs" / "real")
+    (tmp_path / "logs" / "far").symlink_to(tmp_path / "elsewhere" / "far")
+    (tmp_path / "elsewhere" / "far" / "loop").symlink_to(tmp_path / "logs")
+    (tmp_path / "logs" / "dead").symlink_to(tmp_path / "nowhere")
+    status, said, _ = call(tmp_path / "logs")
+    assert (status, sorted(one["name"] for one in said)) == (0, ["far", "real"])
 
 
 @pytest.mark.parametrize("missing", [True, False])

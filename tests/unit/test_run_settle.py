@@ -68,7 +68,7 @@ def test_a_new_run_is_born_whole(tmp_path):
     first = json.loads((place.dir / ".steno" / "attempts" / "0001.json").read_text())
     assert first["attempt"] == 1
     assert first["rewind"] is None
-    assert sorted(p.name for p in (tmp_path / "p").iterdir()) == [".lock", "x"]
+    assert sorted(p.name for p in (tmp_path / "p").iterdir()) == ["x"]
 
 
 def test_an_ended_run_stands_aside_and_it_is_said(tmp_path):

@@ -279,7 +279,10 @@ def exclusive(project_dir: Path) -> Iterator[None]:
     """
     try:
         project_dir.mkdir(parents=True, exist_ok=True)
-        fd = os.open(project_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if not os.access(project_dir, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        # The directory itself is locked: a file would stay among the runs.
+        fd = os.open(project_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise unwritable(project_dir, error) from error
     try:
@@ -291,7 +294,7 @@ def exclusive(project_dir: Path) -> Iterator[None]:
                 if time.monotonic() < deadline:
                     time.sleep(0.005)
                     continue
-            except OSError:  # a file system without locks
+            except OSError:  # a file system without locks, or without locks of directories
                 pass
             break
         yield
