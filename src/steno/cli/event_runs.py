@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steno import files as durable
 from steno.capture.open_runs import RUNS
 from steno.errors import RunExistsError, UsageError
 from steno.store.eventreader import EventFile
@@ -59,7 +58,7 @@ def record(one: Imported, runs_dir: Path) -> None:
     target = runs_dir / one.project / one.name
     if target.exists():
         one.path = str(target)
-        mark = _read_mark(target)
+        mark = durable.read_json(target / _MARK)
         if mark.get("source") != os.path.realpath(one.source):
             msg = f"{target} is there already, and is not from {one.source}: import into another --project or --dir"
             raise RunExistsError(msg)
@@ -69,7 +68,7 @@ def record(one: Imported, runs_dir: Path) -> None:
                 raise RunExistsError(msg)
             one.there_already = True
             return
-        shutil.rmtree(target)
+        durable.remove_tree(target)
     _record(one, runs_dir)
 
 
@@ -123,17 +122,7 @@ _MARK = "import.json"
 def _mark(run_dir: Path, source: str, files: list[list[Any]], *, complete: bool) -> None:
     """Note whose run this is, and whether it is whole."""
     said = {"source": os.path.realpath(source), "complete": complete, "files": files}
-    aside = run_dir / f".{_MARK}"
-    aside.write_text(json.dumps(said))
-    aside.replace(run_dir / _MARK)
-
-
-def _read_mark(run_dir: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((run_dir / _MARK).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    durable.write_json(run_dir / _MARK, said)
 
 
 def _files(source: str) -> list[list[Any]]:
