@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,7 +12,7 @@ import pytest
 
 import steno
 from steno.collector.service import POST_SECS
-from steno.journal.bell import Bell, ring
+from steno.journal.bell import Bell, _name, ring
 from steno.ledger.read import Reader
 
 
@@ -48,6 +51,40 @@ def test_where_the_name_is_taken_waiting_is_only_slower(bell, tmp_path):
     assert second.wait(0.05) is False
     assert time.monotonic() - began >= 0.05
     second.close()
+    ring(tmp_path)
+    assert bell.wait(30) is True
+
+
+RING_FOR_EVER = """
+import os, socket, sys, time
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+held.setblocking(False)
+print("rings", flush=True)
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    try:
+        held.sendto(b"!", bytes.fromhex(sys.argv[1]))
+    except BlockingIOError:
+        pass
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_another_user_wakes_nobody_and_a_flood_of_rings_costs_little(bell, tmp_path):
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", RING_FOR_EVER, _name(tmp_path).hex()], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert stranger.stdout.readline() == "rings\n"
+        began, spent = time.monotonic(), time.process_time()
+        assert [bell.wait(0.1) for _ in range(10)] == [False] * 10
+        assert time.monotonic() - began >= 1.0
+        assert time.process_time() - spent < 0.2
+    finally:
+        stranger.kill()
+        stranger.communicate()
+    bell.wait(0)
     ring(tmp_path)
     assert bell.wait(30) is True
 
