@@ -62,7 +62,7 @@ def test_alternating_key_sets_of_one_length_stay_on_the_hot_path(book, monkeypat
     for turn in range(4):
         if turn == 2:
             # Met once and announced once, every set is known now: nothing may leave the hot path.
-            monkeypatch.setattr(type(book.appender), "_plan", lambda *_: pytest.fail("left the hot path"))
+            monkeypatch.setattr(type(book.appender), "plan", lambda *_: pytest.fail("left the hot path"))
         for number, keys in enumerate(sets):
             record = {key: turn * 100 + number * 10 + at / 64 for at, key in enumerate(keys)}
             book.log(record, turn)

@@ -386,7 +386,7 @@ class Owing:
     """Journals as a device's values are: a hole now, its value behind what was logged meanwhile."""
 
     def __init__(self, run):
-        self.appender = run._started.recorder._appender
+        self.appender = run._started.recorder.appender
 
     def log(self, values, level):
         mono, seq = self.appender.stamp()

@@ -238,7 +238,7 @@ def test_two_machines_that_bear_the_same_run_make_it_once(tmp_path):
     born = []
 
     def bear() -> None:
-        first = attempt._attempt(1, "", Launch(), None)
+        first = attempt.attempt_facts(1, "", Launch(), None)
         born.append(attempt._bear(tmp_path / "x", first, lambda d, name: (d / "run.json").write_text("{}") and None))
 
     threads = [threading.Thread(target=bear) for _ in range(8)]

@@ -94,7 +94,7 @@ class Recorder:
         """Makes what `log` is given encodable."""
         self.account = Account(full=device_full)
         """What this process's device values have come to."""
-        self._appender = Appender(
+        self.appender = Appender(
             next_segment=self._next_segment,
             rolled=self._rolled,
             side=self._side,
@@ -107,12 +107,12 @@ class Recorder:
         )
         # The hot path: `log` is a closure made in `Appender._build` (journal/appender.py), one call from the user's to
         # the mapped segment. What it does not know how to encode it gives to `_prepare`, below.
-        self.log: Callable[..., None] = self._appender.log
-        self.add: Callable[..., None] = self._appender.add
-        self.scope: Callable[..., tuple[Callable[..., None], Callable[..., None]]] = self._appender.scope
+        self.log: Callable[..., None] = self.appender.log
+        self.add: Callable[..., None] = self.appender.add
+        self.scope: Callable[..., tuple[Callable[..., None], Callable[..., None]]] = self.appender.scope
         conceal(self.log)
         self._begin()
-        self._appender.clock_frame()
+        self.appender.clock_frame()
         _live.add(self)
 
     # -- the stream -------------------------------------------------------------------------------------
@@ -211,12 +211,12 @@ class Recorder:
         """What takes the late values of these keys of a record."""
 
         def fill(values: list[Any]) -> None:
-            if self._appender.sealed:
+            if self.appender.sealed:
                 msg = "it came after finish"
                 raise Refused(msg)
             late = self.encodable(dict(zip(keys, values, strict=True)), arrays)
             if late:
-                self._appender.append((fmt.FILL, seq, late))
+                self.appender.append((fmt.FILL, seq, late))
 
         return fill
 
@@ -224,19 +224,19 @@ class Recorder:
         self, values: dict[str, Any], step: int | None, stamp: int, *, level: int | None, arrays: str | None
     ) -> int:
         """Append a record that was made at `stamp` (monotonic ns); its sequence number."""
-        appender = self._appender
+        appender = self.appender
         meta = {name: value for name, value in (("level", level), ("arrays", arrays)) if value is not None}
         if not meta:
-            return appender._plan(values, step, stamp)
+            return appender.plan(values, step, stamp)
         _, seq = appender.stamp()
         appender.append([fmt.RICH, stamp, seq, values, step, meta])
         return seq
 
     def successor(self) -> Recorder:
         """This one, or after its end one that records now: a compiled function may outlive the run it was traced in."""
-        if self._appender.sealed:
+        if self.appender.sealed:
             for other in list(_live):
-                if not other._appender.sealed:
+                if not other.appender.sealed:
                     return other
         return self
 
@@ -273,8 +273,8 @@ class Recorder:
         watched = 0.0
         while not self._stop and stream is self._stream:
             try:
-                if self._appender.waiting or self._appender.backlog:
-                    if self._appender.recover():
+                if self.appender.waiting or self.appender.backlog:
+                    if self.appender.recover():
                         self._failing = False
                 else:
                     while stream.stock() and not self._stop:
@@ -283,17 +283,17 @@ class Recorder:
                 now = time.time_ns() - time.monotonic_ns()
                 if abs(now - offset) > _DRIFT_NANOS:
                     offset = now
-                    self._appender.clock_frame()
+                    self.appender.clock_frame()
                 if self._watch is not None and time.monotonic() - watched >= _TICK_SECS:
                     watched = time.monotonic()
                     self._watch()
             except OSError as error:
                 # A spare that cannot be made is no harm yet: what cannot be journalled says so itself.
-                if self._appender.waiting:
+                if self.appender.waiting:
                     self._failed(error)
             except Exception as error:
                 self.report("steno", f"the keeper thread met {error!r}; recording goes on")
-            wake.acquire(timeout=_RETRY_SECS if self._appender.waiting else _TICK_SECS)
+            wake.acquire(timeout=_RETRY_SECS if self.appender.waiting else _TICK_SECS)
 
     def _reap(self) -> None:
         """Unmap full segments that are posted, and the oldest when there are many."""
@@ -344,24 +344,24 @@ class Recorder:
 
     def entry(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
         """Journal a record that is not a point. A payload that cannot be encoded is reported, not raised."""
-        if self._appender.sealed:
+        if self.appender.sealed:
             self._log_after_close()
             return
-        mono, seq = self._appender.stamp()
+        mono, seq = self.appender.stamp()
         try:
             step = self.snapshot.step(step)
         except (Traced, StepLater):
             self.report("step", f"the step of a {kind} entry is still on a device: it was recorded without one")
             step = None
         try:
-            self._appender.append((fmt.ENTRY, mono, seq, kind, payload, step))
+            self.appender.append((fmt.ENTRY, mono, seq, kind, payload, step))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             if self._strict:
                 raise RecordError(str(error)) from error
             safe = {str(key): _plain(value) for key, value in payload.items()}
             self.report(kind, f"part of a {kind} entry was recorded as text: {error}")
             try:
-                self._appender.append((fmt.ENTRY, mono, seq, kind, safe, step))
+                self.appender.append((fmt.ENTRY, mono, seq, kind, safe, step))
             except Exception as again:
                 self.report(kind, f"a {kind} entry was left out: {again!r}")
 
@@ -376,7 +376,7 @@ class Recorder:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         arrived = self.drain(deadline)
-        current = self._appender.current
+        current = self.appender.current
         goals = [*self._retired]
         if current is not None:
             goals.append(_Retired(current, end=current.tell()))
@@ -388,7 +388,7 @@ class Recorder:
                     return False
                 time.sleep(_POLL_SECS)
             self._last_record = max(self._last_record, goal.record)
-        return arrived and not self._appender.waiting
+        return arrived and not self.appender.waiting
 
     def drain(self, deadline: float | None) -> bool:
         """Wait until the device values logged so far are in the journal; False at the deadline (monotonic secs)."""
@@ -404,7 +404,7 @@ class Recorder:
         """
         stream = self._stream
         if stream is None:
-            with self._appender.lock:
+            with self.appender.lock:
                 stream = self._stream or self._begin()
         return stream.name
 
@@ -423,7 +423,7 @@ class Recorder:
     @property
     def sealed(self) -> bool:
         """Whether it was closed: nothing is recorded any more."""
-        return self._appender.sealed
+        return self.appender.sealed
 
     @property
     def stream(self) -> str:
@@ -437,8 +437,8 @@ class Recorder:
             "stream": self.stream,
             "reports": self._reports,
             "reported_keys": sorted(self._reported),
-            "dropped": self._appender.dropped,
-            "kept_in_memory": len(self._appender.backlog),
+            "dropped": self.appender.dropped,
+            "kept_in_memory": len(self.appender.backlog),
             "segments_made_late": stream.late if stream else 0,
             "segments_waiting": len(self._retired),
             "device": asdict(self.account),
@@ -446,7 +446,7 @@ class Recorder:
 
     def close(self) -> None:
         """No more log: close the segments and let go of the lock. Safe to call twice."""
-        if self._appender.sealed:
+        if self.appender.sealed:
             return
         QUEUE.abandon(self.account)
         self._stop = True
@@ -454,9 +454,9 @@ class Recorder:
         keeper = self._keeper
         if keeper is threading.current_thread():
             keeper = None
-        if self._appender.backlog:
+        if self.appender.backlog:
             self._last_chance(keeper)
-        self._appender.close()
+        self.appender.close()
         if keeper is not None:
             keeper.join(1.0)
         for retired in self._retired:
@@ -470,18 +470,18 @@ class Recorder:
         if keeper is not None:
             keeper.join(1.0)
         if keeper is None or not keeper.is_alive():
-            self._appender.recover()
-        lost = len(self._appender.backlog)
+            self.appender.recover()
+        lost = len(self.appender.backlog)
         if lost:
-            self._appender.dropped += lost
+            self.appender.dropped += lost
             self.report(
                 "lost",
                 f"{lost} records were lost: they waited in memory for room in {self._run_dir}, and recording ends",
             )
 
-    def _after_fork(self) -> None:
+    def forked(self) -> None:
         self._pid = os.getpid()
-        current = self._appender.current
+        current = self.appender.current
         if current is not None:
             # Its position is shared with nobody any more: a late write here must fail, not tear the parent's.
             current.close()
@@ -498,7 +498,7 @@ class Recorder:
         self._wake = _thread.allocate_lock()
         self._failing = False
         self.account = Account(full=self.account.full)
-        self._appender.after_fork()
+        self.appender.after_fork()
 
 
 class _Retired:
@@ -553,17 +553,17 @@ _live: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 def _forking() -> None:
     for recorder in list(_live):
-        recorder._appender.before_fork()
+        recorder.appender.before_fork()
 
 
 def _has_forked() -> None:
     for recorder in list(_live):
-        recorder._appender.after_fork_in_parent()
+        recorder.appender.after_fork_in_parent()
 
 
 def _forked() -> None:
     for recorder in list(_live):
-        recorder._after_fork()
+        recorder.forked()
 
 
 os.register_at_fork(before=_forking, after_in_parent=_has_forked, after_in_child=_forked)

@@ -29,7 +29,7 @@ def next_step(recorder: Recorder | Nothing, run_dir: Path) -> int:
             count = one.rewind  # what was said is from before the rewind
     if isinstance(recorder, Nothing):
         return count
-    segment = recorder._appender.current
+    segment = recorder.appender.current
     if segment is None:
         return count
     try:

@@ -200,14 +200,14 @@ class Rows:
         for row in list(self._abandoned):
             if row.ready():
                 self._abandoned.remove(row)
-                self._release(row)
+                self.release(row)
 
-    def _abandon(self, row: Row) -> None:
+    def abandon(self, row: Row) -> None:
         """Keep a dropped row until the device has written it."""
         if row.slot >= 0:
             self._abandoned.append(row)
 
-    def _release(self, row: Row) -> None:
+    def release(self, row: Row) -> None:
         slot, row.slot = row.slot, -1
         self._used += row.arrays
         row.arrays = []
@@ -241,15 +241,15 @@ class Row:
             # A copy: the pinned memory goes back before the array is encoded.
             out += [array(pinned).copy() for pinned in self.arrays]
         finally:
-            self.rows._release(self)
+            self.rows.release(self)
         return out
 
     def drop(self) -> None:
         """Let go of the row's memory only when the device has written it: until then it stays in flight."""
         if self.slot >= 0 and self.ready():
-            self.rows._release(self)
+            self.rows.release(self)
         else:
-            self.rows._abandon(self)
+            self.rows.abandon(self)
 
 
 def _bits(value: Any, dtype: Any) -> Any:

@@ -218,7 +218,7 @@ class Appender:
         meta = {k: v for k, v in (("level", level), ("arrays", arrays)) if v is not None}
         if data.__class__ is dict and arrays is None and (step is None or step.__class__ is int):
             try:
-                self._plan(data, step, stamp) if level is None else self._levelled(level, data, step, stamp)
+                self.plan(data, step, stamp) if level is None else self._levelled(level, data, step, stamp)
                 return
             except _ODD:
                 pass
@@ -230,7 +230,7 @@ class Appender:
             seq = self._next_seq()
             self.append([fmt.RICH, stamp, seq, values, step, meta])
         else:
-            seq = self._plan(values, step, stamp)
+            seq = self.plan(values, step, stamp)
             if values.keys() == getattr(data, "keys", dict)():
                 self._plan_odd(tuple(values))
         if owed:
@@ -268,7 +268,7 @@ class Appender:
             self._owe(seq, owed, None)
 
     def _levelled(self, level: int, data: dict[str, Any], step: int | None, stamp: int) -> None:
-        """A record with a level: its key set is announced once for each level. Raises as `_plan` does."""
+        """A record with a level: its key set is announced once for each level. Raises as `plan` does."""
         scope = self._levels.setdefault(level, _Scope({"level": level}))
         keys = tuple(data)
         if (scope, keys) not in self._get()[4]:
@@ -284,7 +284,7 @@ class Appender:
     def _put_encodable(
         self, scope: _Scope, values: dict[str, Any], step: int | None, stamp: int, wall: int | None = None
     ) -> int:
-        """Append a record under a scope's options; its sequence number. Raises as `_plan` does."""
+        """Append a record under a scope's options; its sequence number. Raises as `plan` does."""
         keys = tuple(values)
         while True:
             write, nonce, _, _, by_keys = self._get()
@@ -320,7 +320,7 @@ class Appender:
                     by_keys.setdefault(scope, {})[keys[0]] = number
             return number
 
-    def _plan(self, data: dict[str, Any], step: int | None, stamp: int) -> int:
+    def plan(self, data: dict[str, Any], step: int | None, stamp: int) -> int:
         """Append the record behind its key set's number, or inline while the set is new.
 
         Returns:

@@ -438,5 +438,9 @@ def sql(
         for place in [_remote(one)] if is_url(one) else runs_.resolve(one, dir):
             places.setdefault(place if isinstance(place, Path) else place.dir, place)
     books = [Book(place, engine=engine) for place in places.values()]
-    table = again(lambda: sql_.query(engine, [book._source() for book in books], query, values))
+
+    def ask() -> Any:
+        return sql_.query(engine, [book._source() for book in books], query, values)  # noqa: SLF001 - this file's class
+
+    table = again(ask)
     return engine.cursor().from_arrow(table)

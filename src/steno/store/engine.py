@@ -40,7 +40,7 @@ class Engine:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._database: duckdb.DuckDBPyConnection | None = None
+        self.database: duckdb.DuckDBPyConnection | None = None
         self._pid = 0
         self._sound = Sound()
         self.damaged: dict[str, str] = {}
@@ -75,13 +75,13 @@ class Engine:
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the one database; the caller closes it."""
         with self._lock:
-            if self._database is not None and self._pid != os.getpid():
-                _inherited.append(self._database)
-                self._database = None
-            if self._database is None:
+            if self.database is not None and self._pid != os.getpid():
+                _inherited.append(self.database)
+                self.database = None
+            if self.database is None:
                 import duckdb
 
-                self._database = duckdb.connect(
+                self.database = duckdb.connect(
                     config={
                         # Spilled data must not land in the working directory, which may be a run.
                         "temp_directory": os.path.join(tempfile.gettempdir(), f"steno-duckdb-{os.getpid()}"),
@@ -89,17 +89,17 @@ class Engine:
                     }
                 )
                 self._pid = os.getpid()
-            return self._database.cursor()
+            return self.database.cursor()
 
     def close(self) -> None:
         """Free the database; a later query makes a new one."""
         with self._lock:
-            if self._database is not None:
+            if self.database is not None:
                 if self._pid == os.getpid():
-                    self._database.close()
+                    self.database.close()
                 else:
-                    _inherited.append(self._database)
-            self._database = None
+                    _inherited.append(self.database)
+            self.database = None
 
     def table(self, paths: Sequence[Path], query: str, values: Sequence[object] = ()) -> pa.Table | None:
         """The result of a query in which `{parts}` stands for the parts; None without parts.
@@ -185,7 +185,7 @@ def _blame(error: Exception) -> None:
 
 def inherit(engine: Engine) -> None:
     """Keep a parent's database in the child for good, taking no lock."""
-    _inherited.append(engine._database)
+    _inherited.append(engine.database)
 
 
 def scan(paths: Iterable[Path], options: str = "") -> str:

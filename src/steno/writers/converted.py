@@ -88,29 +88,29 @@ class LateMetrics(Mapping[str, Any]):
     fetched is None. Thread-safe; pickled as a dict, which waits.
     """
 
-    __slots__ = ("_fetches", "_lock", "_values")
+    __slots__ = ("_fetches", "_lock", "known")
 
     def __init__(self, values: dict[str, Any], fetches: list[Fetch]) -> None:
-        self._values = values
+        self.known = values
         self._fetches = fetches
         self._lock = threading.Lock()
 
     def __getitem__(self, key: str) -> Any:
-        value = self._values[key]
+        value = self.known[key]
         return self._arrived()[key] if value is _LATE else value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self.known)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.known)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._values
+        return key in self.known
 
     def __repr__(self) -> str:
-        late = sum(value is _LATE for value in self._values.values())
-        return f"<{len(self)} metrics, {late} of them on a device>" if late else repr(self._values)
+        late = sum(value is _LATE for value in self.known.values())
+        return f"<{len(self)} metrics, {late} of them on a device>" if late else repr(self.known)
 
     def __reduce__(self) -> Any:
         return dict, (self.to_dict(),)
@@ -124,9 +124,9 @@ class LateMetrics(Mapping[str, Any]):
             while self._fetches:
                 fetched = self._fetches[-1]()
                 # Only now, so that an interrupted wait can be taken up again.
-                self._values.update(fetched)
+                self.known.update(fetched)
                 self._fetches.pop()
-            return self._values
+            return self.known
 
 
 def converted(metrics: Mapping[str, Any]) -> dict[str, Any] | LateMetrics:
@@ -161,7 +161,7 @@ def converted(metrics: Mapping[str, Any]) -> dict[str, Any] | LateMetrics:
 
 def at_hand(metrics: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics to log: numbers as `converted` has read them, so that they are not read twice; else as they are."""
-    known = values._values if isinstance(values, LateMetrics) else values
+    known = values.known if isinstance(values, LateMetrics) else values
     return {key: known[key] if known[key].__class__ in _NUMBERS else value for key, value in metrics.items()}
 
 

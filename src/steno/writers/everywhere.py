@@ -177,7 +177,7 @@ def _again(facts: Mapping[str, Any]) -> GlobalSummaryWriter:
     """The writer that a parent had, in a child: the process's own if it has one on that logdir."""
     with _lock:
         there = _writer
-        if there is not None and there._facts() == facts:
+        if there is not None and there._facts() == facts:  # noqa: SLF001 - this file's class
             return there
         return GlobalSummaryWriter(
             facts["logdir"], filename_suffix=facts["suffix"], write_to_disk=facts["write"],
@@ -189,9 +189,9 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
     for writer in list(_live):
-        if writer._apart:
+        if writer._apart:  # noqa: SLF001 - this file's class
             # The child's stream of events is another one.
-            writer._add = writer._first_add
+            writer._add = writer._first_add  # noqa: SLF001
 
 
 os.register_at_fork(after_in_child=_after_fork)

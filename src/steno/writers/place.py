@@ -104,6 +104,10 @@ class Place:
         held = self._held
         return True if held is None else held.flush(timeout)
 
+    def forked(self) -> None:
+        """In a forked child."""
+        self._lock = threading.RLock()
+
     def close(self, timeout: float = CLOSE_SECS) -> bool:
         """Let go of the logdir; the last writer of this process that does ends the recording."""
         with self._lock:
@@ -116,7 +120,7 @@ _live: weakref.WeakSet[Place] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for place in list(_live):
-        place._lock = threading.RLock()
+        place.forked()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -94,7 +94,7 @@ class Feed:
 
     def start(self) -> None:
         """Begin with the segment that is being written now."""
-        current = self._recorder._appender.current
+        current = self._recorder.appender.current
         if current is not None:
             self._taken(current)
         self._recorder.feeds.append(self._taken)

@@ -56,9 +56,9 @@ class DeviceQueue:
     """
 
     def __init__(self) -> None:
-        self._begin()
+        self.begin_anew()
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         # Its holder may take it again: a handler that logs while this thread holds it must not wait for itself.
         self._lock = threading.RLock()
         self._lanes: dict[Hashable, deque[_Job]] = {}
@@ -67,7 +67,7 @@ class DeviceQueue:
         self._wake = _thread.allocate_lock()
         self._thread: threading.Thread | None = None
         self._asleep = False
-        self._hurried = 0
+        self.hurried = 0
 
     # -- the caller's side ------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class DeviceQueue:
             self._turn()
             # A while longer, so that a loop that logs does not have to wake this thread at each step.
             if quiet < _QUIET_LOOKS:
-                time.sleep(_HURRY_SECS if self._hurried else _LOOK_SECS)
+                time.sleep(_HURRY_SECS if self.hurried else _LOOK_SECS)
                 continue
             self._asleep = True
             # Whoever submits after this line sees us asleep; whoever did before is counted.
@@ -233,10 +233,10 @@ class _Hurry:
         self._queue = queue
 
     def __enter__(self) -> None:
-        self._queue._hurried += 1
+        self._queue.hurried += 1
 
     def __exit__(self, *_: object) -> None:
-        self._queue._hurried -= 1
+        self._queue.hurried -= 1
 
 
 class _Room:
@@ -264,7 +264,7 @@ QUEUE: Final = DeviceQueue()
 
 
 def _forked() -> None:
-    QUEUE._begin()
+    QUEUE.begin_anew()
     found.forget()
 
 

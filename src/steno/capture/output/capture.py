@@ -61,11 +61,7 @@ class Capture:
         self._recorder = recorder
         self._clock = clock
         self._taps: list[tuple[Tap, Ear]] = []
-        self.lines = 0
-        """Recorded by this process."""
-        self.left_out = 0
-        """Beyond the bounds."""
-        self._begin()
+        self.begin_anew()
         heard: list[Any] = []
         for name in _STREAMS if which == "both" else (which,):
             stream = getattr(sys, name)
@@ -79,7 +75,12 @@ class Capture:
                 report(f"capture {name}", f"what is printed to sys.{name} is not recorded: {error}")
         _live.add(self)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
+        """Nothing is heard yet, as in a forked child."""
+        self.lines = 0
+        """Recorded by this process."""
+        self.left_out = 0
+        """Beyond the bounds."""
         self._queue: deque[tuple[str, str | bytes]] = deque()
         self._lock = threading.Lock()
         self._lines = {name: Lines() for name in _STREAMS}
@@ -179,8 +180,7 @@ _live: weakref.WeakSet[Capture] = weakref.WeakSet()
 def _forked() -> None:
     taps.after_fork()
     for capture in list(_live):
-        capture._begin()
-        capture.lines = capture.left_out = 0
+        capture.begin_anew()
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -93,7 +93,7 @@ def settle(
         if _empty(run_dir):
             if resume is True or rewind is not None:
                 raise _missing(run_dir, "rewind" if rewind is not None else "resume=True")
-            if not _bear(run_dir, _attempt(1, token, launch, None), describe):
+            if not _bear(run_dir, attempt_facts(1, token, launch, None), describe):
                 # Another machine made it in this moment: look again.
                 return settle(
                     project_dir, wanted, launch, resume=resume, rewind=rewind, turn=turn, describe=describe, say=say,
@@ -109,7 +109,7 @@ def settle(
                 raise (RunExistsError if resume is False else RunNotFoundError)(msg)
             continue
         latest = attempts(run_dir)[-1:]
-        live = is_live(run_dir) or _is_awaited(run_dir, latest)
+        live = is_live(run_dir) or is_awaited(run_dir, latest)
         mine = _of_token(run_dir, token)
         if mine is not None:
             recent = mine.host != host.name() and time.time() - mine.started < _JOB_SECS
@@ -132,14 +132,14 @@ def settle(
                 _claim_token(run_dir, token, number)
                 return Place(run_dir, name, number, born=False, opened=False, rewind=hidden)
         if again or resume is True or rewind is not None:
-            return _open(run_dir, name, token, launch, rewind)
+            return open_next(run_dir, name, token, launch, rewind)
     raise AssertionError  # count() does not end
 
 
-def _open(run_dir: Path, name: str, token: str, launch: Launch, rewind: int | None) -> Place:
+def open_next(run_dir: Path, name: str, token: str, launch: Launch, rewind: int | None) -> Place:
     """A new attempt; when another machine opens the same number first, the one it opened."""
     number = max((item.number for item in attempts(run_dir)), default=0) + 1
-    opened = files.create_json(_attempt_path(run_dir, number), _attempt(number, token, launch, rewind))
+    opened = files.create_json(attempt_path(run_dir, number), attempt_facts(number, token, launch, rewind))
     if not opened:
         theirs = next((item for item in attempts(run_dir) if item.number == number), None)
         rewind = theirs.rewind if theirs else rewind
@@ -188,7 +188,7 @@ def _bear(run_dir: Path, first: dict[str, Any], describe: Callable[[Path, str], 
     try:
         for part in ("journal", "attempts", "jobs", "destinations", "nodes"):
             (hidden / ".steno" / part).mkdir(parents=True)
-        files.create_json(_attempt_path(hidden, 1), first)
+        files.create_json(attempt_path(hidden, 1), first)
         _claim_token(hidden, first["token"], 1)
         describe(hidden, run_dir.name)
         try:
@@ -208,7 +208,8 @@ def _bear(run_dir: Path, first: dict[str, Any], describe: Callable[[Path, str], 
 # -- attempts -----------------------------------------------------------------------------------------
 
 
-def _attempt(number: int, token: str, launch: Launch, rewind: int | None) -> dict[str, Any]:
+def attempt_facts(number: int, token: str, launch: Launch, rewind: int | None) -> dict[str, Any]:
+    """What the file of an attempt says."""
     return {
         "attempt": number,
         "token": token,
@@ -221,7 +222,8 @@ def _attempt(number: int, token: str, launch: Launch, rewind: int | None) -> dic
     }
 
 
-def _attempt_path(run_dir: Path, number: int) -> Path:
+def attempt_path(run_dir: Path, number: int) -> Path:
+    """The file of an attempt."""
     return run_dir / ".steno" / "attempts" / f"{number:04d}.json"
 
 
@@ -246,7 +248,7 @@ def attempts(run_dir: Path) -> list[Attempt]:
     return sorted(found, key=lambda item: item.number)
 
 
-def _is_awaited(run_dir: Path, latest: list[Attempt]) -> bool:
+def is_awaited(run_dir: Path, latest: list[Attempt]) -> bool:
     """Whether another machine has just opened the attempt and not begun its journal."""
     if not latest or latest[0].host == host.name() or time.time() - latest[0].started > _BIRTH_SECS:
         return False

@@ -57,11 +57,11 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
                 meets=request.name is not None or not request.launch.alone,
             )
             about = _about(place, request, write)
-            _enter_destinations(place.dir, request.destinations, report)
+            enter_destinations(place.dir, request.destinations, report)
             _enter_system(place, request.system_secs, report)
             uploading.enter(place.dir, request.stores, report)
             # The lock is held until our journal's is: whoever comes next finds the run live.
-            return _record(place, about, request, report)
+            return record(place, about, request, report)
         except OSError as error:
             raise attempt.unwritable(project_dir, error) from error
 
@@ -114,7 +114,7 @@ def _about(place: Place, request: Request, write: Any) -> dict[str, Any]:
     return about
 
 
-def _enter_destinations(run_dir: Path, specs: tuple[Spec, ...], report: Reporter) -> None:
+def enter_destinations(run_dir: Path, specs: tuple[Spec, ...], report: Reporter) -> None:
     """Ask this run's collectors for destinations; one of the same name is asked for once."""
     for spec in specs:
         if spec.placement in {"console", "object"}:
@@ -141,9 +141,14 @@ def _enter_system(place: Place, every_secs: float | None, report: Reporter) -> N
             report("system", f"system_metrics={every_secs:g}: the run is measured every {there} seconds, which stays")
 
 
-def _record(
+def record(
     place: Place, about: dict[str, Any], request: Request, report: Reporter, *, export: bool = True
 ) -> StartedRun:
+    """Start recording into a run that is there.
+
+    Raises:
+        OSError: the journal cannot be made.
+    """
     from steno.capture.recorder import Recorder
 
     watchdog = Watchdog(place.dir, linger_secs=request.linger_secs, report=report, enabled=request.collector)

@@ -58,8 +58,8 @@ def begin(request: Request, *, purge_step: int | None, report: Reporter) -> Star
     try:
         with attempt.exclusive(logdir / ".steno"):
             place = _settle(logdir, request, purge_step, report)
-            beginning._enter_destinations(logdir, request.destinations, report)
-            return beginning._record(place, files.read_json(logdir / "run.json"), request, report, export=False)
+            beginning.enter_destinations(logdir, request.destinations, report)
+            return beginning.record(place, files.read_json(logdir / "run.json"), request, report, export=False)
     except OSError as error:
         raise UsageError(
             f"{logdir} cannot be used as a logdir: {error.strerror or error}. Pass a directory you can write"
@@ -89,17 +89,17 @@ def _settle(logdir: Path, request: Request, purge_step: int | None, report: Repo
     there = attempt.attempts(logdir)
     if not there:
         opened = files.create_json(
-            attempt._attempt_path(logdir, 1), attempt._attempt(1, "", request.launch, purge_step)
+            attempt.attempt_path(logdir, 1), attempt.attempt_facts(1, "", request.launch, purge_step)
         )
         if opened:
             return Place(logdir, logdir.name, 1, born=True, opened=True, rewind=purge_step)
         there = attempt.attempts(logdir)
     latest = there[-1]
-    if is_live(logdir) or attempt._is_awaited(logdir, there[-1:]):
+    if is_live(logdir) or attempt.is_awaited(logdir, there[-1:]):
         if purge_step is not None and purge_step != latest.rewind:
             report(
                 "purge_step",
                 f"purge_step={purge_step} is ignored: another process writes into {logdir} now, and its points stay",
             )
         return Place(logdir, logdir.name, latest.number, born=False, opened=False, rewind=latest.rewind)
-    return attempt._open(logdir, logdir.name, "", request.launch, purge_step)
+    return attempt.open_next(logdir, logdir.name, "", request.launch, purge_step)

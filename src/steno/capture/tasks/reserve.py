@@ -20,7 +20,7 @@ def reserve(recorder: Recorder | Nothing) -> int | None:
     """Journal a record without values, numbered in its turn; returns its sequence number (mode="off": None)."""
     if isinstance(recorder, Nothing):
         return None
-    appender = recorder._appender
+    appender = recorder.appender
     mono, seq = appender.stamp()
     appender.append((fmt.RICH, mono, seq, {fmt.RESERVED: _HOLE}, None, {}))
     return seq
@@ -33,7 +33,7 @@ def redeem(recorder: Recorder | Nothing, seq: int, data: Mapping[str, Any]) -> N
     """
     if isinstance(recorder, Nothing):
         return
-    appender = recorder._appender
+    appender = recorder.appender
     prepared = recorder.snapshot.prepare(_arrived(data)) if data else None
     appender.append((fmt.FILL, seq, {} if prepared is None else prepared[0]))
 
