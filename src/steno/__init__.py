@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from steno.optimization import is_jax_array, log_convergence_async, log_iteration_async
     from steno.record import Batch, Entry, Record, Ref, RunInfo
     from steno.run import Run
+    from steno.settings import Settings
     from steno.store.artifacts import Artifact
     from steno.store.book import open_book as open
     from steno.store.book import sql
@@ -121,6 +122,7 @@ _HOMES = {
         "summary",
     ),
     "steno.run": ("Run",),
+    "steno.settings": ("Settings",),
     "steno.store.artifacts": ("Artifact",),
     "steno.store.book": ("sql",),
     "steno.store.runs": ("runs",),
@@ -135,7 +137,7 @@ __all__ = [
     "Artifact", "ArtifactHandle", "Audio", "Batch", "Callback", "ClosedError", "CorruptError", "Destination",
     "DestinationError", "Entry", "Event", "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image", "LogLevel",
     "Logger", "LoggerDestination", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
-    "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Skip", "State", "StenoError", "Stop",
+    "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Settings", "Skip", "State", "StenoError", "Stop",
     "SummaryWriter", "Table", "TaskError", "Text", "Timestamp", "UsageError", "Video", "__version__", "async_log",
     "config", "current", "event", "finish", "flush", "init", "is_jax_array", "link_artifact", "log", "log_artifact",
     "log_convergence_async", "log_iteration_async", "open", "runs", "sql", "summary", "sync",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from steno.capture.config import Borrowed, as_config
 from steno.capture.ending import Ending
@@ -14,9 +16,9 @@ from steno.capture.report import Reporter, say
 from steno.capture.start import beginning
 from steno.capture.start import request as requests
 from steno.capture.tasks.guard import refuse_import
-from steno.capture.tasks.options import Options
 from steno.errors import NoRunError
 from steno.run import VERSION, Level, Log, Run
+from steno.settings import Settings, refuse_unknown, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from steno.capture.open_runs import OpenRun
     from steno.capture.start.request import Request
 
+_P = ParamSpec("_P")
 _turns: dict[tuple[Path, str, str], int] = {}
 
 
@@ -37,6 +40,23 @@ class _Wanted(threading.local):
 _wanted = _Wanted()
 
 
+def _settings_by_name(init: Callable[_P, Run]) -> Callable[_P, Run]:
+    """Have `init` take each setting by its own name as well, and refuse other names with the nearest that it knows."""
+    settings = {one.name for one in fields(Settings)}
+    known = {*init.__code__.co_varnames[: init.__code__.co_argcount + init.__code__.co_kwonlyargcount], *settings}
+
+    @functools.wraps(init)
+    def checked(*arguments: _P.args, **named: _P.kwargs) -> Run:
+        refuse_unknown("steno.init", named, known)
+        more = {name: named.pop(name) for name in settings & named.keys()}
+        if more:
+            named["settings"] = taken(named.get("settings"), more)
+        return init(*arguments, **named)
+
+    return checked
+
+
+@_settings_by_name
 def init(
     project: str = "default",
     name: str | None = None,
@@ -44,27 +64,18 @@ def init(
     dir: str | os.PathLike[str] | None = None,
     destinations: Iterable[Any] = (),
     *,
+    settings: Settings | Mapping[str, Any] | None = None,
     resume: bool | None = None,
     rewind: int | None = None,
-    rank: int | None = None,
     tags: Iterable[str] = (),
     notes: str = "",
     group: str | None = None,
     mode: str | None = None,
     strict: bool = False,
     arrays: str = "summary",
-    device_full: str = "oldest",
-    collector: bool = True,
-    linger: float | None = None,
-    journal_dir: str | os.PathLike[str] | None = None,
     capture: str | None = None,
     system_metrics: float | None = None,
-    async_workers: int = 4,
-    async_processes: int = 2,
-    async_queue: int = 10_000,
-    async_full: str = "raise",
     store: str | None = None,
-    artifacts: str | None = None,
 ) -> Run:
     """Begin, join or continue a run, and make it the current one.
 
@@ -77,49 +88,37 @@ def init(
         destinations: names ("tensorboard", "csv", "jsonl", "text", "console", "wandb", "mlflow", "swanlab", "trackio"),
             pairs (name, options), or objects: with the methods open, write, flush and close, or a
             `steno.LoggerDestination` or `steno.Callback`.
+        settings: a `steno.Settings` with what experts set: the collector, journals, device values, `async_log`, this
+            process's rank. A setting may be given by its own name too, as `init(linger=10)`. None: the environment's.
         resume: True: the run must be there and is continued. False: it must not be there.
         rewind: continue the run from this step: earlier points from it on are hidden, and kept.
-        rank: this process's index; None: the launcher's.
         tags, notes, group: for people.
         mode: "on", or "off": the same API, nothing recorded; None: STENO_MODE or "on".
         strict: raise RecordError for what cannot be recorded; for tests.
         arrays: what becomes of arrays and lists above 16 elements: "summary", "list" or "histogram".
-        device_full: when thousands of device values are on their way: "oldest" or "newest" is given up, and
-            counted in `health()["device"]`; "wait" makes `log` wait for room, and counts the time.
-        collector: False: journal only; `steno sync` posts and delivers later.
-        linger: seconds the collector stays for destinations that cannot take their records; None: 60.
-        journal_dir: where journals lie; None: STENO_JOURNAL_DIR or the run's directory.
         capture: "stdout", "stderr" or "both": record the lines that the program prints there, until `finish`.
         system_metrics: seconds between two samples of CPU, memory, disk, network and NVIDIA GPUs, which the
             collector takes and records under "system/"; True: 10. Needs `pip install 'stenolog[system]'`.
-        async_workers: threads for `async_log`.
-        async_processes: its child processes, in mode "spawn" and at work in mode "fork".
-        async_queue: its tasks that may be pending in each mode.
-        async_full: what becomes of a task beyond them: "raise" (an error in its Future, never here), "wait"
-            or "drop".
         store: URL of an object store, "s3://bucket/prefix", in which the collector keeps the run as well, at
             `<store>/<project>/<name>`; `steno.open` reads it there. Credentials are the environment's.
-        artifacts: URL of a store for the run's artifacts alone; None: with the run, if `store` is given.
 
     Raises:
-        UsageError: an argument, an environment variable or the directory cannot be used.
+        UsageError: an argument, a setting, an environment variable or the directory cannot be used.
         RunNotFoundError: `resume=True` or `rewind`, and there is no such run.
         RunExistsError: `resume=False`, and the run is there.
         DestinationError: an unknown or misconfigured destination.
     """
     refuse_import("steno.init")
-    options = Options(async_workers, async_processes, async_queue, async_full)
     request = requests.check(
-        project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, resume=resume,
-        rewind=rewind, rank=rank, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
-        device_full=device_full, collector=collector, linger=linger, journal_dir=journal_dir, capture=capture,
-        system_metrics=system_metrics, store=store, artifacts=artifacts, version=VERSION,
+        project=project, name=name, config=as_config(config), dir=dir, destinations=destinations, settings=settings,
+        resume=resume, rewind=rewind, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
+        capture=capture, system_metrics=system_metrics, store=store, version=VERSION,
     )  # fmt: skip
     while True:
         with RUNS.beginning:
             before = RUNS.current
             if before is None or before.owner != os.getpid() or _wanted.beside:
-                return _begin(request, options, beside=before is not None and before.owner == os.getpid())
+                return _begin(request, beside=before is not None and before.owner == os.getpid())
         if request.mode == "on":
             say(f"the run {before.run.name!r} was current and is finished now, since init is called again")
         before.end("finished")
@@ -135,7 +134,7 @@ def init_beside(**arguments: Any) -> Run:
         _wanted.beside = before
 
 
-def _begin(request: Request, options: Options, *, beside: bool = False) -> Run:
+def _begin(request: Request, *, beside: bool = False) -> Run:
     report = Reporter()
     if request.mode == "off":
         started = beginning.nothing(request, report)
@@ -144,7 +143,7 @@ def _begin(request: Request, options: Options, *, beside: bool = False) -> Run:
         _turns[key] = _turns.get(key, 0) + 1
         started = beginning.begin(request, turn=_turns[key], report=report)
     ending = Ending(started, report)
-    run = Run(ending, options)
+    run = Run(ending)
     if beside:
         # Children of multiprocessing join the current run, not this one.
         started.restore()

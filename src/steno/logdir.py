@@ -124,7 +124,7 @@ def take(
             else beginning.nothing(request, report)
         )
         ending = Ending(started, report)
-        found = _open[key] = Logdir(key, ending, on=write, collects=write and request.collector)
+        found = _open[key] = Logdir(key, ending, on=write, collects=write and request.settings.collector)
         RUNS.enter(ending, current=False, hooks=write, term=not is_child())
         return found
 

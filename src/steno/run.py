@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from steno.capture.artifacts.handles import ArtifactHandle
     from steno.capture.ending import Ending
-    from steno.capture.tasks.options import Options
     from steno.capture.tasks.register import Register
 
 VERSION: Final = "0.1.0"
@@ -54,7 +53,7 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_async_options", "_ending", "_position", "_report", "_started", "config", "log", "summary",
+        "__weakref__", "_ending", "_position", "_report", "_started", "config", "log", "summary",
     )  # fmt: skip
 
     log: Log
@@ -68,11 +67,10 @@ class Run:
     summary: MutableMapping[str, Any]
     """Values of the user's that stand for the run; last, min and max of every key are computed when read."""
 
-    def __init__(self, ending: Ending, async_options: Options | None = None) -> None:
+    def __init__(self, ending: Ending) -> None:
         self._ending = ending
         self._started = started = ending.started
         self._report = ending.report
-        self._async_options = async_options
         self._position: dict[str, Any] = {}
         ending.run = started.run = self
         # Bound, not defined: a call goes from here straight into the closure that `Appender._build` makes in
@@ -306,7 +304,7 @@ class Run:
                     ("steno", "log") if self._started.id and hasattr(self._started.recorder, "add") else ("", "")
                 )
                 self._ending.tasks = Register(
-                    self._started.recorder, report=self._report, options=self._async_options, child_log=child_log
+                    self._started.recorder, report=self._report, settings=self._started.settings, child_log=child_log
                 )
             return self._ending.tasks
 

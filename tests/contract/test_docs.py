@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import re
 import subprocess
@@ -110,12 +112,49 @@ def test_every_documented_command_exists():
             assert name in names, f"{page.name} shows steno {name}"
 
 
-def test_every_environment_variable_is_documented():
-    page = (ROOT / "docs" / "index.md").read_text()
-    for name in settings.TABLE:
-        assert f"| `{name}` |" in page, f"docs/index.md has no row for {name}"
-    for name in re.findall(r"`(STENO_[A-Z_]+)`", page):
-        assert name in settings.TABLE, f"docs/index.md documents {name}, which nothing reads"
+def default_of(setting):
+    """The default of a setting as docs/settings.md writes it."""
+    default = setting.metadata["default"]
+    if setting.metadata["unset"]:
+        return setting.metadata["unset"]
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_every_setting_is_documented_as_the_schema_has_it():
+    rows = [
+        f"| `{one.name}` | `{settings.variable(one.name)}` | {one.metadata['kind'].needed} | {default_of(one)} "
+        f"| {one.metadata['meaning']} |"
+        for one in dataclasses.fields(steno.Settings)
+    ]
+    page = (ROOT / "docs" / "settings.md").read_text().splitlines()
+    assert [line for line in page if line.startswith("| `") and line.count(" | ") == 4] == rows
+
+
+def test_every_other_environment_variable_is_documented():
+    page = (ROOT / "docs" / "settings.md").read_text().splitlines()
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in settings.VARIABLES.items()]
+    assert [line for line in page if line.startswith("| `STENO_")] == rows
+
+
+def test_every_documented_environment_variable_is_read():
+    for page in PAGES:
+        for name in re.findall(r"`(STENO_[A-Z_]+)`", page.read_text()):
+            assert name in settings.meanings(), f"{page.name} names {name}, which nothing reads"
+
+
+def test_init_has_no_more_than_eighteen_parameters_and_one_page_names_them_all():
+    names = list(inspect.signature(steno.init).parameters)
+    assert len(names) <= 18
+    assert not set(names) & {one.name for one in dataclasses.fields(steno.Settings)}
+    assert f"`steno.init({', '.join(names)})`" in (ROOT / "docs" / "index.md").read_text()
+
+
+def test_nothing_reads_a_variable_of_ours_past_the_schema():
+    for path in (ROOT / "src" / "steno").rglob("*.py"):
+        found = re.findall(r"(?:environ\.get|getenv)\(\s*[\"']STENO_", path.read_text())
+        assert not found or path.name == "settings.py", path
 
 
 def test_every_public_name_is_documented():

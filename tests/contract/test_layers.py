@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "host": set(),
     "record": set(),
     "secrecy": set(),
-    "settings": set(),
+    "settings": {"errors"},
     "histograms": set(),
     "journal": BASE,
     "devices": BASE,
@@ -73,6 +73,7 @@ FACE = {
     "optimization",
     "record",
     "run",
+    "settings",
     "store",
     "writers",
 }

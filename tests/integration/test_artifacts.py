@@ -22,7 +22,7 @@ import steno
 from steno.artifacts import content
 from steno.cli import main
 
-SMALL = int(os.environ.get("STENO_ARTIFACTS") or 240)
+SMALL = int(os.environ.get("STENO_SMALL_ARTIFACTS") or 240)
 """How many small artifacts; 10,000 in the full setting."""
 
 

@@ -110,15 +110,14 @@ def test_open_mpi_and_jax():
 
 
 def test_the_rank_by_hand_wins_and_the_job_stays():
-    env = {**TORCHRUN, "STENO_RANK": "5", "STENO_WORLD_SIZE": "9"}
-    launch = detect(env)
+    launch = detect(TORCHRUN, rank=5, world_size=9)
     assert (launch.rank, launch.world_size, launch.job) == (5, 9, "torchrun:node1:29500")
-    assert launch.with_rank(6).rank == 6
-    assert launch.with_rank(None) == launch
+    assert detect(TORCHRUN, rank=6).world_size == 8
+    assert detect({}, rank=6).world_size == 7
+    assert detect(TORCHRUN, world_size=9) == detect(TORCHRUN)
 
 
-@pytest.mark.parametrize("name", ["RANK", "STENO_RANK"])
 @pytest.mark.parametrize("text", ["one", "-1", "1.5"])
-def test_a_rank_that_is_no_number_is_refused_by_name(name, text):
-    with pytest.raises(UsageError, match=f"{name} is '{text}'.*rank="):
-        detect({**TORCHRUN, name: text})
+def test_a_rank_that_is_no_number_is_refused_by_name(text):
+    with pytest.raises(UsageError, match=f"RANK is '{text}'.*rank="):
+        detect({**TORCHRUN, "RANK": text})

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,18 +139,18 @@ def test_a_late_rank_joins_its_job_even_when_the_others_have_ended(tmp_path):
     settle(tmp_path)
     first = settle(tmp_path, launch=JOB)
     assert first.name == "x-2"
-    late = settle(tmp_path, launch=JOB.with_rank(3))
+    late = settle(tmp_path, launch=replace(JOB, rank=3))
     assert (late.name, late.attempt, late.opened) == ("x-2", 1, False)
 
 
 def test_late_ranks_of_resume_and_of_resume_false_do_not_trip_over_the_first(tmp_path):
     assert settle(tmp_path, launch=JOB, resume=False).born
-    assert settle(tmp_path, launch=JOB.with_rank(1), resume=False).attempt == 1
+    assert settle(tmp_path, launch=replace(JOB, rank=1), resume=False).attempt == 1
     other = Launch(kind="slurm", world_size=4, job="slurm:2.0", unique=True)
     assert settle(tmp_path, launch=other, resume=True).attempt == 2
-    assert settle(tmp_path, launch=other.with_rank(1), resume=True).attempt == 2
+    assert settle(tmp_path, launch=replace(other, rank=1), resume=True).attempt == 2
     assert settle(tmp_path, launch=other, rewind=5, turn=2).attempt == 3
-    assert settle(tmp_path, launch=other.with_rank(1), rewind=5, turn=2).rewind == 5
+    assert settle(tmp_path, launch=replace(other, rank=1), rewind=5, turn=2).rewind == 5
 
 
 def test_a_restarted_job_goes_on_in_a_new_attempt_of_its_run(tmp_path):
@@ -157,7 +158,7 @@ def test_a_restarted_job_goes_on_in_a_new_attempt_of_its_run(tmp_path):
 
     settle(tmp_path, launch=JOB)
     again = replace(JOB, restart=1)
-    assert (settle(tmp_path, launch=again).name, settle(tmp_path, launch=again.with_rank(2)).attempt) == ("x", 2)
+    assert (settle(tmp_path, launch=again).name, settle(tmp_path, launch=replace(again, rank=2)).attempt) == ("x", 2)
     assert [a.restart for a in attempt.attempts(tmp_path / "x")] == [0, 1]
 
 
@@ -165,7 +166,7 @@ def test_a_job_whose_name_may_come_again_is_only_joined_while_live(tmp_path):
     weak = Launch(kind="torch", world_size=2, job="torch::localhost:1")
     place = settle(tmp_path, launch=weak)
     with recording(place.dir):
-        assert settle(tmp_path, launch=weak.with_rank(1)).name == "x"
+        assert settle(tmp_path, launch=replace(weak, rank=1)).name == "x"
     assert settle(tmp_path, launch=weak).name == "x-2"
 
 
@@ -214,7 +215,7 @@ sys.stdin.read()
 
 
 def test_a_job_that_records_one_run_after_the_other_has_each_once(tmp_path):
-    ranks = [JOB.with_rank(rank) for rank in range(3)]
+    ranks = [replace(JOB, rank=rank) for rank in range(3)]
     names = [[settle(tmp_path, launch=rank, turn=turn).name for turn in (1, 2)] for rank in ranks]
     assert names == [["x", "x-2"]] * 3
 
@@ -223,7 +224,8 @@ def test_many_who_begin_at_once_meet_in_one_run(tmp_path):
     """Twelve ranks in threads and processes at once: one is born, all the others join."""
     found: list = []
     threads = [
-        threading.Thread(target=lambda r=r: found.append(settle(tmp_path, launch=JOB.with_rank(r)))) for r in range(12)
+        threading.Thread(target=lambda r=r: found.append(settle(tmp_path, launch=replace(JOB, rank=r))))
+        for r in range(12)
     ]
     for thread in threads:
         thread.start()

@@ -13,10 +13,10 @@ import pytest
 from run_programs import journals, wait_for
 
 from steno.capture.recorder import Recorder
-from steno.capture.tasks.options import Options
 from steno.capture.tasks.register import Register
 from steno.errors import ClosedError, TaskError, UsageError
 from steno.record import TASK
+from steno.settings import Settings
 
 
 class Desk:
@@ -26,7 +26,11 @@ class Desk:
         self.dir = run_dir
         self.said = {}
         self.recorder = Recorder(run_dir, run_id="x", report=self.report)
-        self.register = Register(self.recorder, report=self.report, options=Options(**options))
+        self.register = Register(
+            self.recorder,
+            report=self.report,
+            settings=Settings(**{f"async_{name}": value for name, value in options.items()}),
+        )
         self.submit = self.register.async_log
 
     def report(self, key, message):
@@ -202,7 +206,7 @@ def test_asyncio_takes_coroutine_functions_only(desk):
 @pytest.mark.parametrize("options", [{"workers": 0}, {"processes": True}, {"queue": 2.5}, {"full": "explode"}])
 def test_bad_settings_are_usage_errors(options):
     with pytest.raises(UsageError, match="async_"):
-        Options(**options)
+        Settings(**{f"async_{name}": value for name, value in options.items()})
 
 
 def test_clash_with_a_parameter_of_the_functions_is_explained(desk):

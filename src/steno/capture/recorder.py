@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.late.device_queue import QUEUE, Account
 from steno.capture.snapshot import Snapshot, StepLater, encodable
-from steno.capture.stream import LEAST_BYTES, Stream
+from steno.capture.stream import Stream
 from steno.devices.base import Refused, Traced
 from steno.devices.found import conceal
 from steno.errors import RecordError
 from steno.journal import format as fmt
 from steno.journal.appender import Appender
+from steno.settings import LEAST_SEGMENT_BYTES, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +53,7 @@ class Recorder:
         strict: raise RecordError for a bad value instead of reporting it.
         report: told (key, message) once per key; must not raise.
         watch: called about once a second on the keeper thread.
-        device_full: which device value is given up when too many are on their way; see `Account.full`.
+        settings: None: those of the environment.
 
     Raises:
         OSError: the journal cannot be made.
@@ -70,10 +71,11 @@ class Recorder:
         arrays: str = "summary",
         strict: bool = False,
         watch: Callable[[], None] | None = None,
-        device_full: str = "oldest",
+        settings: Settings | None = None,
     ) -> None:
         self._run_dir = run_dir
         self._fixed = {"run": run_id, "rank": rank, "attempt": attempt, "primary": primary, "arrays": arrays}
+        self._settings = settings or Settings()
         self._strict = strict
         self._say = report
         self._watch = watch
@@ -92,7 +94,7 @@ class Recorder:
         snapshot = Snapshot(self.report, strict=strict, put=self._put)
         self.snapshot = snapshot
         """Makes what `log` is given encodable."""
-        self.account = Account(full=device_full)
+        self.account = Account(full=self._settings.device_full)
         """What this process's device values have come to."""
         self.appender = Appender(
             next_segment=self._next_segment,
@@ -118,7 +120,7 @@ class Recorder:
     # -- the stream -------------------------------------------------------------------------------------
 
     def _begin(self) -> Stream:
-        self._stream = stream = Stream(self._run_dir, self._fixed, self._nudge)
+        self._stream = stream = Stream(self._run_dir, self._fixed, self._nudge, self._settings)
         self._stop = False
         self._hire()
         return stream
@@ -330,7 +332,7 @@ class Recorder:
             self._reported.discard("journal")
             self.report(
                 "journal",
-                f"no journal segment could be made in {where} ({error}); {LEAST_BYTES} bytes are needed. "
+                f"no journal segment could be made in {where} ({error}); {LEAST_SEGMENT_BYTES} bytes are needed. "
                 "Training goes on; records are kept in memory (16 MiB) until there is room",
             )
 

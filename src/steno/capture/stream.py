@@ -10,11 +10,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, host, settings
+from steno import files, host
 from steno.capture.raws import Raws
 from steno.journal import format as fmt
 from steno.journal import place
 from steno.journal.segment import Segment
+from steno.settings import LEAST_SEGMENT_BYTES, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 FIRST_BYTES: Final = 256 << 10
 """A process may log three numbers and end: its first segment is small."""
-FULL_BYTES: Final = 8 << 20
-LEAST_BYTES: Final = 64 << 10
-"""Where there is room for no more, segments are as small as this."""
 SPARES: Final = 3
 _QUICK_SECS: Final = 2.0
 """A segment filled sooner than this is followed by larger ones."""
@@ -39,14 +37,22 @@ class Stream:
         run_dir: the run's directory.
         identity: what goes into every segment's identity besides its own numbers.
         wanted: told that `stock` has something to make.
+        settings: None: those of the environment.
     """
 
-    def __init__(self, run_dir: Path, identity: Mapping[str, Any], wanted: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        identity: Mapping[str, Any],
+        wanted: Callable[[], None] = lambda: None,
+        settings: Settings | None = None,
+    ) -> None:
+        settings = settings or Settings()
         self.host = host.name()
         self.name = f"{host.stem()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": host.boot_id()}
-        self.full_bytes = max(LEAST_BYTES, int(settings.read("STENO_SEGMENT_BYTES", str(FULL_BYTES))))
-        self.directory, outside = place.choose(run_dir, self.name, self.full_bytes)
+        self.full_bytes = settings.segment_bytes
+        self.directory, outside = place.choose(run_dir, self.name, self.full_bytes, settings.journal_dir)
         self.raws = Raws(self.directory, wanted)
         self.pointer: Path | None = None
         self.spares: deque[Segment] = deque()
@@ -83,16 +89,16 @@ class Stream:
         """A fresh segment, smaller than its predecessors where only that has room.
 
         Raises:
-            OSError: no space even for LEAST_BYTES, no file handle.
+            OSError: no space even for LEAST_SEGMENT_BYTES, no file handle.
         """
         while True:
             size = self._size
             try:
                 return self._make(size)
             except OSError as error:
-                if error.errno not in {errno.ENOSPC, errno.EDQUOT} or size <= LEAST_BYTES:
+                if error.errno not in {errno.ENOSPC, errno.EDQUOT} or size <= LEAST_SEGMENT_BYTES:
                     raise
-                self._size = max(size // 4, LEAST_BYTES)
+                self._size = max(size // 4, LEAST_SEGMENT_BYTES)
                 self._small_until = time.monotonic() + _SMALL_SECS
 
     def _make(self, size: int) -> Segment:

@@ -11,7 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from steno import settings
+from steno.settings import Settings
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # as <malloc.h> numbers them
 
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not given.run_dir.is_dir():
         print(f"steno: no run at {given.run_dir}: give the directory that holds run.json", file=sys.stderr)
         return 2
-    linger = given.linger if given.linger is not None else float(settings.read("STENO_LINGER", "60"))
+    linger = given.linger if given.linger is not None else Settings().linger
     _keep_memory()
     from steno.collector.service import Service
 

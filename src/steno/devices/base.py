@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-FULL: Final = ("oldest", "newest", "wait")
 """What gives way when too many values are on their way: see `Room`."""
 
 

@@ -7,8 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from steno import settings
-
 # A shared map on these is slow, not coherent, or rewrites blocks on every touch.
 REMOTE: Final = (
     "nfs",
@@ -59,12 +57,11 @@ def room(path: Path) -> int:
     return state.f_bavail * state.f_frsize
 
 
-def choose(run_dir: Path, stream: str, segment_bytes: int) -> tuple[Path, bool]:
+def choose(run_dir: Path, stream: str, segment_bytes: int, wanted: Path | None = None) -> tuple[Path, bool]:
     """(directory for this stream's segments, whether it lies outside the run and needs a pointer file)."""
     inside = run_dir / ".steno" / "journal" / stream
-    wanted = settings.read("STENO_JOURNAL_DIR")
-    if wanted:
-        return Path(wanted) / f"steno-{stream}", True
+    if wanted is not None:
+        return wanted / f"steno-{stream}", True
     kind = filesystem(run_dir)
     if not kind.startswith((*REMOTE, *COPY_ON_WRITE)):
         return inside, False

@@ -62,7 +62,8 @@ class Artifacts:
         self._staging: Staging | None = None
         self._stream = ""
         self._hurried = 0.0
-        self._launch = launcher.detect()
+        settings = self._started.settings
+        self._launch = launcher.detect(rank=settings.rank, world_size=settings.world_size)
         self.logged = self.stored = self.failed = 0
 
     def _ready(self) -> Staging:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host, settings
+from steno import files, host
 from steno.capture import importing  # noqa: F401 - for its hook, before those of the recorder
 from steno.capture.config import mask, plain
 from steno.capture.inprocess import feeding
@@ -19,6 +21,7 @@ from steno.capture.start.started import StartedRun
 from steno.capture.start.watchdog import Watchdog
 from steno.errors import UsageError
 from steno.record import CONFIG, START
+from steno.settings import read, taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +44,8 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
     def write(run_dir: Path, name: str) -> None:
         files.write_json(run_dir / "run.json", {**identity(), "name": name}, sync=True)
 
-    if request.journal_dir is not None:
-        _usable(request.journal_dir)
+    if request.settings.journal_dir is not None:
+        _usable(request.settings.journal_dir)
     with attempt.exclusive(project_dir):
         try:
             place = attempt.settle(
@@ -96,7 +99,7 @@ def _usable(path: Path) -> None:
             raise PermissionError(13, "Permission denied")
     except OSError as error:
         reason = error.strerror or error
-        raise UsageError(f"journals cannot be kept in {path}: {reason}. Pass another journal_dir=") from error
+        raise UsageError(f"journals cannot be kept in {path}: {reason}. Set another journal_dir=") from error
 
 
 def _about(place: Place, request: Request, write: Any) -> dict[str, Any]:
@@ -151,7 +154,8 @@ def record(
     """
     from steno.capture.recorder import Recorder
 
-    watchdog = Watchdog(place.dir, linger_secs=request.linger_secs, report=report, enabled=request.collector)
+    settings = request.settings
+    watchdog = Watchdog(place.dir, linger_secs=settings.linger, report=report, enabled=settings.collector)
     started = StartedRun(
         dir=place.dir,
         id=str(about.get("id", "")),
@@ -162,13 +166,11 @@ def record(
         config={**about.get("config", {}), **request.config},
         recorder=Nothing(),
         watchdog=watchdog,
+        settings=settings,
         strict=request.strict,
     )
     if export:
-        exported = {"STENO_RUN_DIR": str(place.dir), "STENO_RUN_AS": _as(started, request)}
-        if request.journal_dir is not None:
-            exported["STENO_JOURNAL_DIR"] = str(request.journal_dir)
-        started.export(exported)
+        started.export({"STENO_RUN_DIR": str(place.dir), "STENO_RUN_AS": _as(started, request)})
     try:
         started.recorder = recorder = Recorder(
             place.dir,
@@ -180,7 +182,7 @@ def record(
             strict=request.strict,
             report=report,
             watch=watchdog.watch,
-            device_full=request.device_full,
+            settings=settings,
         )
     except BaseException:
         started.restore()
@@ -207,7 +209,9 @@ def record(
 
 
 def _as(started: StartedRun, request: Request) -> str:
-    return f"{started.rank}:{started.attempt}:{'on' if request.collector else 'off'}:{request.arrays}"
+    """What the children of this process that join the run are told."""
+    told = {"rank": started.rank, "attempt": started.attempt, "arrays": request.arrays, "settings": request.settings}
+    return json.dumps(told, default=lambda value: str(value) if isinstance(value, Path) else asdict(value))
 
 
 def _start(started: StartedRun, world_size: int) -> dict[str, Any]:
@@ -251,6 +255,7 @@ def nothing(request: Request, report: Reporter) -> StartedRun:
         config=dict(request.config),
         recorder=Nothing(),
         watchdog=watchdog,
+        settings=request.settings,
     )
 
 
@@ -261,7 +266,7 @@ def join(report: Reporter) -> StartedRun | None:
         None: this is no such child, or there is no such run any more.
     """
     processes = sys.modules.get("multiprocessing.process")
-    run_dir = Path(settings.read("STENO_RUN_DIR") or os.devnull)
+    run_dir = Path(read("STENO_RUN_DIR") or os.devnull)
     if processes is None or processes.parent_process() is None:
         return None
     about = files.read_json(run_dir / "run.json")
@@ -269,20 +274,23 @@ def join(report: Reporter) -> StartedRun | None:
         return None
     from steno.capture.recorder import Recorder
 
-    rank, number, collector, arrays = (settings.read("STENO_RUN_AS", "0:1:on:summary").split(":") + [""] * 3)[:4]
-    watchdog = Watchdog(run_dir, linger_secs=None, report=report, enabled=collector != "off")
     try:
+        told = json.loads(read("STENO_RUN_AS", "{}"))
+        rank, number = int(told.get("rank", 0)), int(told.get("attempt", 1))
+        settings = taken(told.get("settings"))
+        watchdog = Watchdog(run_dir, linger_secs=settings.linger, report=report, enabled=settings.collector)
         recorder = Recorder(
             run_dir,
             run_id=str(about["id"]),
-            rank=int(rank),
-            attempt=int(number),
+            rank=rank,
+            attempt=number,
             primary=False,
-            arrays=arrays or "summary",
+            arrays=told.get("arrays") or "summary",
             report=report,
             watch=watchdog.watch,
+            settings=settings,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         report("join", f"this process cannot record into {run_dir}: {error}")
         return None
     started = StartedRun(
@@ -290,11 +298,12 @@ def join(report: Reporter) -> StartedRun | None:
         id=str(about["id"]),
         name=str(about.get("name", run_dir.name)),
         project=str(about.get("project", "")),
-        rank=int(rank),
-        attempt=int(number),
+        rank=rank,
+        attempt=number,
         config=dict(about.get("config", {})),
         recorder=recorder,
         watchdog=watchdog,
+        settings=settings,
         primary=False,
     )
     recorder.entry(START, _start(started, 1))

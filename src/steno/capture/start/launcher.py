@@ -1,6 +1,6 @@
 """Who started this process: rank, world size and job, from the launcher's environment variables.
 
-Order: STENO_RANK, torchrun, JAX, Open MPI, SLURM. A launcher that runs inside another (torchrun under
+Order: the rank by hand, torchrun, JAX, Open MPI, SLURM. A launcher that runs inside another (torchrun under
 srun, mpirun under sbatch) is the one that numbered this process, so the inner ones come first.
 """
 
@@ -48,25 +48,27 @@ class Launch:
         """The same for all processes of one start of the job."""
         return f"{self.job}#{self.restart}" if self.job else ""
 
-    def with_rank(self, rank: int | None) -> Launch:
-        """This launch with the rank that was given by hand; None changes nothing."""
-        return self if rank is None else replace(self, rank=rank, alone=False)
 
-
-def detect(environ: Mapping[str, str] | None = None) -> Launch:
+def detect(
+    environ: Mapping[str, str] | None = None, *, rank: int | None = None, world_size: int | None = None
+) -> Launch:
     """Read the launcher's variables.
+
+    Args:
+        environ: None: this process's.
+        rank: given by hand; a launcher around it still tells the job.
+        world_size: given by hand; needs `rank`.
 
     Raises:
         UsageError: a variable that should be a number is none.
     """
     env = os.environ if environ is None else environ
     launch = _torchrun(env) or _jax(env) or _open_mpi(env) or _slurm(env) or Launch()
-    if env.get("STENO_RANK"):
-        # By hand, but a launcher around it still tells the job.
-        rank, world = _number(env, "STENO_RANK"), _number(env, "STENO_WORLD_SIZE", launch.world_size)
-        launch = replace(launch, kind=launch.kind or "steno", rank=rank, world_size=max(world, rank + 1))
+    if rank is not None:
+        world_size = max(world_size or launch.world_size, rank + 1)
+        launch = replace(launch, kind=launch.kind or "steno", rank=rank, world_size=world_size)
     if launch.world_size == 1:
-        alone = bool(launch.job) and not env.get("STENO_RANK")
+        alone = bool(launch.job) and rank is None
         return replace(launch, local_world_size=1, node_rank=0, alone=alone)
     return replace(
         launch,

@@ -32,10 +32,8 @@ def check(logdir: Any, *, suffix: str, version: str) -> Request:
     """
     place = Path(os.path.abspath(requests.path_of("logdir", logdir)))
     request = requests.check(
-        project="logdir", name=None, config={}, dir=place.parent, resume=None, rewind=None, rank=None, tags=(),
-        destinations=[("tensorboard", {"suffix": suffix})] if suffix else ["tensorboard"], notes="", group=None,
-        mode=None, strict=False, arrays="summary", device_full="oldest", collector=True, linger=None,
-        journal_dir=None, version=version,
+        version=version, dir=place.parent,
+        destinations=[("tensorboard", {"suffix": suffix})] if suffix else ["tensorboard"],
     )  # fmt: skip
     # All ranks meet in the logdir they name: which job they belong to does not matter.
     launch = Launch(rank=request.launch.rank, world_size=request.launch.world_size)

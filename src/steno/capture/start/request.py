@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import settings
 from steno.capture.start import launcher, naming
-from steno.devices.base import FULL
 from steno.errors import UsageError
 from steno.record import LAST_STEP
+from steno.settings import read, taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from steno.capture.start.launcher import Launch
     from steno.destinations.registry import Spec
+    from steno.settings import Settings
 
 _ARRAYS: Final = ("summary", "list", "histogram")
 _MODES: Final = ("on", "off")
@@ -27,7 +26,6 @@ _SYSTEM_SECS: Final = 10.0
 _LEAST_SYSTEM_SECS: Final = 0.1
 _MOST_SYSTEM_SECS: Final = 86_400
 _SYSTEM_PACKAGES: Final = {"psutil": "psutil", "pynvml": "nvidia-ml-py"}
-_OFF: Final = frozenset({"off", "0", "false", "no"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,42 +46,34 @@ class Request:
     mode: str
     strict: bool
     arrays: str
-    device_full: str
-    collector: bool
-    linger_secs: float | None
-    journal_dir: Path | None
+    settings: Settings
+    capture: str | None
+    system_secs: float | None
     version: str
-    capture: str | None = None
-    system_secs: float | None = None
-    stores: Mapping[str, str] = field(default_factory=dict)
+    stores: Mapping[str, str]
     """Object stores by role, "store" and "artifacts"."""
 
 
 def check(
     *,
-    project: Any,
-    name: Any,
-    config: dict[str, Any],
+    version: str,
     dir: Any,
     destinations: Any,
-    resume: Any,
-    rewind: Any,
-    rank: Any,
-    tags: Any,
-    notes: Any,
-    group: Any,
-    mode: Any,
-    strict: Any,
-    arrays: Any,
-    device_full: Any,
-    collector: Any,
-    linger: Any,
-    journal_dir: Any,
-    version: str,
+    project: Any = "default",
+    name: Any = None,
+    config: Mapping[str, Any] | None = None,
+    settings: Any = None,
+    resume: Any = None,
+    rewind: Any = None,
+    tags: Any = (),
+    notes: Any = "",
+    group: Any = None,
+    mode: Any = None,
+    strict: Any = False,
+    arrays: Any = "summary",
     capture: Any = None,
     system_metrics: Any = None,
     store: Any = None,
-    artifacts: Any = None,
 ) -> Request:
     """The arguments of `init`, each refused with what, why and the remedy.
 
@@ -92,9 +82,10 @@ def check(
         DestinationError: an unknown or misconfigured destination.
     """
     naming.check(project, "project")
-    launch = launcher.detect().with_rank(None if rank is None else _whole("rank", rank))
+    settings = taken(settings)
+    launch = launcher.detect(rank=settings.rank, world_size=settings.world_size)
     if name is None:
-        name = settings.read("STENO_RUN") or None
+        name = read("STENO_RUN") or None
     if name is not None:
         naming.check(name)
     if resume is not None:
@@ -110,16 +101,14 @@ def check(
     if (resume or rewind is not None) and name is None and not launch.job:
         asked = "rewind" if rewind is not None else "resume=True"
         raise UsageError(f"{asked} needs the run: pass name='...'")
-    mode = _choice("mode", settings.read("STENO_MODE", "on") if mode is None else mode, _MODES)
-    if linger is not None and (isinstance(linger, bool) or not isinstance(linger, int | float) or not linger >= 0):
-        raise UsageError(f"linger={linger!r}: a number of seconds from 0 on is needed")
+    mode = _choice("mode", read("STENO_MODE", "on") if mode is None else mode, _MODES)
     if isinstance(tags, str):
         tags = (tags,)
     return Request(
-        root=Path(os.path.abspath(path_of("dir", dir or settings.read("STENO_DIR", "runs")))),
+        root=Path(os.path.abspath(path_of("dir", dir or read("STENO_DIR", "runs")))),
         project=project,
         name=name,
-        config=config,
+        config=dict(config or {}),
         destinations=_specs(destinations) if mode == "on" else (),
         resume=resume,
         rewind=rewind,
@@ -130,14 +119,11 @@ def check(
         mode=mode,
         strict=bool(strict),
         arrays=_choice("arrays", arrays, _ARRAYS),
-        device_full=_choice("device_full", device_full, FULL),
-        collector=bool(collector) and settings.read("STENO_COLLECTOR").lower() not in _OFF,
-        linger_secs=None if linger is None or math.isinf(linger) else float(linger),
-        journal_dir=None if journal_dir is None else Path(os.path.abspath(path_of("journal_dir", journal_dir))),
+        settings=settings,
         capture=None if capture in (None, False) else _choice("capture", capture, _CAPTURE),
         system_secs=_system(system_metrics) if mode == "on" else None,
         version=version,
-        stores=_stores(store=store, artifacts=artifacts) if mode == "on" else {},
+        stores=_stores(store=store, artifacts=settings.artifacts) if mode == "on" else {},
     )
 
 

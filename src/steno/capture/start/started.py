@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from steno.capture.output.capture import Capture
     from steno.capture.recorder import Recorder
     from steno.capture.start.watchdog import Watchdog
+    from steno.settings import Settings
 
 _MADE_SECS: Final = 5.0
 
@@ -35,6 +36,7 @@ class StartedRun:
     config: dict[str, Any]
     recorder: Recorder | Nothing
     watchdog: Watchdog
+    settings: Settings
     strict: bool = False
     primary: bool = True
     feeds: list[Feed] = field(default_factory=list)

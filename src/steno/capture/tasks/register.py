@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.tasks import reserve
-from steno.capture.tasks.options import Options
 from steno.capture.tasks.owner import owners
 from steno.capture.tasks.reply import not_a_dict
 from steno.capture.tasks.task import (
@@ -30,6 +29,7 @@ from steno.capture.tasks.task import (
 )
 from steno.errors import ClosedError, TaskError
 from steno.record import TASK
+from steno.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ class Register:
     Args:
         recorder: where results go.
         report: told (key, message) once per key.
-        options: how many run and wait.
+        settings: how many run and wait; None: as the environment says.
         child_log: (module, function) that records in a spawned child; empty where nothing is recorded.
     """
 
@@ -64,13 +64,13 @@ class Register:
         recorder: Recorder | Nothing,
         *,
         report: Callable[[str, str], None],
-        options: Options | None = None,
+        settings: Settings | None = None,
         child_log: tuple[str, str] = ("", ""),
     ) -> None:
         self.recorder = recorder
         self.report = report
-        self.options = options = options or Options()
-        self.limit = options.queue
+        self.settings = settings = settings or Settings()
+        self.limit = settings.async_queue
         self.child_log = child_log
         self._numbers = itertools.count(1)
         self._tallies = {mode: dict.fromkeys(ENDS, 0) for mode in MODES}
@@ -139,7 +139,7 @@ class Register:
             if mode == "threading":
                 from steno.capture.tasks.threads import Threads
 
-                pool = Threads(self, self.options.workers)
+                pool = Threads(self, self.settings.async_workers)
             elif mode == "asyncio":
                 from steno.capture.tasks.coroutines import Coroutines
 
@@ -147,23 +147,23 @@ class Register:
             elif mode == "spawn":
                 from steno.capture.tasks.spawning import Spawning
 
-                pool = Spawning(self, self.options.processes)
+                pool = Spawning(self, self.settings.async_processes)
             else:
                 from steno.capture.tasks.forking import Forking
 
-                pool = Forking(self, self.options.processes)
+                pool = Forking(self, self.settings.async_processes)
             self._pools[mode] = pool
             return pool
 
     def _found_room(self, pool: Any, task: Task) -> bool:
         """Apply the policy to a task that comes when its mode is full; False: it is settled."""
         own_worker = inside.get() or task.mode == "asyncio"
-        if self.options.full == "wait" and not own_worker:
+        if self.settings.async_full == "wait" and not own_worker:
             while pool.waiting() >= self.limit and not self._closing:
                 time.sleep(0.001)
             return True
         self._live[task.number] = task
-        if self.options.full == "drop":
+        if self.settings.async_full == "drop":
             self._settle(task, DROPPED, None)
         else:
             # Of our own workers none may wait for room that they have to make.

@@ -323,7 +323,7 @@ def _circumstances(log: tuple[str, str]) -> dict[str, Any]:
     return {
         "prepare": data,
         "authkey": bytes(process.current_process().authkey),
-        "environ": {name: os.environ.get(name, "") for name in ("STENO_RUN_DIR", "STENO_RUN_AS", "STENO_JOURNAL_DIR")},
+        "environ": {name: os.environ.get(name, "") for name in ("STENO_RUN_DIR", "STENO_RUN_AS")},
         "log": log,
         "parent": os.getpid(),
     }
