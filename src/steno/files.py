@@ -250,7 +250,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in the file; empty when there is none that can be read."""
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

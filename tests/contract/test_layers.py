@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "steno"
-BASE = {"distribution", "errors", "files", "histograms", "host", "record", "secrecy", "settings"}
+BASE = {
+    "distribution",
+    "errors",
+    "files",
+    "histograms",
+    "host",
+    "record",
+    "runfile",
+    "secrecy",
+    "settings",
+    "statusfile",
+}
 # A public face is `steno` itself, which loads the rest by name.
 ALLOWED: dict[str, set[str]] = {
     "distribution": set(),
@@ -16,8 +27,10 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "host": set(),
     "record": set(),
+    "runfile": set(),
     "secrecy": set(),
     "settings": {"errors"},
+    "statusfile": set(),
     "histograms": set(),
     "journal": BASE,
     "devices": BASE,

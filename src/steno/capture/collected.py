@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from steno import files
+from steno import files, statusfile
 from steno.capture.start.watchdog import node_dirs
 from steno.journal.bell import ring
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def status(run_dir: Path) -> dict[str, Any]:
     """This machine's status; empty when no collector has written one."""
     for path in node_dirs(run_dir):
-        found = files.read_json(path / "status.json")
+        found = statusfile.read(path)
         if found:
             return found
     return {}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host
+from steno import files, host, statusfile
 from steno.errors import CorruptError
 from steno.store.sound import DAMAGED
 
@@ -207,12 +207,12 @@ def _nodes(place: Path) -> Iterator[dict[str, Any]]:
         for name in sorted(os.listdir(place)):
             if not name.isdigit():
                 continue
-            status = files.read_json(place / name / "status.json")
+            status = statusfile.read(place / name)
             yield {
                 "node": int(name),
                 "host": files.read_json(place / name / "node.json").get("host", ""),
                 "collector": "running" if host.holder(place / name / "collector.lock") is not None else "not running",
-                "status_age_secs": _age(place / name / "status.json"),
+                "status_age_secs": _age(place / name / statusfile.FILE),
                 "status": status,
             }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Annotated
 
 import typer
@@ -28,6 +29,9 @@ def runs(
     if json:
         terminal.print_json([dataclasses.asdict(one) for one in found])
         return
+    for one in found:
+        if one.problem:
+            sys.stderr.write(f"steno: {one.problem}\n")
     console = terminal.console()
     if not found:
         console.print(f"no runs under {place}; `steno demo` makes one", markup=False)

@@ -17,7 +17,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # as <malloc.h> numbe
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Collect one run here; exit status 0, 1: destinations lack records, 2: wrong run, 3: a fault of ours."""
+    """Collect one run here; exit status 0, 1: destinations lack records, 2: no run to work on, 3: a fault of ours."""
     parser = argparse.ArgumentParser(prog="python -m steno.collector", description="Post a run's journals and deliver.")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--linger", type=float, default=None, help="seconds to stay for destinations that lag")
@@ -29,12 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
     linger = given.linger if given.linger is not None else Settings().linger
     _keep_memory()
     from steno.collector.service import Service
+    from steno.errors import StenoError
 
     service = Service(given.run_dir, linger_secs=linger, once=given.once)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: service.stop())
     try:
         status = service.run()
+    except StenoError as error:
+        print(f"steno: {error}", file=sys.stderr)
+        status = 2
     except Exception:  # a fault of ours: not to be taken for "destinations lack records"
         traceback.print_exc()
         status = 3

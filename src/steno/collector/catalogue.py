@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host
+from steno import files, host, runfile
 from steno.journal import place
 from steno.ledger import schema
 from steno.record import RunInfo
@@ -59,7 +59,7 @@ def claim(run_dir: Path) -> Node:
             fcntl.flock(handle, fcntl.LOCK_EX)
         for name in sorted(os.listdir(nodes)):
             if name.isdigit() and host.is_described(files.read_json(nodes / name / "node.json")):
-                return Node(int(name), nodes / name, _ledger(run_dir, nodes / name))
+                return Node(int(name), nodes / name, _real_ledger(run_dir, nodes / name))
         # With its owner's name from the first moment: killed on the way, it must not leave a node to nobody.
         hidden = nodes.parent / f".node-{secrets.token_hex(8)}"
         hidden.mkdir()
@@ -73,9 +73,14 @@ def claim(run_dir: Path) -> Node:
                 if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
                     raise
                 continue
-            return Node(number, mine, _ledger(run_dir, mine))
+            return Node(number, mine, _real_ledger(run_dir, mine))
     msg = f"{nodes} has no number left"
     raise OSError(msg)
+
+
+def _real_ledger(run_dir: Path, node_dir: Path) -> Path:
+    """By its real path: SQLite counts those of links against its limit as well."""
+    return Path(os.path.realpath(_ledger(run_dir, node_dir)))
 
 
 def _ledger(run_dir: Path, node_dir: Path) -> Path:
@@ -98,7 +103,7 @@ def _ledger(run_dir: Path, node_dir: Path) -> Path:
 
 def run_info(run_dir: Path, node: int, config: Mapping[str, Any], options: Mapping[str, Any]) -> RunInfo:
     """What a destination is told about the run."""
-    facts = files.read_json(run_dir / "run.json")
+    facts = runfile.read(run_dir)[0]
     return RunInfo(
         dir=run_dir,
         id=str(facts.get("id") or run_dir.name),

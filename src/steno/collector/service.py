@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host
+from steno import files, host, statusfile
 from steno.collector import catalogue
 from steno.collector.artifacts import Artifacts
 from steno.collector.durable import Syncer
@@ -197,7 +197,7 @@ class Service:
             reason="the ledger was missing or damaged; what it held and no part or journal does is lost",
         )
         batch = self.poster.next_batch - 1
-        old = files.read_json(self.node.dir / "status.json").get("destinations") or {}
+        old = statusfile.read(self.node.dir).get("destinations") or {}
         Delivery.restore(self._connection, self._lock, old, batch)
 
     def _set_ledger_aside(self, error: Exception) -> None:
@@ -554,7 +554,7 @@ class Service:
     def _tell(self, status: dict[str, Any]) -> None:
         text = schema.json_text({"time": time.time_ns(), **status})
         with contextlib.suppress(OSError):
-            files.replace(self.node.dir / "status.json", text.encode())
+            files.replace(self.node.dir / statusfile.FILE, text.encode())
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -24,6 +24,9 @@ REMOTE: Final = (
     "virtiofs",
 )
 COPY_ON_WRITE: Final = ("btrfs", "zfs", "bcachefs")
+LEDGER_PATH_BYTES: Final = 504
+"""SQLite opens no file at a longer path, symbolic links followed."""
+_INSIDE: Final = os.path.join(".steno", "nodes", "0000", "ledger.sqlite")
 
 
 def filesystem(path: Path) -> str:
@@ -46,6 +49,13 @@ def filesystem(path: Path) -> str:
 def is_remote(path: Path) -> bool:
     """Whether the path lies on a network file system."""
     return filesystem(path).startswith(REMOTE)
+
+
+def excess(run_dir: Path) -> int:
+    """By how many bytes a run's directory is too long for the ledger in it; 0: there is room, or it lies elsewhere."""
+    path = os.path.realpath(os.path.join(run_dir, _INSIDE))
+    too_many = len(os.fsencode(path)) - LEDGER_PATH_BYTES
+    return too_many if too_many > 0 and not is_remote(run_dir) else 0
 
 
 def room(path: Path) -> int:

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from steno import host
 from steno.errors import CorruptError
+from steno.journal.place import LEDGER_PATH_BYTES
 from steno.ledger import schema, verify
 from steno.ledger.rebuild import PartBatches
 from steno.record import Batch, Entry
@@ -160,6 +163,9 @@ def _open(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
     if not os.path.exists(path):
         msg = f"no ledger at {path}"
         raise sqlite3.OperationalError(msg)
+    path = Path(os.path.realpath(path))
+    if len(os.fsencode(path)) > LEDGER_PATH_BYTES:
+        return _copied(path, wal, stack)  # of a run that was moved there: SQLite opens none at a path so long
     for _ in range(_TRIES):
         mode = "mode=ro"
         if not wal.exists():
@@ -236,7 +242,7 @@ class Reader:
         """
         pieces: list[Snapshot] = []
         unreadable: dict[int, str] = {}
-        manifest = self._manifest()
+        manifest, _ = read_manifest(self.run_dir)
         for node, path in self.nodes().items():
             try:
                 if path is None:
@@ -285,13 +291,6 @@ class Reader:
                 self._part = None  # two in memory at once would be one too many
                 held = self._part = PartBatches.load(self.run_dir, names, node, {part.name: part.crc for part in parts})
         return held.batch(id)
-
-    def _manifest(self) -> dict[str, Any]:
-        try:
-            found = json.loads((self.run_dir / MANIFEST).read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
 
     def _read_node(self, node: int, path: Path, since: int, with_batches: bool) -> Snapshot:
         with opened(path) as connection:
@@ -356,6 +355,43 @@ class Reader:
                 meta={key: manifest[key] for key in ("config", "summary", "done") if key in manifest},
             )
         return Snapshot(parts=tuple(found_parts(self.run_dir, node)))
+
+
+class _Manifest(msgspec.Struct):
+    """What readers take of a manifest."""
+
+    parts: list[Part] = []
+    streams: list[Stream] = []
+    entries: list[dict[str, Any]] = []
+    attempts: list[dict[str, Any]] = []
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    state: str = ""
+    written: int = 0
+
+
+def read_manifest(run_dir: Path) -> tuple[dict[str, Any], str]:
+    """(the manifest of a run that ended cleanly, else nothing; why one that is there cannot be used, or "")."""
+    path = run_dir / MANIFEST
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}, ""
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, f"{path} cannot be read: {error}"
+    why = unusable(found)
+    return ({}, f"{path} cannot be used: {why}") if why else (found, "")
+
+
+def unusable(manifest: Any) -> str:
+    """What is wrong with a manifest's content, or ""."""
+    try:
+        checked = msgspec.convert(manifest, _Manifest)
+        for row in checked.entries:
+            Entry(**row)
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return ""
 
 
 def found_parts(run_dir: Path, node: int | None = None) -> Iterator[Part]:

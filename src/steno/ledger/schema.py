@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from steno.errors import CorruptError, StenoError
+from steno.journal.place import LEDGER_PATH_BYTES
 from steno.ledger import artifacts
 from steno.record import Batch, Ref
 
@@ -73,9 +75,14 @@ def begin(path: Path | str) -> sqlite3.Connection:
 
     Raises:
         sqlite3.DatabaseError: the file is not a ledger, or is damaged.
-        StenoError: another version of steno wrote it.
+        StenoError: another version of steno wrote it, or its path is too long.
         sqlite3.OperationalError: it cannot be opened, or the disk is full.
     """
+    # By the real path: SQLite counts a link's own one against its limit too.
+    path = os.path.realpath(path)
+    if len(os.fsencode(path)) > LEDGER_PATH_BYTES:
+        msg = f"the ledger cannot be opened at a path of {len(os.fsencode(path))} bytes, SQLite takes "
+        raise StenoError(f"{msg}{LEDGER_PATH_BYTES}: move the run to a shorter path ({path})")
     connection = sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
     try:
         # auto_vacuum and page_size hold only if they are set before the first table is made.

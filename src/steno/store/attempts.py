@@ -54,7 +54,7 @@ def read_attempts(
         if name.endswith(".json"):
             try:
                 _add(found, json.loads((place / name).read_bytes()))
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 continue
     told = bool(found)
     if not found:
@@ -77,7 +77,7 @@ def _add(found: dict[int, Attempt], row: Any) -> None:
         number = int(row["attempt"])
         started = _nanos(row.get("started"))
         found[number] = Attempt(number, started, None if rewind is None else int(rewind), str(row.get("token") or ""))
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from steno.errors import UsageError
-from steno.ledger.read import Reader
+from steno.ledger.read import Reader, read_manifest
 from steno.objects.url import is_url
 from steno.record import ARTIFACT, START
 from steno.store import artifacts as artifacts_
@@ -24,7 +24,7 @@ from steno.store import sql as sql_
 from steno.store import stream as stream_
 from steno.store.downsample import downsample
 from steno.store.engine import Engine, again, inherit
-from steno.store.info import Info, info_of, read_manifest, state_of
+from steno.store.info import Info, info_of, state_of
 from steno.store.points import Points, concat, of_arrow
 from steno.store.series import Series, series_of
 from steno.store.summary import Summary
@@ -123,7 +123,7 @@ class Book:
                 self._starts = (names, [entry for entry in found if entry.kind == START])
             return [*self._starts[1], *(entry for entry in view.snapshot.entries if entry.kind == START)]
 
-        return attempts_.read_attempts(self.dir, read_manifest(self.dir), starts)
+        return attempts_.read_attempts(self.dir, read_manifest(self.dir)[0], starts)
 
     # -- what there is ---------------------------------------------------------------------------------
 
@@ -297,7 +297,7 @@ class Book:
 
     def _state(self) -> str:
         self._refresh()
-        return state_of(self.dir, Reader(self.dir).snapshot(batches=False), read_manifest(self.dir))
+        return state_of(self.dir, Reader(self.dir).snapshot(batches=False), read_manifest(self.dir)[0])
 
     def media(self, key: str, *, rank: int | None = None, attempt: int | str = "latest") -> list[Item]:
         """One key's media values in order of step, or, for a logged list, those of `key/0`, `key/1`, … at each step.

@@ -10,7 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 from steno.errors import CorruptError
-from steno.store.sound import Sound
+from steno.store.sound import WILD, Sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -189,9 +189,13 @@ def inherit(engine: Engine) -> None:
 
 
 def scan(paths: Iterable[Path], options: str = "") -> str:
-    """SQL that reads these parts, whatever their directory is called: DuckDB takes a path for a pattern."""
-    plain = ("".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path)) for path in paths)
-    return f"read_parquet([{', '.join(map(quoted, plain))}]{', ' if options else ''}{options})"
+    """SQL that reads these parts, whatever their directory is called: DuckDB takes a path for a pattern.
+
+    It also takes directories such as `step=5` for columns that stand in place of the part's own, unless told not to.
+    """
+    plain = ("".join(f"[{sign}]" if sign in WILD else sign for sign in str(path)) for path in paths)
+    options = ", ".join(["hive_partitioning = false", *([options] if options else [])])
+    return f"read_parquet([{', '.join(map(quoted, plain))}], {options})"
 
 
 def quoted(text: str) -> str:

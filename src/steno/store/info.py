@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host
+from steno import host, runfile
 from steno.ledger import streams
-from steno.ledger.read import MANIFEST, run_state
+from steno.ledger.read import MANIFEST, read_manifest, run_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,14 +46,12 @@ class Info:
     """What ended a failed attempt, as far as it could be said."""
     losses: tuple[Loss, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    """Ledgers ("node 01") and parts (their path) that could not be read, and why; their points are missing."""
+    """Ledgers ("node 01"), parts (their path), "run.json", "manifest.json": those that could not be read, and why.
+
+    What they held is missing.
+    """
     run: Mapping[str, Any] = field(default_factory=dict)
-    """All of run.json."""
-
-
-def read_manifest(run_dir: Path) -> dict[str, Any]:
-    """The manifest of a run that ended cleanly, else empty."""
-    return files.read_json(run_dir / MANIFEST)
+    """All of run.json that is what it must be."""
 
 
 def state_of(run_dir: Path, snapshot: Snapshot, manifest: Mapping[str, Any]) -> str:
@@ -76,7 +74,7 @@ def info_of(
     run_dir: Path, snapshot: Snapshot, attempts: tuple[Attempt, ...], damaged: Mapping[str, str] | None = None
 ) -> Info:
     """The information on a run, from run.json, its ledgers or manifest, and its attempts."""
-    run, manifest = files.read_json(run_dir / "run.json"), read_manifest(run_dir)
+    (run, wrong), (manifest, unusable) = runfile.read(run_dir), read_manifest(run_dir)
     state = state_of(run_dir, snapshot, manifest)
     known = snapshot.streams
     started = [stream.started for stream in known if stream.started]
@@ -101,7 +99,11 @@ def info_of(
         points=sum(stream.points for stream in known),
         error=_error(known),
         losses=snapshot.losses,
-        unreadable={**{f"node {node:02d}": why for node, why in snapshot.unreadable.items()}, **(damaged or {})},
+        unreadable={
+            **{name: why for name, why in ((runfile.FILE, wrong), (MANIFEST, unusable)) if why},
+            **{f"node {node:02d}": why for node, why in snapshot.unreadable.items()},
+            **(damaged or {}),
+        },
         run=run,
     )
 

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import settings
+from steno import runfile, settings
 from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, UsageError
 from steno.ledger import manifest, verify
-from steno.ledger.read import MANIFEST, Stream, run_state
+from steno.ledger.read import MANIFEST, Stream, run_state, unusable
 from steno.objects import url as urls
 from steno.objects.sending import DifferentError
 from steno.objects.store import ObjectStore, aside, sha256_of, sweep
@@ -93,15 +93,14 @@ class Remote:
 
     def _about(self) -> dict[str, Any]:
         try:
-            found = json.loads(self.store.read(_RUN))
+            data = self.store.read(_RUN)
         except FileNotFoundError as error:
             raise RunNotFoundError(
                 f"no run at {self.url}: a run lies at <store>/<project>/<name>, where its run.json is "
                 f"({scrub(str(error))[:200]})"
             ) from None
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
+        found, wrong = runfile.sound(data, f"{self.url}/{_RUN}")
+        if not found and wrong:
             raise RunNotFoundError(f"what lies at {self.url} is no run: its run.json cannot be read")
         return found
 
@@ -118,6 +117,9 @@ class Remote:
             if self._settled or time.monotonic() < self._fresh_until:
                 return
             whole = self._manifest()
+            why = unusable(whole)
+            if why:
+                raise CorruptError(f"the manifest of {self.url} cannot be used: {why}")
             if whole:
                 self._keep(MANIFEST, whole)
             self._settled = bool(whole) and whole["state"] != "running"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steno import files, settings
+from steno import runfile, settings
 from steno.errors import RunNotFoundError, UsageError
-from steno.ledger.read import Reader
+from steno.ledger.read import Reader, read_manifest
 from steno.objects.url import is_url
-from steno.store.info import read_manifest, state_of
+from steno.store.info import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +37,8 @@ class RunSummary:
     attempts: int
     group: str | None = None
     tags: tuple[str, ...] = ()
+    problem: str = ""
+    """What is wrong with its run.json; what is good of it is used."""
 
 
 def is_run(path: Path) -> bool:
@@ -85,7 +87,7 @@ def runs(dir: str | os.PathLike[str] | None = None) -> list[RunSummary]:
 
 def summarise(path: Path) -> RunSummary:
     """One run's line; a ledger that cannot be read leaves the counts at what is known."""
-    run, manifest = files.read_json(path / "run.json"), read_manifest(path)
+    (run, wrong), (manifest, _) = runfile.read(path), read_manifest(path)
     snapshot = Reader(path).snapshot(batches=False)
     streams = snapshot.streams
     started = min((stream.started for stream in streams if stream.started), default=None)
@@ -102,18 +104,19 @@ def summarise(path: Path) -> RunSummary:
         attempts=max((stream.attempt for stream in streams), default=1),
         group=run.get("group"),
         tags=tuple(run.get("tags") or ()),
+        problem=wrong,
     )
 
 
 def identity(path: Path) -> tuple[str, str]:
     """(project, name), from run.json or else from the path."""
-    run = files.read_json(path / "run.json")
+    run, _ = runfile.read(path)
     path = path.absolute()
     return str(run.get("project") or path.parent.name), str(run.get("name") or path.name)
 
 
 def _created(created: object) -> int | None:
-    """Nanoseconds, or seconds as a float; anything else is not a time."""
+    """Nanoseconds, or seconds as a float."""
     if isinstance(created, float):
         return int(created * 1e9)
     return created if isinstance(created, int) else None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DAMAGED = "damaged part"
 """Kind of the loss that stands for the rows of a damaged part."""
+WILD = "*?["
+"""What a pattern of DuckDB's gives a meaning; in brackets they stand for themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Sound:
         self._lock = threading.Lock()
         self._seen: dict[str, _Seen] = {}
         self._place: str | None = None
+        self._links: dict[Path, Path] = {}
+        """By directory of parts, the link that it is read through."""
         self.losses: dict[str, Loss] = {}
         """By path, what the damaged parts have lost."""
 
@@ -50,6 +54,10 @@ class Sound:
         Raises:
             FileNotFoundError: the part is gone.
         """
+        path = self._compared(run_dir, part)
+        return None if path is None else self._nameable(path)
+
+    def _compared(self, run_dir: Path, part: Part) -> Path | None:
         path = run_dir / part.name
         if part.crc is None:
             return path
@@ -80,8 +88,24 @@ class Sound:
         rows = part.rows if damage.rows is None else damage.rows
         self.losses[str(path)] = Loss(part.node, DAMAGED, part.name, rows, str(damage), damage.bytes)
         said = "damaged" if damage.kept else "damaged and left out"
-        warnings.warn(f"the part {path} is {said}: {damage}", RuntimeWarning, stacklevel=6)
+        warnings.warn(f"the part {path} is {said}: {damage}", RuntimeWarning, stacklevel=7)
         return copy if damage.kept else None
+
+    def _nameable(self, path: Path) -> Path:
+        """The file itself, or through a link where DuckDB has no words for it: a backslash beside a wildcard.
+
+        In a pattern a backslash parts directories, and cannot stand for itself.
+        """
+        text = str(path)
+        if "\\" not in text or not any(sign in text for sign in WILD):
+            return path
+        with self._lock:
+            place = path.parent.absolute()
+            link = self._links.get(place)
+            if link is None:
+                link = self._links[place] = Path(self._copies()) / f"dir-{len(self._links)}"
+                link.symlink_to(place, target_is_directory=True)
+        return link / path.name
 
     def _copies(self) -> str:
         if self._place is None:

@@ -16,6 +16,7 @@ from steno import files, host
 from steno.capture.start.launcher import digest
 from steno.capture.start.liveness import is_live
 from steno.errors import RunExistsError, RunNotFoundError, UsageError
+from steno.journal.place import excess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,11 +86,13 @@ def settle(
         RunNotFoundError: `resume=True` or `rewind`, and the run is not there.
         RunExistsError: `resume=False`, and it is.
         OSError: the directory cannot be written.
+        UsageError: its path is too long.
     """
     token = f"{launch.token}#{turn}" if launch.token and meets else ""
     for suffix in count(1):
         name = wanted if suffix == 1 else f"{wanted}-{suffix}"
         run_dir = project_dir / name
+        require_room(run_dir)
         if _empty(run_dir):
             if resume is True or rewind is not None:
                 raise _missing(run_dir, "rewind" if rewind is not None else "resume=True")
@@ -302,6 +305,20 @@ def exclusive(project_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def require_room(run_dir: Path) -> None:
+    """Refuse a run whose ledger could not be opened.
+
+    Raises:
+        UsageError: the path is too long.
+    """
+    too_many = excess(run_dir)
+    if too_many:
+        raise UsageError(
+            f"the run's directory has a path of {len(os.fsencode(os.path.realpath(run_dir)))} bytes, {too_many} more "
+            f"than SQLite can open a ledger in: pass a shorter dir= or name= ({run_dir})"
+        )
 
 
 def unwritable(path: Path, error: OSError) -> UsageError:

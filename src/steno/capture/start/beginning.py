@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host
+from steno import files, host, runfile
 from steno.capture import importing  # noqa: F401 - for its hook, before those of the recorder
 from steno.capture.config import mask, plain
 from steno.capture.inprocess import feeding
@@ -42,7 +42,7 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
     identity = describe_request(request)
 
     def write(run_dir: Path, name: str) -> None:
-        files.write_json(run_dir / "run.json", {**identity(), "name": name}, sync=True)
+        files.write_json(run_dir / runfile.FILE, {**identity(), "name": name}, sync=True)
 
     if request.settings.journal_dir is not None:
         _usable(request.settings.journal_dir)
@@ -59,7 +59,7 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
                 say=report,
                 meets=request.name is not None or not request.launch.alone,
             )
-            about = _about(place, request, write)
+            about = _about(place, request, write, report)
             enter_destinations(place.dir, request.destinations, report)
             _enter_system(place, request.system_secs, report)
             uploading.enter(place.dir, request.stores, report)
@@ -102,13 +102,21 @@ def _usable(path: Path) -> None:
         raise UsageError(f"journals cannot be kept in {path}: {reason}. Set another journal_dir=") from error
 
 
-def _about(place: Place, request: Request, write: Any) -> dict[str, Any]:
+def describing(run_dir: Path, report: Reporter) -> dict[str, Any]:
+    """What is good of the run's `run.json`; what is not is reported."""
+    about, wrong = runfile.read(run_dir)
+    if wrong:
+        report(runfile.FILE, wrong)
+    return about
+
+
+def _about(place: Place, request: Request, write: Any, report: Reporter) -> dict[str, Any]:
     """The run's `run.json`, with what a new attempt adds to it."""
-    path = place.dir / "run.json"
-    about = files.read_json(path)
+    path = place.dir / runfile.FILE
+    about = describing(place.dir, report)
     if not about.get("id"):
         write(place.dir, place.name)
-        about = files.read_json(path)
+        about = describing(place.dir, report)
     if place.opened and not place.born and (request.tags or request.notes or request.group):
         about["tags"] = list(dict.fromkeys([*about.get("tags", ()), *request.tags]))
         about["notes"] = request.notes or about.get("notes", "")
@@ -269,7 +277,7 @@ def join(report: Reporter) -> StartedRun | None:
     run_dir = Path(read("STENO_RUN_DIR") or os.devnull)
     if processes is None or processes.parent_process() is None:
         return None
-    about = files.read_json(run_dir / "run.json")
+    about = describing(run_dir, report)
     if not about.get("id"):
         return None
     from steno.capture.recorder import Recorder

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from steno import files, host
+from steno import files, host, statusfile
 
 _STIR_SECS: Final = 60.0
 
@@ -57,6 +57,6 @@ def _held(alive: Path, pid: int) -> bool:
 def _stirs(run_dir: Path) -> bool:
     for node in files.scan(run_dir / ".steno" / "nodes"):
         with contextlib.suppress(OSError):
-            if time.time() - os.stat(os.path.join(node.path, "status.json")).st_mtime < _STIR_SECS:
+            if time.time() - os.stat(os.path.join(node.path, statusfile.FILE)).st_mtime < _STIR_SECS:
                 return True
     return False

@@ -49,15 +49,16 @@ def begin(request: Request, *, purge_step: int | None, report: Reporter) -> Star
         report: told (key, message) once per key.
 
     Raises:
-        UsageError: the directory cannot be written, or holds a run that is no logdir.
+        UsageError: the directory cannot be written, its path is too long, or it holds a run that is no logdir.
     """
     assert request.name is not None
     logdir = request.root / request.name
+    attempt.require_room(logdir)
     try:
         with attempt.exclusive(logdir / ".steno"):
             place = _settle(logdir, request, purge_step, report)
             beginning.enter_destinations(logdir, request.destinations, report)
-            return beginning.record(place, files.read_json(logdir / "run.json"), request, report, export=False)
+            return beginning.record(place, beginning.describing(logdir, report), request, report, export=False)
     except OSError as error:
         raise UsageError(
             f"{logdir} cannot be used as a logdir: {error.strerror or error}. Pass a directory you can write"
@@ -79,7 +80,7 @@ def _settle(logdir: Path, request: Request, purge_step: int | None, report: Repo
         files.create_json(
             logdir / "run.json", {**beginning.describe_request(request)(), "name": logdir.name, "layout": LAYOUT}
         )
-    about = files.read_json(logdir / "run.json")
+    about = beginning.describing(logdir, report)
     if about.get("layout") != LAYOUT:
         raise UsageError(
             f"{logdir} is a run of steno.init, not a writers' logdir: pass another logdir, or log by steno.log"

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files
+from steno import files, runfile
 from steno.collector.uploads import artifacts_json
 from steno.collector.uploads.files import ARTIFACTS, ROLES, RUN, STORE, Belonging, is_for, of_run
 from steno.collector.uploads.location import Shelf
@@ -135,7 +135,7 @@ class Uploader:
         snapshot = Reader(self._run_dir).snapshot(batches=False)
         if self._node in snapshot.unreadable:  # then its parts are a guess
             raise OSError(snapshot.unreadable[self._node])
-        about = files.read_json(self._run_dir / RUN)
+        about, _ = runfile.read(self._run_dir)
         if not about.get("id"):
             return True  # being made
         about["project"] = about.get("project") or self._run_dir.parent.name

@@ -1,0 +1,89 @@
+"""`run.json` as every layer reads it: the fields that are good, and in words what is wrong with the rest."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FILE: Final = "run.json"
+_LAST_SECOND: Final = 2**33
+"""Since 1970; what is beyond is no moment that this was written in, and more than a time in nanoseconds can hold."""
+
+
+def read(run_dir: Path) -> tuple[dict[str, Any], str]:
+    """(the fields that are good; what is wrong, as one line, or ""). Without the file, nothing and nothing."""
+    path = os.path.join(run_dir, FILE)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return {}, ""
+    except OSError as error:
+        return {}, f"{path} cannot be read: {error.strerror or error}"
+    return sound(data, path)
+
+
+def sound(data: bytes, path: str) -> tuple[dict[str, Any], str]:
+    """What the bytes of a `run.json` say, as `read` gives it; `path` is for the line."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        return {}, f"{path} is not JSON ({error}): put a sound copy in its place"
+    if not isinstance(found, dict):
+        return {}, f"{path} holds {_kind(found)} and must hold an object: put a sound copy in its place"
+    # What is null is not there.
+    there = {name: value for name, value in found.items() if value is not None}
+    good = {name: value for name, value in there.items() if name not in _FIELDS or _FIELDS[name][1](value)}
+    wrong = [
+        f"{name!r} is {_kind(value)} and must be {_FIELDS[name][0]}"
+        for name, value in there.items()
+        if name not in good
+    ]
+    return good, f"{path}: {', '.join(wrong)}; what is wrong is left out, mend it there" if wrong else ""
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+    return names[type(value)]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_moment(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value) and 0 <= value < _LAST_SECOND
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LAST_SECOND * 10**9
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+_FIELDS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+    "id": ("a text", _is_text),
+    "name": ("a text", _is_text),
+    "project": ("a text", _is_text),
+    "created": ("a moment in seconds", _is_moment),
+    "config": ("an object", _is_object),
+    "tags": ("a list of texts", _are_texts),
+    "notes": ("a text", _is_text),
+    "group": ("a text", _is_text),
+    "command": ("a text", lambda value: _is_text(value) or _are_texts(value)),
+    "git": ("an object", _is_object),
+    "environment": ("an object", _is_object),
+    "layout": ("a text", _is_text),
+}

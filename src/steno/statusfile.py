@@ -1,0 +1,71 @@
+"""`status.json` of a node: how far its collector has come; one that is not of this form says nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE: Final = "status.json"
+
+
+class Destination(msgspec.Struct):
+    """What a follower says of itself."""
+
+    state: str = ""
+    delivered: int = 0
+    """The last record that the destination's readers see."""
+    lag: int = 0
+    batch: int = 0
+    record: int = 0
+    count: int = 0
+    """Records handed over."""
+    skipped: int = 0
+    retries: int = 0
+    error: str | None = None
+    position: dict[str, Any] | None = None
+    left_out: dict[str, int] = {}
+
+
+class Uploads(msgspec.Struct):
+    """What the uploader says of itself."""
+
+    state: str = "waiting"
+    stores: dict[str, str] = {}
+    files: int = 0
+    files_left: int = 0
+    bytes: int = 0
+    bytes_left: int = 0
+    rate: float = 0.0
+    eta_secs: float | None = None
+    retries: int = 0
+    error: str | None = None
+
+
+class Status(msgspec.Struct):
+    """What a collector writes at least once a second while anything changes."""
+
+    host: str = ""
+    record: int = 0
+    batch: int = 0
+    attempt: int = 0
+    counters: dict[str, int] = {}
+    streams: dict[str, str] = {}
+    destinations: dict[str, Destination] = {}
+    artifacts: dict[str, int] = {}
+    uploads: Uploads | None = None
+    error: str | None = None
+
+
+def read(node_dir: Path) -> dict[str, Any]:
+    """The status as written; empty where there is none, or none that can be read."""
+    try:
+        found = json.loads((node_dir / FILE).read_bytes())
+        msgspec.convert(found, Status)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return dict(found)
