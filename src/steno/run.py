@@ -63,7 +63,7 @@ class Run:
     `arrays` is "summary", "list" or "histogram" for this call.
     """
     config: MutableMapping[str, Any]
-    """The configuration; assignments are journalled. Secrets are masked in what is written, by their keys."""
+    """The configuration; assignments are journalled. Secrets are masked in what is written, by their keys and forms."""
     summary: MutableMapping[str, Any]
     """Values of the user's that stand for the run; last, min and max of every key are computed when read."""
 
@@ -77,7 +77,7 @@ class Run:
         # journal/appender.py, by way of `Recorder.log`. That is the hot path.
         self.log = started.recorder.log
         self.config = Journalled(started.config, lambda changes: self._tell(CONFIG, masked(changes)))
-        self.summary = Journalled({}, lambda changes: self._tell(SUMMARY, plain(changes)))
+        self.summary = Journalled({}, lambda changes: self._tell(SUMMARY, masked(changes)))
 
     # -- what it is -----------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Run:
         try:
             label = getattr(name, "value", name)
             self._position.update((key, payload[key]) for key in ("epoch", "batch") if key in payload)
-            self._tell(EVENT, {**plain(payload), "name": str(label)}, step)
+            self._tell(EVENT, {**masked(payload), "name": str(label)}, step)
         except Exception as error:
             if self._started.strict:
                 raise
@@ -370,5 +370,5 @@ class Run:
 
 
 def masked(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Configuration as it is written down: plain values, secrets masked."""
+    """Configuration, a summary or an event as it is written down: plain values, secrets masked."""
     return {key: mask(key, plain(value)) for key, value in changes.items()}

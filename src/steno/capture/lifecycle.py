@@ -11,6 +11,8 @@ import threading
 import traceback as traces  # early: an import at the end, as it evaluates text, makes the interpreter forget Ctrl-C
 from typing import TYPE_CHECKING, Any, Final
 
+from steno.secrecy import scrub
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -95,10 +97,10 @@ def how(error: BaseException | None, traceback: TracebackType | None = None) -> 
 def explain(error: BaseException, traceback: TracebackType | None = None) -> tuple[str, str]:
     """(what happened in one line, the traceback's text)."""
     try:
-        text = "".join(traces.format_exception(type(error), error, traceback or error.__traceback__))
+        text = scrub("".join(traces.format_exception(type(error), error, traceback or error.__traceback__)))
         if isinstance(error, KeyboardInterrupt):
             return "interrupted", text[-_TRACEBACK_CHARS:]
-        line = "".join(traces.format_exception_only(type(error), error)).strip()
+        line = scrub("".join(traces.format_exception_only(type(error), error)).strip())
         return line[:2000], text[-_TRACEBACK_CHARS:]
     except Exception:
         return type(error).__name__, ""

@@ -18,6 +18,7 @@ from steno.media.mesh import Mesh
 from steno.media.pixels import rendered
 from steno.media.text import Text
 from steno.media.video import Video
+from steno.secrecy import mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -319,7 +320,9 @@ def hparams(hparam_dict: Any, metric_dict: Any) -> tuple[Settled, dict[str, Any]
     """
     if not isinstance(hparam_dict, dict) or not isinstance(metric_dict, dict):
         raise UsageError("add_hparams takes two dicts: hyperparameters and metrics")
-    params = [[str(name), _hparam(name, value)] for name, value in hparam_dict.items() if value is not None]
+    params = [
+        [str(name), mask(str(name), _hparam(name, value))] for name, value in hparam_dict.items() if value is not None
+    ]
     metrics = {tag(name): scalar(value) for name, value in metric_dict.items()}
     return Settled("hparams", {"hparams": params, "metrics": list(metrics)}), metrics
 

@@ -21,6 +21,7 @@ from steno.capture.start import launcher
 from steno.capture.start.attempt import attempts
 from steno.errors import RecordError, UsageError
 from steno.record import ARTIFACT
+from steno.secrecy import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,7 +110,7 @@ class Artifacts:
         if level is not None:
             payload["level"] = _whole(level, "level")
         if metadata is not None:
-            payload["metadata"] = plain(dict(metadata))
+            payload["metadata"] = mask("", plain(dict(metadata)))
         number = staging.number()
         meaning = Meaning(f"{self._stream}/{number}", name, None, step, self._started.attempt)
         with self._lock:

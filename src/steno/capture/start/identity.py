@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import host
-from steno.capture.config import HIDDEN, is_secret, mask, plain
+from steno.capture.config import mask, plain
+from steno.secrecy import arguments, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,8 +68,8 @@ def describe(
         "project": project,
         "created": time.time(),
         "config": {key: mask(key, plain(value)) for key, value in config.items()},
-        "tags": list(tags),
-        "notes": notes,
+        "tags": [scrub(tag) for tag in tags],
+        "notes": scrub(notes),
         "group": group,
         "host": host.name(),
         "pid": os.getpid(),
@@ -77,27 +78,17 @@ def describe(
         "platform": f"{sys.platform}-{os.uname().machine}",
         "steno": version,
         "git": dict(git) if git else None,
-        "environment": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        "environment": {name: mask(name, os.environ[name]) for name in _ENVIRONMENT if name in os.environ},
     }
 
 
 def command(argv: Sequence[str]) -> list[str]:
     """The command line without secrets, the home directory as `~`."""
-    home, out, hide = os.path.expanduser("~"), [], False
-    for index, argument in enumerate(argv):
-        if hide and not argument.startswith("-"):
-            out.append(HIDDEN)
-            hide = False
-            continue
-        hide = False
-        if index == 0:
-            # The interpreter's place says nothing about the run.
-            out.append(os.path.basename(argument))
-            continue
-        name, equals, value = argument.partition("=")
-        if not equals:
-            hide = argument.startswith("-") and is_secret(argument)
-        shown = str(mask(name if equals else "", value if equals else argument))[:_ARGUMENT_CHARS]
+    home, out = os.path.expanduser("~"), []
+    # The interpreter's place says nothing about the run.
+    for argument in [os.path.basename(one) for one in argv[:1]] + arguments(list(argv[1:])):
+        name, equals, value = scrub(argument).partition("=")
+        shown = (value if equals else name)[:_ARGUMENT_CHARS]
         if len(home) > 1 and shown.startswith(home + os.sep):
             shown = "~" + shown[len(home) :]
         out.append(f"{name}={shown}" if equals else shown)
