@@ -7,11 +7,13 @@
 
 What is modelled, where a disk may keep less than it was given:
 
-- A name (made, renamed, linked, unlinked) is on the disk once its directory was synced. A rename is one step, whole or
-  not at all. Until then a power loss may undo it, each name for itself.
-- A file's bytes are on the disk as they were at its last sync. What came since may be missing, torn or there.
-- What lay there when the recorder came is on the disk. A directory that is made is there at once: a file system with a
-  journal writes it with the first sync of anything below.
+- A name (made, renamed, linked, unlinked) is on the disk once its directory was synced, or a file that has the name or
+  lies below it: ext4, XFS and Btrfs do so. A rename is one step, whole or not at all. Until then a power loss may undo
+  it, and with it all that came after: these file systems write names in the order in which they were given.
+- A file's bytes are on the disk as they were at its last sync, before or after any name. What came since may be
+  missing, torn or there.
+- What lay there when the recorder came is on the disk. A directory that is made is there at once, since one that is
+  lost takes with it only what was not synced.
 - Bytes and names that go past the door (mapped journals, what pyarrow writes) are found by looking at the whole tree
   before each step. They are treated like all others: not on the disk until somebody syncs them.
 - SQLite's own writes are not seen. The ledger is copied, through SQLite, whenever it has changed. A copy is on the
@@ -41,7 +43,7 @@ _SETTLED = ("settled",)
 
 @dataclass(frozen=True)
 class Loss:
-    """What becomes of unsynced names, bytes and postings: kept (True), lost (False), or each by itself (None)."""
+    """What becomes of unsynced names, bytes and postings: kept (True), lost (False), or drawn by lot (None)."""
 
     names: bool | None
     bytes: bool | None
@@ -55,7 +57,7 @@ ALL = [Loss(*kept) for kept in itertools.product((False, True), repeat=3)]
 
 
 def drawn(seed):
-    """Each name, each file and the ledger fare on their own."""
+    """The last names, each file and the ledger fare as the dice have it."""
     return Loss(names=None, bytes=None, ledger=None, seed=seed)
 
 
@@ -83,7 +85,7 @@ class _Disk:
     """(directory, name) -> identity, or None when it was taken away"""
     base: dict = field(default_factory=dict)
     pending: list = field(default_factory=list)
-    """[(the directories whose sync puts it on the disk, {(directory, name): identity or None})]"""
+    """What names have changed since, in order: [{(directory, name): identity or None}, one for each step]"""
     data: dict = field(default_factory=dict)
     synced: dict = field(default_factory=dict)
     dirs: set = field(default_factory=set)
@@ -106,44 +108,60 @@ class _Disk:
 
     def _names(self, changes):
         self.names.update(changes)
-        self.pending.append(({directory for directory, _ in changes}, changes))
+        self.pending.append(changes)
 
     def _bytes(self, id, data):
         self.data[id] = data
 
     def _sync(self, id):
-        if id not in self.dirs:
-            self.synced[id] = self.data.get(id, b"")
+        if id in self.dirs:
+            self._keep(lambda key, _: key[0] == id)
             return
-        for directories, changes in self.pending:
-            if id in directories:
-                self.base.update(changes)
-        self.pending = [one for one in self.pending if id not in one[0]]
+        self.synced[id] = self.data.get(id, b"")
+        path = set().union(*(self._path(directory) for (directory, _), one in self.names.items() if one == id))
+        self._keep(lambda _, one: one == id or one in path)
+
+    def _path(self, directory):
+        """The directory and those above it."""
+        above = {one: up for (up, _), one in self.names.items() if one in self.dirs}
+        path = {directory}
+        while directory in above:
+            path.add(directory := above[directory])
+        return path
+
+    def _keep(self, is_meant):
+        """Put the steps on the disk that changed such a name."""
+        kept, waiting = {}, []
+        for changes in reversed(self.pending):
+            if any(is_meant(key, id) for key, id in changes.items()):
+                kept = {**changes, **kept}
+            elif left := {key: id for key, id in changes.items() if key not in kept}:
+                waiting.append(left)
+        self.base.update(kept)
+        self.pending = waiting[::-1]
 
     def _ledger(self, copy):
         self.ledgers.append(copy)
 
-    def _ledger_synced(self):
+    def _ledger_synced(self, directory):
         self.ledgers = self.ledgers[-1:]
+        path = self._path(directory)
+        self._keep(lambda _, one: one in path)
 
     def after(self, loss):
         """(names, bytes, ledger) that a power loss leaves."""
         draw = random.Random(loss.seed)
 
-        def is_kept(wanted):
-            return draw.random() < 0.5 if wanted is None else wanted
-
         names = dict(self.base)
-        for _, changes in self.pending:
-            if is_kept(loss.names):
-                names.update(changes)
+        most = len(self.pending)
+        for changes in self.pending[: draw.randint(0, most) if loss.names is None else most * loss.names]:
+            names.update(changes)
         names = {key: id for key, id in names.items() if id is not None}
         data = {}
         for id in sorted(set(names.values()) - self.dirs):
             now, old = self.data.get(id, b""), self.synced.get(id, b"")
-            data[id] = now if old == now or is_kept(loss.bytes) else old
-            if data[id] != now and loss.bytes is None and draw.random() < 0.5:
-                data[id] = now[: len(now) // 2]
+            left = (old, now[: len(now) // 2] + old[len(now) // 2 :], now) if old != now else (now,)
+            data[id] = draw.choice(left) if loss.bytes is None else left[-1 if loss.bytes else 0]
         ledger = draw.choice(self.ledgers) if loss.ledger is None else self.ledgers[-1 if loss.ledger else 0]
         return names, data, ledger
 
@@ -162,9 +180,9 @@ class Recorder:
     """
 
     def __init__(self, root, *, ledger=None, fail_at=None, die_at=None, error=errno.EIO):
-        self.root = Path(root).absolute()
+        self.root = Path(root).resolve()
         self.steps = []
-        self._ledger = None if ledger is None else Path(ledger).absolute()
+        self._ledger = None if ledger is None else Path(ledger).resolve()
         self._fail_at, self._die_at, self._error = fail_at, die_at, error
         self._lock = threading.RLock()
         self._log = []
@@ -213,7 +231,7 @@ class Recorder:
         with self._step("fsync", path) as counts:
             call(fd)
             if counts and self._ledger is not None and path == f"{self._ledger}-wal":
-                self._tell("ledger_synced")
+                self._tell("ledger_synced", self._id(os.stat(self._ledger.parent)))
             elif counts:
                 self._tell("sync", self._id(os.fstat(fd)))
 
@@ -242,6 +260,11 @@ class Recorder:
             self._before.rmtree(path)
 
     # -- what tests ask --------------------------------------------------------------------------------------
+
+    @property
+    def has_failed(self):
+        """Whether `fail_at` was reached."""
+        return self._fail_at is None
 
     def index(self, pattern, after=-1):
         """The number of the first step behind `after` that reads like the pattern ("fsync metrics/*.tmp")."""
@@ -283,7 +306,9 @@ class Recorder:
 
         lay(0, target)
         if ledger is not None:
-            (target / self._ledger.relative_to(self.root)).write_bytes(ledger)
+            place = target / self._ledger.relative_to(self.root)
+            if place.parent.is_dir():
+                place.write_bytes(ledger)
         return target
 
     # -- the inside ------------------------------------------------------------------------------------------
@@ -405,7 +430,7 @@ class Recorder:
         if copy != self._now.ledgers[-1]:
             self._tell("ledger", copy)
         if wal is None or wal[0] == 0:
-            self._tell("ledger_synced")
+            self._tell("ledger_synced", self._id(os.stat(self._ledger.parent)))
 
 
 def _stamp(path):

@@ -7,8 +7,8 @@ import json
 import os
 
 import pytest
-from durable_recorder import ALL, KEPT, LOST, Loss, PowerOffError, Recorder, drawn
 
+from durable_recorder import ALL, KEPT, LOST, Loss, PowerOffError, Recorder, drawn
 from steno import files
 
 EVERY = [*ALL, *map(drawn, range(20))]
@@ -48,11 +48,34 @@ def test_without_a_sync_a_power_loss_may_leave_an_empty_or_a_torn_file(place, tm
 
 def test_a_name_counts_once_its_directory_is_synced(place, tmp_path):
     with Recorder(place) as recorder:
-        files.write_new(place / "a", b"data", sync=True)
+        files.replace(place / "a", b"data", sync=True)
         before = len(recorder.steps)
         files.sync_dir(place)
     assert not (recorder.power_loss(before, tmp_path / "before", LOST) / "a").exists()
     assert (recorder.power_loss(before + 1, tmp_path / "after", LOST) / "a").read_bytes() == b"data"
+
+
+def test_a_files_sync_keeps_the_names_that_it_has_and_its_path(place, tmp_path):
+    with Recorder(place) as recorder:
+        (place / "hidden").mkdir()
+        files.rename(place / "hidden", place / "shown")
+        files.write_new(place / "shown" / "a", b"data")
+        files.link(place / "shown" / "a", place / "b")
+        files.sync_file(place / "b")
+        files.unlink(place / "b")
+    after = recorder.power_loss(len(recorder.steps), tmp_path / "after", LOST)
+    assert sorted(path.relative_to(after).as_posix() for path in after.rglob("*")) == ["b", "shown", "shown/a"]
+
+
+def test_names_are_lost_from_the_last_one_on(place, tmp_path):
+    with Recorder(place) as recorder:
+        for name in "abc":
+            files.touch(place / name)
+        files.unlink(place / "a")
+    left = {
+        "".join(sorted(os.listdir(recorder.power_loss(4, tmp_path / str(seed), drawn(seed))))) for seed in range(40)
+    }
+    assert left == {"", "a", "ab", "abc", "bc"}
 
 
 def test_what_was_unlinked_may_come_back_until_its_directory_is_synced(place, tmp_path):
@@ -75,7 +98,7 @@ def test_the_recorder_sees_what_goes_past_the_door(place, tmp_path):
         (place / "hidden" / "a").write_bytes(b"two")
         files.rename(place / "hidden", place / "shown")
         files.sync_dir(place)
-    assert outcomes(recorder, tmp_path, "shown/a") == {None, b"one", b"two", b"t"}
+    assert outcomes(recorder, tmp_path, "shown/a") == {None, b"one", b"two", b"tne"}
     assert (recorder.power_loss(2, tmp_path / "lost", LOST) / "hidden" / "a").read_bytes() == b"one"
     names_first = recorder.power_loss(3, tmp_path / "names", Loss(names=True, bytes=False, ledger=False))
     assert (names_first / "shown" / "a").read_bytes() == b"one"

@@ -60,11 +60,13 @@ def claim(run_dir: Path) -> Node:
         for name in sorted(os.listdir(nodes)):
             if name.isdigit() and host.is_described(files.read_json(nodes / name / "node.json")):
                 return Node(int(name), nodes / name, _real_ledger(run_dir, nodes / name))
-        # With its owner's name from the first moment: killed on the way, it must not leave a node to nobody.
+        # With its owner's name from the first moment, on the disk too: a node that is nobody's would have its ledger
+        # forgotten, and its journals posted again.
         hidden = nodes.parent / f".node-{secrets.token_hex(8)}"
         hidden.mkdir()
         stack.callback(files.remove_tree, hidden)
-        files.write_json(hidden / "node.json", host.describe())
+        files.write_json(hidden / "node.json", host.describe(), sync=True)
+        files.sync_dir(hidden)
         for number in range(_NODES):
             mine = nodes / f"{number:02d}"
             try:

@@ -22,15 +22,19 @@ class Syncer:
     Args:
         ledger: the ledger's path.
         generation: postings committed so far.
+        first: has the disk hold the files that these postings name. Raises OSError.
         say: tells a person, once per key.
 
     """
 
-    def __init__(self, ledger: Path, generation: Callable[[], int], say: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, ledger: Path, generation: Callable[[], int], first: Callable[[], None], say: Callable[[str, str], None]
+    ) -> None:
         self.synced = -1
         self.error: str | None = None
         self._ledger = ledger
         self._generation = generation
+        self._first = first
         self._say = say
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._work, name="steno-sync", daemon=True)
@@ -53,6 +57,7 @@ class Syncer:
             return
         wal = f"{self._ledger}-wal"
         try:
+            self._first()
             # Only the -wal may be opened besides SQLite: closing the ledger itself would drop SQLite's locks.
             if files.sync_data(wal) > _WAL_BYTES:
                 self._checkpoint()

@@ -153,8 +153,8 @@ class Service:
         manifest.remove(self.run_dir, self.node.dir)
         connection.execute("delete from meta where key='done'")
         self.marker = Marker(self.node.ledger.with_name("reading"))
-        self.syncer = Syncer(self.node.ledger, lambda: self.poster.generation, self.say)
         self.media = Spool(self.run_dir, self.node.dir, self.say)
+        self.syncer = Syncer(self.node.ledger, lambda: self.poster.generation, self.media.sync, self.say)
         self.reader = Reader(self.run_dir)
         self.artifacts = Artifacts(self.run_dir, self.node, connection, self.poster, self.say)
         self.delivery = Delivery(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -279,8 +280,14 @@ class Sealer:
             row = self.connection.execute("select value from meta where key='took'").fetchone()
             newest = {**facts, "took": json.loads(row[0])} if row else facts
             self._commit([made], newest, (f"delete from parts where name in ({marks})", [part.name for part in run]))
+            self._sync()  # a ledger that a power loss takes back lists the old parts
         for part in run:
             files.unlink(self.run_dir / part.name)
+
+    def _sync(self) -> None:
+        path = self.connection.execute("pragma database_list").fetchone()[2]
+        with contextlib.suppress(FileNotFoundError):  # not in WAL mode: each commit is synced
+            files.sync_data(f"{path}-wal")
 
     def _points(self, names: Sequence[str]) -> parts.Points:
         held = [PartBatches.load(self.run_dir, (name,), self.node) for name in names]

@@ -11,6 +11,7 @@ goes on where the last one died; the number counts the deaths.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -53,8 +54,9 @@ class _Job:
 class Spool:
     """Takes raw media values over from the journals and encodes them. One per ledger.
 
-    `take`, `posted` and `release` are for the posting thread; a thread of its own encodes. Killed at any
-    instruction, a value is still in its journal or already under `media/`, raw or encoded.
+    `take`, `posted` and `release` are for the posting thread, `sync` for the one that syncs the ledger; a thread of
+    its own encodes. Killed at any instruction, a value is still in its journal or already under `media/`, raw or
+    encoded.
 
     Args:
         run_dir: the run's directory.
@@ -75,6 +77,8 @@ class Spool:
         self._thread: threading.Thread | None = None
         self._taken: list[tuple[str, int, int]] = []
         self._consumed: deque[tuple[int, list[tuple[str, int, int]]]] = deque()
+        self._unsynced: dict[str, str] = {}
+        """digest → extension of values that a power loss may take"""
         self._failures: list[dict[str, Any]] = []
         self.done = 0
         """Values encoded since the start."""
@@ -169,22 +173,32 @@ class Spool:
             raise CorruptError(msg)
         ref = Ref(digest, kind, meta)
         job = _Job(digest, str(meta.get("ext", "bin")))
-        known = (job.ext, media_files.KEPT)
-        if not any(media_files.place(self._run_dir, digest, ext).exists() for ext in known):
-            self._lay(digest, data, path)
+        whole_bytes = size if data is None else len(data)
+        if not self._is_there(job, whole_bytes):
+            self._lay(digest, data, path, whole_bytes)
             self._todo.mkdir(exist_ok=True)
             if digest not in self._known:
                 files.touch(self._todo / job.name)
                 self._queue(job)
+        with self._wake:
+            self._unsynced[digest] = job.ext
         media_files.tell(path, at, ref)
         self._consume(path, at, size)
         return ref
 
-    def _lay(self, digest: str, data: bytes | None, path: str) -> None:
+    def _is_there(self, job: _Job, raw_bytes: int) -> bool:
+        """Whether the value is encoded, or kept raw; a power loss may have left less of that."""
+        kept = media_files.place(self._run_dir, job.digest, media_files.KEPT)
+        return media_files.place(self._run_dir, job.digest, job.ext).exists() or _size(kept) == raw_bytes
+
+    def _lay(self, digest: str, data: bytes | None, path: str, raw_bytes: int) -> None:
         """Have the raw form under `media/`, whole or not at all."""
         target = media_files.place(self._run_dir, digest, media_files.WAITING)
-        if target.exists():
+        found = _size(target)
+        if found == raw_bytes:
             return
+        if found is not None:
+            files.unlink(target)  # torn by a power loss
         target.parent.mkdir(parents=True, exist_ok=True)
         if data is None:
             try:
@@ -223,6 +237,26 @@ class Spool:
             _, taken = self._consumed.popleft()
             for path, at, size in taken:
                 _give_back(path, at, size)
+
+    def sync(self) -> None:
+        """Have the disk hold what was taken so far, so that a posting that names it may be synced.
+
+        Raises:
+            OSError: the disk fails; the next call tries again.
+        """
+        with self._wake:
+            unsynced, self._unsynced = self._unsynced, {}
+        try:
+            for digest, ext in list(unsynced.items()):
+                # Twice: it may be encoded, and the raw form removed, between two looks.
+                for form in (media_files.WAITING, ext, media_files.KEPT) * 2:
+                    with contextlib.suppress(FileNotFoundError):
+                        files.sync_file(media_files.place(self._run_dir, digest, form))
+                        break
+                del unsynced[digest]
+        finally:
+            with self._wake:
+                self._unsynced = {**unsynced, **self._unsynced}
 
     def failures(self) -> list[dict[str, Any]]:
         """What went wrong since the last call, to be entered as notes."""
@@ -285,6 +319,7 @@ class Spool:
             counted_name = _Job(job.digest, job.ext, job.deaths + 1).name
             files.rename(marker, self._todo / counted_name)
             part = final.with_name(f".{job.digest}.{self._part}")
+            found = _inode(source)
             try:
                 raw = Raw.open(source)
                 kinds.encode(raw, part)
@@ -299,6 +334,9 @@ class Spool:
                 if isinstance(error, OSError) and error.errno in _FULL:
                     files.rename(self._todo / counted_name, marker)
                     raise
+                if _inode(source) not in {found, None}:
+                    self._queue(_Job(job.digest, job.ext, job.deaths + 1))  # it was torn, and has been taken again
+                    return
                 if not final.exists():  # else another node's collector was as quick
                     self._keep(job, self._todo / counted_name, repr(error))
                     return
@@ -370,6 +408,20 @@ def _read(path: str, at: int, size: int) -> bytes:
         msg = f"{len(data)} bytes of {size} are there"
         raise CorruptError(msg)
     return data
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _copy(path: str, target: Path) -> None:
