@@ -19,9 +19,15 @@ Stop (Exception)                   misconfigured: said once, no more batches
 
 from __future__ import annotations
 
+from steno.visible import visible
+
 
 class StenoError(Exception):
     """Base of everything steno raises."""
+
+    def __str__(self) -> str:
+        # Messages name keys, paths and what a run says; most of them end in a terminal.
+        return visible(super().__str__())
 
 
 class UsageError(StenoError, ValueError):

@@ -19,11 +19,13 @@ BASE = {
     "secrecy",
     "settings",
     "statusfile",
+    "visible",
 }
 # A public face is `steno` itself, which loads the rest by name.
 ALLOWED: dict[str, set[str]] = {
     "distribution": set(),
-    "errors": set(),
+    "errors": {"visible"},
+    "visible": set(),
     "files": set(),
     "host": set(),
     "record": set(),

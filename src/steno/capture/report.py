@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from steno.visible import visible
+
 _LIMIT: Final = 2000
 
 
@@ -44,7 +46,7 @@ def say(message: str) -> None:
     try:
         stream = sys.stderr
         if stream is not None:
-            stream.write(f"steno: {message}\n")
+            stream.write(f"steno: {visible(message)}\n")
             stream.flush()
     except Exception:
         pass

@@ -6,6 +6,7 @@ import os
 import sys
 
 from steno.errors import StenoError, UsageError
+from steno.visible import visible
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,4 +33,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _say(error: Exception) -> None:
-    sys.stderr.write(f"steno: {' '.join(str(error).split())}\n")
+    sys.stderr.write(f"steno: {visible(' '.join(str(error).split()))}\n")

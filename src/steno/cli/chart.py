@@ -6,6 +6,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from steno.visible import on_one_line
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -33,6 +35,7 @@ def draw(title: str, lines: list[Line], *, width: int | None = None, height: int
     import numpy as np
     import plotext
 
+    title = on_one_line(title)
     finite = [np.isfinite(line.value) for line in lines]
     hidden = sum(int((~mask).sum()) for mask in finite)
     shown = [

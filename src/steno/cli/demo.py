@@ -150,7 +150,7 @@ def _watch_plain(plan: digits.Plan, team: _Team, live_run: _LiveRun) -> None:
                 said, due = step, time.monotonic() + PLAIN_SECS
                 row = latest[min(latest)]
                 values = "  ".join(f"{key} {terminal.number(row.values.get(key))}" for key in KEYS)
-                sys.stdout.write(f"step {step + 1}/{plan.steps}  {values}\n")
+                terminal.say(f"step {step + 1}/{plan.steps}  {values}")
                 sys.stdout.flush()
         if busy:
             time.sleep(REFRESH_SECS)

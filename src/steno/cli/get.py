@@ -44,6 +44,8 @@ def get(
             return
         found = book.artifact(name, digest=digest)
         try:
+            if to == "-" and sys.stdout.isatty():
+                raise UsageError("the content of a file could steer this terminal: give --to FILE, or pipe it on")
             if to == "-":
                 with open(found.path, "rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)

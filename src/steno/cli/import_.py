@@ -109,7 +109,7 @@ def _plain(one: Imported) -> dict[str, Any]:
 def _tell(one: Imported) -> None:
     console = terminal.console()
     if one.error:
-        sys.stderr.write(f"steno: {' '.join(one.error.split())}\n")
+        terminal.complain(f"steno: {' '.join(one.error.split())}")
         return
     if one.there_already:
         console.print(f"{one.path} is there already", markup=False, soft_wrap=True)

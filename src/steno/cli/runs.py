@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import Annotated
 
 import typer
@@ -31,15 +30,15 @@ def runs(
         return
     for one in found:
         if one.problem:
-            sys.stderr.write(f"steno: {one.problem}\n")
+            terminal.complain(f"steno: {one.problem}")
     console = terminal.console()
     if not found:
         console.print(f"no runs under {place}; `steno demo` makes one", markup=False)
         return
     listed = terminal.table("run", "state", "started", "records", numbers=("records",))
     for one in found:
-        style = STATE_STYLES.get(one.state, "")
-        state = f"[{style}]{one.state}[/]" if style else one.state
+        state = terminal.literal(one.state)
+        state.style = STATE_STYLES.get(one.state, "")
         listed.add_row(
             terminal.literal(f"{one.project}/{one.name}"), state, terminal.when(one.started), f"{one.records:,}"
         )

@@ -108,13 +108,12 @@ def _few(keys: list[str]) -> str:
 
 
 def _head(console: Console, book: Book) -> None:
-    from rich import markup
+    from rich.text import Text
 
     info = book.info
-    style = STATE_STYLES.get(info.state) or "bold"
-    name = markup.escape(f"{info.project}/{info.name}")
-    state = info.state or "not posted yet"
-    console.print(f"[bold]{name}[/]  [{style}]{state}[/]  {terminal.when(info.started)}")
+    name = terminal.number(f"{info.project}/{info.name}")
+    state = (info.state or "not posted yet", STATE_STYLES.get(info.state) or "bold")
+    console.print(Text.assemble((name, "bold"), "  ", state, "  ", terminal.when(info.started)))
     facts = {
         "directory": str(book.dir),
         "ranks": len(info.ranks) if len(info.ranks) > 1 else None,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from steno.cli import options, terminal
+from steno.visible import visible
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,9 +55,9 @@ def _print(answer: pa.Table) -> None:
     numeric = tuple(
         field.name for field in answer.schema if types.is_integer(field.type) or types.is_floating(field.type)
     )
-    listed = terminal.table(*answer.column_names, numbers=numeric)
+    listed = terminal.table(*map(visible, answer.column_names), numbers=tuple(map(visible, numeric)))
     for row in answer.slice(0, SHOWN_ROWS).to_pylist():
         listed.add_row(*(terminal.literal(value) for value in row.values()))
     terminal.console().print(listed)
     if len(answer) > SHOWN_ROWS:
-        sys.stderr.write(f"{len(answer) - SHOWN_ROWS} more rows; --json gives all of them\n")
+        terminal.complain(f"{len(answer) - SHOWN_ROWS} more rows; --json gives all of them")

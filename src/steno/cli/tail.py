@@ -9,6 +9,7 @@ import typer
 
 from steno.cli import options, terminal
 from steno.record import OUTPUT, Record
+from steno.visible import on_one_line
 
 if TYPE_CHECKING:
     from steno.record import Entry
@@ -32,7 +33,7 @@ def tail(
         if json:
             terminal.print_json(_as_data(one))
         else:
-            sys.stdout.write(line(one) + "\n")
+            terminal.say(line(one))
         sys.stdout.flush()
 
 
@@ -49,14 +50,13 @@ def line(one: Record | Entry) -> str:
 def printed(entry: Entry) -> str:
     """A line that the program printed, as the destination `text` has it; control characters made harmless."""
     stream, text, left_out = (entry.payload.get(name) for name in ("stream", "text", "left_out"))
-    text = "".join(letter if letter.isprintable() else " " for letter in str(text or ""))
-    return f"[{stream}] " + (f"({left_out} lines left out) " if left_out else "") + text
+    return on_one_line(f"[{stream}] " + (f"({left_out} lines left out) " if left_out else "") + str(text or ""))
 
 
 def _text(value: Any) -> str:
     text = terminal.number(value) if isinstance(value, float) else str(value)
     # A line stays a line, whatever was logged.
-    text = " ".join(text.split()) if any(character < " " for character in text) else text
+    text = on_one_line(" ".join(text.split()) if "\n" in text else text)
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 

@@ -8,7 +8,9 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from steno.visible import in_json, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,12 +23,47 @@ LONGEST = 300
 def console() -> Console:
     """Standard output, made at the call so that a redirected sys.stdout is respected.
 
-    Where there is no terminal the width is 140 (or COLUMNS), so that a table in a log keeps its columns.
+    Where there is no terminal the width is 140 (or COLUMNS), so that a table in a log keeps its columns. Texts are
+    taken literally, and what would steer the terminal is shown, whoever prints it.
     """
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS") or 140)
-    return Console(width=width, highlight=False, soft_wrap=False)
+    made = Console(width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
+    made.push_render_hook(cast("Any", _Visibly()))
+    return made
+
+
+class _Visibly:
+    """Stands at the only door of a console: rich's own colours pass, and so do the moves of its live displays."""
+
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        """Have each of them rendered visibly."""
+        return [_Visible(one) for one in renderables]
+
+
+class _Visible:
+    """What another renderable shows, made visible."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: Any) -> Any:
+        """Rich's protocol."""
+        from rich.segment import Segment
+
+        for one in console.render(self._inner, options):
+            yield one if one.control else Segment(visible(one.text), one.style)
+
+
+def say(line: str) -> None:
+    """A line on standard output."""
+    sys.stdout.write(visible(line) + "\n")
+
+
+def complain(line: str) -> None:
+    """A line on standard error."""
+    sys.stderr.write(visible(line) + "\n")
 
 
 def table(*columns: str, numbers: tuple[str, ...] = (), title: str | None = None) -> Table:
@@ -53,10 +90,10 @@ def print_text(console: Console, text: str) -> None:
 
 
 def number(value: Any) -> str:
-    """A number in at most about twelve characters, integers whole; a text cut at `LONGEST` ones."""
+    """A number in at most about twelve characters, integers whole; a text cut at `LONGEST` ones, and visible."""
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e9 else f"{value:.6g}"
-    return "" if value is None else cut(str(value))
+    return "" if value is None else visible(cut(str(value)))
 
 
 def cut(text: str) -> str:
@@ -103,7 +140,7 @@ def when(moment: Any) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON value on standard output, as `plain` gives it."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False) + "\n")
+    sys.stdout.write(in_json(json.dumps(plain(value), ensure_ascii=False)) + "\n")
 
 
 def plain(value: Any) -> Any:

@@ -22,6 +22,7 @@ from steno import files
 from steno.collector import beside, catalogue
 from steno.collector.follower import FIRST_WAIT_SECS, LAST_WAIT_SECS, Follower, Progress, describe
 from steno.secrecy import scrub
+from steno.visible import visible
 
 if TYPE_CHECKING:
     import subprocess
@@ -177,7 +178,7 @@ class Apart:
             for line in pipe:
                 # A full disk loses the line. To leave the pipe would stop the destination at its next word.
                 with contextlib.suppress(OSError), open(self._node.dir / "collector.log", "a", encoding="utf-8") as log:
-                    log.write(scrub(line))
+                    log.write(visible(scrub(line)))
 
     def _tell(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:
         last: tuple[int, int] | None = None

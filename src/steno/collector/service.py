@@ -28,6 +28,7 @@ from steno.ledger.read import Reader, Stream, run_state
 from steno.ledger.seal import Sealer, adopt_parts
 from steno.ledger.spool import Spool
 from steno.record import FINISH
+from steno.visible import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -518,7 +519,7 @@ class Service:
         if key in self._said:
             return
         self._said.add(key)
-        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n"
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {visible(message)}\n"
         try:
             with open(self.node.dir / "collector.log", "a", encoding="utf-8") as log:
                 log.write(line)

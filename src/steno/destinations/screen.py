@@ -9,6 +9,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from steno.visible import on_one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -43,7 +45,9 @@ class State:
         from rich.table import Table
         from rich.text import Text
 
-        parts: list[Any] = [Text.assemble((self.title, "bold"), f"  step {self.step:,}", (f"  {self.speed()}", "dim"))]
+        parts: list[Any] = [
+            Text.assemble((on_one_line(self.title), "bold"), f"  step {self.step:,}", (f"  {self.speed()}", "dim"))
+        ]
         if self.total:
             parts.append(ProgressBar(total=self.total, completed=max(0, min(self.step + 1, self.total)), width=40))
         table = Table(box=None, pad_edge=False, show_header=False)
@@ -262,5 +266,5 @@ def brief(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value)
-    text = "".join(letter if letter.isprintable() else " " for letter in text[:200])
+    text = on_one_line(text[:200])
     return text if len(text) <= 60 else text[:59] + "…"

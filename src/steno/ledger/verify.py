@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno import files
+from steno.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -176,7 +177,7 @@ def readable(path: Path, crc: str | None) -> Iterator[Path | None]:
     with tempfile.TemporaryDirectory(prefix="steno-salvaged-") as place:
         copy = Path(place) / path.name
         damage = salvage(path, bad, copy)
-        warnings.warn(f"the part {path} is damaged, {damage}", RuntimeWarning, stacklevel=4)
+        warnings.warn(visible(f"the part {path} is damaged, {damage}"), RuntimeWarning, stacklevel=4)
         yield copy if copy.exists() else None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from steno.errors import CorruptError
 from steno.store.sound import WILD, Sound
+from steno.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -167,7 +168,7 @@ class Engine:
     def _note(self, path: Path, error: Exception) -> None:
         reason = str(error).splitlines()[0]
         self.damaged[str(path)] = reason
-        warnings.warn(f"the part {path} is damaged and left out: {reason}", RuntimeWarning, stacklevel=5)
+        warnings.warn(visible(f"the part {path} is damaged and left out: {reason}"), RuntimeWarning, stacklevel=5)
 
 
 def _blame(error: Exception) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from steno import files
 from steno.ledger import verify
 from steno.ledger.read import Loss
+from steno.visible import visible
 
 if TYPE_CHECKING:
     from steno.ledger.read import Part
@@ -88,7 +89,7 @@ class Sound:
         rows = part.rows if damage.rows is None else damage.rows
         self.losses[str(path)] = Loss(part.node, DAMAGED, part.name, rows, str(damage), damage.bytes)
         said = "damaged" if damage.kept else "damaged and left out"
-        warnings.warn(f"the part {path} is {said}: {damage}", RuntimeWarning, stacklevel=7)
+        warnings.warn(visible(f"the part {path} is {said}: {damage}"), RuntimeWarning, stacklevel=7)
         return copy if damage.kept else None
 
     def _nameable(self, path: Path) -> Path:
