@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host
-from steno.capture.collected import asked, lacking, status
+from steno.capture.collected import asked, behind, status
 from steno.capture.start import uploading
 from steno.capture.start.watchdog import environment, is_running
 from steno.errors import DestinationError, RunNotFoundError, UsageError
@@ -84,14 +84,14 @@ def sync(
     waiting = _unstored(current)
     if waiting and not error:
         error = f"{waiting} artifacts are not stored yet"
-    behind = tuple(lacking(run_dir, int(current.get("record") or 0)))
+    lacking = tuple(one.name for one in behind(run_dir, int(current.get("record") or 0)))
     unposted = tuple(_unposted(run_dir))
     uploads = uploading.lacking(run_dir)
     # While a writer lives, what is sealed by now is all that a store can have.
     owing = uploads and not (unposted and uploads["state"] == "waiting")
     return SyncReport(
-        complete=not (error or behind or unposted or owing),
-        lacking=behind,
+        complete=not (error or lacking or unposted or owing),
+        lacking=lacking,
         unposted=unposted,
         destinations={name: (current.get("destinations") or {}).get(name) or {} for name in asked(run_dir)},
         uploads=uploads or current.get("uploads") or {},
@@ -131,7 +131,7 @@ def _settled(run_dir: Path) -> bool:
     if not all(_lives(journal, name) for name in unposted):
         return False
     current = status(run_dir)
-    owing = _unstored(current) or lacking(run_dir, int(current.get("record") or 0)) or uploading.lacking(run_dir)
+    owing = _unstored(current) or behind(run_dir, int(current.get("record") or 0)) or uploading.lacking(run_dir)
     return bool(unposted) or not owing
 
 

@@ -267,13 +267,13 @@ def link_artifact(
     return _needed("link_artifact").link_artifact(existing, alias, overwrite, step=step, level=level)
 
 
-def flush(timeout: float | None = None) -> bool:
+def flush(timeout: float | None = None, *, files: bool = False) -> bool:
     """`Run.flush` of the current run.
 
     Raises:
         NoRunError: there was no `init`.
     """
-    return _needed("flush").flush(timeout)
+    return _needed("flush").flush(timeout, files=files)
 
 
 def finish(timeout: float | None = None) -> bool:

@@ -69,7 +69,7 @@ class Logdir:
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         if os.getpid() != self._ending.owner:
             self._await_collector(deadline)
-        return self._ending.posted(deadline) and self._ending.delivered(deadline)
+        return self.run.flush(max(0.0, deadline - time.monotonic()), files=True)
 
     def _await_collector(self, deadline: float) -> None:
         """In a forked child: the parent's collector may just be starting, and only the parent starts one."""

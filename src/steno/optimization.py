@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.late.device_queue import QUEUE, Account
@@ -157,7 +156,7 @@ def _emit(line: str) -> None:
 
 @atexit.register
 def _at_exit() -> None:
-    settle(time.monotonic() + 2.0)
+    settle(RUNS.exit_deadline())
 
 
 _complained = False

@@ -11,10 +11,9 @@ from steno.capture.artifacts.handles import nothing
 from steno.capture.artifacts.recording import Artifacts  # not at the first call, which a signal handler may interrupt
 from steno.capture.collected import status
 from steno.capture.config import Journalled, mask, plain
-from steno.capture.ending import END_SECS
 from steno.capture.lifecycle import how
 from steno.capture.nothing import Nothing
-from steno.capture.open_runs import RUNS
+from steno.capture.open_runs import END_SECS, RUNS
 from steno.capture.stepping import next_step
 from steno.errors import ClosedError
 from steno.record import CONFIG, EVENT, SUMMARY
@@ -313,28 +312,35 @@ class Run:
 
     # -- the end --------------------------------------------------------------------------------------
 
-    def flush(self, timeout: float | None = None) -> bool:
+    def flush(self, timeout: float | None = None, *, files: bool = False) -> bool:
         """Wait until what this process logged before the call is readable by another process.
 
         Args:
             timeout: seconds; None waits as long as a collector is at work.
+            files: wait until it is in the files of steno's own destinations too: TensorBoard's, csv, jsonl, text.
 
         Returns:
             False: not within the time, or there is no collector; it stays in the journal.
         """
-        return self._ending.posted(float("inf") if timeout is None else time.monotonic() + timeout)
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        return self._ending.posted(deadline) and (not files or self._ending.delivered(deadline))
 
     def finish(self, timeout: float | None = None) -> bool:
         """End the recording: wait for tasks, then posting and destinations, then close.
 
+        After two seconds a line says what is still owed and by whom; so does each False. Ctrl-C ends the wait.
+
         Args:
-            timeout: seconds in all. None: as long as `async_log` tasks take (Ctrl-C abandons them), then
-                2 seconds. What is not delivered by then stays on disk: the collector, or `steno sync`,
-                delivers it.
+            timeout: seconds in all. None: as long as `async_log` tasks take, then at most 30 seconds, until all that
+                this process has logged can be read and is in the files of steno's own destinations, artifacts and
+                media too. Object stores and destinations with a process of their own get 2 seconds more; a destination
+                object gets 2 seconds after its last sign of life. In a handler of SIGTERM, and when the interpreter
+                is going down, 2 seconds in all. What is not delivered by then stays on disk: the collector, which
+                outlives this process, or `steno sync` delivers it.
 
         Returns:
-            True: all is posted and delivered, and in the object stores that were asked for; no task was
-            abandoned. A second call returns the same.
+            True: all is posted and delivered, and in the object stores that were asked for; each media value has its
+            file; no task was abandoned. A second call returns the same.
 
         Raises:
             RuntimeError: called by a task, which finish would have to wait for.
@@ -366,7 +372,9 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         state, why = how(error, trace)
-        self._ending.end(state, why, timeout=END_SECS if isinstance(error, KeyboardInterrupt) else None)
+        timeout = END_SECS if isinstance(error, KeyboardInterrupt) else None
+        # Who wanted no collector need not be told by each block that nothing is posted.
+        self._ending.end(state, why, timeout, tell=self._started.watchdog.enabled)
 
 
 def masked(changes: Mapping[str, Any]) -> dict[str, Any]:

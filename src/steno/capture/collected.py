@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steno import files, statusfile
@@ -27,6 +28,24 @@ def hurry(run_dir: Path) -> None:
         ring(path)
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A destination of the collectors' that has not taken a record yet."""
+
+    name: str
+    own: bool
+    """One of steno's own, whose files the collector itself writes."""
+    state: str
+    lag: int
+    """Records that it lacks, as the collector said last."""
+    error: str
+
+    @property
+    def stopped(self) -> bool:
+        """It will never take the record."""
+        return self.state == "stopped"
+
+
 def asked(run_dir: Path) -> list[str]:
     """The names of the destinations that collectors deliver to."""
     return sorted(
@@ -36,17 +55,8 @@ def asked(run_dir: Path) -> list[str]:
     )
 
 
-def lacking(run_dir: Path, record: int) -> list[str]:
+def behind(run_dir: Path, record: int) -> list[Behind]:
     """The destinations that have not taken this node's record of this number yet."""
-    return [name for name, _ in _behind(run_dir, record)]
-
-
-def is_hopeless(run_dir: Path, record: int) -> bool:
-    """Whether some destination that lacks the record has said that it will never take it."""
-    return any(state == "stopped" for _, state in _behind(run_dir, record))
-
-
-def _behind(run_dir: Path, record: int) -> list[tuple[str, str]]:
     names = asked(run_dir)
     if not names:
         return []
@@ -55,5 +65,30 @@ def _behind(run_dir: Path, record: int) -> list[tuple[str, str]]:
     for name in names:
         health = progress.get(name) or {}
         if int(health.get("delivered") or 0) < record:
-            found.append((name, str(health.get("state", ""))))
+            wanted = files.read_json(run_dir / ".steno" / "destinations" / f"{name}.json")
+            own = wanted.get("kind", "file") == "file"
+            lag, error = int(health.get("lag") or 0), str(health.get("error") or "")
+            found.append(Behind(name, own, str(health.get("state", "")), lag, error))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How far the collector is with the media of this machine."""
+
+    waiting: int
+    kept_raw: int
+    """Values that could not be encoded."""
+    dealt_with: int
+    """By this collector, encoded or kept raw, in the order in which they came."""
+    process: int
+
+
+def encoding(run_dir: Path, record: int) -> Encoding | None:
+    """What the collector says of media; None while it does not know this record yet."""
+    current = status(run_dir)
+    if int(current.get("record") or 0) < record:
+        return None
+    media = current.get("media") or {}
+    waiting, kept = int(media.get("waiting") or 0), int(media.get("kept_raw") or 0)
+    return Encoding(waiting, kept, int(media.get("encoded") or 0) + kept, int(current.get("pid") or 0))

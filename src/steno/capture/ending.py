@@ -6,25 +6,37 @@ import os
 import sys
 import threading
 import time
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture.collected import hurry, is_hopeless, lacking
-from steno.capture.open_runs import RUNS
+from steno.capture import owed
+from steno.capture.collected import behind, encoding, hurry
+from steno.capture.lifecycle import is_going_down, is_in_term_handler
+from steno.capture.open_runs import END_SECS, RUNS
+from steno.capture.report import say
 from steno.capture.start import uploading
 from steno.capture.start.watchdog import is_running
 from steno.record import FINISH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from steno.capture.artifacts.recording import Artifacts
+    from steno.capture.inprocess.feed import Feed
     from steno.capture.report import Reporter
     from steno.capture.start.started import StartedRun
     from steno.capture.tasks.register import Register
 
-END_SECS: Final = 2.0
+FINISH_SECS: Final = 30.0
+"""What `finish` may take without a time of its own, once the tasks have ended."""
+PATIENCE_SECS: Final = 2.0
+"""After so long it says what it waits for."""
 _POSTING_SECS: Final = 0.5
 _SLICE_SECS: Final = 0.1
 _CLOSE_SECS: Final = 0.1
 _POLL_SECS: Final = 0.01
+_LOOKS: Final = 10
+"""Between two rings at the collector's door."""
 
 
 class Ending:
@@ -49,6 +61,9 @@ class Ending:
         self.is_closed = False
         """Nothing more is taken; what runs in this process may still log while the end goes on."""
         self._one = threading.RLock()
+        self._is_marked = False
+        self._undrained: list[Feed] = []
+        self._said = ""
 
     # -- waiting ----------------------------------------------------------------------------------------
 
@@ -63,27 +78,61 @@ class Ending:
             if left <= 0:
                 return False
 
-    def delivered(self, deadline: float) -> bool:
-        """Wait for the destinations that a collector delivers to."""
-        started = self.started
-        while lacking(started.dir, started.recorder.last_record):
-            if time.monotonic() >= deadline or not started.watchdog.hopeful():
+    def delivered(self, deadline: float, *, own: bool = True) -> bool:
+        """Wait for the destinations that a collector delivers to.
+
+        Args:
+            deadline: monotonic seconds.
+            own: steno's own, which are files; False: the others, which have processes of their own.
+        """
+
+        def found() -> bool | None:
+            lacking = [one for one in behind(self.started.dir, self.started.recorder.last_record) if one.own == own]
+            # One that has stopped will never take it, and need not be waited for.
+            return not lacking if all(one.stopped for one in lacking) else None
+
+        return self._until(deadline, found)
+
+    def encoded(self, deadline: float) -> bool:
+        """Wait until what this process has logged of media has its files; False: or some are kept as captured."""
+        goal: tuple[int, int] | None = None
+
+        def found() -> bool | None:
+            nonlocal goal
+            now = encoding(self.started.dir, self.started.recorder.last_record)
+            if now is None:
+                return None
+            if goal is None or goal[0] != now.process:
+                goal = now.process, now.dealt_with + now.waiting
+            return not now.kept_raw if not now.waiting or now.dealt_with >= goal[1] else None
+
+        return not self.started.recorder.has_media or self._until(deadline, found)
+
+    def _until(self, deadline: float, found: Callable[[], bool | None]) -> bool:
+        """Look for an answer while there is time and somebody at work on it."""
+        for turn in count():
+            answer = found()
+            if answer is not None:
+                return answer
+            if time.monotonic() >= deadline or not self.started.watchdog.hopeful():
                 return False
-            if is_hopeless(started.dir, started.recorder.last_record):
-                # No retry will help: the exit need not wait for it.
-                return False
+            if turn % _LOOKS == 0:
+                hurry(self.started.dir)
             time.sleep(_POLL_SECS)
-        return True
+        raise AssertionError  # count() does not end
 
     # -- the end ------------------------------------------------------------------------------------------
 
-    def end(self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None) -> bool:
+    def end(
+        self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None, *, tell: bool = True
+    ) -> bool:
         """End the run; see `Run.finish`.
 
         Args:
             state: "finished" or "failed".
             why: the error in one line, and the traceback.
-            timeout: seconds in all.
+            timeout: seconds in all; None: as long as tasks take, then FINISH_SECS.
+            tell: say what is waited for, and what is left.
 
         Raises:
             RuntimeError: called by a task, which it would have to wait for.
@@ -92,36 +141,63 @@ class Ending:
             msg = "finish was called by an async_log task, which it would have to wait for: call it where init was"
             raise RuntimeError(msg)
         began = time.monotonic()
+        if timeout is None:
+            timeout = _hurried()
         if not self._one.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
+            if tell:
+                say(f"the run {self.started.name!r} is being ended by another thread, which was not done in time")
             return False
         try:
-            if self.ended is not None:
-                return self.ended
-            done = self._awaited(None if timeout is None else began + max(timeout, 0.0))
-            self.started.unhear()
-            deadline = time.monotonic() + END_SECS if timeout is None else began + max(timeout, 0.0)
-            if os.getpid() != self.owner:
-                return self._end_child(deadline)
-            # Set first, so that a signal in the middle does not begin again.
-            self.ended = False
-            try:
-                # What dies with this process comes first: device values, posting, destinations that run in it. These
-                # may log at their ends, which is posted too.
-                stages = (
-                    self._drained, lambda _: self._marked(state, why), self.posted, self._fed, self.posted,
-                    self._stored, self.delivered,
-                )  # fmt: skip
-                for stage in stages:
-                    done = stage(deadline) and done
-            finally:
-                self._close(deadline)
-            done = self._uploaded(deadline) and done
-            self.ended = done
-            return done
+            if self.ended is None:
+                self._end(state, why, began, timeout, tell=tell)
+            elif not self.ended and tell:
+                say(self._said or f"the run {self.started.name!r} is being ended already: this call waits for nothing")
+            return bool(self.ended)
         finally:
             self._one.release()
 
-    def _awaited(self, deadline: float | None) -> bool:
+    def _end(self, state: str, why: tuple[str, str] | None, began: float, timeout: float | None, *, tell: bool) -> None:
+        done = no_task_left = self._await_tasks(None if timeout is None else began + max(timeout, 0.0))
+        self.started.unhear()
+        deadline = time.monotonic() + FINISH_SECS if timeout is None else began + max(timeout, 0.0)
+        # Who has not said how long may wait: nobody waits for what goes on without this process, or does not move.
+        patience = END_SECS if timeout is None else float("inf")
+        is_owner = os.getpid() == self.owner
+        # Set first, so that a signal in the middle does not begin again.
+        self.ended = False
+        waits: tuple[Callable[[float], bool], ...] = (self.posted, self._stored)
+        if is_owner:
+            # What dies with this process comes first: device values, posting, destinations that run in it. These
+            # may log at their ends, which is posted too.
+            waits = (
+                self._drained, lambda _: self.mark(state, why), self.posted, lambda until: self._fed(until, patience),
+                self.posted, self._stored, self.delivered, self.encoded,
+                lambda until: self.delivered(min(until, time.monotonic() + patience), own=False),
+            )  # fmt: skip
+        left: list[str] = []
+        try:
+            with owed.Patience(PATIENCE_SECS if tell else float("inf"), deadline, lambda: self._waiting(deadline)):
+                for wait in waits:
+                    done = wait(deadline) and done
+        except KeyboardInterrupt:
+            done, deadline = False, time.monotonic()
+            say(f"Ctrl-C has ended the wait for the end of the run {self.started.name!r}")
+            if is_owner:
+                self.mark(state, why)
+        finally:
+            left = [] if done else self._owed()
+            self._close(min(deadline, time.monotonic() + patience), is_owner=is_owner, is_owing=bool(left))
+        # What came a moment too late for the wait has come.
+        done = no_task_left and not left
+        if is_owner:
+            done = self._uploaded(min(deadline, time.monotonic() + patience)) and done
+        self.ended = done
+        if left:
+            self._said = owed.left(self.started, left)
+            if tell:
+                say(self._said)
+
+    def _await_tasks(self, deadline: float | None) -> bool:
         """The tasks' stage: all ended. Of a given time it leaves a part for what comes after."""
         if self.tasks is None:
             return True
@@ -130,15 +206,6 @@ class Ending:
         left = max(0.0, deadline - time.monotonic())
         return not self.tasks.close(left - min(left / 4, _POSTING_SECS))
 
-    def _end_child(self, deadline: float) -> bool:
-        """A forked child ends its own journal; the run, its feeds and its collector are its parent's."""
-        done = self.posted(deadline) and self._stored(deadline)
-        self.ended = done
-        self._close_artifacts()
-        self.started.recorder.close()
-        RUNS.leave(self)
-        return done
-
     def _drained(self, deadline: float) -> bool:
         done = self.started.recorder.drain(deadline)
         optimization = sys.modules.get("steno.optimization")
@@ -146,13 +213,37 @@ class Ending:
             done = optimization.settle(deadline) and done
         return done
 
-    def _fed(self, deadline: float) -> bool:
-        done = True
-        # One that hangs must leave the others time to close.
-        until = deadline - 2 * _CLOSE_SECS
+    def mark(self, state: str, why: tuple[str, str] | None = None) -> bool:
+        """Write down how the run ends, once; does not wait."""
+        if not self._is_marked:
+            payload = {"state": state}
+            if why is not None:
+                payload["error"], payload["traceback"] = why
+            self.started.recorder.entry(FINISH, payload)
+            self._is_marked = True
+        return True
+
+    def _fed(self, deadline: float, patience: float) -> bool:
+        """Wait for the destinations that are objects, as long as they move: with the process they lose what is left."""
+        self._undrained = [*self.started.feeds]
         for feed in self.started.feeds:
-            done = feed.drain(max(0.0, until - time.monotonic())) and done
-        return self._end_feeds(deadline) and done
+            seen, moved = feed.health(), time.monotonic()
+            while True:
+                # One that hangs must leave the others time to close.
+                until = min(deadline - 2 * _CLOSE_SECS, moved + patience)
+                if feed.drain(max(0.0, min(until - time.monotonic(), _SLICE_SECS))):
+                    self._undrained.remove(feed)
+                    break
+                if feed.over or time.monotonic() >= until:
+                    break
+                if (now := feed.health()) != seen:
+                    seen, moved = now, time.monotonic()
+        if patience < float("inf"):
+            for feed in self._undrained:
+                feed.end(0.0)  # it has had its time
+        done = self._end_feeds(min(deadline, time.monotonic() + patience))
+        self._undrained += [feed for feed in self.started.feeds if not feed.over and feed not in self._undrained]
+        return done and not self._undrained
 
     def _end_feeds(self, deadline: float) -> bool:
         if not self.started.feeds:
@@ -160,13 +251,6 @@ class Ending:
         from steno.capture.inprocess.feed import close_all
 
         return close_all(self.started.feeds, deadline, _CLOSE_SECS)
-
-    def _marked(self, state: str, why: tuple[str, str] | None) -> bool:
-        payload = {"state": state}
-        if why is not None:
-            payload["error"], payload["traceback"] = why
-        self.started.recorder.entry(FINISH, payload)
-        return True
 
     def _stored(self, deadline: float) -> bool:
         return self.artifacts is None or self.artifacts.settle(deadline)
@@ -181,34 +265,52 @@ class Ending:
             self.report("uploads", uploading.line(started.dir, left, running=is_running(started.dir)))
         return not left
 
-    def _close(self, deadline: float) -> None:
+    def _close(self, deadline: float, *, is_owner: bool, is_owing: bool) -> None:
+        """A forked child closes its own journal; the run, its feeds and its collector are its parent's."""
         started = self.started
-        self._end_feeds(deadline)
-        self._close_artifacts()
-        started.recorder.close()
-        hurry(started.dir)
-        started.watchdog.release()
-        started.restore()
-        RUNS.leave(self)
+        try:
+            if is_owner:
+                self._end_feeds(deadline)
+            self.is_closed = True
+            if self.artifacts is not None:
+                self.artifacts.close()
+            started.recorder.close()
+            hurry(started.dir)
+            if is_owner and is_owing:
+                started.watchdog.start()  # it outlives this process; one that has died would not be started again
+        finally:
+            if is_owner:
+                started.watchdog.release()
+                started.restore()
+            RUNS.leave(self)
 
-    def _close_artifacts(self) -> None:
-        self.is_closed = True
-        if self.artifacts is not None:
-            self.artifacts.close()
+    # -- what is said ---------------------------------------------------------------------------------------
+
+    def _owed(self) -> list[str]:
+        feeds = [feed.name for feed in self._undrained]
+        return owed.now(self.started, feeds, self.artifacts, whole=os.getpid() == self.owner)
+
+    def _waiting(self, deadline: float) -> None:
+        parts = self._owed()
+        if parts:
+            self.report("waiting", owed.waiting(self.started, parts, max(0.0, deadline - time.monotonic())))
 
     # -- the process's ends, as `OpenRun` has them --------------------------------------------------------
-
-    def terminate(self) -> None:
-        """Write down that SIGTERM ends the process; does not wait."""
-        if self.ended is None:
-            self._marked("failed", ("SIGTERM", ""))
 
     def inherit(self) -> None:
         """In a forked child: feeds and collector are the parent's."""
         self._one = threading.RLock()
+        self._undrained = []
         self.started.abandon()
 
     def let_go(self) -> None:
         """At the end of a child that has inherited the run: what it logged stays in its journal."""
         self.started.unhear()
         self.started.recorder.close()
+
+
+def _hurried() -> float | None:
+    """The seconds for a call that says none, where the process itself is at its end; None elsewhere."""
+    if is_in_term_handler():
+        return END_SECS
+    return max(0.0, RUNS.exit_deadline() - time.monotonic()) if is_going_down() else None

@@ -15,7 +15,7 @@ from steno.secrecy import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 _TRACEBACK_CHARS: Final = 64 << 10
 
@@ -85,6 +85,37 @@ class Hooks:
             # Die of the signal, so that whoever sent it sees what it expects.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def is_going_down() -> bool:
+    """Whether the interpreter is at its end: in its exit hooks, or behind them."""
+    return sys.is_finalizing() or not threading.main_thread().is_alive()
+
+
+def is_in_term_handler() -> bool:
+    """Whether the caller is inside the program's own handler of SIGTERM, as far as that is written in Python."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    handler: Any = signal.getsignal(signal.SIGTERM)
+    while hasattr(handler, "func"):  # functools.partial
+        handler = handler.func
+    if not hasattr(handler, "__code__"):
+        handler = getattr(handler, "__func__", None) or getattr(type(handler), "__call__", None)  # noqa: B004 - its code
+    code = getattr(handler, "__code__", None)
+    frame: FrameType | None = sys._getframe(1) if code is not None else None  # noqa: SLF001 - the one way
+    while frame is not None:
+        if frame.f_code is code and _holds(frame, frame.f_back):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _holds(frame: FrameType, interrupted: FrameType | None) -> bool:
+    """Whether a signal has called this frame's function: it is given the frame that it interrupts."""
+    for value in frame.f_locals.values():
+        if value is interrupted or (type(value) is tuple and any(one is interrupted for one in value)):
+            return interrupted is not None
+    return False
 
 
 def how(error: BaseException | None, traceback: TracebackType | None = None) -> tuple[str, tuple[str, str] | None]:

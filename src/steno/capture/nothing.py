@@ -19,6 +19,7 @@ class Nothing:
     def __init__(self) -> None:
         self.log = _log
         self.last_record = 0
+        self.has_media = False
 
     def scope(self, options: dict[str, Any], check: Any = None) -> tuple[Any, Any]:  # noqa: ARG002 - the recorder's signature
         """Two functions that do nothing."""
@@ -30,6 +31,10 @@ class Nothing:
     def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - the recorder's signature
         """True: nothing is waiting."""
         return True
+
+    def unposted(self) -> int:
+        """Nothing is waiting."""
+        return 0
 
     def drain(self, deadline: float | None) -> bool:  # noqa: ARG002 - the recorder's signature
         """True: no device value is on its way."""

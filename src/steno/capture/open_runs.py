@@ -30,12 +30,14 @@ class OpenRun(Protocol):
     owner: int
     """The process that opened it; a forked child has inherited it."""
 
-    def end(self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None) -> bool:
+    def end(
+        self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None, *, tell: bool = True
+    ) -> bool:
         """End it within the time; True: nothing is left to do. A second call waits for the first one's answer."""
         ...
 
-    def terminate(self) -> None:
-        """Write down that SIGTERM ends the process; inside the handler, so without waiting."""
+    def mark(self, state: str, why: tuple[str, str] | None = None) -> bool:
+        """Write down how it ends, once; does not wait."""
         ...
 
     def inherit(self) -> None:
@@ -65,6 +67,7 @@ class OpenRuns:
         self._beside: list[OpenRun] = []
         self._hooks = Hooks(self._at_exit, self._at_term)
         self._finalizes = 0
+        self._exits_by: float | None = None
 
     def enter(
         self, one: OpenRun, *, current: bool, hooks: bool = True, term: bool = True, joined: bool = False
@@ -122,21 +125,33 @@ class OpenRuns:
     def _at_exit(self) -> None:
         # multiprocessing runs its finalizers while the exception that ends the child is on its way.
         failure = self._hooks.failure or (how(sys.exc_info()[1])[1] if is_child() else None)
-        deadline = time.monotonic() + END_SECS
+        state = "finished" if failure is None else "failed"
+        mine = [one for one in self.all() if one.owner == os.getpid()]
         for one in self.all():
-            if one.owner != os.getpid():
+            if one not in mine:
                 one.let_go()
-                continue
-            one.end("finished" if failure is None else "failed", failure, max(0.0, deadline - time.monotonic()))
+        # All collectors are at work while the first one is waited for; each run has its share of the time.
+        for one in mine:
+            one.mark(state, failure)
+        for waiting in range(len(mine), 0, -1):
+            left = max(0.0, self.exit_deadline() - time.monotonic())
+            mine[-waiting].end(state, failure, left / waiting, tell=False)
+
+    def exit_deadline(self) -> float:
+        """When the end of this process is to be over (monotonic seconds), for all its runs together."""
+        if self._exits_by is None:
+            self._exits_by = time.monotonic() + END_SECS
+        return self._exits_by
 
     def _at_term(self) -> None:
         for one in self.all():
             if one.owner == os.getpid():
-                one.terminate()
+                one.mark("failed", ("SIGTERM", ""))
 
     def forked(self) -> None:
         """In a forked child."""
         self.lock, self.beginning = threading.RLock(), threading.RLock()
+        self._exits_by = None
         self._hooks.forked()
         for one in self.all():
             one.inherit()

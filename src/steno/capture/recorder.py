@@ -392,6 +392,14 @@ class Recorder:
             self._last_record = max(self._last_record, goal.record)
         return arrived and not self.appender.waiting
 
+    def unposted(self) -> int:
+        """How many bytes of this process's journal are not in the ledger yet."""
+        current = self.appender.current
+        mine = [*self._retired] if os.getpid() == self._pid else []
+        if current is not None:
+            mine.append(_Retired(current, end=current.tell()))
+        return sum(one.left() for one in mine)
+
     def drain(self, deadline: float | None) -> bool:
         """Wait until the device values logged so far are in the journal; False at the deadline (monotonic secs)."""
         staged = sys.modules.get("steno.capture.late.traced_records")
@@ -416,6 +424,11 @@ class Recorder:
 
         if self._stream is not None:
             files.want(self._stream.directory)
+
+    @property
+    def has_media(self) -> bool:
+        """Whether this process has logged media values."""
+        return self.snapshot.has_media
 
     @property
     def last_record(self) -> int:
@@ -506,20 +519,21 @@ class Recorder:
 class _Retired:
     """A segment whose posting somebody waits for."""
 
-    __slots__ = ("_path", "_segment", "end", "record")
+    __slots__ = ("_path", "_posted", "_segment", "end", "record")
 
     def __init__(self, segment: Segment, end: int | None = None) -> None:
         self._segment: Segment | None = segment
         self._path = segment.path
         self.end = segment.end if end is None else end
         self.record = 0
+        self._posted = 0
 
     def look(self) -> bool:
         """Whether all of it is in the ledger."""
         segment = self._segment
         if segment is not None:
             try:
-                posted, self.record = segment.posted()
+                self._posted, self.record = segment.posted()
             except ValueError:
                 segment = self._segment = None
         if segment is None:
@@ -528,11 +542,16 @@ class _Retired:
                     file.seek(fmt.POSTED_AT)
                     raw = file.read(16)
             except FileNotFoundError:
+                self._posted = self.end
                 return True
             except OSError:
                 return False
-            posted, self.record = fmt.U64.unpack_from(raw, 0)[0], fmt.U64.unpack_from(raw, 8)[0]
-        return bool(posted >= self.end)
+            self._posted, self.record = fmt.U64.unpack_from(raw, 0)[0], fmt.U64.unpack_from(raw, 8)[0]
+        return self._posted >= self.end
+
+    def left(self) -> int:
+        """How many bytes of it are not in the ledger."""
+        return 0 if self.look() else self.end - max(self._posted, fmt.HEADER_BYTES)
 
     def close(self) -> None:
         if self._segment is not None:

@@ -59,7 +59,7 @@ class _WithTraced(list[Owed]):
 class Snapshot:
     """Makes a record's values encodable: numbers exact, arrays copied, bad ones reported and left out.
 
-    Thread-safe; holds nothing.
+    Thread-safe; holds no value.
 
     Args:
         report: told (key, what is wrong and the remedy).
@@ -67,7 +67,7 @@ class Snapshot:
         put: copies the raw bytes of a media value, returns where they lie; raises OSError.
     """
 
-    __slots__ = ("_adapters", "_put", "_report", "_strict", "convert")
+    __slots__ = ("_adapters", "_put", "_report", "_strict", "convert", "has_media")
 
     def __init__(
         self,
@@ -79,6 +79,8 @@ class Snapshot:
         self._report = report
         self._strict = strict
         self._put = put
+        self.has_media = False
+        """Whether a media value was among what was prepared."""
         self._adapters: dict[type, Adapter | None] = {}
         self.convert: dict[type, Callable[[Any], Any]] = {
             float: float, int: _integer, bool: bool, str: _same, list: _same, dict: _same, _Ext: _same,
@@ -217,6 +219,7 @@ class Snapshot:
         if self._put is None:
             msg = f"a media value ({made.kind}) cannot be recorded here"
             raise Unrecordable(msg)
+        self.has_media = True
         try:
             return placed(made, self._put)
         except OSError as error:

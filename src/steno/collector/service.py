@@ -42,6 +42,8 @@ SOON_SECS = 0.05
 """Between two while somebody does, or the end is near."""
 _RING_SECS = 0.002
 """At least so long between two, however often the bell rings."""
+_RUNG_SECS = 0.3
+"""Who rings may wait for what destinations have delivered, too, and rings again."""
 POST_BYTES = 4 << 20
 _SCAN_SECS = 0.1
 _GRACE_SECS = 10.0
@@ -236,7 +238,9 @@ class Service:
         soon = nearing or time.monotonic() < self._urgent_until
         if self.bell.wait(SOON_SECS if soon else POST_SECS):
             self._stop.wait(_RING_SECS)
-            self._next_scan = 0.0
+            now = time.monotonic()
+            self._urgent_until = max(self._urgent_until, now + _RUNG_SECS)
+            self._next_scan, self._next_status = 0.0, min(self._next_status, now + _URGENT_STATUS_SECS)
             for journal in self.journals.values():
                 journal.hurry()
 

@@ -17,7 +17,7 @@ class StenoLogger(Logger):  # type: ignore[misc,unused-ignore] # torchrl has no 
     """A TorchRL logger on `<log_dir>/<exp_name>`, for scripts, `Trainer` and `VideoRecorder`.
 
     Each method does what `steno.RunLogger`'s does: scalars and metrics do not wait for a device, `log_metrics` is
-    one record. `experiment` is the `steno.Run`; `flush`, `shutdown` and `close` are TorchRL's own and end it.
+    one record. `experiment` is the `steno.Run`; `shutdown` and `close` are TorchRL's own and end it.
 
     Args:
         exp_name: the run's name.
@@ -68,6 +68,10 @@ class StenoLogger(Logger):  # type: ignore[misc,unused-ignore] # torchrl has no 
     def log_str(self, name: str, value: str, step: int | None = None) -> None:
         """See `steno.RunLogger.log_str`."""
         self._logger.log_str(name, value, step)
+
+    def flush(self, timeout: float | None = None) -> bool:  # type: ignore[override,unused-ignore]
+        """See `steno.RunLogger.flush`; None: its 30 seconds."""
+        return self._logger.flush() if timeout is None else self._logger.flush(timeout)
 
     def log_metrics(self, metrics: Any, step: int | None = None, *, keys_sep: str = "/") -> Mapping[str, Any]:
         """See `steno.Logger.log_metrics`: a dict, or a Mapping that waits when it is read."""

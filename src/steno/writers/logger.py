@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
 from steno.face import init_beside
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from steno.writers.converted import LateMetrics
+
+
+FLUSH_SECS: Final = 30.0
 
 
 class Logger(abc.ABC):
@@ -202,9 +205,16 @@ class RunLogger(Logger):
         """
         self.experiment.log({name: Text(value)}, step)
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """`Run.flush`: True: what was logged is readable by another process."""
-        return bool(self.experiment.flush(timeout))
+    def flush(self, timeout: float | None = FLUSH_SECS) -> bool:
+        """Wait until what was logged is readable, and in the event files and other files of steno's destinations.
+
+        Args:
+            timeout: seconds; None waits as long as a collector is at work.
+
+        Returns:
+            False: not within the time.
+        """
+        return bool(self.experiment.flush(timeout, files=True))
 
     def close(self, timeout: float | None = None) -> bool:
         """`Run.finish`: True: all is posted and delivered."""

@@ -272,6 +272,11 @@ class Feed:
         return self._answered >= mine or not self.last_error
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended: it takes nothing more."""
+        return self._done.is_set()
+
+    @property
     def ending(self) -> bool:
         """Whether it was asked to end before."""
         return self._closing

@@ -1,0 +1,115 @@
+"""What is still to be done for a run at its end, and who has to do it, in words."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from steno.capture.collected import behind, encoding, status
+from steno.capture.start.watchdog import is_running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from steno.capture.artifacts.recording import Artifacts
+    from steno.capture.start.started import StartedRun
+
+
+class Patience:
+    """While a wait lasts: have something said once when it has lasted so long, unless it would end soon after.
+
+    Args:
+        secs: how long.
+        deadline: when the wait ends, in monotonic seconds.
+        tell: called on a thread of its own.
+    """
+
+    def __init__(self, secs: float, deadline: float, tell: Callable[[], None]) -> None:
+        self._timer: threading.Timer | None = None
+        if time.monotonic() + secs < deadline:
+            self._timer = threading.Timer(secs, tell)
+            self._timer.name = "steno-patience"
+            self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        if self._timer is not None:
+            try:
+                self._timer.start()
+            except RuntimeError:  # no more threads: nothing is said
+                self._timer = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def now(started: StartedRun, feeds: Sequence[str], artifacts: Artifacts | None, *, whole: bool) -> list[str]:
+    """What is owed, one item for each who owes; empty when nothing is.
+
+    Args:
+        started: the run.
+        feeds: names of the destination objects that have not taken all.
+        artifacts: of this process.
+        whole: the destinations' part too, not only what this process has logged.
+    """
+    recorder = started.recorder
+    found = []
+    device = (recorder.health().get("device") or {}).get("waiting")
+    if device:
+        found.append(f"{device} values are on their way from a device")
+    found += [f"the destination object {name!r} has not taken all" for name in feeds]
+    size = recorder.unposted()
+    if size:
+        found.append(f"{_amount(size)} of this process's records are to be posted by {_collector(started)}")
+    stored = 0 if artifacts is None else artifacts.health()["waiting"]
+    if stored:
+        found.append(f"{stored} artifacts are to be stored by {_collector(started)}")
+    if not whole or size:
+        return found
+    for one in behind(started.dir, recorder.last_record):
+        lag = f"lacks {one.lag} records" if one.lag else "has not told that it has all records"
+        how = ", and has stopped" if one.stopped else ""
+        found.append(f"the destination {one.name!r} {lag}{how}{f' ({one.error})' if one.error else ''}")
+    if recorder.has_media:
+        media = encoding(started.dir, recorder.last_record)
+        if media is None or media.waiting:
+            count = "media values" if media is None else f"{media.waiting} media values"
+            found.append(f"{count} are to be encoded by {_collector(started)}")
+        elif media.kept_raw:
+            found.append(f"{media.kept_raw} media values could not be encoded and are kept as they were captured")
+    return found
+
+
+def waiting(started: StartedRun, parts: Sequence[str], left_secs: float) -> str:
+    """The line while somebody waits."""
+    secs = f"{left_secs:.0f} s"
+    return f"the run {started.name!r} waits up to {secs} more for its end: {'; '.join(parts)}. Ctrl-C ends the wait"
+
+
+def left(started: StartedRun, parts: Sequence[str]) -> str:
+    """The line when nobody waits any more."""
+    if is_running(started.dir):
+        rest = f"The collector goes on with it; `steno doctor {started.dir}` shows how far it is"
+    else:
+        rest = f"`steno sync {started.dir}` does what is left"
+    return f"the run {started.name!r} has ended and not all is done: {'; '.join(parts)}. {rest}"
+
+
+def _collector(started: StartedRun) -> str:
+    if not is_running(started.dir):
+        if not started.watchdog.enabled or started.watchdog.given_up:
+            return "a collector, and none is at work"
+        pid = started.watchdog.pid
+        return f"the collector{f' (process {pid})' if pid else ''}, which has not begun"
+    current: dict[str, Any] = status(started.dir)
+    process = f" (process {current['pid']})" if current.get("pid") else ""
+    error = f", which says: {current['error']}" if current.get("error") else ""
+    return f"the collector{process}{error}"
+
+
+def _amount(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"
