@@ -299,12 +299,11 @@ class Way:
     def __call__(self, number, frame): self.method(number, frame)
 ways = {'function': end, 'lambda': lambda *_: end(*_), 'partial': functools.partial(end, more=1),
     'method': Way().method, 'object': Way()}
-signal.signal(signal.SIGTERM, ways[%r])
+signal.signal(signal.SIGTERM, ways[SORT])
 print('ready', flush=True)
 while True: time.sleep(0.01)
 """
-        % sort
-    )
+    ).replace("SORT", repr(sort))
     with run_programs.start(code, tmp_path, STENO_COLLECTOR="on") as program:
         assert program.stdout.readline() == "ready\n"
         program.terminate()
@@ -347,14 +346,13 @@ def end():
     print(run.finish(), time.monotonic() - began, flush=True)
 class Late:
     def __del__(self): end()
-if %r == 'atexit':
+if WAY == 'atexit':
     atexit.register(end)
 else:
     late = Late()
     os._late = late
 """
-        % way
-    )
+    ).replace("WAY", repr(way))
     began = time.monotonic()
     done = run_programs.run(code, tmp_path, STENO_COLLECTOR="on")
     assert time.monotonic() - began < 8
