@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.late.device_queue import QUEUE, Account
+from steno.capture.retired import Retired
 from steno.capture.snapshot import Snapshot, StepLater, encodable
 from steno.capture.stream import Stream
 from steno.devices.base import Refused, Traced
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _TICK_SECS: Final = 1.0
 _RETRY_SECS: Final = 0.1
+_PAUSE_SECS: Final = 0.05
+"""What a fork waits at most for the keepers."""
 """Between two looks whether the disk has room again."""
 _POLL_SECS: Final = 0.002
 _DRIFT_NANOS: Final = 1_000_000
@@ -81,7 +84,7 @@ class Recorder:
         self._watch = watch
         self._pid = os.getpid()
         self._reported: set[str] = set()
-        self._retired: list[_Retired] = []
+        self._retired: list[Retired] = []
         self._last_record = 0
         self._reports = 0
         self._failing = False
@@ -89,6 +92,7 @@ class Recorder:
         self._keeper: threading.Thread | None = None
         self._wake = _thread.allocate_lock()
         self._stop = False
+        self._paused = False
         self.feeds: list[Callable[[Segment], None]] = []
         """Told each segment taken, so that a destination in this process can read it too."""
         snapshot = Snapshot(self.report, strict=strict, put=self._put)
@@ -106,6 +110,7 @@ class Recorder:
             convert=snapshot.convert,
             failed=self._failed,
             closed=self._log_after_close,
+            slow=self._return,
         )
         # The hot path: `log` is a closure made in `Appender._build` (journal/appender.py), one call from the user's to
         # the mapped segment. What it does not know how to encode it gives to `_prepare`, below.
@@ -126,6 +131,7 @@ class Recorder:
         return stream
 
     def _hire(self) -> None:
+        self._paused = False
         self._keeper = keeper = threading.Thread(target=self._keep, name="steno-keeper", daemon=True)
         try:
             keeper.start()
@@ -138,13 +144,38 @@ class Recorder:
         stream = self._stream
         if stream is None:
             stream = self._begin()
-        elif self._keeper is None:
-            self._hire()
+        else:
+            self._return()
         return stream.take()
+
+    def pause(self, deadline: float) -> None:
+        """End the keeper before a fork, if it can be ended by then (monotonic secs).
+
+        Python 3.12 and later warn of a fork in a process with threads.
+        It comes back when a segment is full, at the next call that leaves the hot path, or at `flush`. Until then
+        no spare segments are made, and a collector that dies is not started again.
+        """
+        keeper = self._keeper
+        if keeper is None or keeper is threading.current_thread():
+            return
+        self._paused = True
+        self._nudge()
+        keeper.join(max(deadline - time.monotonic(), 0.0))
+        if keeper.is_alive():
+            self._paused = False  # it is in the middle of something: it goes on
+            return
+        self._keeper = None
+        while _is_thread(keeper.native_id) and time.monotonic() < deadline:
+            time.sleep(0.0002)  # it has left Python, and not yet the kernel, where the threads are counted
+
+    def _return(self) -> None:
+        """Have the keeper back after a fork."""
+        if self._keeper is None and self._stream is not None and not self._stop:
+            self._hire()
 
     def _rolled(self, left: Segment | None, taken: Segment) -> None:
         if left is not None:
-            self._retired.append(_Retired(left))
+            self._retired.append(Retired(left))
         else:
             for feed in self.feeds:
                 feed(taken)
@@ -273,13 +304,13 @@ class Recorder:
         assert stream is not None
         offset = time.time_ns() - time.monotonic_ns()
         watched = 0.0
-        while not self._stop and stream is self._stream:
+        while not (self._stop or self._paused) and stream is self._stream:
             try:
                 if self.appender.waiting or self.appender.backlog:
                     if self.appender.recover():
                         self._failing = False
                 else:
-                    while stream.stock() and not self._stop:
+                    while stream.stock() and not (self._stop or self._paused):
                         pass
                 self._reap()
                 now = time.time_ns() - time.monotonic_ns()
@@ -295,7 +326,8 @@ class Recorder:
                     self._failed(error)
             except Exception as error:
                 self.report("steno", f"the keeper thread met {error!r}; recording goes on")
-            wake.acquire(timeout=_RETRY_SECS if self.appender.waiting else _TICK_SECS)
+            if not self._paused:
+                wake.acquire(timeout=_RETRY_SECS if self.appender.waiting else _TICK_SECS)
 
     def _reap(self) -> None:
         """Unmap full segments that are posted, and the oldest when there are many."""
@@ -349,6 +381,7 @@ class Recorder:
         if self.appender.sealed:
             self._log_after_close()
             return
+        self._return()
         mono, seq = self.appender.stamp()
         try:
             step = self.snapshot.step(step)
@@ -377,11 +410,12 @@ class Recorder:
             True: another process can read it. False: not within the time; it stays in the journal.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._return()
         arrived = self.drain(deadline)
         current = self.appender.current
         goals = [*self._retired]
         if current is not None:
-            goals.append(_Retired(current, end=current.tell()))
+            goals.append(Retired(current, end=current.tell()))
         if os.getpid() != self._pid:
             goals = goals[-1:] if current is not None else []
         for goal in goals:
@@ -397,7 +431,7 @@ class Recorder:
         current = self.appender.current
         mine = [*self._retired] if os.getpid() == self._pid else []
         if current is not None:
-            mine.append(_Retired(current, end=current.tell()))
+            mine.append(Retired(current, end=current.tell()))
         return sum(one.left() for one in mine)
 
     def drain(self, deadline: float | None) -> bool:
@@ -516,47 +550,8 @@ class Recorder:
         self.appender.after_fork()
 
 
-class _Retired:
-    """A segment whose posting somebody waits for."""
-
-    __slots__ = ("_path", "_posted", "_segment", "end", "record")
-
-    def __init__(self, segment: Segment, end: int | None = None) -> None:
-        self._segment: Segment | None = segment
-        self._path = segment.path
-        self.end = segment.end if end is None else end
-        self.record = 0
-        self._posted = 0
-
-    def look(self) -> bool:
-        """Whether all of it is in the ledger."""
-        segment = self._segment
-        if segment is not None:
-            try:
-                self._posted, self.record = segment.posted()
-            except ValueError:
-                segment = self._segment = None
-        if segment is None:
-            try:
-                with open(self._path, "rb") as file:
-                    file.seek(fmt.POSTED_AT)
-                    raw = file.read(16)
-            except FileNotFoundError:
-                self._posted = self.end
-                return True
-            except OSError:
-                return False
-            self._posted, self.record = fmt.U64.unpack_from(raw, 0)[0], fmt.U64.unpack_from(raw, 8)[0]
-        return self._posted >= self.end
-
-    def left(self) -> int:
-        """How many bytes of it are not in the ledger."""
-        return 0 if self.look() else self.end - max(self._posted, fmt.HEADER_BYTES)
-
-    def close(self) -> None:
-        if self._segment is not None:
-            self._segment.close()
-            self._segment = None
+def _is_thread(number: int | None) -> bool:
+    return number is not None and os.path.exists(f"/proc/self/task/{number}")
 
 
 def _plain(value: Any) -> Any:
@@ -573,6 +568,9 @@ _live: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
 def _forking() -> None:
+    deadline = time.monotonic() + _PAUSE_SECS
+    for recorder in list(_live):
+        recorder.pause(deadline)
     for recorder in list(_live):
         recorder.appender.before_fork()
 

@@ -17,7 +17,7 @@ import msgspec
 
 from steno.journal import format as fmt
 from steno.journal.guard import OwnerOnly, guarded
-from steno.journal.plans import choose
+from steno.journal.plans import Scope, choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,6 +56,7 @@ class Appender:
         convert: by exact type, what makes a scalar encodable; grows as `prepare` meets types.
         failed: told an OSError once per bad spell.
         closed: told that somebody logs after `close`.
+        slow: told that a call has left the hot path.
 
     """
 
@@ -71,6 +72,7 @@ class Appender:
         convert: Mapping[type, Callable[[Any], Any]],
         failed: Callable[[OSError], None],
         closed: Callable[[], None],
+        slow: Callable[[], None] = lambda: None,
     ) -> None:
         self._next_segment = next_segment
         self._rolled = rolled
@@ -81,6 +83,7 @@ class Appender:
         self._owe = owe
         self._failed = failed
         self._closed = closed
+        self._left = slow
         self.lock = threading.RLock()
         self.current: Segment | None = None
         self.sealed = False
@@ -92,7 +95,7 @@ class Appender:
         self.dropped = 0
         self._keeping = self._keep  # one object, so that identity tells it
         self._seen: dict[int, None] = {}
-        self._levels: dict[int, _Scope] = {}
+        self._levels: dict[int, Scope] = {}
         self._numbers = itertools.count(fmt.FIRST_SET)
         self._next_seq = itertools.count(fmt.FIRST_SEQ).__next__
         gil = getattr(sys, "_is_gil_enabled", None)
@@ -169,7 +172,7 @@ class Appender:
 
             `check` is asked about a key and a step that the hot path could not take, and may raise.
             """
-            me = _Scope(options)
+            me = Scope(options)
 
             def add(key: Any, value: Any, step: int | None = None) -> None:
                 """Record a number under a key; the caller has seen that it is a float or an int, and the step one."""
@@ -210,6 +213,7 @@ class Appender:
     def _slow(self, data: Any, step: Any, level: Any, arrays: Any) -> None:
         """A record the hot path could not take: new keys, odd values, a full segment."""
         stamp = _clock()
+        self._left()
         if self.sealed:
             self._closed()
             return
@@ -253,7 +257,7 @@ class Appender:
     def _slow_add(self, key: Any, value: Any, step: int | None) -> None:
         self._slow({key: value}, step, None, None)
 
-    def _put(self, scope: _Scope, data: dict[str, Any], step: int | None, wall: int | None = None) -> None:
+    def _put(self, scope: Scope, data: dict[str, Any], step: int | None, wall: int | None = None) -> None:
         """A record under a scope's options, whatever its values; `wall` (ns) in place of the clock."""
         stamp = _clock()
         if self.sealed:
@@ -269,7 +273,7 @@ class Appender:
 
     def _levelled(self, level: int, data: dict[str, Any], step: int | None, stamp: int) -> None:
         """A record with a level: its key set is announced once for each level. Raises as `plan` does."""
-        scope = self._levels.setdefault(level, _Scope({"level": level}))
+        scope = self._levels.setdefault(level, Scope({"level": level}))
         keys = tuple(data)
         if (scope, keys) not in self._get()[4]:
             if not keys or any(key.__class__ is not str for key in keys):
@@ -282,7 +286,7 @@ class Appender:
         self._put_encodable(scope, data, step, stamp)
 
     def _put_encodable(
-        self, scope: _Scope, values: dict[str, Any], step: int | None, stamp: int, wall: int | None = None
+        self, scope: Scope, values: dict[str, Any], step: int | None, stamp: int, wall: int | None = None
     ) -> int:
         """Append a record under a scope's options; its sequence number. Raises as `plan` does."""
         keys = tuple(values)
@@ -301,7 +305,7 @@ class Appender:
             if self._write(body, write, nonce):
                 return int(seq)
 
-    def _announce_scope(self, scope: _Scope, keys: tuple[str, ...], write: Any, by_keys: Any) -> Any:
+    def _announce_scope(self, scope: Scope, keys: tuple[str, ...], write: Any, by_keys: Any) -> Any:
         """The number of a scope's key set in this segment; None to go inline; False when the segment has changed."""
         number = by_keys.get((scope, keys))
         if number is not None or write is self._keeping or len(by_keys) >= fmt.MAX_SETS:
@@ -577,15 +581,6 @@ class Appender:
             self._set(_refuse, 0)
             for body in early:
                 self._append_body(body)
-
-
-class _Scope:
-    """The options that some key sets share; hashed by identity, so that the hot path finds its keys quickly."""
-
-    __slots__ = ("options",)
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        self.options = options
 
 
 def _refuse(_frame: bytes) -> None:

@@ -1,8 +1,17 @@
-"""How the hot path finds a key set's plan: by its number of keys, and by its first key where that is not enough."""
+"""How the hot path finds a plan: by scope, by number of keys, and by the first key where that is not enough."""
 
 from __future__ import annotations
 
 from typing import Any
+
+
+class Scope:
+    """The options that some key sets share; hashed by identity, so that the hot path finds its keys quickly."""
+
+    __slots__ = ("options",)
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
 
 
 def choose(plans: dict[int, Any], by_keys: dict[Any, Any], keys: tuple[str, ...], replaced: Any) -> None:
