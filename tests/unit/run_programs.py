@@ -104,6 +104,7 @@ def journals(run_dir: Path) -> list[Journal]:
             tailer = Tailer(segment)
             who = tailer.identity
             if read is None:
+                began = who.mono
                 read = Journal(who.stream, who.rank, who.attempt, who.primary, [], [], [])
             while (part := tailer.read(live=False)) is not None:
                 read.entries += [(entry.kind, entry.payload) for entry in part.entries]
@@ -116,7 +117,7 @@ def journals(run_dir: Path) -> list[Journal]:
                     at += len(keys)
             tailer.close()
         if read is not None:
-            found.append((place.stat().st_mtime, read))
+            found.append((began, read))
     return [journal for _, journal in sorted(found, key=lambda item: item[0])]
 
 

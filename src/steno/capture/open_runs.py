@@ -8,11 +8,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from steno.capture.lifecycle import Hooks, how
+from steno.capture.lifecycle import Hooks
 from steno.errors import ClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from types import ModuleType
 
     from steno.capture.start.started import StartedRun
 
@@ -90,7 +90,7 @@ class OpenRuns:
                 self._hooks.install(term=term)
             if hooks and not joined and is_child() and self._finalizes != os.getpid():
                 self._finalizes = os.getpid()
-                _at_child_exit(self._at_exit)
+                _child_end().at_end(self._at_exit)
 
     def leave(self, one: OpenRun) -> None:
         """A run has ended. Nothing happens when it is not in the list."""
@@ -123,8 +123,7 @@ class OpenRuns:
     # -- the process's ends -------------------------------------------------------------------------------
 
     def _at_exit(self) -> None:
-        # multiprocessing runs its finalizers while the exception that ends the child is on its way.
-        failure = self._hooks.failure or (how(sys.exc_info()[1])[1] if is_child() else None)
+        failure = self._hooks.failure or (_child_end().failure() if is_child() else None)
         state = "finished" if failure is None else "failed"
         mine = [one for one in self.all() if one.owner == os.getpid()]
         for one in self.all():
@@ -163,11 +162,11 @@ def is_child() -> bool:
     return processes is not None and processes.parent_process() is not None
 
 
-def _at_child_exit(at_exit: Callable[[], None]) -> None:
-    """A child of multiprocessing leaves without atexit: have its runs end there too."""
-    from multiprocessing.util import Finalize
+def _child_end() -> ModuleType:
+    """The module, which imports multiprocessing: a child has it already, and others need it never."""
+    from steno.capture import child_end
 
-    Finalize(None, at_exit, exitpriority=0)
+    return child_end
 
 
 RUNS: Final = OpenRuns()

@@ -1,0 +1,68 @@
+"""A fork in a program that records: Python warns of threads no more than it does without steno."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import run_programs
+
+FORK = """
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 does not warn")
+@pytest.mark.parametrize("way", ["steno", "writer"])
+def test_no_warning_that_the_same_program_without_steno_has_not(tmp_path, way):
+    begin = "steno.init(project='p')" if way == "steno" else "steno.SummaryWriter('logs')"
+    code = f"""
+    import os, steno, time, warnings
+    warnings.simplefilter("error")
+    {FORK.replace(chr(10), chr(10) + "    ")}
+    run = {begin}
+    log = run.log if hasattr(run, "log") else lambda data, step: run.add_scalar("a", data["a"], step)
+    for step in range(5):
+        log({{"a": float(step)}}, step)
+        time.sleep(0.2 * (step == 0))  # the keeper has made its spares
+        fork()
+    (run.finish if hasattr(run, "finish") else run.close)()
+    """
+    done = run_programs.run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_the_keeper_comes_back_after_a_fork(tmp_path):
+    """With a call that leaves the hot path, a flush, and a segment that is full."""
+    code = f"""
+    import os, signal, steno, threading, time
+    {FORK.replace(chr(10), chr(10) + "    ")}
+    def keepers():
+        return sum(thread.name == "steno-keeper" for thread in threading.enumerate())
+    run = steno.init(project="p")
+    run.log({{"a": 1.0}})
+    time.sleep(0.3)
+    assert keepers() == 1
+    fork()
+    ended = keepers() == 0
+    run.log({{"b": 1.0}})   # a call that leaves the hot path
+    assert keepers() == 1
+    fork()
+    run.flush(0.1)
+    assert keepers() == 1
+    fork()
+    blob = "x" * 40_000
+    for _ in range(400):
+        run.log({{"text": blob}})
+    assert keepers() == 1
+    run.finish(1)
+    assert ended
+    """
+    done = run_programs.run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
