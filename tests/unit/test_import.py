@@ -30,6 +30,7 @@ from steno.store.eventreader import EventFile, masked_crc
 def writer(kind, place, **more):
     if kind == "tensorboardX":
         return pytest.importorskip("tensorboardX").SummaryWriter(str(place), **more)
+    pytest.importorskip("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch.utils.tensorboard import SummaryWriter

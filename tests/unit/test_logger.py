@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import steno
-from steno.writers.converted import LateMetrics, converted, flattened
-from steno.writers.transfer import begun
 
 torch = pytest.importorskip("torch")
 tensordict = pytest.importorskip("tensordict")
+
+from steno.writers.converted import LateMetrics, converted, flattened  # noqa: E402 - it needs torch
+from steno.writers.transfer import begun  # noqa: E402
 
 
 @pytest.fixture
