@@ -214,7 +214,9 @@ def test_two_programs_log_into_one_run_at_once(tmp_path):
                 program.stdin.flush()
         for program in (first, second):
             out, err = program.communicate(timeout=60)
-            assert (program.returncode, out, err) == (0, "", "")
+            # On a busy machine finish says after two seconds that it waits.
+            odd = [line for line in err.splitlines() if "waits up to" not in line]
+            assert (program.returncode, out, odd) == (0, "", [])
     book = read(tmp_path)
     for key in "01":
         assert np.array_equal(book.series(key).value, np.arange(2000))
