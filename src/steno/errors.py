@@ -84,3 +84,11 @@ class Skip(Exception):  # noqa: N818
 
 class Stop(Exception):  # noqa: N818
     """Raised by a destination: misconfigured, no retry will help; said once."""
+
+
+def told(error: BaseException) -> str:
+    """An exception as text; never raises, whatever its repr does."""
+    try:
+        return repr(error)[:2000]
+    except BaseException:
+        return type(error).__name__

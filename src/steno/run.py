@@ -135,7 +135,7 @@ class Run:
         return {
             **started.recorder.health(),
             "reported": dict(self._report.counts),
-            "feeds": {feed.name: feed.health() for feed in started.feeds},
+            "feeds": {feed.name: feed.courier.health() for feed in started.feeds},
             "output": {} if started.output is None else started.output.health(),
             "collector": {
                 "enabled": started.watchdog.enabled,

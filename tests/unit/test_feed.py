@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import numpy as np
 import pytest
 
-from steno.capture.inprocess.feed import Feed
+from steno.capture.inprocess.feed import Feed, end_all
 from steno.capture.inprocess.numbering import Numbering
 from steno.capture.recorder import Recorder
 from steno.journal import format as fmt
@@ -44,20 +43,22 @@ def recorder(tmp_path):
 
 @pytest.fixture
 def feed(recorder, tmp_path):
+    kept = Keeping()
     made = Feed(
         recorder,
-        Keeping(),
+        kept,
         RunInfo(tmp_path, "r", "r", "p"),
         name="keeping",
         report=lambda key, message: pytest.fail(f"{key}: {message}"),
     )
+    made.kept = kept
     yield made
-    assert made.close()
+    assert end_all([made], time.monotonic() + 2, 2)
 
 
 def between_look_and_rest(feed, act):
     """Have `act` happen right after a look that found nothing; looks after it are slow."""
-    look, done = feed._step, []
+    look, done = feed.courier._step, []
 
     def step():
         if done:
@@ -68,41 +69,18 @@ def between_look_and_rest(feed, act):
             act()
         return moved
 
-    feed._step = step
+    feed.courier._step = step
 
 
-def test_what_is_logged_before_close_is_delivered_though_the_worker_has_just_looked(recorder, feed):
+def test_what_is_logged_before_close_is_delivered_though_the_courier_has_just_looked(recorder, feed):
     def act():
         recorder.log({"x": 1.0})
-        feed._closing = True  # as `close` does, on the thread that has logged
+        feed.courier.ending = True  # as `end` does, on the thread that has logged
 
     between_look_and_rest(feed, act)
     feed.start()
-    assert feed._done.wait(10)
-    assert feed._destination.values == [1.0]
-
-
-def test_drain_waits_for_a_look_that_began_after_it(recorder, feed):
-    seen = []
-
-    def drain():
-        seen.append((feed.drain(10), list(feed._destination.values)))
-
-    def act():
-        recorder.log({"x": 1.0})
-        thread.start()
-        deadline = time.monotonic() + 10
-        while not feed._wake.is_set() and time.monotonic() < deadline:
-            time.sleep(0.001)
-
-    thread = threading.Thread(target=drain)
-    between_look_and_rest(feed, act)
-    feed.start()
-    deadline = time.monotonic() + 10
-    while not seen and time.monotonic() < deadline:
-        time.sleep(0.001)
-    thread.join()
-    assert seen == [(True, [1.0])]
+    assert feed.courier.join(10)
+    assert feed.kept.values == [1.0]
 
 
 def piece(seqs=(), steps=(), autos=(), *, fills=(), special=None):

@@ -82,9 +82,9 @@ def test_everything_comes_once_in_the_order_of_the_calls():
         ("post_close",),
     ]
     assert all(isinstance(call[2], LogLevel) for call in kept.calls if call[0] == "data")
-    assert kept.threads == {"steno-feed-Keeping"}
+    assert kept.threads == {"steno-deliver-Keeping"}
     assert feed(run)["errors"] == 0
-    assert feed(run)["delivered"] == 1 + 9  # the start of the run, and what came after it
+    assert feed(run)["count"] == 1 + 9  # the start of the run, and what came after it
 
 
 def test_data_is_as_it_was_logged_and_when_it_was_logged():
@@ -208,7 +208,7 @@ def test_one_that_raises_in_every_method_is_counted_said_once_and_called_on(erro
     assert len(kept.data()) == 3
     health = feed(run, "Raising")
     assert (health["errors"], health["retries"], health["skipped"]) == (8, 0, 0)
-    assert type(error).__name__ in health["last_error"]
+    assert type(error).__name__ in health["error"]
     said = capfd.readouterr().err
     assert said.count("steno: destination Raising") == 1
     assert "init raised" in said

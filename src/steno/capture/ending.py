@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from steno.capture.artifacts.recording import Artifacts
-    from steno.capture.inprocess.feed import Feed
     from steno.capture.report import Reporter
     from steno.capture.start.started import StartedRun
     from steno.capture.tasks.register import Register
@@ -33,7 +32,6 @@ PATIENCE_SECS: Final = 2.0
 """After so long it says what it waits for."""
 _POSTING_SECS: Final = 0.5
 _SLICE_SECS: Final = 0.1
-_CLOSE_SECS: Final = 0.1
 _POLL_SECS: Final = 0.01
 _LOOKS: Final = 10
 """Between two rings at the collector's door."""
@@ -62,7 +60,6 @@ class Ending:
         """Nothing more is taken; what runs in this process may still log while the end goes on."""
         self._one = threading.RLock()
         self._is_marked = False
-        self._undrained: list[Feed] = []
         self._said = ""
 
     # -- waiting ----------------------------------------------------------------------------------------
@@ -225,32 +222,11 @@ class Ending:
 
     def _fed(self, deadline: float, patience: float) -> bool:
         """Wait for the destinations that are objects, as long as they move: with the process they lose what is left."""
-        self._undrained = [*self.started.feeds]
-        for feed in self.started.feeds:
-            seen, moved = feed.health(), time.monotonic()
-            while True:
-                # One that hangs must leave the others time to close.
-                until = min(deadline - 2 * _CLOSE_SECS, moved + patience)
-                if feed.drain(max(0.0, min(until - time.monotonic(), _SLICE_SECS))):
-                    self._undrained.remove(feed)
-                    break
-                if feed.over or time.monotonic() >= until:
-                    break
-                if (now := feed.health()) != seen:
-                    seen, moved = now, time.monotonic()
-        if patience < float("inf"):
-            for feed in self._undrained:
-                feed.end(0.0)  # it has had its time
-        done = self._end_feeds(min(deadline, time.monotonic() + patience))
-        self._undrained += [feed for feed in self.started.feeds if not feed.over and feed not in self._undrained]
-        return done and not self._undrained
-
-    def _end_feeds(self, deadline: float) -> bool:
         if not self.started.feeds:
             return True
-        from steno.capture.inprocess.feed import close_all
+        from steno.capture.inprocess.feed import end_all
 
-        return close_all(self.started.feeds, deadline, _CLOSE_SECS)
+        return end_all(self.started.feeds, deadline, patience)
 
     def _stored(self, deadline: float) -> bool:
         return self.artifacts is None or self.artifacts.settle(deadline)
@@ -270,7 +246,7 @@ class Ending:
         started = self.started
         try:
             if is_owner:
-                self._end_feeds(deadline)
+                self._fed(deadline, float("inf"))
             self.is_closed = True
             if self.artifacts is not None:
                 self.artifacts.close()
@@ -287,7 +263,7 @@ class Ending:
     # -- what is said ---------------------------------------------------------------------------------------
 
     def _owed(self) -> list[str]:
-        feeds = [feed.name for feed in self._undrained]
+        feeds = [feed.name for feed in self.started.feeds if feed.courier.ending and not feed.courier.complete]
         return owed.now(self.started, feeds, self.artifacts, whole=os.getpid() == self.owner)
 
     def _waiting(self, deadline: float) -> None:
@@ -300,7 +276,6 @@ class Ending:
     def inherit(self) -> None:
         """In a forked child: feeds and collector are the parent's."""
         self._one = threading.RLock()
-        self._undrained = []
         self.started.abandon()
 
     def let_go(self) -> None:

@@ -289,6 +289,11 @@ class Recorder:
                 self.report(key, f"{key!r} was left out: {why}")
         return out
 
+    @property
+    def newest(self) -> int:
+        """Number of this process's newest record, counted from 1 as destinations in it are told."""
+        return self.appender.last_seq - fmt.FIRST_SEQ + 1
+
     # -- the keeper -------------------------------------------------------------------------------------
 
     def _nudge(self) -> None:

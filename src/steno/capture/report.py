@@ -33,14 +33,6 @@ class Reporter:
             pass
 
 
-def told(error: BaseException) -> str:
-    """An exception as text; never raises, whatever its repr does."""
-    try:
-        return repr(error)[:2000]
-    except Exception:
-        return type(error).__name__
-
-
 def say(message: str) -> None:
     """One line on stderr; never raises."""
     try:

@@ -20,7 +20,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from steno import files
 from steno.collector import beside, catalogue
-from steno.collector.follower import FIRST_WAIT_SECS, LAST_WAIT_SECS, Follower, Progress, describe
+from steno.collector.follower import follow
+from steno.delivery.backoff import Backoff
+from steno.delivery.courier import FIRST_WAIT_SECS, LAST_WAIT_SECS
+from steno.delivery.progress import Progress, describe
 from steno.secrecy import scrub
 from steno.visible import visible
 
@@ -133,7 +136,7 @@ class Apart:
         return found
 
     def _work(self) -> None:
-        wait = FIRST_WAIT_SECS
+        backoff = Backoff(FIRST_WAIT_SECS, LAST_WAIT_SECS)
         while not self._leave.is_set() and self.state != "stopped":
             began = time.monotonic()
             try:
@@ -145,8 +148,9 @@ class Apart:
             self.deaths += 1
             self.state, self.error = "retrying", f"its process ended with exit status {code}"
             self._say(f"death {self.name}", f"{self.name}: {self.error}; started again")
-            wait = FIRST_WAIT_SECS if time.monotonic() - began > LAST_WAIT_SECS else min(wait * 2, LAST_WAIT_SECS)
-            self._leave.wait(wait)
+            if time.monotonic() - began > LAST_WAIT_SECS:
+                backoff.reset()
+            self._leave.wait(backoff.next())
         if self.state != "stopped":
             self.state = "closed"
 
@@ -218,7 +222,6 @@ class Apart:
 
 def main() -> int:
     """The child: follow what stdin says until it closes."""
-    from steno.destinations import registry
     from steno.ledger.read import Reader
 
     # What third-party code prints must not get between our lines.
@@ -252,10 +255,11 @@ def main() -> int:
             said.add(key)
             print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
-    follower = Follower(
-        wanted.name,
-        lambda: registry.create(wanted.destination, dict(wanted.options)),
-        catalogue.run_info(run_dir, node, order["config"], wanted.options),
+    follower = follow(
+        wanted,
+        run_dir,
+        node,
+        order["config"],
         fetch=lambda number: reader.batch(node, number),
         newest=lambda: (newest[0], newest[1]),
         save=report,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from steno.collector import catalogue
 from steno.collector.child import Apart
-from steno.collector.follower import Follower, Progress
-from steno.destinations import registry
+from steno.collector.follower import Follower, follow
+from steno.delivery.progress import Progress
 from steno.ledger import cursors
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.collector.catalogue import Node, Wanted
-    from steno.destinations.base import Destination
     from steno.ledger.read import Reader
     from steno.record import Batch
 
@@ -105,10 +104,11 @@ class Delivery:
                 say=self._say,
             )
         else:
-            follower = Follower(
-                wanted.name,
-                lambda: _create(wanted),
-                catalogue.run_info(self._run_dir, self._node.number, config, wanted.options),
+            follower = follow(
+                wanted,
+                self._run_dir,
+                self._node.number,
+                config,
                 fetch=self._fetch,
                 newest=lambda: self._newest,
                 save=lambda progress: self._save(wanted.name, progress),
@@ -146,7 +146,7 @@ class Delivery:
         return sum(follower.progress.batch for follower in self.followers.values())
 
     def health(self) -> dict[str, Any]:
-        """By destination, what `Follower.health` says."""
+        """By destination, what `describe` says."""
         return {name: follower.health() for name, follower in self.followers.items()}
 
     def close(self, timeout_secs: float, service_secs: float) -> bool:
@@ -181,7 +181,3 @@ class Delivery:
 def _cost(batch: Batch) -> int:
     """Roughly what a batch takes in memory, in points: the names of a key set weigh much more."""
     return len(batch.value) + 3 * len(batch) + 10 * sum(map(len, batch.sets))
-
-
-def _create(wanted: Wanted) -> Destination:
-    return registry.create(wanted.destination, dict(wanted.options))

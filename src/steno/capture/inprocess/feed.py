@@ -1,16 +1,16 @@
-"""Runs one destination inside the user's process: a thread that reads this process's own journal."""
+"""One destination object in the user's process: this process's own journal, read back as batches for it."""
 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from steno.capture.inprocess.numbering import Numbering
-from steno.capture.report import told
-from steno.errors import CorruptError, Skip, Stop
+from steno.delivery.courier import Courier
+from steno.errors import CorruptError, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,13 +27,15 @@ BOUND_BYTES: Final = 64 << 20
 _READ_BYTES: Final = 1 << 20
 _EXACT_BYTES: Final = 1 << 16
 """Read at once for a destination that is told each call: what has been read no longer counts as skipped."""
-_TRIES: Final = 10
-_FIRST_WAIT_SECS: Final = 0.05
-_LAST_WAIT_SECS: Final = 5.0
+FIRST_WAIT_SECS: Final = 0.05
+LAST_WAIT_SECS: Final = 2.0
+_FLUSH_SECS: Final = 1.0
+_CLOSE_SECS: Final = 0.1
+_SLICE_SECS: Final = 0.02
 
 
 class Feed:
-    """Feeds one destination object with this process's records as they were at the call.
+    """A courier for one destination object, whose batches are this process's records as they were at the call.
 
     The caller pays nothing per record: the worker reads the segments that `log` has written anyway. Records
     beyond BOUND_BYTES behind are skipped for this destination and counted; the ledger has them. Record
@@ -48,7 +50,8 @@ class Feed:
         poll_secs: how often the journal is looked at.
         exact: the destination is told each call: records say what was logged besides their points.
         first: whether it ends before the others, which are still handed what it logs at its end.
-        settle: told, when nothing is to be read now, whether somebody waits for all that was written.
+        idle: as a `Courier`'s.
+        last: as a `Courier`'s.
     """
 
     def __init__(
@@ -62,35 +65,43 @@ class Feed:
         poll_secs: float = 0.1,
         exact: bool = False,
         first: bool = False,
-        settle: Callable[[bool], None] | None = None,
+        idle: Callable[[bool], None] = lambda _waited_for: None,
+        last: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
-        self._recorder = recorder
-        self._destination = destination
-        self._run = run
-        self._report = report
-        self._poll_secs = poll_secs
-        self._exact = exact
         self.first = first
-        self._settle = settle
-        self._queue: deque[tuple[int, Path, int, bool]] = deque()
-        self._queued_bytes = 0
-        self._wake = threading.Event()
-        self._closing = False
-        self._deadline = float("inf")
-        self._done = threading.Event()
-        self._asked = self._answered = 0
-        """How often somebody waited in `drain`, and how many of them have their answer."""
-        self._idle = threading.Event()
+        self.courier = Courier(
+            name,
+            lambda: destination,
+            run,
+            fetch=self._fetch,
+            newest=self._newest,
+            save=lambda _: None,  # with the process, its object is gone too
+            overrun=self._overrun,
+            say=lambda key, message: report(key, f"destination {message}; training is not affected"),
+            first_wait_secs=FIRST_WAIT_SECS,
+            last_wait_secs=LAST_WAIT_SECS,
+            poll_secs=poll_secs,
+            flush_secs=_FLUSH_SECS,
+            idle=idle,
+            last=last,
+            gone=self._let_go,
+        )
+        self._recorder = recorder
+        self._exact = exact
+        self._queue: deque[tuple[int, Path, int]] = deque()
+        # Each counted by one thread alone: the difference is what is kept.
+        self._kept_bytes = self._done_bytes = 0
+        self._dropped = self._passed = self._overran = 0
+        """Segments dropped, and how many there were at the last look for a gap, and at the last question for more."""
+        self._closed = False
         self._tailer: Tailer | None = None
+        self._size = 0
         self._gap = False
         self._numbering = Numbering()
-        self.delivered = 0
-        self.skipped = 0
-        self.retries = 0
-        self.errors = 0
-        self.last_error = ""
-        self._thread = threading.Thread(target=self._work, name=f"steno-feed-{name}", daemon=True)
+        self._number = self._skipped = 0
+        self._looked_at = -1
+        """The newest record when a look found nothing more."""
 
     def start(self) -> None:
         """Begin with the segment that is being written now."""
@@ -98,227 +109,125 @@ class Feed:
         if current is not None:
             self._taken(current)
         self._recorder.feeds.append(self._taken)
-        self._thread.start()
+        self.courier.start()
 
     def _taken(self, segment: Segment) -> None:
         """A segment has been taken into use; called at a roll, on the thread that logs."""
-        if self._done.is_set():
+        if self._closed:
             return
         try:
             fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return
-        gap = False
-        while self._queue and self._queued_bytes + segment.size > BOUND_BYTES:
+        while self._queue and self._kept_bytes - self._done_bytes + segment.size > BOUND_BYTES:
+            self._dropped += 1  # first: who takes the next one now knows that there is a gap before it
             try:
-                old, _, size, _ = self._queue.popleft()
+                old, _, size = self._queue.popleft()
             except IndexError:
                 break
             os.close(old)
-            self._queued_bytes -= size
-            gap = True
-        self._queue.append((fd, segment.path, segment.size, gap))
-        self._queued_bytes += segment.size
+            self._kept_bytes -= size
+        self._queue.append((fd, segment.path, segment.size))
+        self._kept_bytes += segment.size
 
-    # -- the worker ---------------------------------------------------------------------------------------
+    # -- on the courier's thread ----------------------------------------------------------------
 
-    def _work(self) -> None:
-        try:
-            self._destination.open(self._run)
-        except BaseException as error:
-            self._halt(f"could not be opened: {told(error)}")
-            return
-        try:
-            while True:
-                # Asked before looking: what was logged before `drain` or `close` is seen by this look.
-                asked, closing = self._asked, self._closing
-                if self._step():
-                    continue
-                if self._settle is not None:
-                    self._settle(closing or asked != self._answered)
-                self._answered = asked
-                self._idle.set()
-                if closing:
-                    break
-                self._wake.wait(self._poll_secs)
-                self._wake.clear()
-            self._destination.flush()
-            while self._step():  # flushing may log
-                pass
-        except Stop as error:
-            self._halt(f"stopped: {error}")
-        except BaseException as error:
-            self._halt(f"failed: {told(error)}")
-        finally:
+    def _fetch(self, number: int) -> Batch | None:
+        """What the journal has now."""
+        newest = self._recorder.newest
+        while self._tailer is not None or self._next_segment():
+            assert self._tailer is not None
+            closed = self._tailer.closed
+            part = self._tailer.read(_EXACT_BYTES if self._exact else _READ_BYTES)
+            if part is not None:
+                missing = self._numbering.missing(part)
+                if self._gap:
+                    # Numbers burnt by a value that could not be encoded are among them: an upper bound.
+                    self._gap = False
+                    self.courier.skip(missing, f"it is more than {BOUND_BYTES >> 20} MiB behind; the run has them all")
+                self._number = number
+                return replace(self._numbering.batch(part, self._tailer.identity), id=number)
+            # Whether it was closed was asked first: what is written before closing is read by now.
+            if not (closed and self._tailer.drained):
+                break
+            self._leave_segment()
+        self._looked_at = newest
+        return None
+
+    def _newest(self) -> tuple[int, int]:
+        """The batch that is to come counts too, once there is something for it."""
+        newest = self._recorder.newest
+        return self._number + (newest > self._looked_at), newest
+
+    def _overrun(self) -> bool:
+        """Whether more was dropped since the last time."""
+        before, self._overran = self._overran, self._dropped
+        return before != self._overran
+
+    def _let_go(self) -> None:
+        """Let go of the journal."""
+        self._closed = True
+        self._leave_segment()
+        while self._queue:
             try:
-                self._destination.close()
-            except BaseException as error:
-                self.failed(error)
-            if self._tailer is not None:
-                self._tailer.close()
-                self._tailer = None
-            self._done.set()
-            self._idle.set()
+                os.close(self._queue.popleft()[0])
+            except IndexError:
+                break
 
-    def _step(self) -> bool:
-        """Deliver what the journal has now; False when there is nothing."""
+    def _next_segment(self) -> bool:
         from steno.journal.tailer import Tailer
 
-        if self._tailer is None:
+        while True:
             try:
-                fd, path, size, gap = self._queue.popleft()
+                fd, path, self._size = self._queue.popleft()
             except IndexError:
                 return False
-            self._queued_bytes -= size
-            self._gap = self._gap or gap
+            before, self._passed = self._passed, self._dropped
+            self._gap = self._gap or before != self._passed
             try:
                 self._tailer = Tailer(path, fd=fd, writable=False, exact=self._exact)
             except (OSError, CorruptError) as error:
-                self.failed(error)
-                return True
-        closed = self._tailer.closed
-        part = self._tailer.read(_EXACT_BYTES if self._exact else _READ_BYTES)
-        if part is None:
-            # Whether it was closed was asked first: what is written before closing is read by now.
-            if closed and self._tailer.drained:
-                self._tailer.close()
-                self._tailer = None
-                return bool(self._queue)
-            return False
-        missing = self._numbering.missing(part)
-        if self._gap:
-            # Numbers burnt by a value that could not be encoded are among them: an upper bound.
-            self.skipped += missing
-            self._gap = False
-        batch = self._numbering.batch(part, self._tailer.identity)
-        if len(batch) or batch.entries:
-            self._deliver(self._select(batch))
-        return True
-
-    def _select(self, batch: Batch) -> Batch:
-        from dataclasses import replace
-
-        import numpy as np
-
-        kinds = getattr(self._destination, "kinds", frozenset({"points"}))
-        entries = tuple(entry for entry in batch.entries if entry.kind in kinds)
-        if "points" in kinds:
-            return replace(batch, entries=entries)
-        none = np.zeros(0, np.int64)
-        few = none.astype(np.int32)
-        return replace(
-            batch, record=none, time=none, step=none, rank=few, attempt=few, set=few, sets=(),
-            value=np.zeros(0), special={}, entries=entries, meta={},
-        )  # fmt: skip
-
-    def _deliver(self, batch: Batch) -> None:
-        if not (len(batch) or batch.entries):
-            return
-        wait = _FIRST_WAIT_SECS
-        for attempt in range(_TRIES):
-            try:
-                self._destination.write(batch)
-            except Skip as skip:
-                self.skipped += len(skip.records) or len(batch)
-                return
-            except Stop:
-                raise
-            except BaseException as error:
-                self.failed(error)
-                self.retries += 1
-                if time.monotonic() + wait >= self._deadline or attempt == _TRIES - 1:
-                    break
-                time.sleep(wait)
-                wait = min(wait * 2, _LAST_WAIT_SECS)
+                self._leave_segment()
+                self.courier.failed_call(error, f"a segment could not be read: {told(error)}")
             else:
-                if not self._exact:  # else each call was counted
-                    self.delivered += len(batch) + len(batch.entries)
-                return
-        self.skipped += len(batch)
+                return True
 
-    def failed(self, error: BaseException, what: str = "") -> None:
-        """Count an error of the destination's, and say the first one."""
-        self.errors += 1
-        if not self.last_error:
-            said = what or told(error)
-            self._report(self.name, f"destination {self.name}: {said}; training is not affected, more are only counted")
-        self.last_error = told(error)
-
-    def _halt(self, why: str) -> None:
-        self.last_error = why
-        self._report(self.name, f"destination {self.name} {why}; the other destinations go on")
-        self._done.set()
-        self._idle.set()
-
-    # -- the ends -------------------------------------------------------------------------------------------
-
-    def drain(self, timeout: float | None = None) -> bool:
-        """Wait until what was logged before the call is delivered; False when it was not in time.
-
-        At once when the destination itself asks: it cannot wait for its own end.
-        """
-        if threading.current_thread() is self._thread:
-            return False
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
-        self._asked = mine = self._asked + 1
-        self._wake.set()
-        while not self._done.is_set() and self._answered < mine:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            # In slices: another thread that drains may have cleared it between our two looks.
-            self._idle.wait(min(left, self._poll_secs))
-            self._idle.clear()
-        return self._answered >= mine or not self.last_error
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended: it takes nothing more."""
-        return self._done.is_set()
-
-    @property
-    def ending(self) -> bool:
-        """Whether it was asked to end before."""
-        return self._closing
-
-    def end(self, timeout: float) -> None:
-        """Ask for the end, within so many seconds, without waiting for it."""
-        self._deadline = time.monotonic() + timeout
-        self._closing = True
-        self._wake.set()
-
-    def close(self, timeout: float = 2.0) -> bool:
-        """Deliver the rest for at most `timeout` seconds and end; False: something is left behind."""
-        self.end(timeout)
-        if not self._thread.is_alive() and not self._done.is_set():
-            return True
-        return threading.current_thread() is not self._thread and self._done.wait(timeout)
-
-    def health(self) -> dict[str, Any]:
-        """Delivered, skipped, retried, errors, last error."""
-        return {
-            "delivered": self.delivered,
-            "skipped": self.skipped,
-            "retries": self.retries,
-            "errors": self.errors,
-            "last_error": self.last_error,
-        }
+    def _leave_segment(self) -> None:
+        if self._tailer is not None:
+            self._tailer.close()
+            self._tailer = None
+        self._done_bytes += self._size
+        self._size = 0
 
 
-def close_all(feeds: Sequence[Feed], deadline: float, least_secs: float) -> bool:
-    """End them together, by the deadline (monotonic seconds) but with `least_secs` for those that need a moment.
+def end_all(feeds: Sequence[Feed], deadline: float, patience_secs: float) -> bool:
+    """End those that nobody has ended yet, waiting for each as long as it moves; whether all have taken everything.
 
-    Returns:
-        False: some have not ended.
+    Args:
+        feeds: those that end first are waited for before the others are ended, who take what is logged at their end.
+        deadline: monotonic seconds; the last ones have `_CLOSE_SECS` even if it has come.
+        patience_secs: one that does not move for so long, since the first was ended, has had its time.
     """
-    ends = [feed for feed in feeds if feed.first], [feed for feed in feeds if not feed.first]
-    done = True
-    for group, share in zip(ends, (2, 1), strict=True):
-        # One that hangs has had its time in `drain`; it must not use up the time of those that end after it.
-        until = time.monotonic() + max((deadline - time.monotonic()) / share, least_secs)
-        waited = [feed for feed in group if feed.ending]
-        for feed in group:
-            feed.end(until - time.monotonic())
-        for feed in group:
-            done = feed.close(0.0 if feed in waited else max(until - time.monotonic(), 0.0)) and done
-    return done
+    left = [feed for feed in feeds if not feed.courier.ending]
+    began = time.monotonic()
+    for feed in left:
+        feed.courier.hurry(min(deadline, began + patience_secs))
+    for first in (True, False):
+        group = [feed.courier for feed in left if feed.first is first]
+        # One that hangs must leave the others time to close.
+        least = time.monotonic() + _CLOSE_SECS
+        latest = max(deadline - _CLOSE_SECS * first, least)
+        seen = [(courier, courier.moves) for courier in group]
+        for courier in group:
+            courier.end(latest, began + patience_secs)
+        for courier, moves in seen:
+            moved = began
+            while not courier.join(_SLICE_SECS):
+                now = time.monotonic()
+                if courier.moves != moves:
+                    moves, moved = courier.moves, now
+                    courier.end(latest, now + patience_secs)
+                if now >= min(latest, max(moved + patience_secs, least)):
+                    courier.leave()
+                    break
+    return all(feed.courier.complete for feed in feeds)

@@ -89,16 +89,16 @@ def _listening(
         )
 
     def failed(error: BaseException, what: str) -> None:
-        feed.failed(error, what)
+        feed.courier.failed_call(error, what)
 
     def done() -> None:
-        feed.delivered += 1
+        feed.courier.moved()
 
     listener = Listener(spec.target, rank=started.rank, logger=logger, failed=failed, done=done)
     if "points" in listener.kinds:
         recorder.want_media()
     feed = Feed(
         recorder, listener, info, name=name, report=report, exact=True, first="points" not in listener.kinds,
-        settle=listener.settle,
+        idle=listener.settle, last=listener.end,
     )  # fmt: skip
     return feed

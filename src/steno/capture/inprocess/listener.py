@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from steno.capture.artifacts.handing import handed
 from steno.capture.inprocess.media_value import HELD_BYTES, MediaValue, media_in
-from steno.capture.report import told
+from steno.errors import told
 from steno.events.destination import LoggerDestination
 from steno.events.event import Event
 from steno.events.level import LogLevel
@@ -153,8 +153,10 @@ class Listener:
             self._done()
 
     def flush(self) -> None:
+        """Nothing: what was called is done."""
+
+    def end(self) -> None:
         """The run ends: call `close`."""
-        self.settle(True)
         if not self._closed:
             self._closed = True
             self._may_end = self._tell("close", self._target.close, self._state(self._progress.now), self._logger)

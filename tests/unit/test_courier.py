@@ -1,4 +1,4 @@
-"""Followers: in order, with patience, one destination's trouble its own."""
+"""Couriers: in order, with patience, one destination's trouble its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from steno.collector.follower import Follower, Progress
+from steno.delivery import retry
+from steno.delivery.courier import Courier
+from steno.delivery.progress import Progress
 from steno.errors import CorruptError, Retry, Skip, Stop
 from steno.record import Batch, Entry, RunInfo
 from steno.testing.fakes import FailingDestination, HangingDestination, MemoryDestination
@@ -37,9 +39,12 @@ class Ledger:
         last = max(self.batches, default=0)
         return last, last * 10
 
-    def follower(self, factory, tmp_path, **more):
-        made = Follower(
-            "dest", factory, RunInfo(tmp_path, "id", "name", "project"), fetch=lambda id: self.batches[id], newest=self.newest,
+    def fetch(self, id):
+        return self.batches[id] if id in [*self.batches] else None
+
+    def courier(self, factory, tmp_path, **more):
+        made = Courier(
+            "dest", factory, RunInfo(tmp_path, "id", "name", "project"), fetch=self.fetch, newest=self.newest,
             save=self.saved.append, say=lambda key, message: self.said.setdefault(key, message), first_wait_secs=0.001, last_wait_secs=0.004, **more,
         )  # fmt: skip
         made.start()
@@ -55,15 +60,15 @@ def until(condition, timeout_secs=10.0):
 
 @pytest.fixture
 def follow(tmp_path):
-    followers = []
+    couriers = []
 
     def begin(ledger, factory, **more):
-        made = ledger.follower(factory, tmp_path, **more)
-        followers.append(made)
+        made = ledger.courier(factory, tmp_path, **more)
+        couriers.append(made)
         return made
 
     yield begin
-    for one in followers:
+    for one in couriers:
         one.leave()
         one.join(2)
 
@@ -78,11 +83,11 @@ def test_delivered_is_what_the_destinations_readers_see(follow):
             super().flush()
 
     ledger, buffered = Ledger([batch(1), batch(2)]), Buffered()
-    follower = follow(ledger, lambda: buffered)
-    until(lambda: follower.progress.batch == 2)
-    assert (follower.health()["delivered"], follower.health()["lag"], follower.health()["batch"]) == (0, 20, 2)
+    courier = follow(ledger, lambda: buffered)
+    until(lambda: courier.progress.batch == 2)
+    assert (courier.health()["delivered"], courier.health()["lag"], courier.health()["batch"]) == (0, 20, 2)
     gate.set()
-    until(lambda: follower.health()["delivered"] == 20)
+    until(lambda: courier.health()["delivered"] == 20)
 
 
 def given(destination):
@@ -91,26 +96,26 @@ def given(destination):
 
 def test_batches_come_in_order_and_the_cursor_after_them(follow):
     ledger, memory = Ledger([batch(1), batch(2), batch(3)]), MemoryDestination()
-    follower = follow(ledger, lambda: memory)
+    courier = follow(ledger, lambda: memory)
 
-    until(lambda: follower.caught_up)
+    until(lambda: courier.caught_up)
 
     assert [one.id for one in memory.batches] == [1, 2, 3]
     assert [one.batch for one in ledger.saved] == [1, 2, 3]
-    assert follower.health()["delivered"] == 30
-    assert follower.health()["lag"] == 0
+    assert courier.health()["delivered"] == 30
+    assert courier.health()["lag"] == 0
     assert memory.flushes
 
     ledger.batches[4] = batch(4)
-    follower.wake()
+    courier.wake()
     until(lambda: len(memory.batches) == 4)
 
 
 def test_a_follower_goes_on_behind_its_cursor(follow):
     ledger, memory = Ledger([batch(1), batch(2), batch(3)]), MemoryDestination()
 
-    follower = follow(ledger, lambda: memory, progress=Progress(batch=2, record=20, position={"x": 1}))
-    until(lambda: follower.caught_up)
+    courier = follow(ledger, lambda: memory, progress=Progress(batch=2, record=20, position={"x": 1}))
+    until(lambda: courier.caught_up)
 
     assert [one.id for one in memory.batches] == [3]
     assert memory.run.position == {"x": 1}
@@ -120,8 +125,8 @@ def test_only_the_kinds_it_takes_are_given(follow):
     ledger, memory = Ledger([batch(1), batch(2, kind="task")]), MemoryDestination()
     memory.kinds = frozenset({"task"})
 
-    follower = follow(ledger, lambda: memory)
-    until(lambda: follower.caught_up)
+    courier = follow(ledger, lambda: memory)
+    until(lambda: courier.caught_up)
 
     assert [one.id for one in memory.batches] == [2]
     assert len(memory.batches[0]) == 0
@@ -133,27 +138,27 @@ def test_a_failure_is_tried_again_with_the_same_batch(follow, error):
     failing = FailingDestination(error, times=5)
     ledger = Ledger([batch(1), batch(2)])
 
-    follower = follow(ledger, lambda: failing)
-    until(lambda: follower.caught_up)
+    courier = follow(ledger, lambda: failing)
+    until(lambda: courier.caught_up)
 
     assert [one.id for one in failing.kept.batches] == [1, 2]
     assert [len(one) for one in failing.kept.batches] == [4, 4]
-    assert follower.health()["retries"] == 5
-    assert follower.health()["skipped"] == 0
-    assert follower.error is None
+    assert courier.health()["retries"] == 5
+    assert courier.health()["skipped"] == 0
+    assert courier.error is None
 
 
 def test_a_destination_that_is_down_loses_nothing_however_long(follow):
     failing = FailingDestination(OSError("down"), times=80)
     ledger = Ledger([batch(1), batch(2)])
 
-    follower = follow(ledger, lambda: failing)
-    until(lambda: follower.health()["retries"] > 30)
+    courier = follow(ledger, lambda: failing)
+    until(lambda: courier.health()["retries"] > 30)
     assert ledger.saved == []
-    assert follower.state == "retrying"
-    until(lambda: follower.caught_up, 60)
+    assert courier.state == "retrying"
+    until(lambda: courier.caught_up, 60)
 
-    assert follower.health()["skipped"] == 0
+    assert courier.health()["skipped"] == 0
     assert given(failing.kept) == [1, 2, 3, 4, 11, 12, 13, 14]
 
 
@@ -179,15 +184,15 @@ def test_a_bad_record_is_found_by_halving_and_given_up_alone(follow, bad):
     picky = Picky(bad)
     ledger = Ledger([batch(1), batch(2), batch(3)])
 
-    follower = follow(ledger, lambda: picky)
-    until(lambda: follower.caught_up, 30)
+    courier = follow(ledger, lambda: picky)
+    until(lambda: courier.caught_up, 30)
 
     wanted = [number for one in ledger.batches.values() for number in one.record.tolist()]
     assert [number for number in wanted if number not in bad] == given(picky)
     assert [1 + number // 10 for number in (5, 15, 25) if number not in bad] == [
         entry.payload["n"] for one in picky.batches for entry in one.entries
     ]
-    assert len(bad) == follower.health()["skipped"]
+    assert len(bad) == courier.health()["skipped"]
     assert ledger.saved[-1].batch == 3
 
 
@@ -195,28 +200,29 @@ def test_values_stay_with_their_records_when_a_batch_is_halved(follow):
     picky = Picky({2})
     ledger = Ledger([batch(1, 6), batch(2)])
 
-    follower = follow(ledger, lambda: picky)
-    until(lambda: follower.caught_up, 30)
+    courier = follow(ledger, lambda: picky)
+    until(lambda: courier.caught_up, 30)
 
     whole = [one for one in ledger.batches[1].records() if one.record != 2]
     assert whole == [one for piece in picky.batches if piece.id == 1 for one in piece.records()]
     assert [piece.meta for piece in picky.batches if piece.id == 1 and piece.meta] == [{0: {"level": 1}}]
 
 
-def test_a_lone_bad_record_is_given_up_once_the_next_batch_shows_it(follow):
+def test_a_lone_bad_record_is_given_up_once_the_next_batch_shows_it(follow, monkeypatch):
+    monkeypatch.setattr(retry, "_RISK_SECS", 0.02)
     picky = Picky({1})
     picky.kinds = frozenset({"points"})
     ledger = Ledger([batch(1, 1)])
 
-    follower = follow(ledger, lambda: picky)
+    courier = follow(ledger, lambda: picky)
     until(lambda: picky.tries > 25)
     assert ledger.saved == []
     ledger.batches[2] = batch(2)
-    follower.wake()
-    until(lambda: follower.caught_up, 30)
+    courier.wake()
+    until(lambda: courier.caught_up, 30)
 
     assert given(picky) == [11, 12, 13, 14]
-    assert follower.health()["skipped"] == 1
+    assert courier.health()["skipped"] == 1
     assert [one.batch for one in ledger.saved] == [2]
 
 
@@ -230,11 +236,11 @@ def test_skip_gives_records_up_and_counts_them(follow):
                 raise Skip
 
     ledger, skipping = Ledger([batch(1), batch(2), batch(3)]), Skipping()
-    follower = follow(ledger, lambda: skipping)
-    until(lambda: follower.caught_up)
+    courier = follow(ledger, lambda: skipping)
+    until(lambda: courier.caught_up)
 
     assert [one.id for one in skipping.batches] == [1, 2, 3]
-    assert follower.health()["skipped"] == 2 + 5
+    assert courier.health()["skipped"] == 2 + 5
     assert "skip dest" in ledger.said
 
 
@@ -242,9 +248,9 @@ def test_stop_is_said_once_and_ends_only_this_destination(follow):
     ledger = Ledger([batch(1)])
     stopping = follow(ledger, lambda: FailingDestination(Stop("no such project")))
     other = MemoryDestination()
-    follower = follow(ledger, lambda: other)
+    courier = follow(ledger, lambda: other)
 
-    until(lambda: stopping.state == "stopped" and follower.caught_up)
+    until(lambda: stopping.state == "stopped" and courier.caught_up)
 
     assert stopping.caught_up
     assert stopping.health()["error"] == "no such project"
@@ -262,10 +268,10 @@ def test_a_destination_that_cannot_be_opened_is_tried_again(follow):
             raise ConnectionError("not yet")
         return MemoryDestination()
 
-    follower = follow(Ledger([batch(1)]), factory)
-    until(lambda: follower.caught_up)
+    courier = follow(Ledger([batch(1)]), factory)
+    until(lambda: courier.caught_up)
 
-    assert follower.health()["retries"] == 3
+    assert courier.health()["retries"] == 3
 
 
 def test_a_hanging_destination_delays_only_itself(follow):
@@ -294,11 +300,11 @@ def test_a_cursor_that_cannot_be_saved_holds_everything(follow):
         save(progress)
 
     ledger.saved = type("Saved", (list,), {"append": lambda _, progress: failing_save(progress)})()
-    follower = follow(ledger, lambda: memory)
-    until(lambda: follower.caught_up)
+    courier = follow(ledger, lambda: memory)
+    until(lambda: courier.caught_up)
 
     assert [one.id for one in memory.batches] == [1, 2]
-    assert follower.progress.batch == 2
+    assert courier.progress.batch == 2
 
 
 def test_a_damaged_batch_is_passed_over_and_counted(follow):
@@ -311,11 +317,11 @@ def test_a_damaged_batch_is_passed_over_and_counted(follow):
             return super().__getitem__(id)
 
     ledger.batches = Damaged(ledger.batches)
-    follower = follow(ledger, lambda: memory)
-    until(lambda: follower.caught_up)
+    courier = follow(ledger, lambda: memory)
+    until(lambda: courier.caught_up)
 
     assert [one.id for one in memory.batches] == [1, 3]
-    assert follower.health()["skipped"] == 1
+    assert courier.health()["skipped"] == 1
 
 
 def test_the_position_is_saved_with_the_cursor(follow):
@@ -327,22 +333,22 @@ def test_the_position_is_saved_with_the_cursor(follow):
             self.position = {"size": batch.id * 100}
 
     ledger = Ledger([batch(1), batch(2)])
-    follower = follow(ledger, Positioned)
-    until(lambda: follower.caught_up)
+    courier = follow(ledger, Positioned)
+    until(lambda: courier.caught_up)
 
     assert [(one.batch, one.position) for one in ledger.saved] == [(1, {"size": 100}), (2, {"size": 200})]
 
 
 def test_no_thread_is_left_when_followers_leave(follow):
-    follower = follow(Ledger([batch(1)]), MemoryDestination)
-    until(lambda: follower.caught_up)
+    courier = follow(Ledger([batch(1)]), MemoryDestination)
+    until(lambda: courier.caught_up)
 
-    follower.leave()
+    courier.leave()
 
-    assert follower.join(5)
-    assert follower.state == "closed"
+    assert courier.join(5)
+    assert courier.state == "closed"
     assert not [
         one
         for one in threading.enumerate()
-        if one.name == "steno-follow-dest" and one.is_alive() and one is follower._thread
+        if one.name == "steno-deliver-dest" and one.is_alive() and one is courier._thread
     ]
