@@ -27,18 +27,19 @@ class Destination(Protocol):
     """
 
     def open(self, run: RunInfo) -> None:
-        """Begin, or go on after a restart. Raise `steno.Stop` when misconfigured."""
+        """Begin, or go on after a restart. Raise `steno.Stop` when misconfigured; anything else is tried again."""
 
     def write(self, batch: Batch) -> None:
         """Deliver the batch: returning means delivered.
 
         Raise `steno.Retry`, or anything else, to be given the same batch (same `id`, same boundaries)
         again after a wait; `steno.Skip(records)` to give records up, counted; `steno.Stop` when no
-        retry will help.
+        retry will help. After ten failures of one type that are no `Retry` the batch comes by halves,
+        and a record that is refused alone is given up.
         """
 
     def flush(self) -> None:
-        """Make what was delivered visible to its readers."""
+        """Make what was delivered visible to its readers; called when there is a pause, and before `close`."""
 
     def close(self) -> None:
         """End; called once, also after errors."""
