@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 END_SECS: Final = 2.0
 """What the end of the process may take for all its runs together."""
+_LEAVE_SECS: Final = 0.4
+"""Of it is for threads and children that are told to leave, and for the interpreter."""
 
 
 class OpenRun(Protocol):
@@ -139,7 +141,7 @@ class OpenRuns:
     def exit_deadline(self) -> float:
         """When the end of this process is to be over (monotonic seconds), for all its runs together."""
         if self._exits_by is None:
-            self._exits_by = time.monotonic() + END_SECS
+            self._exits_by = time.monotonic() + END_SECS - _LEAVE_SECS
         return self._exits_by
 
     def _at_term(self) -> None:

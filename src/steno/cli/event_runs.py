@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno import files as durable
+from steno.capture.lifecycle import how
 from steno.capture.open_runs import RUNS
 from steno.errors import RunExistsError, UsageError
 from steno.store.eventreader import EventFile
@@ -101,7 +102,7 @@ def _record(one: Imported, runs_dir: Path) -> None:
                 for event in file:
                     if event.restart and one.points:
                         # What was written from this step on was void for TensorBoard: it is kept, and hidden.
-                        run.finish()
+                        RUNS.of(run).end("finished", tell=False)  # what is owed is posted below
                         run = begin(resume=True, rewind=max(event.step, 0))
                         writer.onto(run)
                     writer.write(event)
@@ -111,7 +112,7 @@ def _record(one: Imported, runs_dir: Path) -> None:
         failure = error
         raise
     finally:
-        run.__exit__(type(failure), failure, None) if failure else run.finish()
+        RUNS.of(run).end(*how(failure), tell=False)
         steno.sync(run.dir)
     _mark(run.dir, one.source, files, complete=True)
 
