@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 from steno.capture.config import Borrowed, as_config
 from steno.capture.ending import Ending
 from steno.capture.late.device_queue import conceal
 from steno.capture.open_runs import RUNS
-from steno.capture.report import Reporter, say
+from steno.capture.report import Reporter
 from steno.capture.start import beginning
 from steno.capture.start import request as requests
 from steno.capture.tasks.guard import refuse_import
-from steno.errors import NoRunError
+from steno.errors import NoRunError, UsageError
 from steno.run import VERSION, Level, Log, Run
 from steno.settings import Settings, refuse_unknown, taken
 
@@ -31,13 +30,8 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _turns: dict[tuple[Path, str, str], int] = {}
-
-
-class _Wanted(threading.local):
-    beside = False
-
-
-_wanted = _Wanted()
+_FINISH, _NEW, _PREVIOUS, _BESIDE = _WAYS = ("finish_previous", "create_new", "return_previous", "beside")
+"""What `init` does about the current run; a logger's run stands beside it, or is the current one if there is none."""
 
 
 def _settings_by_name(init: Callable[_P, Run]) -> Callable[_P, Run]:
@@ -65,8 +59,9 @@ def init(
     destinations: Iterable[Any] = (),
     *,
     settings: Settings | Mapping[str, Any] | None = None,
-    resume: bool | None = None,
+    resume: bool | Literal["allow", "must", "never"] | None = None,
     rewind: int | None = None,
+    reinit: bool | Literal["finish_previous", "create_new", "return_previous"] | None = None,
     tags: Iterable[str] = (),
     notes: str = "",
     group: str | None = None,
@@ -90,22 +85,27 @@ def init(
             `steno.LoggerDestination` or `steno.Callback`.
         settings: a `steno.Settings` with what experts set: the collector, journals, device values, `async_log`, this
             process's rank. A setting may be given by its own name too, as `init(linger=10)`. None: the environment's.
-        resume: True: the run must be there and is continued. False: it must not be there.
+        resume: "allow": the run is continued if it is there, else begun. "must" or True: it must be there and is
+            continued. "never" or False: it must not be there.
         rewind: continue the run from this step: earlier points from it on are hidden, and kept.
+        reinit: what becomes of this process's current run. None, "finish_previous" or True: it is finished first, which
+            a line says. "create_new": it goes on and stays the current one; log into the run that `init` returns.
+            "return_previous" or False: it is returned, and no run is begun.
         tags, notes, group: for people.
         mode: "on", or "off": the same API, nothing recorded; None: STENO_MODE or "on".
         strict: raise RecordError for what cannot be recorded; for tests.
         arrays: what becomes of arrays and lists above 16 elements: "summary", "list" or "histogram".
         capture: "stdout", "stderr" or "both": record the lines that the program prints there, until `finish`.
         system_metrics: seconds between two samples of CPU, memory, disk, network and NVIDIA GPUs, which the
-            collector takes and records under "system/"; True: 10. Needs `pip install 'stenolog[system]'`.
+            collector takes and records under "system/"; True: 10. What it has no package for is left out, and said:
+            `pip install 'stenolog[system]'`.
         store: URL of an object store, "s3://bucket/prefix", in which the collector keeps the run as well, at
             `<store>/<project>/<name>`; `steno.open` reads it there. Credentials are the environment's.
 
     Raises:
         UsageError: an argument, a setting, an environment variable or the directory cannot be used.
-        RunNotFoundError: `resume=True` or `rewind`, and there is no such run.
-        RunExistsError: `resume=False`, and the run is there.
+        RunNotFoundError: `resume="must"`, or `rewind` without `resume="allow"`, and there is no such run.
+        RunExistsError: `resume="never"`, and the run is there.
         DestinationError: an unknown or misconfigured destination.
     """
     refuse_import("steno.init")
@@ -114,24 +114,34 @@ def init(
         resume=resume, rewind=rewind, tags=tags, notes=notes, group=group, mode=mode, strict=strict, arrays=arrays,
         capture=capture, system_metrics=system_metrics, store=store, version=VERSION,
     )  # fmt: skip
+    way = _way(reinit)
     while True:
         with RUNS.beginning:
             before = RUNS.current
-            if before is None or before.owner != os.getpid() or _wanted.beside:
-                return _begin(request, beside=before is not None and before.owner == os.getpid())
+            if before is not None and before.owner != os.getpid():
+                before = None  # a forked child's parent goes on with it
+            if before is None or way in {_NEW, _BESIDE}:
+                return _begin(request, beside=way == _NEW or before is not None)
+        if way == _PREVIOUS:
+            previous: Run = before.run
+            return previous
         if request.mode == "on":
-            say(f"the run {before.run.name!r} was current and is finished now, since init is called again")
+            before.replace()
         before.end("finished")
         RUNS.leave(before)
 
 
+def _way(reinit: Any) -> str:
+    for given, way in ((None, _FINISH), (True, _FINISH), (False, _PREVIOUS), *((one, one) for one in _WAYS)):
+        if reinit == given:
+            return way
+    known = ", ".join(map(repr, _WAYS[:3]))
+    raise UsageError(f"reinit={reinit!r}: {known}, True, False or None is needed")
+
+
 def init_beside(**arguments: Any) -> Run:
     """`init`, by its keywords, without touching the current run; the new one becomes current if there is none."""
-    before, _wanted.beside = _wanted.beside, True
-    try:
-        return init(**arguments)
-    finally:
-        _wanted.beside = before
+    return init(**{"reinit": _BESIDE, **arguments})
 
 
 def _begin(request: Request, *, beside: bool = False) -> Run:

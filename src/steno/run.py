@@ -250,7 +250,7 @@ class Run:
         """This process's artifacts; None in a run that records nothing."""
         with RUNS.lock:
             if self._ending.is_closed:
-                msg = "an artifact was logged after finish: the run takes no more; call steno.init for a new one"
+                msg = f"{self._ending.refusal('log_artifact')}: the run takes no more; call steno.init for a new one"
                 raise ClosedError(msg)
             recorder = self._started.recorder
             if self._ending.artifacts is None and not isinstance(recorder, Nothing):
@@ -296,7 +296,7 @@ class Run:
 
         with RUNS.lock:
             if self._ending.ended is not None:
-                msg = "async_log was called after finish: the run takes no more tasks; call steno.init for a new one"
+                msg = f"{self._ending.refusal('async_log')}: the run takes no more tasks; call steno.init for a new one"
                 raise ClosedError(msg)
             if self._ending.tasks is None:
                 child_log = (

@@ -24,7 +24,8 @@ def _alone(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     yield
     for one in RUNS.all():
-        one.end("finished", timeout=0)
+        one.end("finished", timeout=0, tell=False)
+    RUNS._hooks.uninstall()  # a run that ended in another thread leaves SIGTERM's
 
 
 @pytest.mark.parametrize("first", ["writer", "run"])

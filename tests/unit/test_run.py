@@ -142,7 +142,7 @@ def test_init_again_finishes_the_current_run_and_says_so(capsys):
     first = steno.init(name="a")
     second = steno.init(name="b")
     assert steno.current() is second
-    assert "'a' was current" in capsys.readouterr().err
+    assert "'a' is finished now, since init is called again" in capsys.readouterr().err
     assert entries(first.dir, "finish") == [{"state": "finished"}]
 
 
@@ -264,6 +264,11 @@ def test_health_and_repr():
         ({"resume": True}, UsageError, "resume=True needs the run"),
         ({"resume": True, "name": "a"}, RunNotFoundError, "no run 'a'"),
         ({"resume": "yes", "name": "a"}, UsageError, "resume='yes'"),
+        ({"resume": "must"}, UsageError, "resume='must' needs the run"),
+        ({"resume": "allow"}, UsageError, "resume='allow' needs the run"),
+        ({"resume": "must", "name": "a"}, RunNotFoundError, "no run 'a'"),
+        ({"resume": "never", "name": "a", "rewind": 1}, UsageError, "resume='never' cannot"),
+        ({"reinit": "new"}, UsageError, "reinit='new'"),
         ({"destinations": ["tensorbord"]}, DestinationError, "tensorboard"),
         ({"destinations": [object()]}, DestinationError, "open, write, flush, close"),
         ({"destinations": 7}, UsageError, "a list"),

@@ -33,6 +33,7 @@ def _alone(monkeypatch, tmp_path):
     yield
     for one in RUNS.all():
         one.end("finished", timeout=0, tell=False)
+    RUNS._hooks.uninstall()  # a run that ended in another thread leaves SIGTERM's
     for status in tmp_path.rglob("status.json"):
         pid = json.loads(status.read_text())["pid"]
         wait_for(lambda pid=pid: not collects(pid), 30)

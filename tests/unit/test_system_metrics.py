@@ -313,10 +313,16 @@ def test_a_wrong_interval_is_one_clear_error(tmp_path, wrong):
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_packages_are_said_at_init_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "psutil", None)
-    with pytest.raises(steno.UsageError, match=r"needs psutil, not installed here: pip install 'stenolog\[system\]'"):
-        steno.init(dir=tmp_path, system_metrics=10)
+def test_missing_packages_are_said_at_init_and_the_rest_is_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    with pytest.raises(steno.UsageError, match="needs psutil and nvidia-ml-py"):
-        steno.init(dir=tmp_path, system_metrics=10)
+    with steno.init(dir=tmp_path, system_metrics=True) as run:
+        assert (run.dir / ".steno/system.json").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "steno: system_metrics measures no NVIDIA GPU, for want of nvidia-ml-py: pip install 'stenolog[system]'"
+    )
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    with steno.init(dir=tmp_path, system_metrics=10):
+        pass
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no CPU, memory, disk and network and NVIDIA GPU, for want of psutil and nvidia-ml-py" in line

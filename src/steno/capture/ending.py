@@ -35,6 +35,7 @@ _SLICE_SECS: Final = 0.1
 _POLL_SECS: Final = 0.01
 _LOOKS: Final = 10
 """Between two rings at the collector's door."""
+_BOTH: Final = "To keep both, call init(reinit='create_new') and log into the run that it returns"
 
 
 class Ending:
@@ -58,6 +59,8 @@ class Ending:
         """None while the run is open; then what `end` has returned, False while it is at work."""
         self.is_closed = False
         """Nothing more is taken; what runs in this process may still log while the end goes on."""
+        self.is_replaced = False
+        """Another `steno.init` has ended it."""
         self._one = threading.RLock()
         self._is_marked = False
         self._said = ""
@@ -270,6 +273,20 @@ class Ending:
         parts = self._owed()
         if parts:
             self.report("waiting", owed.waiting(self.started, parts, max(0.0, deadline - time.monotonic())))
+
+    def replace(self) -> None:
+        """Say, before another `steno.init` ends it, that it does; who logs on is told too."""
+        with RUNS.lock:
+            is_news, self.is_replaced = not self.is_replaced, True
+        if is_news:
+            self.started.recorder.refusal = f"{self.refusal('log')}: nothing was recorded. {_BOTH}"
+            say(f"the run {self.started.name!r} is finished now, since init is called again. {_BOTH}")
+
+    def refusal(self, what: str) -> str:
+        """Why a call is too late."""
+        if self.is_replaced:
+            return f"{what} was called on the run {self.started.name!r}, which another steno.init has ended"
+        return f"{what} was called after finish"
 
     # -- the process's ends, as `OpenRun` has them --------------------------------------------------------
 

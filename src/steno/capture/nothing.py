@@ -20,6 +20,7 @@ class Nothing:
         self.log = _log
         self.last_record = 0
         self.has_media = False
+        self.refusal = ""
 
     def scope(self, options: dict[str, Any], check: Any = None) -> tuple[Any, Any]:  # noqa: ARG002 - the recorder's signature
         """Two functions that do nothing."""

@@ -42,6 +42,10 @@ class OpenRun(Protocol):
         """Write down how it ends, once; does not wait."""
         ...
 
+    def replace(self) -> None:
+        """Another `steno.init` is about to end it."""
+        ...
+
     def inherit(self) -> None:
         """Right after a fork, in the child."""
         ...

@@ -93,6 +93,8 @@ class Recorder:
         self._wake = _thread.allocate_lock()
         self._stop = False
         self._paused = False
+        self.refusal = "log was called after finish: nothing was recorded; call steno.init again"
+        """What a call of `log` after the end is told."""
         self.feeds: list[Callable[[Segment], None]] = []
         """Told each segment taken, so that a destination in this process can read it too."""
         snapshot = Snapshot(self.report, strict=strict, put=self._put)
@@ -375,9 +377,8 @@ class Recorder:
 
     def _log_after_close(self) -> None:
         if self._strict:
-            msg = "log was called after finish"
-            raise RecordError(msg)
-        self.report("finish", "log was called after finish: nothing was recorded; call steno.init again")
+            raise RecordError(self.refusal)
+        self.report("finish", self.refusal)
 
     # -- the public part ------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.capture.start.launcher import Launch
+    from steno.capture.start.request import Resume
 
 _LOCK_SECS: Final = 10.0
 """How long `init` waits for another `init`; then it goes on without the lock, as on a disk that has none."""
@@ -63,12 +64,13 @@ def settle(
     wanted: str,
     launch: Launch,
     *,
-    resume: bool | None,
+    resume: Resume,
     rewind: int | None,
     turn: int,
     describe: Callable[[Path, str], None],
     say: Callable[[str, str], None],
     meets: bool = True,
+    is_open: Callable[[Path], bool] = lambda _: False,
 ) -> Place:
     """Find or make the run, and find or open its attempt. Call under `exclusive(project_dir)`.
 
@@ -81,29 +83,33 @@ def settle(
         meets: whether a live run of this name is joined, and one that this start of the job was in. A process
             that is its whole job has nobody to meet: in one `srun --pty bash` program after program has the same
             variables.
+        is_open: whether a run is open in this very process, whose locks `is_live` cannot look at. It is joined where
+            `resume` or `rewind` asks for it, and stands aside else: who begins two runs at once wants two.
 
     Raises:
-        RunNotFoundError: `resume=True` or `rewind`, and the run is not there.
+        RunNotFoundError: `resume=True`, or `rewind` without `resume="allow"`, and the run is not there.
         RunExistsError: `resume=False`, and it is.
         OSError: the directory cannot be written.
         UsageError: its path is too long.
     """
+    goes_on = bool(resume) or rewind is not None
     token = f"{launch.token}#{turn}" if launch.token and meets else ""
     for suffix in count(1):
         name = wanted if suffix == 1 else f"{wanted}-{suffix}"
         run_dir = project_dir / name
         require_room(run_dir)
         if _empty(run_dir):
-            if resume is True or rewind is not None:
+            if resume is True or (rewind is not None and resume is None):
                 raise _missing(run_dir, "rewind" if rewind is not None else "resume=True")
             if not _bear(run_dir, attempt_facts(1, token, launch, None), describe):
                 # Another machine made it in this moment: look again.
                 return settle(
                     project_dir, wanted, launch, resume=resume, rewind=rewind, turn=turn, describe=describe, say=say,
-                    meets=meets,
+                    meets=meets, is_open=is_open,
                 )  # fmt: skip
             if suffix > 1:
                 why = "has ended" if meets else "is another program's"
+                why = "is open in this process" if is_open(project_dir / wanted) else why
                 say("name", f"the run {wanted!r} {why}: this one is {name!r}; resume=True would go on with the old one")
             return Place(run_dir, name, 1, born=True, opened=True, rewind=None)
         if not is_run(run_dir):
@@ -125,7 +131,7 @@ def settle(
                     f"the run {name!r} exists already in {project_dir}: choose another name=, or leave out resume=False"
                 )
                 raise RunExistsError(msg)
-            if live and (meets or resume is True or rewind is not None):
+            if (live and (meets or goes_on)) or (goes_on and is_open(run_dir)):
                 number, hidden = (latest[0].number, latest[0].rewind) if latest else (1, None)
                 if rewind is not None and rewind != hidden:
                     say(
@@ -134,7 +140,7 @@ def settle(
                     )
                 _claim_token(run_dir, token, number)
                 return Place(run_dir, name, number, born=False, opened=False, rewind=hidden)
-        if again or resume is True or rewind is not None:
+        if again or goes_on:
             return open_next(run_dir, name, token, launch, rewind)
     raise AssertionError  # count() does not end
 

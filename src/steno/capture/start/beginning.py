@@ -7,14 +7,16 @@ import os
 import platform
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, runfile
 from steno.capture import importing  # noqa: F401 - for its hook, before those of the recorder
 from steno.capture.config import mask, plain
 from steno.capture.inprocess import feeding
 from steno.capture.nothing import Nothing
+from steno.capture.open_runs import RUNS
 from steno.capture.start import attempt, naming, uploading
 from steno.capture.start.identity import describe
 from steno.capture.start.started import StartedRun
@@ -22,6 +24,12 @@ from steno.capture.start.watchdog import Watchdog
 from steno.errors import UsageError
 from steno.record import CONFIG, START
 from steno.settings import read, taken
+
+_MEASURES: Final = {
+    "psutil": ("psutil", "CPU, memory, disk and network"),
+    "pynvml": ("nvidia-ml-py", "NVIDIA GPU"),
+}
+"""By module: its package, and what nothing else measures."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +66,7 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
                 describe=write,
                 say=report,
                 meets=request.name is not None or not request.launch.alone,
+                is_open=_is_open,
             )
             about = _about(place, request, write, report)
             enter_destinations(place.dir, request.destinations, report)
@@ -67,6 +76,10 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
             return record(place, about, request, report)
         except OSError as error:
             raise attempt.unwritable(project_dir, error) from error
+
+
+def _is_open(run_dir: Path) -> bool:
+    return any(one.owner == os.getpid() and one.started.dir == run_dir for one in RUNS.all())
 
 
 def describe_request(request: Request) -> Any:
@@ -146,10 +159,30 @@ def _enter_system(place: Place, every_secs: float | None, report: Reporter) -> N
     path = place.dir / ".steno" / "system.json"
     if place.opened and not place.born:
         files.unlink(path, missing_ok=True)
+    if every_secs is not None and place.opened:
+        _tell_unmeasured(report)
     if every_secs is not None and not files.create_json(path, {"every_secs": every_secs}):
         there = files.read_json(path).get("every_secs")
         if there != every_secs:
             report("system", f"system_metrics={every_secs:g}: the run is measured every {there} seconds, which stays")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # loaded by hand, without a description
+        return True
+
+
+def _tell_unmeasured(report: Reporter) -> None:
+    """The collector measures what it can; whoever asks for it is told here what it lacks."""
+    missing = {name: what for module, (name, what) in _MEASURES.items() if not _is_there(module)}
+    if missing:
+        packages, left_out = " and ".join(missing), " and ".join(missing.values())
+        report(
+            "system packages",
+            f"system_metrics measures no {left_out}, for want of {packages}: pip install 'stenolog[system]'",
+        )
 
 
 def record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from steno.capture.start import launcher, naming
 from steno.errors import UsageError
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from steno.destinations.registry import Spec
     from steno.settings import Settings
 
+Resume = bool | Literal["allow"] | None
+"""Whether the run must be there, must not, may be, or steps aside for one that is."""
+
 _ARRAYS: Final = ("summary", "list", "histogram")
 _MODES: Final = ("on", "off")
 _CAPTURE: Final = ("both", "stdout", "stderr")
 _SYSTEM_SECS: Final = 10.0
 _LEAST_SYSTEM_SECS: Final = 0.1
 _MOST_SYSTEM_SECS: Final = 86_400
-_SYSTEM_PACKAGES: Final = {"psutil": "psutil", "pynvml": "nvidia-ml-py"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Request:
     name: str | None
     config: dict[str, Any]
     destinations: tuple[Spec, ...]
-    resume: bool | None
+    resume: Resume
     rewind: int | None
     launch: Launch
     tags: tuple[str, ...]
@@ -88,18 +90,16 @@ def check(
         name = read("STENO_RUN") or None
     if name is not None:
         naming.check(name)
-    if resume is not None:
-        if resume not in (True, False):
-            raise UsageError(f"resume={resume!r}: True (go on with the run), False (it must be new) or None")
-        resume = bool(resume)  # 1 and 0 too, as command lines give them
+    asked_for, resume = resume, _resume(resume)
     if rewind is not None:
         rewind = _whole("rewind", rewind)
         if rewind > LAST_STEP:
             raise UsageError(f"rewind={rewind}: a step up to 2**62 is needed")
         if resume is False:
-            raise UsageError("rewind goes on with a run that is there, so resume=False cannot be given with it")
+            msg = f"rewind goes on with a run that is there, so resume={asked_for!r} cannot be given with it"
+            raise UsageError(msg)
     if (resume or rewind is not None) and name is None and not launch.job:
-        asked = "rewind" if rewind is not None else "resume=True"
+        asked = "rewind" if rewind is not None else f"resume={asked_for!r}"
         raise UsageError(f"{asked} needs the run: pass name='...'")
     mode = _choice("mode", read("STENO_MODE", "on") if mode is None else mode, _MODES)
     if isinstance(tags, str):
@@ -136,6 +136,19 @@ def _stores(**given: Any) -> dict[str, str]:
     return {role: urls.check(role, url) for role, url in asked.items()}
 
 
+def _resume(value: Any) -> Resume:
+    # 1 and 0 too, as command lines give them.
+    for given, meant in (("must", True), ("never", False), ("allow", "allow"), (True, True), (False, False)):
+        if value == given:
+            return meant  # type: ignore[return-value]
+    if value is None:
+        return None
+    raise UsageError(
+        f"resume={value!r}: 'allow' (go on with the run if it is there), 'must' or True (it must be there), 'never' or "
+        "False (it must be new) or None is needed"
+    )
+
+
 def _whole(what: str, value: Any) -> int:
     try:
         number = value.__index__() if not isinstance(value, bool) else -1
@@ -160,7 +173,7 @@ def path_of(what: str, value: Any) -> str:
 
 
 def _system(every_secs: Any) -> float | None:
-    """Seconds between two samples; the collector measures, but whoever asks is told here what it lacks."""
+    """Seconds between two samples."""
     if every_secs is None or every_secs is False:
         return None
     every_secs = _SYSTEM_SECS if every_secs is True else every_secs
@@ -168,13 +181,6 @@ def _system(every_secs: Any) -> float | None:
         raise UsageError(
             f"system_metrics={every_secs!r}: a number of seconds from {_LEAST_SYSTEM_SECS} to {_MOST_SYSTEM_SECS} is "
             f"needed, or True for {_SYSTEM_SECS:.0f}"
-        )
-    from importlib.util import find_spec
-
-    missing = [package for module, package in _SYSTEM_PACKAGES.items() if find_spec(module) is None]
-    if missing:
-        raise UsageError(
-            f"system_metrics needs {' and '.join(missing)}, not installed here: pip install 'stenolog[system]'"
         )
     return float(every_secs)
 
