@@ -132,9 +132,10 @@ class Run:
         """Counts that tell whether recording goes well: reports, drops, feeds, collector, uploads, tasks and more."""
         started = self._started
         current = status(self.dir)
+        recorded = started.recorder.health()
         return {
-            **started.recorder.health(),
-            "reported": dict(self._report.counts),
+            **recorded,
+            "reported": {**self._report.counts, **recorded.get("reported", {})},
             "feeds": {feed.name: feed.courier.health() for feed in started.feeds},
             "output": {} if started.output is None else started.output.health(),
             "collector": {

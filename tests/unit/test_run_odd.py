@@ -50,6 +50,35 @@ def test_an_arrays_mode_that_is_none_is_reported_and_the_default_used(arrays, ca
     assert "the run's default was used" in capsys.readouterr().err
 
 
+# What is out of range, and what of it is told.
+OUT_OF_RANGE = {
+    "image": (lambda: steno.Image(np.array([[-1.0, 3.0]])), "clipped to [0, 1]"),
+    "nan": (lambda: steno.Image(np.array([[np.nan, 0.5]])), "drawn black"),
+    "video": (lambda: steno.Video(np.full((2, 4, 4), 300)), "clipped to 0..255"),
+    "audio": (lambda: steno.Audio(np.array([1.5, 0.0])), "clipped to [-1, 1]"),
+    "mesh": (lambda: steno.Mesh([[1, 2, 3]], [[0.5, 0.5, 0.5]]), "rounded"),
+    "histogram": (lambda: steno.Histogram(counts=[-1.0], edges=[0, 1]), "taken as 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", OUT_OF_RANGE)
+def test_a_media_value_out_of_range_is_recorded_said_once_and_counted(key, capsys):
+    make, words = OUT_OF_RANGE[key]
+    with steno.init() as run:
+        for _ in range(3):
+            run.log({key: make(), "x": 1.0})
+        reported = run.health()["reported"]
+    (journal,) = journals(run.dir)
+    assert [sorted(record) for record in journal.records] == [sorted([key, "x"])] * 3
+    assert reported == {f"{key} adjusted": 3}
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"steno: {key!r}: ")
+    assert words in said[0]
+    with steno.init(strict=True) as run, pytest.raises(RecordError, match=key):
+        run.log({key: make()})
+
+
 def test_under_strict_they_raise():
     with steno.init(strict=True) as run:
         with pytest.raises(RecordError):

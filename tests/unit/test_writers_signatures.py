@@ -1,4 +1,4 @@
-"""What the two writers can be called with: as tensorboardX's are."""
+"""What the two writers can be called with: as tensorboardX's and torch's are."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import inspect
 
 import pytest
 import tensorboardX
+import torch.utils.tensorboard
 
 import steno
 
 X, X_GLOBAL = tensorboardX.SummaryWriter, tensorboardX.GlobalSummaryWriter
+TORCH = torch.utils.tensorboard.SummaryWriter
 
 
 def methods(kind):
@@ -34,8 +36,8 @@ def test_a_method_takes_what_that_of_tensorboardx_takes(theirs, ours, name):
     assert all(one.kind is one.POSITIONAL_OR_KEYWORD for one in found[: len(wanted)] if name != "use_metadata")
     given = {one.name: one.default for one in found}
     for one in wanted:
-        # Ours have the settings of Comet off by default too, and need none for that.
-        assert given[one.name] == one.default or one.name == "comet_config", one.name
+        # Comet's settings are off by default here too; a file may also be given by torch's name for it.
+        assert given[one.name] == one.default or one.name in {"comet_config", "onnx_model_file"}, one.name
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,10 @@ def test_a_step_is_no_argument_of_the_global_writer(tmp_path):
             writer.add_hparams({"a": 1}, {"b": 1}, "name", 3)
         writer.add_text("words", "a", 1.0)
         writer.add_text(walltime=1.0, text_string="a", tag="words")
+
+
+@pytest.mark.parametrize("name", methods(TORCH))
+def test_a_method_takes_the_names_that_that_of_torch_takes(name):
+    # The order is tensorboardX's; where torch's differs, it is told apart by the types, which `test_writers` tries.
+    found = {one.name for one in parameters(getattr(steno.SummaryWriter, name))}
+    assert {one.name for one in parameters(getattr(TORCH, name))} <= found

@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 
 _TICK_SECS: Final = 1.0
 _RETRY_SECS: Final = 0.1
+"""Between two looks whether the disk has room again."""
 _PAUSE_SECS: Final = 0.05
 """What a fork waits at most for the keepers."""
-"""Between two looks whether the disk has room again."""
 _POLL_SECS: Final = 0.002
+_KEYS: Final = 1000
+"""So many keys are told apart in what is reported."""
 _DRIFT_NANOS: Final = 1_000_000
 _MAPPED: Final = 16
 """Full segments kept mapped until they are posted; more are looked up on disk."""
@@ -83,7 +85,8 @@ class Recorder:
         self._say = report
         self._watch = watch
         self._pid = os.getpid()
-        self._reported: set[str] = set()
+        self._reported: dict[str, int] = {}
+        """How often each key was reported, for the first keys."""
         self._retired: list[Retired] = []
         self._last_record = 0
         self._reports = 0
@@ -354,12 +357,13 @@ class Recorder:
     # -- telling the user ---------------------------------------------------------------------------------
 
     def report(self, key: str, message: str) -> None:
-        """Once per key, bounded; never raises."""
+        """Say it once per key, and count how often; bounded, never raises."""
         self._reports += 1
-        if key in self._reported or len(self._reported) > 1000:
-            return
-        self._reported.add(key)
-        self._say(key, message)
+        if key in self._reported:
+            self._reported[key] += 1
+        elif len(self._reported) <= _KEYS:
+            self._reported[key] = 1
+            self._say(key, message)
 
     def _failed(self, error: OSError) -> None:
         if self._strict and threading.current_thread() is not self._keeper:
@@ -368,7 +372,7 @@ class Recorder:
             self._failing = True
             stream = self._stream
             where = stream.directory if stream else self._run_dir
-            self._reported.discard("journal")
+            self._reported.pop("journal", None)
             self.report(
                 "journal",
                 f"no journal segment could be made in {where} ({error}); {LEAST_SEGMENT_BYTES} bytes are needed. "
@@ -492,6 +496,7 @@ class Recorder:
             "stream": self.stream,
             "reports": self._reports,
             "reported_keys": sorted(self._reported),
+            "reported": dict(self._reported),
             "dropped": self.appender.dropped,
             "kept_in_memory": len(self.appender.backlog),
             "segments_made_late": stream.late if stream else 0,

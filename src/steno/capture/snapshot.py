@@ -216,6 +216,8 @@ class Snapshot:
                 msg = "its __steno__ returns another such object, without end"
                 raise Unrecordable(msg)
             return self.value(key, made, depth + 1, owed)
+        if made.remark:
+            self._bad(f"{key} adjusted", f"{key!r}: {made.remark}")
         if self._put is None:
             msg = f"a media value ({made.kind}) cannot be recorded here"
             raise Unrecordable(msg)

@@ -1,7 +1,8 @@
-"""Array-likes to numpy without a copy, and the checks that all kinds share."""
+"""Array-likes to numpy without a copy, and what all kinds ask of their numbers."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
@@ -10,10 +11,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def as_array(data: Any, what: str) -> NDArray[Any]:
+def as_array(data: Any, what: str, *, may_be_empty: bool = False) -> NDArray[Any]:
     """The array's own memory where it can be shared: numpy, torch on the CPU, or anything numpy reads.
 
-    A tensor on a device is copied to the host here, which waits for it.
+    A tensor on a device is copied to the host here, which waits for it. Of complex numbers the real part is taken
+    (`left_out` says so), and numbers that are objects or text, such as a Decimal, become float64.
 
     Raises:
         UsageError: not numbers, or empty.
@@ -33,35 +35,50 @@ def as_array(data: Any, what: str) -> NDArray[Any]:
     else:
         try:
             array = np.asarray(data)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             msg = f"{what}: {type(data).__name__} is not an array of numbers: {error}"
             raise UsageError(msg) from error
     if array.dtype.kind == "V" and array.dtype.type.__module__ == "ml_dtypes":
         array = array.astype(np.float32)
+    if array.dtype.kind == "c":
+        array = array.real
+    elif array.dtype.kind in "OUS" and data is not None:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            pass
     if array.dtype.kind not in "buif":
         msg = f"{what}: an array of dtype {array.dtype} holds no numbers; convert it to uint8 or float32"
         raise UsageError(msg)
     if array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    if array.size == 0:
+    if array.size == 0 and not may_be_empty:
         msg = f"{what}: the array is empty (shape {array.shape})"
         raise UsageError(msg)
     return array
 
 
-def extent(array: NDArray[Any], what: str) -> tuple[float, float]:
-    """(least, greatest) of all elements.
+def left_out(data: Any, what: str) -> str:
+    """What `as_array` does not take of the data; "" when it takes all."""
+    return f"{what}: of complex numbers the real part was taken" if "complex" in str(getattr(data, "dtype", "")) else ""
 
-    Raises:
-        UsageError: an element is NaN or infinite.
-    """
+
+def joined(*remarks: str) -> str:
+    """Remarks as one, without those that say nothing."""
+    return "; ".join(filter(None, remarks))
+
+
+def extent(array: NDArray[Any]) -> tuple[float, float, bool]:
+    """(least and greatest of the finite elements, 0 where there are none; whether some are not finite)."""
     import numpy as np
 
-    low, high = float(array.min()), float(array.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        msg = f"{what}: NaN or infinite elements; replace them, for instance with np.nan_to_num"
-        raise UsageError(msg)
-    return low, high
+    if not array.size:
+        return 0.0, 0.0, False
+    with np.errstate(invalid="ignore"):
+        low, high = float(array.min()), float(array.max())
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high, False
+    return (*extent(array[np.isfinite(array)])[:2], True)
 
 
 def is_torch(data: Any) -> bool:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
-from steno.media.arrays import as_array, captioned, extent, is_torch
+from steno.media.arrays import as_array, captioned, extent, is_torch, joined, left_out
 from steno.media.raw import Captured, Raw, capture, capture_file, regular_file
 
 if TYPE_CHECKING:
@@ -25,48 +25,46 @@ class Audio:
 
     Args:
         data: an array of shape (frames,), (frames, channels) or (channels, frames), the shorter axis being the
-            channels; floats in [-1, 1] or int16. Or the path of a wav, mp3, flac or ogg file, kept as it is.
-        sample_rate: frames per second, Hz.
+            channels; floats in [-1, 1], or integers as a WAV file has them: int16, int32, or uint8 around 128.
+            What is out of range is clipped and NaN is silence, which is said once per key. Or the path of a wav,
+            mp3, flac or ogg file, kept as it is.
+        sample_rate: frames per second, Hz, rounded.
         caption: shown with it.
 
     Raises:
-        UsageError: wrong shape, dtype, range or rate, empty, or a file that is no sound.
+        UsageError: wrong shape, dtype or rate, empty, or a file that is no sound.
 
     When `log` has returned, the sound survives the process.
     """
 
-    __slots__ = ("_caption", "_channels_first", "_data", "_ext", "_rate")
+    __slots__ = ("_caption", "_channels_first", "_data", "_ext", "_rate", "remark")
 
     def __init__(self, data: Any, sample_rate: int = 44100, caption: str | None = None) -> None:
         self._data: Any
+        self.remark = ""
+        """What is changed so that it can be recorded."""
         self._caption = captioned(caption)
         self._ext: str | None = None
         self._channels_first = False
         try:
-            rate = 0 if isinstance(sample_rate, bool) else int(sample_rate)
-            is_whole = rate == sample_rate
+            rate = round(float(sample_rate))
         except (TypeError, ValueError, OverflowError):
-            is_whole = False
-        if not is_whole or not 1 <= rate < 2**31:
-            msg = f"Audio: sample_rate={sample_rate!r} is not a positive integer of Hz"
+            rate = 0
+        if not 1 <= rate < 2**31:
+            msg = f"Audio: sample_rate={sample_rate!r} is not a number of Hz"
             raise UsageError(msg)
         self._rate = rate
         if isinstance(data, (str, os.PathLike)):
             self._data, self._ext = regular_file(data, "Audio", TYPES)
             return
         array = as_array(data, "Audio")
+        if array.ndim > 2:
+            array = array.squeeze()
         if array.ndim not in {1, 2} or (array.ndim == 2 and min(array.shape) > _MAX_CHANNELS):
             msg = f"Audio: shape {array.shape} is not (frames,), (frames, channels) or (channels, frames)"
             raise UsageError(msg)
-        if array.dtype.kind == "f":
-            low, high = extent(array, "Audio")
-            if low < -1 - _SLACK or high > 1 + _SLACK:
-                msg = f"Audio: floats must lie in [-1, 1], these in [{low:g}, {high:g}]; divide by the loudest"
-                raise UsageError(msg)
-        elif array.dtype != "i2":
-            msg = f"Audio: dtype {array.dtype}; use floats in [-1, 1] or int16"
-            raise UsageError(msg)
-        self._data = array
+        self._data, remark = _samples(array)
+        self.remark = joined(left_out(data, "Audio"), remark)
         if array.ndim == 2:
             first, last = array.shape
             self._channels_first = first < last or (first == last and is_torch(data))
@@ -88,7 +86,33 @@ class Audio:
             **self._caption,
         }
         header = {"rate": self._rate, "channels_first": self._channels_first}
-        return capture("audio", header, {"sound": array}, meta)
+        return capture("audio", header, {"sound": array}, meta, remark=self.remark)
+
+
+def _samples(array: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """(floats or int16, what was changed of them)."""
+    import numpy as np
+
+    kind = array.dtype.kind
+    if array.dtype == "i2":
+        return array, ""
+    if kind == "b":
+        return array.astype(np.float32), ""
+    low, high, broken = extent(array)
+    remarks = []
+    if kind == "f":
+        if low < -1 - _SLACK or high > 1 + _SLACK:
+            remarks.append(f"floats in [{low:g}, {high:g}] were clipped to [-1, 1]; divide by the loudest")
+        if broken:
+            remarks.append("NaN was made silence, infinite samples clipped")
+        return array, f"Audio: {', '.join(remarks)}" if remarks else ""
+    if array.dtype == "u1":
+        return (array.astype(np.int16) - 128) << 8, ""
+    if low >= -(2**15) and high < 2**15:
+        return array.astype(np.int16), ""
+    if low < -(2**31) or high >= 2**31:
+        remarks.append(f"Audio: integers in {low:g}..{high:g} were clipped to 32 bits; int16 and int32 are samples")
+    return (np.clip(array, -(2**31), 2**31 - 1).astype(np.int64) >> 16).astype(np.int16), "".join(remarks)
 
 
 # -- encoding ------------------------------------------------------------------------------------------------
@@ -106,7 +130,8 @@ def _int16(sound: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
     if sound.dtype.kind == "f":
-        sound = np.clip(np.rint(np.nan_to_num(sound.astype(np.float32)) * 32767), -32767, 32767)
+        with np.errstate(over="ignore"):
+            sound = np.clip(np.rint(np.nan_to_num(sound.astype(np.float32)) * 32767), -32767, 32767)
     return sound.astype("<i2")
 
 

@@ -1,4 +1,4 @@
-"""Values that only one plugin of TensorBoard shows, as arrays kept together in an NPZ: embeddings and graphs."""
+"""Arrays kept together in an NPZ: embeddings, graphs, and tensors as they are."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ class Bundle:
     """Arrays by name, copied when they are logged; not public: writers make it.
 
     Args:
-        kind: "embedding" or "graph".
+        kind: "embedding", "graph" or "tensor".
         arrays: by name, any dtype and shape.
         meta: what readers are told without opening the file; plain data.
+        remark: what is changed so that it can be recorded.
     """
 
-    __slots__ = ("_arrays", "_kind", "_meta")
+    __slots__ = ("_arrays", "_kind", "_meta", "remark")
 
-    def __init__(self, kind: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+    def __init__(
+        self, kind: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], remark: str = ""
+    ) -> None:
         self._kind = kind
         self._arrays = arrays
         self._meta = meta
+        self.remark = remark
 
     def __steno__(self) -> Captured:
         """What `log` takes of it."""
-        return capture(self._kind, {}, self._arrays, {"ext": "npz", **self._meta})
+        return capture(self._kind, {}, self._arrays, {"ext": "npz", **self._meta}, remark=self.remark)
 
 
 def encode(raw: Raw, path: Path) -> None:

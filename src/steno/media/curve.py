@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
-from steno.media.arrays import as_array, extent
+from steno.media.arrays import as_array, extent, joined
 from steno.media.raw import Captured, Raw, capture
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ ROWS: Final = ("true_positives", "false_positives", "true_negatives", "false_neg
 MOST_THRESHOLDS: Final = 127
 """What TensorBoard's plugin shows; the writers that ours follow cut there too."""
 _SMALLEST: Final = 1e-7
+_SLACK: Final = 1e-3
+"""Rounding leaves probabilities a little above 1, which count as 1: nobody is told."""
 
 
 class PrCurve:
@@ -26,49 +28,63 @@ class PrCurve:
 
     Args:
         labels: n truth values, bool or 0 and 1.
-        predictions: n probabilities in [0, 1].
-        thresholds: how many points the curve has, 2 to 127; more are cut.
-        weights: n not negative numbers, or one for all; None: 1.
+        predictions: n probabilities in [0, 1]; others are not counted, which is said once per key.
+        thresholds: how many points the curve has, 1 to 127; more are cut.
+        weights: n numbers, or what numpy spreads over the labels; None: 1.
 
     Raises:
-        UsageError: empty, of different sizes, or out of range.
+        UsageError: of different sizes, or no numbers.
     """
 
-    __slots__ = ("_arrays", "_thresholds")
+    __slots__ = ("_arrays", "_thresholds", "remark")
 
     def __init__(self, labels: Any, predictions: Any, thresholds: int = MOST_THRESHOLDS, weights: Any = None) -> None:
-        truth = as_array(labels, "PR curve, labels").reshape(-1)
-        found = as_array(predictions, "PR curve, predictions").reshape(-1)
-        if len(truth) != len(found):
-            raise UsageError(f"PR curve: {len(truth)} labels for {len(found)} predictions; there must be as many")
-        low, high = extent(found, "PR curve, predictions")
-        if low < 0 or high > 1:
-            raise UsageError(f"PR curve: predictions lie in [0, 1], these in [{low:g}, {high:g}]")
-        low, high = extent(truth, "PR curve, labels")
-        if low < 0 or high > 1:
-            raise UsageError(f"PR curve: labels are 0 or 1, these lie in [{low:g}, {high:g}]")
+        truth = as_array(labels, "PR curve, labels", may_be_empty=True)
+        found = as_array(predictions, "PR curve, predictions", may_be_empty=True)
+        if truth.size != found.size:
+            raise UsageError(f"PR curve: {truth.size} labels for {found.size} predictions; there must be as many")
         self._thresholds = checked_thresholds(thresholds)
-        self._arrays = {"labels": truth, "predictions": found}
+        self._arrays = {"labels": truth.reshape(-1), "predictions": found.reshape(-1)}
+        self.remark = joined(_outside(found, "predictions"), _outside(truth, "labels"))
+        """What is unusual about it."""
         if weights is not None:
-            scale = as_array(weights, "PR curve, weights").reshape(-1)
-            if len(scale) not in {1, len(found)} or extent(scale, "PR curve, weights")[0] < 0:
-                raise UsageError(f"PR curve: {len(scale)} weights; one, or one not negative for each of {len(found)}")
-            self._arrays["weights"] = scale
+            self._arrays["weights"] = _spread(as_array(weights, "PR curve, weights", may_be_empty=True), truth)
 
     def __steno__(self) -> Captured:
         """What `log` takes of it."""
         meta = {"ext": "json", "thresholds": self._thresholds}
-        return capture("pr_curve", {"thresholds": self._thresholds}, self._arrays, meta)
+        return capture("pr_curve", {"thresholds": self._thresholds}, self._arrays, meta, remark=self.remark)
+
+
+def _outside(array: NDArray[Any], what: str) -> str:
+    low, high, broken = extent(array)
+    if not broken and low >= 0 and high <= 1 + _SLACK:
+        return ""
+    becomes = "those outside are not counted" if what == "predictions" else "they count by their value"
+    return f"PR curve: {what} lie in [0, 1], these in [{low:g}, {high:g}]{' and NaN or inf' * broken}; {becomes}"
+
+
+def _spread(weights: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    if weights.size == 1:
+        return weights.reshape(-1)
+    if weights.size == truth.size:
+        return weights.reshape(-1)
+    try:
+        return np.broadcast_to(weights, truth.shape).reshape(-1)
+    except ValueError:
+        raise UsageError(f"PR curve: {weights.size} weights; one, or one for each of {truth.size} labels") from None
 
 
 def checked_thresholds(thresholds: Any) -> int:
     """The number of thresholds, cut to what is shown.
 
     Raises:
-        UsageError: no whole number from 2 on.
+        UsageError: no whole number from 1 on.
     """
-    if isinstance(thresholds, bool) or not hasattr(thresholds, "__index__") or int(thresholds) < 2:
-        raise UsageError(f"PR curve: num_thresholds={thresholds!r}; a whole number from 2 on is needed")
+    if not hasattr(thresholds, "__index__") or int(thresholds) < 1:
+        raise UsageError(f"PR curve: num_thresholds={thresholds!r}; a whole number from 1 on is needed")
     return min(int(thresholds), MOST_THRESHOLDS)
 
 
@@ -78,17 +94,19 @@ class Settled:
     Args:
         kind: a media kind.
         meta: plain data.
+        remark: what is changed so that it can be recorded.
     """
 
-    __slots__ = ("_kind", "_meta")
+    __slots__ = ("_kind", "_meta", "remark")
 
-    def __init__(self, kind: str, meta: Mapping[str, Any]) -> None:
+    def __init__(self, kind: str, meta: Mapping[str, Any], remark: str = "") -> None:
         self._kind = kind
         self._meta = meta
+        self.remark = remark
 
     def __steno__(self) -> Captured:
         """What `log` takes of it."""
-        return Captured(self._kind, self._meta)
+        return Captured(self._kind, self._meta, remark=self.remark)
 
 
 def given_curve(rows: Sequence[Any], thresholds: Any) -> Settled:
@@ -97,15 +115,18 @@ def given_curve(rows: Sequence[Any], thresholds: Any) -> Settled:
     Raises:
         UsageError: rows of different lengths, or of none.
     """
-    arrays = {name: as_array(row, f"PR curve, {name}").reshape(-1) for name, row in zip(ROWS, rows, strict=True)}
+    arrays = {
+        name: as_array(row, f"PR curve, {name}", may_be_empty=True).reshape(-1)
+        for name, row in zip(ROWS, rows, strict=True)
+    }
     sizes = {len(array) for array in arrays.values()}
     if len(sizes) != 1:
         shown = ", ".join(f"{name}: {len(array)}" for name, array in arrays.items())
         raise UsageError(f"PR curve: its rows are of one length, not {shown}")
-    for name, array in arrays.items():
-        extent(array, f"PR curve, {name}")
     curve = [[float(value) for value in array] for array in arrays.values()]
-    return Settled("pr_curve", {"curve": curve, "thresholds": checked_thresholds(thresholds)})
+    # Here the number is only what the plugin is told: it does not count anything.
+    told = max(1, thresholds) if hasattr(thresholds, "__index__") else thresholds
+    return Settled("pr_curve", {"curve": curve, "thresholds": checked_thresholds(told)})
 
 
 def counted(raw: Raw) -> dict[str, Any]:
@@ -116,13 +137,18 @@ def counted(raw: Raw) -> dict[str, Any]:
     count = int(raw.header["thresholds"])
     labels = arrays["labels"].astype(np.float64)
     weights: Any = arrays["weights"].astype(np.float64) if "weights" in arrays else 1.0
-    bins = np.floor(arrays["predictions"].astype(np.float64) * (count - 1)).astype(np.int64)
-    hits = np.bincount(bins, labels * weights, count)
-    misses = np.bincount(bins, (1.0 - labels) * weights, count)
-    positives, false_positives = np.cumsum(hits[::-1])[::-1], np.cumsum(misses[::-1])[::-1]
-    negatives, false_negatives = false_positives[0] - false_positives, positives[0] - positives
-    precision = positives / np.maximum(_SMALLEST, positives + false_positives)
-    recall = positives / np.maximum(_SMALLEST, positives + false_negatives)
+    found = arrays["predictions"]
+    with np.errstate(all="ignore"):
+        # As the writers that ours follow have it: in the precision given, and what lies outside is in no bin.
+        bins = np.floor((found if found.dtype.kind == "f" else found.astype(np.float64)) * (count - 1))
+        inside = (bins >= 0) & (bins < count)
+        placed = bins[inside].astype(np.int64)
+        hits = np.bincount(placed, (labels * weights)[inside], count)
+        misses = np.bincount(placed, ((1.0 - labels) * weights)[inside], count)
+        positives, false_positives = np.cumsum(hits[::-1])[::-1], np.cumsum(misses[::-1])[::-1]
+        negatives, false_negatives = false_positives[0] - false_positives, positives[0] - positives
+        precision = positives / np.maximum(_SMALLEST, positives + false_positives)
+        recall = positives / np.maximum(_SMALLEST, positives + false_negatives)
     rows = (positives, false_positives, negatives, false_negatives, precision, recall)
     return {"curve": [row.tolist() for row in rows], "thresholds": count}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
 from steno.histograms import count, equal_edges
-from steno.media.arrays import as_array
+from steno.media.arrays import as_array, joined, left_out
 from steno.media.raw import Captured, Raw, capture
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ INLINE_BYTES: Final = 4 << 20
 _MAX_BINS: Final = 16_384
 _CHUNK: Final = 1 << 20
 _RULES: Final = ("auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt", "tensorflow")
-_STATISTICS: Final = ("min", "max", "sum", "sum_squares")
+_STATISTICS: Final = ("min", "max", "sum", "sum_squares", "num")
+_LARGEST: Final = 1.7976931348623157e308
 
 
 class Histogram:
@@ -31,11 +32,14 @@ class Histogram:
     Args:
         data: numbers of any shape; those that are not finite are counted apart.
         bins: how many equal bins; or their edges, rising; or the name of a rule of `numpy.histogram_bin_edges`;
-            or "tensorflow" for TensorBoard's exponential ones.
-        counts: shape (n,), not negative; instead of data, with `edges`.
-        edges: shape (n + 1,), rising, finite.
-        statistics: with counts, what is known of the data: "min", "max", "sum", "sum_squares"; the others are
-            reckoned from the middles of the bins.
+            or "tensorflow" for TensorBoard's exponential ones. At most 16,384; of more edges each so-and-so-many-th
+            is taken.
+        counts: shape (n,); instead of data, with `edges`. What is negative or not finite counts as 0.
+        edges: shape (n + 1,), rising; infinite ones become the largest float64.
+        statistics: with counts, what is known of the data: "min", "max", "sum", "sum_squares", and "num", where it
+            is not the sum of the counts; the others are reckoned from the middles of the bins.
+
+    What is changed like this is said once per key.
 
     Raises:
         UsageError: empty, no numbers, edges that do not rise, counts that do not fit them.
@@ -43,7 +47,7 @@ class Histogram:
     When `log` has returned, the data survives the process.
     """
 
-    __slots__ = ("_bins", "_data", "_meta")
+    __slots__ = ("_bins", "_data", "_meta", "remark")
 
     def __init__(
         self,
@@ -60,11 +64,14 @@ class Histogram:
         if (data is None) == (counts is None) or (counts is None) != (edges is None):
             msg = "Histogram takes either data, or counts and edges"
             raise UsageError(msg)
+        self.remark = ""
+        """What is changed so that it can be recorded."""
         if data is not None:
             self._data = as_array(data, "Histogram")
-            self._bins = _bins(bins)
+            self._bins, remark = usable_bins(bins)
+            self.remark = joined(left_out(data, "Histogram"), remark)
         else:
-            self._meta = _given(counts, edges, statistics or {})
+            self._meta, self.remark = _given(counts, edges, statistics or {})
 
     def __repr__(self) -> str:
         return f"steno.Histogram({self._data.shape if self._data is not None else self._meta})"
@@ -73,70 +80,75 @@ class Histogram:
         """What `log` takes of it."""
         if self._data is None:
             assert self._meta is not None
-            return Captured("histogram", self._meta)
-        return capture("histogram", {"bins": self._bins}, {"data": self._data}, {"ext": "json"})
+            return Captured("histogram", self._meta, remark=self.remark)
+        return capture("histogram", {"bins": self._bins}, {"data": self._data}, {"ext": "json"}, remark=self.remark)
 
 
-def _bins(bins: Any) -> Any:
-    """A rule's name, a number of bins, or edges as a list.
+def usable_bins(bins: Any) -> tuple[str | int | list[float], str]:
+    """(a rule's name, a number of bins, or edges; what was changed of them).
 
     Raises:
         UsageError: none of them.
     """
     if isinstance(bins, str):
         if bins in _RULES:
-            return bins
+            return bins, ""
         msg = f"Histogram: bins={bins!r} is no rule; use a number, edges, or one of {', '.join(_RULES)}"
         raise UsageError(msg)
     if hasattr(bins, "__index__") and not hasattr(bins, "__len__"):
-        if not 1 <= int(bins) <= _MAX_BINS:
-            msg = f"Histogram: bins={bins} is not in 1..{_MAX_BINS}"
+        if int(bins) < 1:
+            msg = f"Histogram: bins={bins} is not a number of bins from 1 on"
             raise UsageError(msg)
-        return int(bins)
-    return _edges(bins)
+        cut = f"Histogram: bins={bins} was cut to {_MAX_BINS}" if int(bins) > _MAX_BINS else ""
+        return min(int(bins), _MAX_BINS), cut
+    edges, remark = _edges(bins)
+    if len(edges) > _MAX_BINS + 1:
+        every = -(-(len(edges) - 1) // _MAX_BINS)
+        remark = f"Histogram: of {len(edges)} edges every {every}th was taken"
+        edges = [*edges[:-1:every], edges[-1]]
+    return edges, remark
 
 
-def _edges(edges: Any) -> list[float]:
+def _edges(edges: Any) -> tuple[list[float], str]:
+    """(finite edges, what was changed of them)."""
     import numpy as np
 
-    array = as_array(edges, "Histogram edges").astype(np.float64).reshape(-1)
-    if not 2 <= len(array) <= _MAX_BINS + 1 or not np.isfinite(array).all() or (np.diff(array) < 0).any():
-        msg = f"Histogram: the edges of n bins are n + 1 finite, rising numbers, 2 to {_MAX_BINS + 1}"
+    given = as_array(edges, "Histogram edges").astype(np.float64).reshape(-1)
+    array = np.clip(given[~np.isnan(given)], -_LARGEST, _LARGEST)
+    if len(array) < 2 or (np.diff(array) < 0).any():
+        msg = "Histogram: the edges of n bins are n + 1 rising numbers, two or more"
         raise UsageError(msg)
-    return [float(edge) for edge in array]
+    return array.tolist(), "" if np.array_equal(array, given) else "Histogram: edges that are not finite were changed"
 
 
-def _given(counts: Any, edges: Any, statistics: Mapping[str, float]) -> dict[str, Any]:
+def _given(counts: Any, edges: Any, statistics: Mapping[str, float]) -> tuple[dict[str, Any], str]:
     import numpy as np
 
-    bounds = _edges(edges)
-    found = as_array(counts, "Histogram counts").reshape(-1)
-    if len(found) != len(bounds) - 1:
-        msg = f"Histogram: {len(found)} counts need {len(found) + 1} edges, not {len(bounds)}"
-        raise UsageError(msg)
-    if not np.isfinite(found).all() or (found < 0).any():
-        msg = "Histogram: counts must be finite and not negative"
+    bounds, remark = _edges(edges)
+    given = as_array(counts, "Histogram counts").reshape(-1)
+    if len(given) != len(bounds) - 1:
+        msg = f"Histogram: {len(given)} counts need {len(given) + 1} edges, not {len(bounds)}"
         raise UsageError(msg)
     if unknown := set(statistics) - set(_STATISTICS):
         msg = f"Histogram: statistics {sorted(unknown)} are unknown; use {', '.join(_STATISTICS)}"
         raise UsageError(msg)
+    found = given
+    if not np.isfinite(given).all() or (given < 0).any():
+        found = np.clip(np.nan_to_num(given, nan=0, posinf=0, neginf=0), 0, None)
+        remark = "Histogram: counts that are negative or not finite were taken as 0"
     numbers = found.astype(np.float64)
     limits = np.array(bounds)
-    middles = (limits[1:] + limits[:-1]) / 2
     used = np.flatnonzero(numbers)
-    guess = {
-        "min": bounds[used[0]] if len(used) else math.nan,
-        "max": bounds[used[-1] + 1] if len(used) else math.nan,
-        "sum": float((numbers * middles).sum()),
-        "sum_squares": float((numbers * middles * middles).sum()),
-    }
-    return {
-        "counts": found.tolist(),
-        "edges": bounds,
-        "outside": 0,
-        **guess,
-        **{name: float(value) for name, value in statistics.items()},
-    }
+    with np.errstate(all="ignore"):
+        middles = limits[1:] / 2 + limits[:-1] / 2
+        guess = {
+            "min": bounds[used[0]] if len(used) else math.nan,
+            "max": bounds[used[-1] + 1] if len(used) else math.nan,
+            "sum": float((numbers * middles).sum()),
+            "sum_squares": float((numbers * middles * middles).sum()),
+        }
+    known = {name: float(value) for name, value in statistics.items()}
+    return {"counts": found.tolist(), "edges": bounds, "outside": 0, **guess, **known}, remark
 
 
 # -- counting ------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
-from steno.media.arrays import as_array, captioned, extent, is_torch, text_of
-from steno.media.pixels import grid, in_range, pixel_bytes, rendered
+from steno.media.arrays import as_array, captioned, extent, is_torch, joined, left_out, text_of
+from steno.media.pixels import grid, out_of_range, pixel_bytes, rendered
 from steno.media.raw import CHUNK_BYTES, FORGET_BYTES, Captured, Raw, capture, capture_file, regular_file
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TYPES: Final = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "gif": "gif", "webp": "webp", "bmp": "bmp"}
 _CHANNELS: Final = (1, 3, 4)
+_NAMED_CHANNELS: Final = (1, 2, 3, 4)
+"""Two, gray and alpha, only where `axes` says so."""
 _AXES: Final = ("HW", "HWC", "CHW", "NHW", "NHWC", "NCHW")
 
 
@@ -28,7 +30,8 @@ class Image:
     Args:
         data: one of
             an array (numpy, torch on the CPU, anything numpy reads): shape (H, W), (H, W, C) or (C, H, W), C of
-            1, 3 or 4; uint8 or other integers in 0..255, bool, or floats in [0, 1];
+            1, 3 or 4; uint8 or other integers in 0..255, bool, or floats in [0, 1]. What is out of range is clipped
+            and NaN drawn black, which is said once per key;
             a PIL image; a matplotlib figure; the path of a png, jpg, gif, webp or bmp file, which is kept as it is.
         caption: shown with it.
         axes: what the array's axes are, "HW", "HWC", "CHW"; with a leading "N" a grid of N images. Default: by
@@ -38,13 +41,13 @@ class Image:
         masks: name → integer array (H, W) of class numbers 0..65535, or {"data": array, "classes": {number: name}}.
 
     Raises:
-        UsageError: wrong shape, dtype or range, empty, or a file that is no image.
+        UsageError: wrong shape or dtype, empty, or a file that is no image.
 
     Not thread-safe while the array is being changed. Nothing is recorded before `log`; when that has returned,
     the pixels survive the process.
     """
 
-    __slots__ = ("_axes", "_boxes", "_caption", "_data", "_ext", "_masks", "_shape")
+    __slots__ = ("_axes", "_boxes", "_caption", "_data", "_ext", "_masks", "_shape", "remark")
 
     def __init__(
         self,
@@ -56,6 +59,8 @@ class Image:
         masks: Mapping[str, Any] | None = None,
     ) -> None:
         self._data: Any
+        self.remark = ""
+        """What is changed so that it can be recorded."""
         self._caption = captioned(caption)
         self._ext: str | None = None
         self._axes = ""
@@ -69,9 +74,10 @@ class Image:
                 data, axes = _pil(data), axes or "HWC"
             self._data = as_array(data, "Image")
             self._axes = image_axes(self._data.shape, axes, channels_first=is_torch(data))
-            in_range(self._data, "Image")
+            self.remark = joined(left_out(data, "Image"), out_of_range(self._data, "Image"))
             self._shape = grid_shape(self._data.shape, self._axes)
-        self._boxes = _boxes(boxes)
+        self._boxes, remark = _boxes(boxes)
+        self.remark = joined(self.remark, remark)
         self._masks = {text_of(name, "the name of a mask"): _mask(name, mask) for name, mask in (masks or {}).items()}
         for name, (mask, _) in self._masks.items():
             if self._shape is not None and mask.shape != self._shape[:2]:
@@ -97,10 +103,10 @@ class Image:
         }
         if self._ext is not None:
             made = capture_file("image", {"ext": self._ext}, str(self._data), meta)
-            return Captured(made.kind, made.meta, made.size_bytes, made.parts, attached)
+            return Captured(made.kind, made.meta, made.size_bytes, made.parts, attached, self.remark)
         assert self._shape is not None
         meta["shape"] = list(self._shape)
-        return capture("image", {"axes": self._axes}, {"pixels": self._data}, meta, attached)
+        return capture("image", {"axes": self._axes}, {"pixels": self._data}, meta, attached, self.remark)
 
 
 def image_axes(shape: tuple[int, ...], axes: str | None, *, channels_first: bool) -> str:
@@ -117,8 +123,8 @@ def image_axes(shape: tuple[int, ...], axes: str | None, *, channels_first: bool
         if len(name) != len(shape):
             msg = f"Image: axes={axes!r} has {len(name)} axes, the array has shape {shape}"
             raise UsageError(msg)
-        if "C" in name and shape[name.index("C")] not in _CHANNELS:
-            msg = f"Image: {shape[name.index('C')]} channels (shape {shape}, axes {name}); an image has 1, 3 or 4"
+        if "C" in name and shape[name.index("C")] not in _NAMED_CHANNELS:
+            msg = f"Image: {shape[name.index('C')]} channels (shape {shape}, axes {name}); an image has 1 to 4"
             raise UsageError(msg)
         return name
     if len(shape) == 2:
@@ -159,42 +165,44 @@ def _pil(image: Any) -> NDArray[Any]:
     return array if array.ndim == 3 else array[:, :, None]
 
 
-def _boxes(boxes: Any) -> list[dict[str, Any]]:
-    """Boxes as plain data.
+def _boxes(boxes: Any) -> tuple[list[dict[str, Any]], str]:
+    """(boxes as plain data, what was changed of them).
 
     Raises:
-        UsageError: not four finite numbers each, or inside out.
+        UsageError: not four numbers each.
     """
     if boxes is None:
-        return []
+        return [], ""
     if hasattr(boxes, "shape"):
         if tuple(boxes.shape) in {(0,), (0, 4)}:
-            return []  # a detector that found nothing
+            return [], ""  # a detector that found nothing
         array = as_array(boxes, "boxes")
         if array.ndim != 2 or array.shape[1] != 4:
             msg = f"boxes: shape {array.shape} is not (n, 4)"
             raise UsageError(msg)
         boxes = [{"box": row} for row in array.tolist()]
     found: list[dict[str, Any]] = []
+    turned = lost = 0
     for given in boxes:
         one = given if isinstance(given, dict) else {"box": given}
         try:
-            corners = [float(number) for number in one["box"]]
+            x0, y0, x1, y1 = (float(number) for number in one["box"])
         except (KeyError, TypeError, ValueError):
-            corners = []
-        if len(corners) != 4 or not all(map(math.isfinite, corners)):
-            msg = f"boxes: {given!r} has no four finite numbers (x0, y0, x1, y1)"
-            raise UsageError(msg)
-        if corners[2] < corners[0] or corners[3] < corners[1]:
-            msg = f"boxes: {corners} ends before it begins; the order is x0, y0, x1, y1"
-            raise UsageError(msg)
-        box: dict[str, Any] = {"box": corners}
+            msg = f"boxes: {given!r} has no four numbers (x0, y0, x1, y1)"
+            raise UsageError(msg) from None
+        if not all(map(math.isfinite, (x0, y0, x1, y1))):
+            lost += 1
+            continue
+        turned += x1 < x0 or y1 < y0
+        box: dict[str, Any] = {"box": [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]}
         if one.get("label") is not None:
             box["label"] = text_of(one["label"], "the label of a box")
         if one.get("score") is not None:
             box["score"] = float(one["score"])
         found.append(box)
-    return found
+    remarks = [f"{turned} boxes that ended before they began were turned round"] if turned else []
+    remarks += [f"{lost} boxes with a corner that is not finite were left out"] if lost else []
+    return found, f"Image: {', '.join(remarks)}; the order is x0, y0, x1, y1" if remarks else ""
 
 
 def _mask(name: str, mask: Any) -> tuple[NDArray[Any], dict[str, str]]:
@@ -207,7 +215,7 @@ def _mask(name: str, mask: Any) -> tuple[NDArray[Any], dict[str, str]]:
         }
         mask = mask.get("data")
     array = as_array(mask, f"mask {name!r}")
-    low, high = (0.0, 1.0) if array.dtype.kind == "b" else extent(array, f"mask {name!r}")
+    low, high, _ = (0.0, 1.0, False) if array.dtype.kind == "b" else extent(array)
     if array.ndim != 2 or array.dtype.kind == "f" or low < 0 or high > 65535:
         msg = f"mask {name!r}: {array.dtype} of shape {array.shape} in {low:g}..{high:g}; "
         raise UsageError(msg + "a mask is (H, W) class numbers 0..65535")
@@ -234,20 +242,44 @@ def pictured(raw: Raw) -> tuple[tuple[int, int, int], Iterator[NDArray[Any]]]:
     """((height, width, channels), strips from the top down) of captured pixels."""
     pixels = raw.arrays()["pixels"]
     axes = raw.header.get("axes", "HW")
-    shape = grid_shape(pixels.shape, axes)
-    order = [axes.index(axis) for axis in "NHWC" if axis in axes]
-    pixels = pixels.transpose(order)
+    return grid_shape(pixels.shape, axes), _forgetting(raw, _strips(_nhwc(pixels, axes)))
+
+
+def _nhwc(pixels: NDArray[Any], axes: str) -> NDArray[Any]:
+    pixels = pixels.transpose([axes.index(axis) for axis in "NHWC" if axis in axes])
     if "C" not in axes:
         pixels = pixels[..., None]
-    if "N" not in axes:
-        pixels = pixels[None]
-    return shape, _forgetting(raw, _strips(pixels))
+    return pixels if "N" in axes else pixels[None]
+
+
+def resized(pixels: NDArray[Any], axes: str, factor: float) -> NDArray[Any]:
+    """The picture with sides `factor` times as long, uint8 (H, W, C).
+
+    Raises:
+        UsageError: nothing would be left of it, or pillow is not installed.
+    """
+    import numpy as np
+
+    try:
+        import PIL.Image
+    except ImportError as error:
+        raise UsageError("resizing a picture needs pillow: pip install 'stenolog[media]'") from error
+    picture = np.concatenate([pixel_bytes(strip) for strip in _strips(_nhwc(pixels, axes))])
+    height, width, channels = picture.shape
+    size = (int(width * factor), int(height * factor))
+    if min(size) < 1:
+        raise UsageError(f"rescale={factor!r} leaves nothing of a picture of {width} by {height}")
+    image = PIL.Image.fromarray(picture[:, :, 0] if channels == 1 else picture)
+    found: NDArray[Any] = np.asarray(image.resize(size, PIL.Image.Resampling.LANCZOS))
+    return found.reshape(size[1], size[0], channels)
 
 
 def _forgetting(raw: Raw, strips: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
     held = 0
+    is_mask = raw.header["kind"] == "mask"
     for strip in strips:
-        yield pixel_bytes(strip)
+        # The numbers of a mask's classes may need 16 bits.
+        yield strip if is_mask else pixel_bytes(strip)
         held += strip.nbytes
         if held > FORGET_BYTES:
             raw.forget()
@@ -286,7 +318,7 @@ def from_raw(raw: Raw) -> NDArray[Any]:
 
 
 def from_file(path: Path) -> NDArray[Any]:
-    """The pixels of an encoded image: uint8 (H, W, C), C of 1, 3 or 4; a mask of many classes uint16 (H, W, 1).
+    """The pixels of an encoded image: uint8 (H, W, C), C of 1 to 4; a mask of many classes uint16 (H, W, 1).
 
     Raises:
         UsageError: pillow is not installed.
@@ -306,4 +338,6 @@ def _decoded(file: Any) -> NDArray[Any]:
         if image.mode.startswith("I"):
             deep: NDArray[Any] = np.asarray(image).astype(np.uint16)[:, :, None]
             return deep
+        if image.mode == "LA":
+            return np.asarray(image)
         return _pil(image)

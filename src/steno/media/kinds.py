@@ -27,6 +27,7 @@ MODULES: Final = {
     "pr_curve": "steno.media.curve",
     "embedding": "steno.media.bundle",
     "graph": "steno.media.bundle",
+    "tensor": "steno.media.bundle",
 }
 
 

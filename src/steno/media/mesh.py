@@ -20,19 +20,22 @@ class Mesh:
     """A mesh or point cloud for `run.log`; copied when it is logged, kept by the collector as NPZ.
 
     Args:
-        vertices: shape (n, 3) or (batch, n, 3), finite floats.
-        colors: shape as vertices, 0..255 integers.
-        faces: shape (m, 3) or (batch, m, 3), integers in 0..n-1; without them it is a point cloud.
+        vertices: shape (n, 3) or (batch, n, 3).
+        colors: shape as vertices, or one that numpy spreads over them; 0..255.
+        faces: shape (m, 3) or (batch, m, 3), whole numbers in 0..n-1; without them it is a point cloud.
         config: for TensorBoard's viewer: camera, lights, material; plain data.
         caption: shown with it.
 
     Raises:
-        UsageError: wrong shape, dtype or range, or empty.
+        UsageError: wrong shape, or no numbers.
+
+    What no viewer can show is changed, which is said once per key: colors are rounded and clipped, faces of vertices
+    that are not there are left out.
 
     When `log` has returned, the mesh survives the process.
     """
 
-    __slots__ = ("_arrays", "_caption", "_config")
+    __slots__ = ("_arrays", "_caption", "_config", "remark")
 
     def __init__(
         self,
@@ -44,29 +47,22 @@ class Mesh:
         caption: str | None = None,
     ) -> None:
         self._caption = captioned(caption)
-        points = _batched(vertices, "vertices")
-        extent(points, "Mesh vertices")
+        points, remark = _vertices(_batched(vertices, "vertices"))
+        remarks = [remark]
         self._arrays = {"vertices": points}
         if colors is not None:
-            found = _batched(colors, "colors")
-            low, high = extent(found, "Mesh colors")
-            if found.shape != points.shape or low < 0 or high > 255 or found.dtype.kind == "f":
-                msg = f"Mesh: colors are 0..255 integers of the shape of the vertices {points.shape}, "
-                msg += f"not {found.dtype} of shape {found.shape} in {low:g}..{high:g}"
-                raise UsageError(msg)
-            self._arrays["colors"] = found
+            found, remark = _colors(_batched(colors, "colors"), points)
+            self._arrays |= {} if found is None else {"colors": found}
+            remarks.append(remark)
         if faces is not None:
-            found = _batched(faces, "faces")
-            low, high = extent(found, "Mesh faces")
-            if found.dtype.kind not in "iu" or len(found) != len(points) or low < 0 or high >= points.shape[1]:
-                msg = (
-                    f"Mesh: faces are triples of vertex numbers 0..{points.shape[1] - 1}, as many meshes as vertices; "
-                )
-                msg += f"not {found.dtype} of shape {found.shape} in {low:g}..{high:g}"
-                raise UsageError(msg)
-            self._arrays["faces"] = found
+            found, remark = _faces(_batched(faces, "faces"), points)
+            self._arrays |= {} if found is None else {"faces": found}
+            remarks.append(remark)
+        remarks = [one for one in remarks if one]
+        self.remark = f"Mesh: {', '.join(remarks)}" if remarks else ""
+        """What is changed so that it can be shown."""
         try:
-            self._config = json.dumps(config, allow_nan=False) if config is not None else ""
+            self._config = json.dumps(config, sort_keys=True) if config is not None else ""
         except (TypeError, ValueError) as error:
             msg = f"Mesh: config is not plain data: {error}"
             raise UsageError(msg) from error
@@ -80,17 +76,63 @@ class Mesh:
         meta["shape"] = list(self._arrays["vertices"].shape)
         if self._config:
             meta["config"] = self._config
-        return capture("mesh", {}, self._arrays, meta)
+        return capture("mesh", {}, self._arrays, meta, remark=self.remark)
 
 
 def _batched(data: Any, name: str) -> NDArray[Any]:
-    array = as_array(data, f"Mesh {name}")
-    if array.ndim == 2:
+    array = as_array(data, f"Mesh {name}", may_be_empty=True)
+    if array.ndim == 2 and array.shape[1] == 3:
         array = array[None]
-    if array.ndim != 3 or array.shape[2] != 3:
+    if array.ndim != 3:
         msg = f"Mesh: {name} of shape {array.shape} are not (n, 3) or (batch, n, 3)"
         raise UsageError(msg)
     return array
+
+
+def _vertices(points: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """((batch, n, 3), what was changed)."""
+    import numpy as np
+
+    if points.shape[2] == 3:
+        return points, "some vertices are not finite: no viewer shows them" if extent(points)[2] else ""
+    made = np.zeros((*points.shape[:2], 3), points.dtype)
+    width = min(3, points.shape[2])
+    made[..., :width] = points[..., :width]
+    return made, f"vertices of {points.shape[2]} coordinates were cut or filled up with zeros to 3"
+
+
+def _colors(colors: NDArray[Any], points: NDArray[Any]) -> tuple[NDArray[Any] | None, str]:
+    """(uint8 of the vertices' shape or None, what was changed)."""
+    import numpy as np
+
+    try:
+        colors = np.broadcast_to(colors, points.shape)
+    except ValueError:
+        return None, f"colors of shape {colors.shape} were left out, for the vertices have {points.shape}"
+    if colors.dtype == "u1":
+        return colors, ""
+    low, high, broken = extent(colors)
+    plain = np.clip(np.rint(np.nan_to_num(colors.astype(np.float64))), 0, 255).astype(np.uint8)
+    if not broken and low >= 0 and high <= 255 and bool((plain == colors).all()):
+        return plain, ""
+    return plain, f"colors in [{low:g}, {high:g}] were rounded and clipped to 0..255"
+
+
+def _faces(faces: NDArray[Any], points: NDArray[Any]) -> tuple[NDArray[Any] | None, str]:
+    """(int32 (batch, m, 3) or None, what was changed)."""
+    import numpy as np
+
+    if len(faces) != len(points) or faces.shape[2] != 3:
+        return None, f"faces of shape {faces.shape} were left out: of {len(points)} meshes, (batch, m, 3) is needed"
+    if not faces.size:
+        return faces.astype(np.int32), ""
+    with np.errstate(invalid="ignore"):
+        there = ((faces >= 0) & (faces < points.shape[1]) & (faces == np.floor(faces))).all(axis=2)
+    if bool(there.all()):
+        return faces.astype(np.int32), ""
+    # One array for all meshes: a face that is left out of one is a face without extent there.
+    kept = np.where(there[..., None], faces, 0).astype(np.int32)
+    return kept[:, there.any(axis=0)], f"{int((~there).sum())} faces of vertices that are not there were left out"
 
 
 _TYPES = {"vertices": "<f4", "colors": "|u1", "faces": "<i4"}
@@ -107,7 +149,10 @@ def encode(raw: Raw, path: Path) -> None:
 
 def from_raw(raw: Raw) -> dict[str, NDArray[Any]]:
     """{"vertices": float32 (batch, n, 3), "colors": uint8, "faces": int32 (batch, m, 3)}, what there is of them."""
-    return {name: array.astype(_TYPES[name]) for name, array in raw.arrays().items()}
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return {name: array.astype(_TYPES[name]) for name, array in raw.arrays().items()}
 
 
 def from_file(path: Path) -> dict[str, NDArray[Any]]:

@@ -53,6 +53,8 @@ class Captured:
     parts: Iterable[Buffer] = ()
     attached: Mapping[str, Captured] = field(default_factory=dict)
     """Files of their own that belong to this value, such as masks."""
+    remark: str = ""
+    """What was changed so that it can be recorded, for the user; under `strict=True` the error."""
 
 
 def capture(
@@ -61,6 +63,7 @@ def capture(
     arrays: Mapping[str, NDArray[Any]],
     meta: Mapping[str, Any],
     attached: Mapping[str, Captured] | None = None,
+    remark: str = "",
 ) -> Captured:
     """The capture of arrays of any layout; they are written in C order."""
     table, at = [], 0
@@ -68,7 +71,7 @@ def capture(
         table.append((name, array.dtype.str, array.shape, at))
         at += -(-array.nbytes // _ALIGN) * _ALIGN
     head = _head({"kind": kind, **header, "arrays": table})
-    return Captured(kind, meta, len(head) + at, _array_parts(head, tuple(arrays.values())), attached or {})
+    return Captured(kind, meta, len(head) + at, _array_parts(head, tuple(arrays.values())), attached or {}, remark)
 
 
 def capture_bytes(kind: str, header: Mapping[str, Any], data: Buffer, meta: Mapping[str, Any]) -> Captured:

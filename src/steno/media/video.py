@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
-from steno.media.arrays import as_array, captioned, is_torch
+from steno.media.arrays import as_array, captioned, is_torch, joined, left_out
 from steno.media.gif import write_gif
-from steno.media.pixels import grid, in_range, on_white, pixel_bytes
+from steno.media.pixels import grid, on_white, out_of_range, pixel_bytes
 from steno.media.raw import FORGET_BYTES, Captured, Raw, capture, capture_file, regular_file
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 TYPES: Final = {"mp4": "mp4", "gif": "gif", "webm": "webm"}
 _CHANNELS: Final = (1, 3, 4)
+_NAMED_CHANNELS: Final = (1, 2, 3, 4)
+"""Two, gray and alpha, only where `axes` says so."""
+_MOST_FPS: Final = 1000.0
 _AXES: Final = ("THW", "TCHW", "THWC", "NTHW", "NTCHW", "NTHWC")
 
 
@@ -27,22 +30,23 @@ class Video:
 
     Args:
         data: an array of shape (T, H, W), (T, C, H, W), (T, H, W, C), or (N, T, C, H, W) for a grid of N videos,
-            C of 1, 3 or 4; uint8 or other integers in 0..255, bool, or floats in [0, 1]. Or the path of an mp4, gif
-            or webm file, which is kept as it is.
-        fps: frames per second.
+            C of 1, 3 or 4; uint8 or other integers in 0..255, bool, or floats in [0, 1]. What is out of range is
+            clipped and NaN drawn black, which is said once per key. Or the path of an mp4, gif or webm file, which
+            is kept as it is.
+        fps: frames per second, at most 1000.
         format: "mp4" (H.264, needs av) or "gif" (needs pillow): `stenolog[media]`.
         caption: shown with it.
         axes: what the array's axes are; default: by shape; if both could be channels, a torch tensor has them
             before the rows and everything else last.
 
     Raises:
-        UsageError: wrong shape, dtype or range, empty, or a file that is no video.
+        UsageError: wrong shape or dtype, empty, or a file that is no video.
 
     When `log` has returned, the frames survive the process. Frames of one GB are written straight to a file and
     read from it frame by frame.
     """
 
-    __slots__ = ("_axes", "_caption", "_data", "_ext", "_format", "_fps")
+    __slots__ = ("_axes", "_caption", "_data", "_ext", "_format", "_fps", "remark")
 
     def __init__(
         self,
@@ -54,13 +58,15 @@ class Video:
         axes: str | None = None,
     ) -> None:
         self._data: Any
+        self.remark = ""
+        """What is changed so that it can be recorded."""
         self._caption = captioned(caption)
         self._ext: str | None = None
         self._axes = ""
-        if not (isinstance(fps, (int, float)) or hasattr(fps, "__float__")) or not 0 < float(fps) <= 1000:
-            msg = f"Video: fps={fps!r} is not a number of frames per second in 0..1000"
+        if not (isinstance(fps, (int, float)) or hasattr(fps, "__float__")) or not float(fps) > 0:
+            msg = f"Video: fps={fps!r} is not a number of frames per second"
             raise UsageError(msg)
-        self._fps = float(fps)
+        self._fps = min(float(fps), _MOST_FPS)
         if format not in {"mp4", "gif"}:
             msg = f"Video: format={format!r} is unknown; use 'mp4' or 'gif'"
             raise UsageError(msg)
@@ -70,7 +76,8 @@ class Video:
             return
         self._data = as_array(data, "Video")
         self._axes = _axes(self._data.shape, axes, channels_first=is_torch(data))
-        in_range(self._data, "Video")
+        cut = f"Video: fps={fps!r} was cut to {_MOST_FPS:g}" if self._fps < float(fps) else ""
+        self.remark = joined(left_out(data, "Video"), out_of_range(self._data, "Video"), cut)
 
     def __repr__(self) -> str:
         return f"steno.Video({self._data if self._ext else self._data.shape}, fps={self._fps:g})"
@@ -84,7 +91,7 @@ class Video:
         shape = [size["T"], size["H"] * rows, size["W"] * columns, size.get("C", 1)]
         meta = {"ext": self._format, "shape": shape, "fps": self._fps, **self._caption}
         header = {"axes": self._axes, "fps": self._fps, "format": self._format}
-        return capture("video", header, {"frames": self._data}, meta)
+        return capture("video", header, {"frames": self._data}, meta, remark=self.remark)
 
 
 def _axes(shape: tuple[int, ...], axes: str | None, *, channels_first: bool) -> str:
@@ -93,8 +100,8 @@ def _axes(shape: tuple[int, ...], axes: str | None, *, channels_first: bool) -> 
         if sorted(name) not in [sorted(one) for one in _AXES] or len(name) != len(shape):
             msg = f"Video: axes={axes!r} do not fit the shape {shape}; use one of {', '.join(_AXES)}"
             raise UsageError(msg)
-        if "C" in name and shape[name.index("C")] not in _CHANNELS:
-            msg = f"Video: {shape[name.index('C')]} channels (shape {shape}, axes {name}); a video has 1, 3 or 4"
+        if "C" in name and shape[name.index("C")] not in _NAMED_CHANNELS:
+            msg = f"Video: {shape[name.index('C')]} channels (shape {shape}, axes {name}); a video has 1 to 4"
             raise UsageError(msg)
         return name
     lead = {3: "T", 4: "T", 5: "NT"}.get(len(shape))

@@ -38,9 +38,10 @@ def _counting(method: Callable[..., None]) -> Callable[..., None]:
         method(*args, **named)
 
     counted.__qualname__ = f"GlobalSummaryWriter.{method.__name__}"
-    counted.__doc__ = re.sub("(?m)^ *(global|torch)_step: .*\n|global_step, ", "", method.__doc__ or "")
+    counted.__doc__ = re.sub("(?m)^ *(global_step|torch_\\w+): .*\n|global_step, ", "", method.__doc__ or "")
     counted.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [one for name, one in parameters.items() if name not in {"global_step", "torch_step"}], return_annotation="None"
+        [one for name, one in parameters.items() if name != "global_step" and one.kind is not one.VAR_POSITIONAL],
+        return_annotation="None",
     )
     return counted
 
@@ -64,6 +65,7 @@ class GlobalSummaryWriter(Writer):
         log_dir: another name for logdir.
         coalesce_process: True: all processes share one event stream and one sequence of steps. False: each process
             has an event stream of its own, `logdir/process-<pid>-<token>/`, and a sequence of its own.
+        strict: raise UsageError where a value would be changed to be recorded; for tests.
         kwargs: accepted for compatibility, ignored.
 
     Raises:
@@ -81,10 +83,13 @@ class GlobalSummaryWriter(Writer):
         write_to_disk: bool = True,
         log_dir: str | os.PathLike[str] | None = None,
         coalesce_process: bool = True,
+        *,
+        strict: bool = False,
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
         global _writer
         self._apart = not coalesce_process
+        self._strict = bool(strict)
         self._place = Place(
             named(logdir, log_dir, comment), purge_step=None if purge_step is None else values.step(purge_step),
             write=bool(write_to_disk), suffix=filename_suffix, apart=self._apart,
@@ -98,7 +103,10 @@ class GlobalSummaryWriter(Writer):
 
     def _facts(self) -> dict[str, Any]:
         place = self._place
-        return {"logdir": str(place.path), "suffix": place.suffix, "write": place.write, "apart": self._apart}
+        return {
+            "logdir": str(place.path), "suffix": place.suffix, "write": place.write, "apart": self._apart,
+            "strict": self._strict,
+        }  # fmt: skip
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self._facts(),)
@@ -139,14 +147,14 @@ class GlobalSummaryWriter(Writer):
         if scalar_value.__class__ is float and walltime is None and tag.__class__ is str and tag:
             self._add(tag, scalar_value)
             return
-        self._put("scalar", tag, values.scalar(scalar_value), None, walltime)
+        self._put("scalar", tag, self._number(tag, scalar_value), None, walltime)
 
     def _first_add(self, tag: str, value: Any) -> None:
         """In the place of the journal's own `add` until the logdir is open."""
         self._add = self._place.scope("scalar")[0]
         self._add(tag, value)
 
-    def _stamped(self, step: Any, walltime: Any) -> tuple[int | None, Any]:  # noqa: ARG002 - there is none
+    def _defaulted(self, step: Any, walltime: Any) -> tuple[Any, Any]:  # noqa: ARG002 - there is none
         return None, walltime
 
     # -- all else -------------------------------------------------------------------------------------------
@@ -161,6 +169,7 @@ class GlobalSummaryWriter(Writer):
     add_video = _counting(Writer.add_video)
     add_audio = _counting(Writer.add_audio)
     add_text = _counting(Writer.add_text)
+    add_tensor = _counting(Writer.add_tensor)
     add_pr_curve = _counting(Writer.add_pr_curve)
     add_pr_curve_raw = _counting(Writer.add_pr_curve_raw)
     add_mesh = _counting(Writer.add_mesh)
@@ -181,7 +190,7 @@ def _again(facts: Mapping[str, Any]) -> GlobalSummaryWriter:
             return there
         return GlobalSummaryWriter(
             facts["logdir"], filename_suffix=facts["suffix"], write_to_disk=facts["write"],
-            coalesce_process=not facts["apart"],
+            coalesce_process=not facts["apart"], strict=facts["strict"],
         )  # fmt: skip
 
 

@@ -95,9 +95,9 @@ class Place:
             options = {"per": "stream", **options, "run": f"{self._process}/{run}" if run else self._process}
         return self.held().scope(_check, counter=kind, **options)
 
-    def put(self, kind: str, tag: str, value: Any, step: int | None, walltime: Any, **options: Any) -> None:
-        """Record one value of a kind."""
-        self.scope(kind, **options)[1]({tag: value}, step, values.wall_nanos(walltime))
+    def put(self, kind: str, tag: str, value: Any, step: int | None, nanos: int | None, **options: Any) -> None:
+        """Record one value of a kind; `nanos` since 1970, None: now."""
+        self.scope(kind, **options)[1]({tag: value}, step, nanos)
 
     def flush(self, timeout: float = CLOSE_SECS) -> bool:
         """Wait until what was recorded is in the event files; False: not within the time."""

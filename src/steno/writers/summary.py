@@ -38,6 +38,7 @@ class SummaryWriter(Writer):
         write_to_disk: False: arguments are checked, nothing is recorded.
         log_dir: another name for logdir.
         comet_config: accepted for compatibility; `steno.init(destinations=...)` sends elsewhere.
+        strict: raise UsageError where a value would be changed to be recorded; for tests.
         kwargs: accepted for compatibility, ignored.
 
     Raises:
@@ -55,6 +56,8 @@ class SummaryWriter(Writer):
         write_to_disk: bool = True,
         log_dir: str | os.PathLike[str] | None = None,
         comet_config: Mapping[str, Any] | None = None,  # noqa: ARG002
+        *,
+        strict: bool = False,
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
         self._purge_step = None if purge_step is None else values.step(purge_step)
@@ -62,13 +65,14 @@ class SummaryWriter(Writer):
             named(logdir, log_dir, comment), purge_step=self._purge_step, write=bool(write_to_disk),
             suffix=filename_suffix,
         )  # fmt: skip
+        self._strict = bool(strict)
         self._export: dict[str, list[list[Any]]] = {}
         self._defaults: tuple[int | None, float | None] | None = None
         self._lock = threading.Lock()
         self._add = self._first_add
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (str(self._place.path), self._place.suffix, self._place.write)
+        return _again, (str(self._place.path), self._place.suffix, self._place.write, self._strict)
 
     log_dir = Writer.logdir
 
@@ -85,8 +89,8 @@ class SummaryWriter(Writer):
         scalar_value: Any,
         global_step: int | None = None,
         walltime: float | None = None,
-        display_name: str = "",
-        summary_description: str = "",
+        display_name: str | bool = "",
+        summary_description: str | bool = "",
         *,
         new_style: bool = False,  # noqa: ARG002 - torch's
         double_precision: bool = False,  # noqa: ARG002 - torch's; the run keeps float64 in any case
@@ -96,10 +100,10 @@ class SummaryWriter(Writer):
         Args:
             tag: kept exactly as given; "/" groups.
             scalar_value: a number, or an array or tensor of one element. A device's value is read later.
-            global_step: None is 0.
+            global_step: None is 0; what is behind the point of a float is cut.
             walltime: seconds since 1970; None: now.
             display_name, summary_description: TensorBoard's title and words for it.
-            new_style, double_precision: torch's; accepted, and mean nothing.
+            new_style, double_precision: torch's, here or in the places of those two; accepted, and mean nothing.
 
         Raises:
             UsageError: no number, no tag, no whole step; nothing was recorded.
@@ -116,8 +120,9 @@ class SummaryWriter(Writer):
         ):
             self._add(tag, scalar_value, global_step)
             return
-        options = {"display": [display_name, summary_description]} if display_name or summary_description else {}
-        self._put("scalar", tag, values.scalar(scalar_value), global_step, walltime, **options)
+        words = ["" if isinstance(one, bool) else one for one in (display_name, summary_description)]
+        options = {"display": words} if any(words) else {}
+        self._put("scalar", tag, self._number(tag, scalar_value), global_step, walltime, **options)
 
     def _first_add(self, tag: str, value: Any, step: int) -> None:
         """In the place of the journal's own `add` until the logdir is open and while defaults hold."""
@@ -127,11 +132,12 @@ class SummaryWriter(Writer):
         self._add = self._place.scope("scalar")[0]
         self._add(tag, value, step)
 
-    def _remember(self, found: Mapping[str, Any], global_step: Any, walltime: Any) -> None:
+    def _remember(self, main_tag: str, found: Mapping[str, Any], global_step: Any, walltime: Any) -> None:
+        global_step, walltime = self._defaulted(global_step, walltime)
         now = time.time() if walltime is None else float(walltime)
         with self._lock:
-            for key, value in found.items():
-                self._export.setdefault(f"{self.logdir}/{key}", []).append([now, global_step, value])
+            for name, value in found.items():
+                self._export.setdefault(f"{self.logdir}/{main_tag}/{name}", []).append([now, global_step, value])
 
     def export_scalars_to_json(self, path: str | os.PathLike[str]) -> None:
         """Write what `add_scalars` was given since the last call: {sub-run's directory: [[time, step, value], …]}.
@@ -169,15 +175,16 @@ class SummaryWriter(Writer):
         finally:
             self._defaults = None
 
-    def _stamped(self, step: Any, walltime: Any) -> tuple[int, Any]:
+    def _defaulted(self, step: Any, walltime: Any) -> tuple[Any, Any]:
         if self._defaults is not None:
             step = self._defaults[0] if step is None else step
             walltime = self._defaults[1] if walltime is None else walltime
-        return values.step(step), walltime
+        # An event without a step is one of step 0, as TensorBoard reads it.
+        return 0 if step is None else step, walltime
 
 
-def _again(logdir: str, suffix: str, write: bool) -> SummaryWriter:
-    return SummaryWriter(logdir, filename_suffix=suffix, write_to_disk=write)
+def _again(logdir: str, suffix: str, write: bool, strict: bool) -> SummaryWriter:
+    return SummaryWriter(logdir, filename_suffix=suffix, write_to_disk=write, strict=strict)
 
 
 def _plain(value: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from steno.errors import UsageError
 from steno.writers import graphs, values
 
 if TYPE_CHECKING:
@@ -20,22 +21,60 @@ class Writer:
     """The methods of `SummaryWriter` and `GlobalSummaryWriter`, which differ in who says the step."""
 
     _place: Place
+    _strict: bool
     _add: Callable[..., None]
     _first_add: Callable[..., None]
 
     def __repr__(self) -> str:
         return f"steno.{type(self).__name__}({self.logdir!r})"
 
-    def _stamped(self, step: Any, walltime: Any) -> tuple[int | None, Any]:
+    def _defaulted(self, step: Any, walltime: Any) -> tuple[Any, Any]:
         """The step and the time that hold for a value; a step of None counts itself."""
         raise NotImplementedError
 
-    def _remember(self, found: Mapping[str, Any], global_step: Any, walltime: Any) -> None:
+    def _remember(self, main_tag: str, found: Mapping[str, Any], global_step: Any, walltime: Any) -> None:
         """Keep what `add_scalars` has recorded for an export, where there is one."""
 
-    def _put(self, kind: str, tag: str, value: Any, step: Any, walltime: Any, **options: Any) -> None:
-        step, walltime = self._stamped(step, walltime)
-        self._place.put(kind, values.tag(tag), value, step, walltime, **options)
+    def _put(self, kind: str, tag: Any, value: Any, step: Any, walltime: Any, **options: Any) -> None:
+        name = self._named(tag)
+        if self._strict:
+            self._tell(name, getattr(value, "remark", ""))
+        number, nanos = self._stamped(name, step, walltime)
+        self._place.put(kind, name, value, number, nanos, **options)
+
+    def _named(self, tag: Any) -> str:
+        name = values.tag(tag)
+        if not name or name != tag:
+            self._tell(name, f"the tag {tag!r:.80} was recorded as {name!r}; pass one that can be found again")
+        return name
+
+    def _number(self, tag: str, value: Any) -> Any:
+        number = values.scalar(value)
+        if values.has_no_value(value):
+            self._tell(tag, "a meta tensor has no value: NaN was recorded")
+        return number
+
+    def _stamped(self, tag: str, step: Any, walltime: Any) -> tuple[int | None, int | None]:
+        """(step, nanoseconds since 1970) of a value."""
+        step, walltime = self._defaulted(step, walltime)
+        number = step if step is None else values.step(step)
+        if number is not None and not values.is_same(number, step):
+            self._tell(tag, f"global_step={step!r:.80} was cut to {number}; pass int(...)")
+        nanos = values.wall_nanos(walltime)
+        if nanos is None and walltime is not None:
+            self._tell(tag, f"walltime={walltime!r:.80} is not a time: the time of the call was taken")
+        return number, nanos
+
+    def _tell(self, tag: str, why: str) -> None:
+        """Say once per tag, and count, what was changed to be recorded.
+
+        Raises:
+            UsageError: the writer is strict.
+        """
+        if why and self._strict:
+            raise UsageError(f"{tag!r}: {why}")
+        if why:
+            self._place.held().say(f"{tag} argument", f"{tag!r}: {why}")
 
     # -- what it is -----------------------------------------------------------------------------------------
 
@@ -66,16 +105,20 @@ class Writer:
 
         Args:
             main_tag: the chart's tag.
-            tag_scalar_dict: names and numbers; `steno.open` knows them as `main_tag/name`.
+            tag_scalar_dict: names and numbers; `steno.open` knows each by its sub-run and its tag,
+                `main_tag/name:main_tag`. Without any nothing is recorded.
             global_step, walltime: see `add_scalar`.
 
         Raises:
-            UsageError: empty, or something that is no number; nothing was recorded.
+            UsageError: something that is no number; nothing was recorded.
         """
-        found = values.scalars(values.tag(main_tag), tag_scalar_dict)
-        step, wall = self._stamped(global_step, walltime)
-        self._place.scope("scalars", scalars=main_tag)[1](found, step, values.wall_nanos(wall))
-        self._remember(found, global_step, wall)
+        main = self._named(main_tag)
+        found = values.scalars(tag_scalar_dict)
+        if found:
+            step, nanos = self._stamped(main, global_step, walltime)
+            keyed = {f"{main}/{name}:{main}": value for name, value in found.items()}
+            self._place.scope("scalars", scalars=main)[1](keyed, step, nanos)
+            self._remember(main, found, global_step, walltime)
 
     def add_histogram(
         self,
@@ -93,7 +136,7 @@ class Writer:
             values: numbers of any shape; those that are not finite are counted apart.
             global_step, walltime: see `add_scalar`.
             bins: "tensorflow", a rule of numpy's, a number, or edges.
-            max_bins: bins are joined until there are no more; then they are counted here.
+            max_bins: of more bins, each len(bins) // max_bins neighbours are joined; then they are counted here.
 
         Raises:
             UsageError: empty, no numbers, or unusable bins; nothing was recorded.
@@ -118,12 +161,12 @@ class Writer:
         Args:
             tag: see `add_scalar`.
             min, max, num, sum, sum_squares: of the data.
-            bucket_limits: n upper limits, rising.
-            bucket_counts: n counts.
+            bucket_limits: n upper limits; sorted, if they do not rise.
+            bucket_counts: n counts; what is negative is 0.
             global_step, walltime: see `add_scalar`.
 
         Raises:
-            UsageError: not as many limits as counts, or counts that do not add up; nothing was recorded.
+            UsageError: no numbers, or not as many limits as counts; nothing was recorded.
         """
         made = values.histogram_raw(min, max, num, sum, sum_squares, bucket_limits, bucket_counts)
         self._put("histogram", tag, made, global_step, walltime)
@@ -142,12 +185,13 @@ class Writer:
 
         Args:
             tag: see `add_scalar`.
-            img_tensor: uint8, integers in 0..255, bool, or floats in [0, 1]; 1, 3 or 4 channels; or a PIL image.
+            img_tensor: uint8, integers in 0..255, bool, or floats in [0, 1]; 1 to 4 channels; or a PIL image. What
+                is out of range is clipped and NaN drawn black, which is said once per tag.
             global_step, walltime: see `add_scalar`.
             dataformats: the array's axes: "CHW", "HWC", "HW".
 
         Raises:
-            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+            UsageError: wrong shape or dtype, or empty; nothing was recorded.
         """
         self._put("image", tag, values.image(img_tensor, dataformats), global_step, walltime)
 
@@ -162,7 +206,7 @@ class Writer:
         """Record several pictures as a grid: an array with a leading axis "N", or a list ("CHW" or "HWC").
 
         Raises:
-            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+            UsageError: wrong shape or dtype, or empty; nothing was recorded.
         """
         self._put("image", tag, values.image(img_tensor, dataformats), global_step, walltime)
 
@@ -173,16 +217,31 @@ class Writer:
         box_tensor: Any,
         global_step: int | None = None,
         walltime: float | None = None,
-        dataformats: str = "CHW",
+        dataformats: Any = "CHW",
         labels: Any = None,
-        **kwargs: Any,  # noqa: ARG002 - rescale of the other writers
+        *torch_labels: Any,
+        rescale: Any = 1,
+        **kwargs: Any,  # noqa: ARG002 - accepted, as there
     ) -> None:
         """Record a picture with boxes drawn in: shape (n, 4) of x0, y0, x1, y1 in pixels, and n labels or none.
 
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            img_tensor, dataformats: see `add_image`.
+            box_tensor: further columns are not looked at, and boxes may end before they begin.
+            labels: left out when they are not as many as the boxes.
+            torch_labels: with torch's order behind the time: rescale, dataformats, labels.
+            rescale: the picture's sides are made so many times as long; needs pillow.
+            kwargs: accepted for compatibility, ignored.
+
         Raises:
-            UsageError: wrong shape, dtype or range, or not as many labels as boxes; nothing was recorded.
+            UsageError: wrong shape or dtype; nothing was recorded.
         """
-        self._put("image", tag, values.image(img_tensor, dataformats, box_tensor, labels), global_step, walltime)
+        if not isinstance(dataformats, str):
+            rescale, dataformats = dataformats, "CHW" if labels is None else labels
+            labels = torch_labels[0] if torch_labels else None
+        made = values.image(img_tensor, dataformats, box_tensor, labels, rescale)
+        self._put("image", tag, made, global_step, walltime)
 
     def add_figure(
         self,
@@ -209,10 +268,10 @@ class Writer:
         walltime: float | None = None,
         dataformats: str = "NTCHW",
     ) -> None:
-        """Record a film, shown as a GIF: uint8, or floats in [0, 1]; several side by side.
+        """Record a film, shown as a GIF: uint8, or floats in [0, 1], else clipped; several side by side.
 
         Raises:
-            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+            UsageError: wrong shape or dtype, or empty; nothing was recorded.
         """
         self._put("video", tag, values.video(vid_tensor, fps, dataformats), global_step, walltime)
 
@@ -224,10 +283,10 @@ class Writer:
         sample_rate: int = 44100,
         walltime: float | None = None,
     ) -> None:
-        """Record a sound: (frames,) or (frames, channels), floats in [-1, 1] or int16.
+        """Record a sound: (frames,) or (frames, channels), floats in [-1, 1], else clipped, or integer samples.
 
         Raises:
-            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+            UsageError: wrong shape or dtype, or empty; nothing was recorded.
         """
         self._put("audio", tag, values.audio(snd_tensor, sample_rate), global_step, walltime)
 
@@ -240,6 +299,14 @@ class Writer:
             UsageError: no str; nothing was recorded.
         """
         self._put("text", tag, values.text(text_string), global_step, walltime, suffix="/text_summary")
+
+    def add_tensor(self, tag: str, tensor: Any, global_step: int | None = None, walltime: float | None = None) -> None:
+        """Record a tensor as it is, of any shape and dtype: `steno.open(logdir).media(tag)` gives it back.
+
+        Raises:
+            UsageError: no tensor of numbers; nothing was recorded.
+        """
+        self._put("tensor", tag, values.tensor(tensor), global_step, walltime)
 
     # -- what a plugin shows --------------------------------------------------------------------------------
 
@@ -257,12 +324,12 @@ class Writer:
 
         Args:
             tag, global_step, walltime: see `add_scalar`.
-            labels, predictions: arrays of n elements, copied here.
-            num_thresholds: 2 to 127; more are cut to 127.
-            weights: one, or n, not negative.
+            labels, predictions: arrays of n elements, copied here. Predictions outside are not counted.
+            num_thresholds: 1 to 127; more are cut to 127.
+            weights: one, or n.
 
         Raises:
-            UsageError: wrong sizes or ranges; nothing was recorded.
+            UsageError: wrong sizes, or no numbers; nothing was recorded.
         """
         self._put("pr_curve", tag, values.PrCurve(labels, predictions, num_thresholds, weights), global_step, walltime)
 
@@ -303,7 +370,7 @@ class Writer:
         """Record meshes or point clouds: vertices and colors (batch, n, 3), faces (batch, m, 3).
 
         Raises:
-            UsageError: wrong shape, dtype or range, or empty; nothing was recorded.
+            UsageError: wrong shape or dtype, or empty; nothing was recorded.
         """
         self._put("mesh", tag, values.mesh(vertices, colors, faces, config_dict), global_step, walltime)
 
@@ -337,7 +404,7 @@ class Writer:
         """Record a session's hyperparameters and what came of them, as a sub-run `logdir/name`, in one record.
 
         Args:
-            hparam_dict: bools, numbers, strings; None is left out.
+            hparam_dict: bools, numbers, strings; None is left out, and anything else is kept in words.
             metric_dict: tags and numbers.
             name: of the session; None: the time.
             global_step: of the metrics.
@@ -346,14 +413,14 @@ class Writer:
             hparam_domain_discrete: torch's; accepted, not shown.
 
         Raises:
-            UsageError: no dicts, or a value that is none of these; nothing was recorded.
+            UsageError: no dicts, or a metric that is no number; nothing was recorded.
         """
         session, metrics = values.hparams(hparam_dict, metric_dict)
         name, global_step = values.session(name or run_name, global_step, torch_step)
         name = values.tag(str(name or time.time()))
-        step, wall = self._stamped(global_step, None)
-        record = {f"{name}/hparams": session, **{f"{name}/{key}": value for key, value in metrics.items()}}
-        self._place.scope("hparams", run=name, prefix=f"{name}/")[1](record, step, values.wall_nanos(wall))
+        step, nanos = self._stamped(name, global_step, None)
+        record = {f"{name}:hparams": session, **{f"{name}:{key}": value for key, value in metrics.items()}}
+        self._place.scope("hparams", run=name, prefix=f"{name}:")[1](record, step, nanos)
 
     def add_custom_scalars(self, layout: Mapping[str, Mapping[str, Any]]) -> None:
         """Say which tags make a chart: {category: {title: ["Multiline", tags]}} or ["Margin", [value, lower, upper]].
@@ -387,13 +454,25 @@ class Writer:
             "graph", "graph", graphs.of_torch(model, input_to_model, verbose, use_strict_trace), None, None, suffix=""
         )
 
-    def add_onnx_graph(self, onnx_model_file: str | os.PathLike[str]) -> None:
-        """Record an ONNX model's graph.
+    def add_onnx_graph(
+        self,
+        onnx_model_file: str | os.PathLike[str] | None = None,
+        *,
+        prototxt: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Record an ONNX model's graph, from a file; `prototxt` is torch's word for it.
 
         Raises:
             UsageError: the package onnx is missing, or the file is no model; nothing was recorded.
         """
-        self._put("graph", "graph", graphs.of_onnx(onnx_model_file), None, None, suffix="")
+        self._put(
+            "graph",
+            "graph",
+            graphs.of_onnx(prototxt if onnx_model_file is None else onnx_model_file),
+            None,
+            None,
+            suffix="",
+        )
 
     def add_openvino_graph(self, xmlname: str | os.PathLike[str]) -> None:
         """Record the graph of a model in OpenVINO's XML.

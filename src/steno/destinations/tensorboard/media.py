@@ -34,7 +34,10 @@ LARGEST_BYTES: Final = 64 << 20
 _TABLE_ROWS: Final = 100
 _TYPES: Final = {"wav": b"audio/wav", "mp3": b"audio/mpeg", "flac": b"audio/flac", "ogg": b"audio/ogg"}
 _MESH: Final = {"vertices": (1, "VERTEX"), "faces": (2, "FACE"), "colors": (3, "COLOR")}
-_DTYPES: Final = {"float32": 1, "int32": 3, "uint8": 4}
+_DTYPES: Final = {
+    "float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "complex64": 8, "int64": 9, "bool": 10,
+    "uint16": 17, "complex128": 18, "float16": 19, "uint32": 22, "uint64": 23,
+}  # fmt: skip
 
 
 class Media:
@@ -192,7 +195,7 @@ def _histogram(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str
 
         meta = from_file(path)
     counts, edges = meta["counts"], meta["edges"]
-    total = float(sum(counts))
+    total = float(meta.get("num", sum(counts)))
     low, high = (float(meta["min"]), float(meta["max"])) if total else (0.0, 0.0)
     # The form knows a bin's upper limit only: an empty bin below gives the first one its lower limit.
     yield (
@@ -248,9 +251,20 @@ def _mesh(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str, byt
             + _bytes(5, str(meta.get("config", "")).encode())
         )
         about += b"".join(_int(6, side) for side in array.shape) + _int(7, components)
-        shape = b"".join(_bytes(2, _int(1, side)) for side in array.shape)
-        tensor = _int(1, _DTYPES[str(array.dtype)]) + _bytes(2, shape) + _bytes(4, array.tobytes())
-        yield f"_{word}", _bytes(9, _bytes(1, _bytes(1, b"mesh") + _bytes(2, about))) + _bytes(8, tensor)
+        yield f"_{word}", _plugin(b"mesh", about) + _tensor_field(array)
+
+
+def _tensor(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str, bytes]]:  # noqa: ARG001 - the file says it all
+    from steno.media.bundle import from_file
+
+    assert path is not None
+    yield "", _plugin(b"tensor") + _tensor_field(from_file(path)["tensor"])
+
+
+def _tensor_field(array: NDArray[Any]) -> bytes:
+    shape = b"".join(_bytes(2, _int(1, side)) for side in array.shape)
+    plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return _bytes(8, _int(1, _DTYPES[array.dtype.name]) + _bytes(2, shape) + _bytes(4, plain.tobytes()))
 
 
 def _plugin(name: bytes, content: bytes = b"") -> bytes:
@@ -267,10 +281,9 @@ def _pr_curve(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str,
         rows = np.stack(list(from_file(path).values()))
     else:
         rows = np.array(meta["curve"])
-    shape = b"".join(_bytes(2, _int(1, side)) for side in rows.shape)
     with np.errstate(over="ignore"):
-        tensor = _int(1, 1) + _bytes(2, shape) + _bytes(4, rows.astype("<f4").tobytes())
-    yield "", _plugin(b"pr_curves", _int(2, int(meta["thresholds"]))) + _bytes(8, tensor)
+        tensor = _tensor_field(rows.astype("<f4"))
+    yield "", _plugin(b"pr_curves", _int(2, int(meta["thresholds"]))) + tensor
 
 
 def _layout(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str, bytes]]:  # noqa: ARG001 - its meta says it all
@@ -334,6 +347,7 @@ _KINDS: Final[dict[str, Callable[[Mapping[str, Any], Path | None], Iterator[tupl
     "table": _table,
     "mesh": _mesh,
     "pr_curve": _pr_curve,
+    "tensor": _tensor,
     "layout": _layout,
     "hparams": _hparams,
 }

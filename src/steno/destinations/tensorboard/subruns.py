@@ -1,7 +1,7 @@
 """Records that writers want shown apart: in a sub-run, under another tag, or as an event of their own.
 
 A record's meta says so: {"run": a sub-run's name}, {"prefix", "suffix": taken from and put behind its keys to make
-tags}, {"scalars": a tag that its keys, which begin with it, share, each in a sub-run of its own name},
+tags}, {"scalars": a tag that its keys share, which are `<sub-run>:<tag>`},
 {"display": [name, description]} of a scalar.
 """
 
@@ -65,7 +65,7 @@ def shown(
     main = meta.get("scalars")
     if main is not None:
         for key, value in pairs:
-            yield f"{sub}/{key}", row, mixed_event(time, step, [(str(main), value)], media)
+            yield f"{sub}/{key.removesuffix(f':{main}')}", row, mixed_event(time, step, [(str(main), value)], media)
         return
     prefix, suffix = str(meta.get("prefix", "")), str(meta.get("suffix", ""))
     tagged: list[tuple[str, Any]] = []
