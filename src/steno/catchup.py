@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, host
+from steno import files
 from steno.capture.collected import asked, behind, status
-from steno.capture.start import uploading
+from steno.capture.start import liveness, uploading
 from steno.capture.start.watchdog import environment, is_running
 from steno.errors import DestinationError, RunNotFoundError, UsageError
 
@@ -142,7 +142,7 @@ def _unstored(current: Mapping[str, Any]) -> int:
 
 def _lives(journal: Path, stream: str) -> bool:
     # Our own lock must not even be looked at: closing the file drops it.
-    return stream.rsplit("-", 2)[-2:-1] == [str(os.getpid())] or host.is_locked(journal / stream / "alive")
+    return stream.rsplit("-", 2)[-2:-1] == [str(os.getpid())] or liveness.lives(journal / stream)
 
 
 def _add(run_dir: Path, to: Any) -> None:

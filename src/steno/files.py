@@ -85,6 +85,21 @@ def move(path: Path, target: Path) -> None:
         unlink(path)
 
 
+def inode(file: Name | int) -> tuple[int, int] | None:
+    """What tells a file or directory from another one of its name; None: there is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def touch_again(path: Name) -> None:
+    """Have the file seem to be of now, where it is: cleaners of temporary directories remove what is old."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
 def scan(path: Name) -> list[os.DirEntry[str]]:
     """What is in the directory; nothing when it cannot be read."""
     try:

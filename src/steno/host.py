@@ -82,6 +82,24 @@ def birth(pid: int) -> tuple[int, int] | None:
         return None
 
 
+def lives(pid: int, born: int = 0) -> bool:
+    """Whether a process of this id runs that started then (0: at any time); one that has died and was not waited for
+    does not.
+    """
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    if len(fields) > 19:
+        return fields[0] not in {b"Z", b"X"} and (not born or int(fields[19]) == born)
+    if os.path.isdir("/proc/self"):
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return pid > 0
+
+
 def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
@@ -109,6 +127,14 @@ def hold(path: Path) -> int | None:
         os.close(fd)
         return None
     return fd
+
+
+def hold_again(fd: int) -> None:
+    """Take the lock of `hold` again, in case this process has opened and closed the file besides, as a copy does."""
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pass  # whoever asks for it this moment has it for so long
 
 
 def holder(path: Path) -> int | None:

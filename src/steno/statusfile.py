@@ -58,6 +58,8 @@ class Status(msgspec.Struct):
     destinations: dict[str, Destination] = {}
     artifacts: dict[str, int] = {}
     uploads: Uploads | None = None
+    removed: int = 0
+    """How often somebody has removed the ledger under this collector."""
     error: str | None = None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from steno.journal.decode import KeySet, RawEntry, Slice
+from steno.journal.place import LEDGER
 from steno.ledger import schema
 from steno.ledger.incoming import StreamInfo
 from steno.ledger.post import Poster
@@ -28,7 +29,7 @@ class Writer:
         if not (self.run_dir / "run.json").exists():
             identity = {"name": name or self.run_dir.name, "project": "tests", "id": "R1", **run}
             (self.run_dir / "run.json").write_text(json.dumps(identity))
-        self.ledger = place / schema.LEDGER
+        self.ledger = place / LEDGER
         self.connection = schema.begin(self.ledger)
         self.lock = threading.RLock()
         self.poster = Poster(self.connection, node, self.lock)

@@ -173,6 +173,7 @@ class Ending:
                 self._drained, lambda _: self.mark(state, why), self.posted, lambda until: self._fed(until, patience),
                 self.posted, self._stored, self.delivered, self.encoded,
                 lambda until: self.delivered(min(until, time.monotonic() + patience), own=False),
+                lambda _: not self.started.recorder.lost,
             )  # fmt: skip
         left: list[str] = []
         try:

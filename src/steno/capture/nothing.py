@@ -21,6 +21,7 @@ class Nothing:
         self.last_record = 0
         self.has_media = False
         self.refusal = ""
+        self.lost = False
 
     def scope(self, options: dict[str, Any], check: Any = None) -> tuple[Any, Any]:  # noqa: ARG002 - the recorder's signature
         """Two functions that do nothing."""

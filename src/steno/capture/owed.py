@@ -62,6 +62,8 @@ def now(started: StartedRun, feeds: Sequence[str], artifacts: Artifacts | None, 
     if device:
         found.append(f"{device} values are on their way from a device")
     found += [f"the destination object {name!r} has not taken all" for name in feeds]
+    if whole and recorder.lost:
+        found.append("what was stored has been removed by somebody while the run went on")
     size = recorder.unposted()
     if size:
         found.append(f"{_amount(size)} of this process's records are to be posted by {_collector(started)}")

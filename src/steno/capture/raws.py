@@ -12,7 +12,7 @@ import msgspec
 
 from steno import files
 from steno.journal import format as fmt
-from steno.journal.segment import _prefault
+from steno.journal.segment import prefault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -134,6 +134,20 @@ class Raws:
         self._spare = _Shelf(self._directory / f"raw-{self._number:06d}", size)
         return True
 
+    def mend(self) -> list[str]:
+        """Write shelves again that somebody has removed, and take no more into them; their names. Raises OSError."""
+        gone = []
+        for shelf in (self._shelf, self._spare):
+            if shelf is not None and files.inode(self._directory / shelf.name) != shelf.inode:
+                # A value that is being copied this moment goes with the old file.
+                with self._lock:
+                    self._shelf = None if self._shelf is shelf else self._shelf
+                    self._spare = None if self._spare is shelf else self._spare
+                if shelf.end:
+                    files.write_new(self._directory / shelf.name, shelf.map[: shelf.end], mode=0o644)
+                gone.append(shelf.name)
+        return gone
+
     def close(self) -> None:
         """Unmap, and give back the room that was not used; what was put stays."""
         shelves = self._shelf, self._spare
@@ -159,7 +173,7 @@ class _Gone(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Shelf:
-    __slots__ = ("end", "map", "name", "size")
+    __slots__ = ("end", "inode", "map", "name", "size")
 
     def __init__(self, path: Path, size: int) -> None:
         self.name = path.name
@@ -169,8 +183,9 @@ class _Shelf:
         try:
             # Space is taken now: a full disk must be an error here, not a SIGBUS in somebody's log call.
             os.posix_fallocate(fd, 0, size)
+            self.inode = files.inode(fd)
             self.map = mmap.mmap(fd, size)
-            _prefault(self.map, size)
+            prefault(self.map, size)
         except BaseException:
             files.unlink(path)
             raise

@@ -15,6 +15,7 @@ from steno.capture.late.device_queue import QUEUE, Account
 from steno.capture.retired import Retired
 from steno.capture.snapshot import Snapshot, StepLater, encodable
 from steno.capture.stream import Stream
+from steno.capture.upkeep import Upkeep
 from steno.devices.base import Refused, Traced
 from steno.devices.found import conceal
 from steno.errors import RecordError
@@ -92,6 +93,7 @@ class Recorder:
         self._reports = 0
         self._failing = False
         self._stream: Stream | None = None
+        self._upkeep: Upkeep | None = None
         self._keeper: threading.Thread | None = None
         self._wake = _thread.allocate_lock()
         self._stop = False
@@ -131,6 +133,7 @@ class Recorder:
 
     def _begin(self) -> Stream:
         self._stream = stream = Stream(self._run_dir, self._fixed, self._nudge, self._settings)
+        self._upkeep = Upkeep(self._run_dir, stream, self.appender, lambda: tuple(self._retired), self.report)
         self._stop = False
         self._hire()
         return stream
@@ -309,7 +312,7 @@ class Recorder:
             pass
 
     def _keep(self) -> None:
-        """Make spares, follow the wall clock, leave memory for the disk, watch the collector."""
+        """Make spares, follow the wall clock, leave memory for the disk, watch the collector, look after the files."""
         wake, stream = self._wake, self._stream
         assert stream is not None
         offset = time.time_ns() - time.monotonic_ns()
@@ -327,9 +330,12 @@ class Recorder:
                 if abs(now - offset) > _DRIFT_NANOS:
                     offset = now
                     self.appender.clock_frame()
-                if self._watch is not None and time.monotonic() - watched >= _TICK_SECS:
+                if time.monotonic() - watched >= _TICK_SECS:
                     watched = time.monotonic()
-                    self._watch()
+                    if self._watch is not None:
+                        self._watch()
+                    if self._upkeep is not None:
+                        self._upkeep.look(watched)
             except OSError as error:
                 # A spare that cannot be made is no harm yet: what cannot be journalled says so itself.
                 if self.appender.waiting:
@@ -480,6 +486,11 @@ class Recorder:
         return self._last_record
 
     @property
+    def lost(self) -> bool:
+        """Whether somebody has removed what was stored of the run while this process recorded."""
+        return self._upkeep is not None and self._upkeep.lost
+
+    @property
     def sealed(self) -> bool:
         """Whether it was closed: nothing is recorded any more."""
         return self.appender.sealed
@@ -551,7 +562,7 @@ class Recorder:
         self.feeds = []
         if self._stream is not None:
             self._stream.abandon()
-            self._stream = None
+            self._stream = self._upkeep = None
         self._fixed["primary"] = False
         self._keeper = None
         self._watch = None

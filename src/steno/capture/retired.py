@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from steno import files
 from steno.journal import format as fmt
 
 if TYPE_CHECKING:
@@ -47,7 +48,17 @@ class Retired:
         """How many bytes of it are not in the ledger."""
         return 0 if self.look() else self.end - max(self._posted, fmt.HEADER_BYTES)
 
+    def restore(self) -> bool:
+        """Write its file anew if somebody has removed it before it was posted; whether it was so. Raises OSError."""
+        segment = self._segment
+        if segment is None or files.inode(segment.path) == segment.inode or self.look():
+            return False
+        segment.restore()
+        self.close()  # what is said of it from now on stands in the new file
+        return True
+
     def close(self) -> None:
+        """Unmap."""
         if self._segment is not None:
             self._segment.close()
             self._segment = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno import files, host
 from steno.capture.raws import Raws
 from steno.journal import format as fmt
-from steno.journal import place
+from steno.journal import life, place
 from steno.journal.segment import Segment
 from steno.settings import LEAST_SEGMENT_BYTES, Settings
 
@@ -48,13 +49,17 @@ class Stream:
         settings: Settings | None = None,
     ) -> None:
         settings = settings or Settings()
-        self.host = host.name()
+        self._run_dir = run_dir
+        self._me = life.Writer.me()
+        self.stamp_secs = self._me.every_secs
+        """How often `stamp` is to be called, at least."""
         self.name = f"{host.stem()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._fixed = {**identity, "stream": self.name, "pid": os.getpid(), "host": self.host, "boot": host.boot_id()}
+        who = {name: getattr(self._me, name) for name in life.SAID}
+        self._fixed = {**identity, "stream": self.name, **who}
         self.full_bytes = settings.segment_bytes
         self.directory, outside = place.choose(run_dir, self.name, self.full_bytes, settings.journal_dir)
         self.raws = Raws(self.directory, wanted)
-        self.pointer: Path | None = None
+        self.pointer = run_dir / ".steno" / "journal" / f"{self.name}.pointer" if outside else None
         self.spares: deque[Segment] = deque()
         self.late = 0
         """Segments the caller had to make itself because no spare was ready."""
@@ -65,25 +70,34 @@ class Stream:
         self._small_until = 0.0
         self._taken_at = time.monotonic()
         # In sight only once its lock is held: a collector that finds no lock takes the process for dead.
-        hidden = self.directory.with_name(f".{self.directory.name}")
-        hidden.mkdir(parents=True)
+        self._alive = self._appear()
         try:
-            self._alive = _hold(hidden / "alive")
-            files.rename(hidden, self.directory)
-            if outside:
-                self._point(run_dir)
+            self._point()
             self.spares.append(self.make())
         except OSError:
-            files.remove_tree(hidden)
+            os.close(self._alive)
             files.remove_tree(self.directory)
             raise
 
-    def _point(self, run_dir: Path) -> None:
-        journal = run_dir / ".steno" / "journal"
-        journal.mkdir(parents=True, exist_ok=True)
-        pointer = journal / f"{self.name}.pointer"
-        files.write_json(pointer, {"host": self.host, "boot": host.boot_id(), "path": str(self.directory)})
-        self.pointer = pointer
+    def _appear(self) -> int:
+        hidden = self.directory.with_name(f".{self.directory.name}")
+        files.remove_tree(hidden)
+        hidden.mkdir(parents=True)
+        alive = _hold(hidden / life.ALIVE)
+        try:
+            life.sign(hidden, self._me)
+            files.rename(hidden, self.directory)
+        except OSError:
+            os.close(alive)
+            files.remove_tree(hidden)
+            raise
+        return alive
+
+    def _point(self) -> None:
+        if self.pointer is not None:
+            self.pointer.parent.mkdir(parents=True, exist_ok=True)
+            place = {"host": self._me.host, "boot": self._me.boot, "path": str(self.directory)}
+            files.write_json(self.pointer, place)
 
     def make(self) -> Segment:
         """A fresh segment, smaller than its predecessors where only that has room.
@@ -176,15 +190,70 @@ class Stream:
         files.write_new(self.directory / name, body)
         return name
 
-    def close(self, *, drop_lock: bool = True) -> None:
+    # -- against cleaners, off the caller's thread -----------------------------------------------------------
+
+    def stamp(self) -> None:
+        """Show that this process lives, to those who cannot ask for its lock; and stay young. Raises OSError."""
+        os.utime(self.directory / life.WRITER)
+        os.utime(self._alive)
+
+    def mend(self) -> list[Path]:
+        """Make again what somebody has removed from the directory, segments in use excepted; returns what it was.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        gone = []
+        alive, writer = self.directory / life.ALIVE, self.directory / life.WRITER
+        host.hold_again(self._alive)
+        if files.inode(alive) != files.inode(self._alive):
+            self._relock()
+            gone.append(alive)
+        if not writer.exists():
+            life.sign(self.directory, self._me)
+            gone.append(writer)
+        if self.pointer is not None and not self.pointer.exists():
+            self._point()
+            gone.append(self.pointer)
+        for spare in tuple(self.spares.copy()):
+            if files.inode(spare.path) != spare.inode:
+                gone.append(spare.path)
+                with contextlib.suppress(ValueError):  # taken meanwhile: it is found missing as the one in use
+                    self.spares.remove(spare)
+                    spare.discard()
+        gone += [self.directory / name for name in self.raws.mend()]
+        return gone
+
+    def _relock(self) -> None:
+        hidden = self.directory / f".{life.ALIVE}"
+        files.unlink(hidden, missing_ok=True)
+        again = _hold(hidden)
+        files.rename(hidden, self.directory / life.ALIVE)
+        old, self._alive = self._alive, again
+        os.close(old)
+
+    def begin_again(self) -> None:
+        """Make the directory anew after somebody has removed it, without what was in it. Raises OSError."""
+        for spare in tuple(self.spares.copy()):
+            with contextlib.suppress(ValueError):
+                self.spares.remove(spare)
+                spare.discard()
+        again = self._appear()
+        old, self._alive = self._alive, again
+        os.close(old)
+        self._point()
+        self.raws.mend()
+
+    def close(self) -> None:
         """Discard unused spares and let go of the lock; what was written stays."""
         for segment in (*self.spares, *self._discarded):
             segment.discard()
         self.spares.clear()
         self._discarded.clear()
         self.raws.close()
-        if drop_lock:
-            os.close(self._alive)
+        with contextlib.suppress(OSError):
+            files.unlink(self.directory / life.WRITER)
+        os.close(self._alive)
 
     def abandon(self) -> None:
         """In a forked child: close the parent's maps and handle without touching its files."""

@@ -20,7 +20,10 @@ Run = Annotated[
 
 
 def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = False) -> None:
-    """Look after a run: journals, lag of destinations, losses, last errors, file systems, and what to do."""
+    """Look after a run: journals, lag of destinations, losses, last errors, file systems, and what to do.
+
+    Exit status 1 if something that was recorded is lost or cannot be read.
+    """
     import steno
     from steno import distribution
 
@@ -32,7 +35,7 @@ def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = Fal
     if json:
         data = dataclasses.asdict(report) if report else {"filesystems": [dataclasses.asdict(one) for one in here]}
         terminal.print_json({**data, "versions": versions, "strangers": strangers})
-        return
+        raise typer.Exit(1 if report and report.damage else 0)
     console = terminal.console()
     if report:
         _print_run(console, report)
@@ -43,6 +46,8 @@ def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = Fal
         console.print()
     for line in advice or (["all is well"] if report else []):
         console.print(f"→ {line}", markup=False, soft_wrap=True)
+    if report and report.damage:
+        raise typer.Exit(1)
 
 
 def _print_run(console: Console, report: examine.Report) -> None:

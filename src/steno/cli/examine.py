@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno import files, host, statusfile
 from steno.errors import CorruptError
+from steno.store.info import damage
 from steno.store.sound import DAMAGED
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class Report:
     uploads: list[dict[str, Any]]
     """Per node: node, state, stores, files, files_left, bytes, bytes_left, rate (bytes/s), eta_secs, retries, error."""
     losses: list[dict[str, Any]]
+    damage: list[str]
+    """A line for each thing that was recorded and is lost, or cannot be read."""
     notes: list[dict[str, Any]]
     poison: list[str]
     filesystems: list[FileSystem]
@@ -119,12 +122,13 @@ def examine(run_dir: Path) -> Report:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # what a damaged part has lost stands in the report
         book.verify()
+    info = book.info
     machinery = run_dir / ".steno"
     journals = list(_journals(machinery / "journal"))
     nodes = list(_nodes(machinery / "nodes"))
     report = Report(
         dir=str(run_dir),
-        state=book.info.state,
+        state=info.state,
         journals=journals,
         unposted_bytes=sum(one.unposted_bytes for one in journals),
         nodes=nodes,
@@ -135,7 +139,8 @@ def examine(run_dir: Path) -> Report:
         ],
         destinations=list(_destinations(run_dir, nodes)),
         uploads=list(_uploads(run_dir, nodes)),
-        losses=[dataclasses.asdict(loss) for loss in book.info.losses],
+        losses=[dataclasses.asdict(loss) for loss in info.losses],
+        damage=damage(info.losses, info.unreadable),
         notes=[{"time": note.time, **note.payload} for note in book.records("note")][-20:],
         poison=sorted(path.name for path in (machinery / "poison").glob("*")),
         filesystems=filesystems(("run", run_dir), *_journal_places(journals, machinery)),
@@ -167,6 +172,8 @@ def _elsewhere(pointer: Path) -> Journal:
 
 
 def _journal(stream: str, place: Path) -> Journal:
+    from steno.journal import life
+
     size = unposted = segments = 0
     problems: list[str] = []
     for path in sorted(place.glob("*.seg")):
@@ -179,7 +186,7 @@ def _journal(stream: str, place: Path) -> Journal:
             except (CorruptError, ValueError) as error:
                 problems.append(str(error))
     # Closing its own lock file would drop a process's lock, so a run of this very process is not asked.
-    alive = f"-{os.getpid()}-" in stream or host.holder(place / "alive") is not None
+    alive = f"-{os.getpid()}-" in stream or life.is_alive(place)
     return Journal(stream, str(place), alive, segments, size, unposted, "; ".join(problems))
 
 
@@ -291,6 +298,10 @@ def _advice(report: Report) -> Iterator[str]:
     for file_system in report.filesystems:
         if file_system.free_bytes < 1 << 30:
             yield f"only {file_system.free_bytes >> 20} MiB are free at {file_system.path}"
+    damaged = [loss["name"] for loss in report.losses if loss["kind"] == DAMAGED]
+    for line in report.damage:
+        if not any(name in line for name in damaged):
+            yield f"{line}; what is there is read"
     if report.poison:
         yield f"{len(report.poison)} pieces of journal were set aside in .steno/poison; please report them"
     for loss in report.losses:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from steno.cli import options, terminal
-from steno.visible import visible
+from steno.visible import on_one_line, visible
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,17 +25,28 @@ def sql(
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Ask one run or many by SQL; the column `run` says whose a row is. With --json, one object per row."""
+    """Ask one run or many by SQL; the column `run` says whose a row is. With --json, one object per row.
+
+    Exit status 1 if something that was recorded is lost or cannot be read; the answer is over what is there.
+    """
     import steno
+    from steno.store.runs import damaged
 
     place = options.runs_dir(dir)
-    answer = _with_times_as_text(steno.sql(query, runs=run, dir=place).to_arrow_table())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", RuntimeWarning)
+        answer = _with_times_as_text(steno.sql(query, runs=run, dir=place).to_arrow_table())
     if json:
         for batch in answer.to_batches(1000):
             for row in batch.to_pylist():
                 terminal.print_json(row)
-        return
-    _print(answer)
+    else:
+        _print(answer)
+    lines = [*(str(one.message) for one in said), *damaged(run, place)]
+    for line in dict.fromkeys(lines):
+        terminal.complain(f"steno: {on_one_line(line)}")
+    if lines:
+        raise typer.Exit(1)
 
 
 def _with_times_as_text(answer: pa.Table) -> pa.Table:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from steno import files, host, runfile
 from steno.journal import place
-from steno.ledger import schema
 from steno.record import RunInfo
 
 if TYPE_CHECKING:
@@ -87,8 +86,8 @@ def _real_ledger(run_dir: Path, node_dir: Path) -> Path:
 
 def _ledger(run_dir: Path, node_dir: Path) -> Path:
     """Where the node's ledger lies: SQLite's locks and shared memory need a local file system."""
-    inside = node_dir / schema.LEDGER
-    pointer = files.read_json(node_dir / schema.POINTER)
+    inside = node_dir / place.LEDGER
+    pointer = files.read_json(node_dir / place.POINTER)
     if pointer.get("host") == host.name():
         elsewhere = Path(str(pointer["path"]))
         elsewhere.parent.mkdir(parents=True, exist_ok=True)
@@ -97,9 +96,9 @@ def _ledger(run_dir: Path, node_dir: Path) -> Path:
         return inside
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     token = hashlib.sha256(str(run_dir.resolve()).encode()).hexdigest()[:16]
-    elsewhere = state / "steno" / f"{token}-{node_dir.name}" / schema.LEDGER
+    elsewhere = state / "steno" / f"{token}-{node_dir.name}" / place.LEDGER
     elsewhere.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(node_dir / schema.POINTER, {"host": host.name(), "path": str(elsewhere)})
+    files.write_json(node_dir / place.POINTER, {"host": host.name(), "path": str(elsewhere)})
     return elsewhere
 
 

@@ -260,7 +260,7 @@ def main() -> int:
         run_dir,
         node,
         order["config"],
-        fetch=lambda number: reader.batch(node, number),
+        fetch=lambda number: reader.next_batch(node, number),
         newest=lambda: (newest[0], newest[1]),
         save=report,
         progress=Progress(**order["progress"]),

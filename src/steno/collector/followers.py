@@ -121,7 +121,7 @@ class Delivery:
     def _fetch(self, number: int) -> Batch | None:
         with self._recent_lock:
             held = self._recent.get(number)
-        return held if held is not None else self._reader.batch(self._node.number, number)
+        return held if held is not None else self._reader.next_batch(self._node.number, number)
 
     def _save(self, name: str, progress: Progress) -> None:
         cursors.save(self._connection, self._lock, name, dataclasses.asdict(progress))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from steno import files, host
 from steno.errors import CorruptError
 from steno.journal import format as fmt
+from steno.journal import life
 from steno.journal.tailer import Tailer
-from steno.ledger import streams
 from steno.ledger.incoming import StreamInfo
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from steno.collector.reading import Marker
     from steno.journal.decode import Slice
+    from steno.ledger import streams
     from steno.ledger.post import Poster
 
 ALIVE_EVERY_SECS = 0.5
@@ -100,11 +101,11 @@ class Journal:
         if now >= self._next_look:
             self._next_look = now + ALIVE_EVERY_SECS
             # Asked before the listing: what a dead writer left is then complete.
-            self.alive = streams.is_alive(self.found.dir)
+            self.alive = life.is_alive(self.found.dir)
             self._listed_at = -1
         if stamp != self._listed_at:
             self._listed_at = stamp
-            self._numbers = sorted(_numbers(self.found.dir))
+            self._numbers = sorted(segments(self.found.dir))
             self._seen = self._seen or bool(self._numbers)
 
     @property
@@ -293,6 +294,9 @@ class Journal:
         """Remove an ended journal's directory and pointer once nothing is left to unlink."""
         if self.retired or not self.ended or not self.drained:
             return False
+        if life.is_alive(self.found.dir):
+            self.alive, self.ended = True, False
+            return False
         with contextlib.suppress(OSError):
             if not self._seen and time.time() - os.stat(self.found.dir).st_mtime < _YOUNG_SECS:
                 return False
@@ -321,7 +325,8 @@ def _begun(path: Path) -> bool:
         return False
 
 
-def _numbers(place: Path) -> list[int]:
+def segments(place: Path) -> list[int]:
+    """The numbers of the segments in a journal's directory."""
     try:
         names = os.listdir(place)
     except OSError:

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from steno import files, host, statusfile
-from steno.collector import catalogue
+from steno.collector import catalogue, ledgers
 from steno.collector.artifacts import Artifacts
 from steno.collector.durable import Syncer
 from steno.collector.followers import Delivery
@@ -20,12 +20,15 @@ from steno.collector.journals import Journal
 from steno.collector.reading import Marker
 from steno.collector.sealing import Sealing
 from steno.collector.system.sampling import Sampling
+from steno.collector.upkeep import LedgerRemoved, Upkeep
 from steno.collector.uploads.supervisor import Uploads
+from steno.journal import life
 from steno.journal.bell import Bell
 from steno.ledger import manifest, schema, streams
+from steno.ledger.fence import Superseded
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader, Stream, run_state
-from steno.ledger.seal import Sealer, adopt_parts
+from steno.ledger.seal import Sealer
 from steno.ledger.spool import Spool
 from steno.record import FINISH
 from steno.visible import visible
@@ -82,6 +85,7 @@ class Service:
         self._stop = threading.Event()
         self._said: set[str] = set()
         self._problem: str | None = None
+        self._removed = 0
         self._poison = self.run_dir / ".steno" / "poison"
 
     def run(self) -> int:
@@ -90,6 +94,7 @@ class Service:
         lock = self._take_lock()
         if lock is None:
             return 0
+        self._locks = [lock]
         try:
             while True:
                 try:
@@ -101,13 +106,20 @@ class Service:
                     if not _is_damage(error):
                         raise
                     self._abandon()
-                    self._set_ledger_aside(error)
+                    ledgers.set_aside(self.node, error, self.say)
                     continue
+                except LedgerRemoved:
+                    self._abandon()
+                    continue
+                except Superseded:
+                    self.say("superseded", "another collector has begun on this run: this one leaves it to that")
+                    return 0
                 if self._stop.is_set() or self.once or not self._has_writers():
                     return 0 if complete else 1
         finally:
             self._abandon()
-            os.close(lock)
+            for one in self._locks:
+                os.close(one)
 
     def stop(self) -> None:
         """Have `run` post what there is and leave. Safe in a signal handler."""
@@ -146,15 +158,17 @@ class Service:
         self._progress = -1
         self._progress_at = self._began
         self.journals: dict[str, Journal] = {}
-        connection = self._connection = self._begin_ledger()
+        connection = self._connection = ledgers.begin(self.node)
         self._lock = threading.RLock()
         self.poster = Poster(connection, self.node.number, self._lock)
         sealer = Sealer(self.run_dir, connection, self._lock, self.node.number)
         self.sealing = Sealing(sealer, self.say)
-        self._adopt()
+        self._expected = ledgers.Expectation(self.run_dir, self.node, self.poster, self._lock, self.say)
+        self._expected.begin()
         sealer.clean()
         manifest.remove(self.run_dir, self.node.dir)
         connection.execute("delete from meta where key='done'")
+        self.upkeep = Upkeep(self.run_dir, self.node, self._locks, self.say)
         self.marker = Marker(self.node.ledger.with_name("reading"))
         self.media = Spool(self.run_dir, self.node.dir, self.say)
         self.syncer = Syncer(self.node.ledger, lambda: self.poster.generation, self.media.sync, self.say)
@@ -173,46 +187,6 @@ class Service:
         self.bell = Bell(self.node.dir)
         self.system = Sampling(self.run_dir, lambda: catalogue.system_metrics(self.run_dir), self.say)
 
-    def _begin_ledger(self) -> sqlite3.Connection:
-        connection = schema.begin(self.node.ledger)
-        try:
-            if os.path.getsize(self.node.ledger) < 1 << 28:
-                found = connection.execute("pragma quick_check(1)").fetchone()[0]
-                if found != "ok":
-                    raise sqlite3.DatabaseError(found)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _adopt(self) -> None:
-        """Parts of this node and an empty ledger: the old ledger is lost, go on behind them."""
-        fetch = self._connection.execute
-        if fetch("select 1 from counters limit 1").fetchone() or fetch("select 1 from parts limit 1").fetchone():
-            return
-        adopted = adopt_parts(self.run_dir, self._connection, self.node.number)
-        if not adopted:
-            return
-        self.poster.reload()
-        self.poster.note(
-            lost_ledger=str(self.node.ledger),
-            parts=adopted,
-            reason="the ledger was missing or damaged; what it held and no part or journal does is lost",
-        )
-        batch = self.poster.next_batch - 1
-        old = statusfile.read(self.node.dir).get("destinations") or {}
-        Delivery.restore(self._connection, self._lock, old, batch)
-
-    def _set_ledger_aside(self, error: Exception) -> None:
-        for number in range(1, 1000):
-            aside = self.node.ledger.with_name(f"{schema.LEDGER}.corrupt-{number}")
-            if not aside.exists():
-                break
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                files.rename(f"{self.node.ledger}{suffix}", f"{aside}{suffix}")
-        self.say(f"ledger {aside}", f"the ledger is damaged ({error}); it lies aside as {aside.name}, a new one begins")
-
     def _set_frame_aside(self, stream: str, segment: int, offset: int) -> None:
         journal = self.journals.get(stream)
         if journal is not None:
@@ -223,6 +197,7 @@ class Service:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
+                self._look_after()
                 found, more = self._tick()
             except (sqlite3.OperationalError, OSError) as error:
                 self._wait_for_room(error)
@@ -231,6 +206,14 @@ class Service:
                 return
             if not more:
                 self._rest()
+
+    def _look_after(self) -> None:
+        try:
+            self.upkeep.look(time.monotonic())
+        except LedgerRemoved:
+            ledgers.write_again(self.node, self._connection, self._lock, self.say)
+            self._removed += 1
+            raise
 
     def _rest(self) -> None:
         """Until the next posting is due, or somebody rings for it."""
@@ -266,6 +249,8 @@ class Service:
                 cut, more = min(cut, journal.last_mono + 1), True
         found = bool(slices)
         self._post(slices)
+        if self._expected.open and not more and not any(journal.is_left_over for journal in active):
+            self._expected.judge()
         self._end_journals()
         self._problem = None
         self.delivery.look(now)
@@ -430,7 +415,7 @@ class Service:
         here = host.name()
         others = {name for name, journal in self.__dict__.get("journals", {}).items() if journal.foreign}
         return any(
-            found.host in {"", here} and found.stream not in others and streams.is_alive(found.dir)
+            found.host in {"", here} and found.stream not in others and life.is_alive(found.dir)
             for found in streams.find(self.run_dir)
         )
 
@@ -549,6 +534,7 @@ class Service:
             "media": {"waiting": self.media.waiting, "encoded": self.media.done, "kept_raw": self.media.failed},
             "artifacts": self.artifacts.health(),
             "uploads": self.uploads.health(),
+            "removed": self._removed,
             "error": self._problem or self.sealing.error or self.syncer.error,
         }
         if current == self._status and now < self._heartbeat and not force:

@@ -278,6 +278,7 @@ class Courier:
                 continue
             if batch is None:
                 return None
+            number = max(number, batch.id)  # a later one where a lost ledger has taken some along
             self._reached = (number, max(record, max(pieces.numbers(batch), default=0) & _NUMBER))
             return pieces.of_kinds(batch, self._kinds)
 

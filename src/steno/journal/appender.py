@@ -419,7 +419,7 @@ class Appender:
             current = self.current
             if current is not None and current.write is write and len(body) > (current.size - fmt.HEADER_BYTES) // 2:
                 return self._write_aside(body)
-            self._roll(write)
+            self.roll(write)
             return False
         return True
 
@@ -433,11 +433,11 @@ class Appender:
         self.append((fmt.SIDE, name, len(body), _crc(body)))
         return True
 
-    def _roll(self, full: Any) -> None:
-        """Go on in the next segment; without one, keep frames in bounded memory."""
+    def roll(self, full: Any = None) -> None:
+        """Go on in the next segment, unless `full` is not in use any more; without one, keep frames in memory."""
         with self.lock:
             # Another thread, or a handler on this one, may have rolled already.
-            if self.sealed or self._get()[0] is not full:
+            if self.sealed or self._get()[0] is not (full or self._get()[0]):
                 return
             if self._rolling:
                 # A handler has interrupted this very roll on this thread: its record waits in memory, with its

@@ -79,7 +79,12 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     wall: int
     pid: int
     host: str = ""
+    machine: str = ""
     boot: str = ""
+    space: int = 0
+    """The namespace in which `pid` means something."""
+    born: int = 0
+    """When that process started, in clock ticks since boot: ids come again."""
     run: str = ""
     rank: int = 0
     attempt: int = 1

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from steno import files, host
+
 # A shared map on these is slow, not coherent, or rewrites blocks on every touch.
 REMOTE: Final = (
     "nfs",
@@ -26,7 +28,10 @@ REMOTE: Final = (
 COPY_ON_WRITE: Final = ("btrfs", "zfs", "bcachefs")
 LEDGER_PATH_BYTES: Final = 504
 """SQLite opens no file at a longer path, symbolic links followed."""
-_INSIDE: Final = os.path.join(".steno", "nodes", "0000", "ledger.sqlite")
+LEDGER: Final = "ledger.sqlite"
+POINTER: Final = "ledger.pointer"
+"""In a node's directory: where its ledger lies, when elsewhere."""
+_INSIDE: Final = os.path.join(".steno", "nodes", "0000", LEDGER)
 
 
 def filesystem(path: Path) -> str:
@@ -56,6 +61,15 @@ def excess(run_dir: Path) -> int:
     path = os.path.realpath(os.path.join(run_dir, _INSIDE))
     too_many = len(os.fsencode(path)) - LEDGER_PATH_BYTES
     return too_many if too_many > 0 and not is_remote(run_dir) else 0
+
+
+def ledger(node_dir: Path) -> Path | None:
+    """The ledger of a node, by its pointer where it lies elsewhere; None when it cannot be reached from here."""
+    pointer = files.read_json(node_dir / POINTER)
+    if pointer.get("host") == host.name() and isinstance(pointer.get("path"), str) and os.path.exists(pointer["path"]):
+        return Path(pointer["path"])
+    inside = node_dir / LEDGER
+    return inside if inside.exists() else None
 
 
 def room(path: Path) -> int:

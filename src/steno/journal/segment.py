@@ -61,7 +61,7 @@ class Segment:
 
     """
 
-    __slots__ = ("end", "map", "nonce", "number", "path", "size", "write")
+    __slots__ = ("end", "inode", "map", "nonce", "number", "path", "size", "write")
 
     def __init__(self, path: Path, identity: fmt.Identity) -> None:
         self.path = path
@@ -74,8 +74,9 @@ class Segment:
         try:
             # Space is taken now: a full disk must be an error here, not a SIGBUS in somebody's log call.
             os.posix_fallocate(fd, 0, self.size)
+            self.inode = files.inode(fd)
             self.map = mmap.mmap(fd, self.size)
-            _prefault(self.map, self.size)
+            prefault(self.map, self.size)
             record = identity_bytes(identity)
             for at in fmt.IDENTITY_AT:
                 self.map[at : at + len(record)] = record
@@ -121,6 +122,17 @@ class Segment:
         raw = self.map[fmt.POSTED_AT : fmt.RECORD_AT + 8]
         return fmt.U64.unpack_from(raw, 0)[0], fmt.U64.unpack_from(raw, 8)[0]
 
+    def restore(self) -> None:
+        """Write the file anew, from the map, after somebody has removed it.
+
+        Whoever has the old one mapped, this process too, sees nothing of the new one. Raises OSError.
+        """
+        hidden = self.path.with_name(f".{self.path.name}")
+        files.unlink(hidden, missing_ok=True)
+        files.write_new(hidden, self.map[: max(self.end, fmt.HEADER_BYTES)], mode=0o644)
+        os.truncate(hidden, self.size)
+        files.rename(hidden, self.path)
+
     def close(self) -> None:
         """Unmap; the file stays. Later writes raise ValueError."""
         self.map.close()
@@ -141,7 +153,7 @@ class Segment:
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _prefault(mapped: mmap.mmap, size: int) -> None:
+def prefault(mapped: mmap.mmap, size: int) -> None:
     """Map every page now: the first touch of a fresh page costs more than the record."""
     anchor = ctypes.c_char.from_buffer(mapped)
     address = ctypes.addressof(anchor)

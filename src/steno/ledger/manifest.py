@@ -34,7 +34,8 @@ def write(run_dir: Path, node_dir: Path) -> None:
         pieces.append(own)
     whole = {"written": time.time_ns(), **unite(pieces)}
     whole["attempts"] = attempts(run_dir, whole["streams"])
-    whole["state"] = run_state(snapshot.streams, live=())
+    numbers = [one["attempt"] for one in whole["attempts"]]
+    whole["state"] = run_state(snapshot.streams, live=(), attempts=numbers, losses=snapshot.losses)
     _replace(run_dir / MANIFEST, whole)
 
 

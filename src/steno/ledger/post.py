@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steno.journal.format import HEADER_BYTES
-from steno.ledger import artifacts, assemble, holes, schema, steps
+from steno.ledger import artifacts, assemble, fence, holes, schema, steps
 from steno.ledger.incoming import Own, StreamInfo
 from steno.ledger.sample import STREAM
 from steno.record import CONFIG, FINISH, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,6 +58,7 @@ class Poster:
         self._samples: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
         self._reached = 0
         """The highest step that this poster has seen."""
+        self._mark = fence.enter(connection)
         self._load()
 
     def _load(self) -> None:
@@ -84,6 +85,10 @@ class Poster:
         """Where reading of a segment goes on: bytes of it in the ledger."""
         return self._offsets.get((stream, segment), HEADER_BYTES)
 
+    def reached(self, stream: str) -> int | None:
+        """The last segment of a stream that something was posted from; None: nothing was, as far as is known."""
+        return max((segment for name, segment in self._offsets if name == stream), default=None)
+
     def note(self, **payload: Any) -> None:
         """Have steno's own remark entered with the next posting."""
         self._own.append(Own(NOTE, payload))
@@ -103,6 +108,7 @@ class Poster:
 
         Raises:
             sqlite3.Error: nothing was entered.
+            Superseded: another collector posts into this ledger now; nothing was entered.
             ValueError: a slice begins behind what its segment's last posting reached.
 
         """
@@ -112,6 +118,7 @@ class Poster:
         with self.lock:
             try:
                 self.connection.execute("begin immediate")
+                fence.check(self.connection, self._mark)
                 batch = self._enter(fresh)
                 self.connection.execute("commit")
             except BaseException:
@@ -154,6 +161,7 @@ class Poster:
         with self.lock:
             self.connection.execute("begin immediate")
             try:
+                fence.check(self.connection, self._mark)
                 yield self.connection.execute
                 self.connection.execute("commit")
             except BaseException:
@@ -539,6 +547,13 @@ class Poster:
                     execute("delete from counters where instr(name, ?)", (steps.OF_KEY,))
         finally:
             self._counters.clear()
+
+    def skip_to(self, record: int, batch: int, following: Mapping[steps.Counter, int]) -> None:
+        """Leave out numbers that others know of a ledger that is lost; nothing is moved back."""
+        wanted = {("node", "record"): record, ("node", "batch"): batch, **following}
+        with self._transaction():
+            self._save_counters({name: max(value, self._counter(name)) for name, value in wanted.items()})
+        self.reload()
 
     def forget_segments(self, gone: Iterable[tuple[str, int]]) -> None:
         """Drop the offsets of segments that were unlinked."""

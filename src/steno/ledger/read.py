@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from steno import host
+from steno import files, statusfile
 from steno.errors import CorruptError
-from steno.journal.place import LEDGER_PATH_BYTES
+from steno.journal import place as places
 from steno.ledger import schema, verify
 from steno.ledger.rebuild import PartBatches
 from steno.record import Batch, Entry
@@ -123,15 +123,32 @@ class Snapshot:
     unreadable: Mapping[int, str] = field(default_factory=dict)
 
 
-def run_state(streams: Iterable[Stream], live: Iterable[str] | None = None) -> str:
-    """running, finished, failed or crashed, judged on the latest attempt.
+LOST_LEDGER = "lost ledger"
+"""Kind of the loss that stands for records of a ledger that is gone."""
+
+
+def run_state(
+    streams: Iterable[Stream],
+    live: Iterable[str] | None = None,
+    *,
+    attempts: Iterable[int] = (),
+    losses: Iterable[Loss] = (),
+) -> str:
+    """running, finished, failed or crashed, judged on the latest attempt; empty where nothing is known.
 
     Args:
         streams: the run's streams, of all nodes.
         live: names of streams whose writers are known to live now (`steno.ledger.streams.live`); None
             believes the ledgers, whose collector may have died with the run.
+        attempts: the numbers of those that were begun.
+        losses: with a ledger, what it knew of the end of an attempt is lost, and nobody can say that it finished.
     """
     found = list(streams)
+    unknown = set(attempts) - {one.attempt for one in found}
+    if unknown and any(loss.kind == LOST_LEDGER for loss in losses):
+        return "crashed"
+    if not found:
+        return "running" if live else ""
     alive = None if live is None else set(live)
     if alive or (alive is None and any(one.state == "live" for one in found)):
         return "running"
@@ -142,6 +159,18 @@ def run_state(streams: Iterable[Stream], live: Iterable[str] | None = None) -> s
     if any(state in {"dead", "lost", "live"} for state in primaries):
         return "crashed"
     return "finished"
+
+
+ELSEWHERE = "the ledger lies on "
+"""Begins what is said of a ledger that only another machine can read; nothing is wrong with it."""
+
+
+def _why_none(node_dir: Path, *, begun: bool) -> str:
+    """Why a node has no ledger that can be read; "": its collector is about to begin one."""
+    pointer = files.read_json(node_dir / places.POINTER)
+    if pointer:
+        return f"{ELSEWHERE}{pointer.get('host')}"
+    return "the ledger is gone" if begun or (node_dir / statusfile.FILE).exists() else ""
 
 
 @contextlib.contextmanager
@@ -164,7 +193,7 @@ def _open(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
         msg = f"no ledger at {path}"
         raise sqlite3.OperationalError(msg)
     path = Path(os.path.realpath(path))
-    if len(os.fsencode(path)) > LEDGER_PATH_BYTES:
+    if len(os.fsencode(path)) > places.LEDGER_PATH_BYTES:
         return _copied(path, wal, stack)  # of a run that was moved there: SQLite opens none at a path so long
     for _ in range(_TRIES):
         mode = "mode=ro"
@@ -230,7 +259,7 @@ class Reader:
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(place)):
                 if name.isdigit():
-                    found[int(name)] = ledger_path(place / name)
+                    found[int(name)] = places.ledger(place / name)
         return found
 
     def snapshot(self, *, since: Mapping[int, int] | None = None, batches: bool = True) -> Snapshot:
@@ -246,8 +275,12 @@ class Reader:
         for node, path in self.nodes().items():
             try:
                 if path is None:
-                    msg = "the ledger lies on another machine"
-                    raise sqlite3.OperationalError(msg)
+                    without = self._without_ledger(manifest, node)
+                    pieces.append(without)
+                    why = _why_none(self.run_dir / ".steno" / "nodes" / f"{node:02d}", begun=bool(without.parts))
+                    if why:
+                        unreadable[node] = why
+                    continue
                 pieces.append(self._read_node(node, path, (since or {}).get(node, 0), batches))
             except sqlite3.Error as error:
                 unreadable[node] = str(error)
@@ -282,6 +315,20 @@ class Reader:
             except FileNotFoundError:
                 continue  # merged into another one meanwhile
         return None
+
+    def next_batch(self, node: int, id: int) -> Batch | None:
+        """As `batch`; where a ledger was lost with batches from that number on, the first one behind them."""
+        found = self.batch(node, id)
+        path = self.nodes().get(node)
+        if found is not None or path is None:
+            return found
+        with opened(path) as connection:
+            row = connection.execute(
+                "select min(id) from (select min(id) as id from batches where id>? "
+                "union select min(first_batch) as id from parts where first_batch>?)",
+                (id, id),
+            ).fetchone()
+        return None if row[0] is None else self.batch(node, row[0])
 
     def _rebuilt(self, node: int, id: int, parts: list[Part]) -> Batch:
         names = tuple(sorted(part.name for part in parts))
@@ -412,18 +459,6 @@ def found_parts(run_dir: Path, node: int | None = None) -> Iterator[Part]:
                         facts = part_facts(run_dir / kind / name, known)
                         id = int(tail.removesuffix(".parquet"))
                         yield Part(node=int(head), id=id, kind=kind, name=f"{kind}/{name}", **facts)
-
-
-def ledger_path(node_dir: Path) -> Path | None:
-    """The node's ledger, by its pointer where it lies elsewhere; None when it is not reachable from here."""
-    inside = node_dir / schema.LEDGER
-    try:
-        pointer = json.loads((node_dir / schema.POINTER).read_bytes())
-        if pointer["host"] == host.name() and os.path.exists(pointer["path"]):
-            return Path(pointer["path"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return inside if inside.exists() else None
 
 
 _PART = "id, kind, name, first_batch, last_batch, first, last, rows, bytes"

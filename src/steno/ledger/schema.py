@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LEDGER = "ledger.sqlite"
-POINTER = "ledger.pointer"
 FORMAT = 1
 
 # A sealed batch is in a part and has no row here. `names` counts keys over the sets that the batch before

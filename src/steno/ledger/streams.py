@@ -8,9 +8,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from steno import host
+from steno import files, host
+from steno.journal import life
 
-ALIVE = "alive"
 SUFFIX = ".pointer"
 
 
@@ -50,24 +50,19 @@ def live(run_dir: Path) -> list[str]:
     """Names of the streams whose writers live, as far as this machine can tell."""
     here = host.name()
     return [
-        found.stream for found in find(run_dir) if found.host in {"", here} and is_alive(found.dir, own=pid_of(found))
+        found.stream
+        for found in find(run_dir)
+        if found.host in {"", here} and life.is_alive(found.dir, own=pid_of(found))
     ]
+
+
+def attempts(run_dir: Path) -> list[int]:
+    """The numbers of the attempts that were begun."""
+    names = (entry.name for entry in files.scan(run_dir / ".steno" / "attempts"))
+    return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdecimal())
 
 
 def pid_of(found: Found) -> int:
     """The writer's process id, by the stream's name `host-pid-token`; 0 when it says none."""
     pid = found.stream.rpartition("-")[0].rpartition("-")[2]
     return int(pid) if pid.isdecimal() else 0
-
-
-def is_alive(place: Path, *, own: int = 0) -> bool:
-    """Whether a process holds the lock of the journal in that directory.
-
-    Asks without taking the lock, so that two who ask do not see each other. Closing the file would drop
-    the lock of the process that holds it, so a process asks about itself (`own` is its id) another way.
-    """
-    path = place / ALIVE
-    if own == os.getpid():
-        listed = host.is_listed(path)
-        return path.exists() if listed is None else listed
-    return host.holder(path) is not None

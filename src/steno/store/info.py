@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from steno import host, runfile
 from steno.ledger import streams
-from steno.ledger.read import MANIFEST, read_manifest, run_state
+from steno.ledger.read import ELSEWHERE, LOST_LEDGER, MANIFEST, Reader, read_manifest, run_state
+from steno.store.sound import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,16 +60,17 @@ def state_of(run_dir: Path, snapshot: Snapshot, manifest: Mapping[str, Any]) -> 
     """The run's state; empty when neither ledger nor manifest say one."""
     if manifest.get("state") == "running":  # only in an object store: as its node said last
         return "running"
-    if not snapshot.streams:
-        return "running" if streams.live(run_dir) else str(manifest.get("state") or "")
+    state = partial(run_state, snapshot.streams, attempts=streams.attempts(run_dir), losses=snapshot.losses)
     seems_live = [stream for stream in snapshot.streams if stream.state == "live"]
+    if not snapshot.streams:
+        return state(streams.live(run_dir)) or str(manifest.get("state") or "")
     if not seems_live:
-        return run_state(snapshot.streams)
+        return state()
     # A ledger that calls a writer alive may be that of a collector killed together with it; of a writer on
     # another machine there is no better witness.
     here = host.name()
     elsewhere = [stream.stream for stream in seems_live if stream.host != here]
-    return run_state(snapshot.streams, [*streams.live(run_dir), *elsewhere])
+    return state([*streams.live(run_dir), *elsewhere])
 
 
 def info_of(
@@ -99,13 +102,39 @@ def info_of(
         points=sum(stream.points for stream in known),
         error=_error(known),
         losses=snapshot.losses,
-        unreadable={
-            **{name: why for name, why in ((runfile.FILE, wrong), (MANIFEST, unusable)) if why},
-            **{f"node {node:02d}": why for node, why in snapshot.unreadable.items()},
-            **(damaged or {}),
-        },
+        unreadable={**_unreadable(snapshot, wrong, unusable), **(damaged or {})},
         run=run,
     )
+
+
+def _unreadable(snapshot: Snapshot, wrong: str, unusable: str) -> dict[str, str]:
+    said = {runfile.FILE: wrong, MANIFEST: unusable}
+    said.update((f"node {node:02d}", why) for node, why in snapshot.unreadable.items())
+    return {name: why for name, why in said.items() if why}
+
+
+def damage_in(run_dir: Path) -> list[str]:
+    """As `damage`, of a run whose parts are not looked at."""
+    snapshot = Reader(run_dir).snapshot(batches=False)
+    return damage(snapshot.losses, _unreadable(snapshot, runfile.read(run_dir)[1], read_manifest(run_dir)[1]))
+
+
+DAMAGE: Final = frozenset({LOST_LEDGER, "lost journal", "lost bytes", "damaged batch", DAMAGED})
+"""Kinds of losses that took something which had been recorded; the others were refused, or never came."""
+
+
+def damage(losses: Iterable[Loss], unreadable: Mapping[str, str]) -> list[str]:
+    """A line for each loss of what had been recorded, and for each file that cannot be read."""
+    lost = [one for one in losses if one.kind in DAMAGE]
+    said = tuple(one.name for one in lost)
+    return [
+        *(f"{one.kind}, {one.name}: {one.count:,} ({one.reason})" for one in lost),
+        *(
+            f"{name} cannot be read: {why}"
+            for name, why in unreadable.items()
+            if not why.startswith(ELSEWHERE) and not name.endswith(said)
+        ),
+    ]
 
 
 def _command(command: Any) -> str:

@@ -12,7 +12,7 @@ from steno import runfile, settings
 from steno.errors import RunNotFoundError, UsageError
 from steno.ledger.read import Reader, read_manifest
 from steno.objects.url import is_url
-from steno.store.info import state_of
+from steno.store.info import damage_in, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -173,6 +173,13 @@ def resolve(
         msg = f"there are no runs under {str(place)!r}: say where they are with dir=, or STENO_DIR"
         raise RunNotFoundError(msg)
     return found
+
+
+def damaged(given: Iterable[str] | None, dir: str | os.PathLike[str] | None = None) -> list[str]:
+    """A line for each loss in the ledgers of runs on this machine, named as in `resolve`; parts are not looked at."""
+    here = None if given is None else [one for one in given if not is_url(one)]
+    found = [] if here == [] else resolve(here, dir)
+    return [f"{path}: {line}" for path in found for line in damage_in(path)]
 
 
 def _names(place: Path, path: Path) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from steno import files, host, statusfile
+from steno.journal import life
 
 _STIR_SECS: Final = 60.0
 
@@ -46,8 +47,15 @@ def is_live(run_dir: Path) -> bool:
     return False
 
 
+def lives(place: Path) -> bool:
+    """Whether the writer of the journal in that directory lives, this very process's excepted."""
+    return life.is_alive(place)
+
+
 def _held(alive: Path, pid: int) -> bool:
     """Whether the stream's process holds its lock; pid 0: any process on any machine."""
+    if life.runs_here(alive.parent):
+        return True
     holder = host.holder(alive)
     # A holder of 0 or below is in another container or on another machine; any other process than the
     # stream's own is one that asks, as we do.
