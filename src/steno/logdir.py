@@ -133,7 +133,7 @@ def path_of(logdir: str | os.PathLike[str]) -> Path:
     """The logdir as an absolute path.
 
     Raises:
-        UsageError: it is no path.
+        UsageError: it is no path, or a URL.
     """
     request = beginning.check(logdir, suffix="", version=VERSION)
     return request.root / (request.name or "")

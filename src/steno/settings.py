@@ -10,6 +10,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from steno import paths
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _one_of(*allowed: str) -> Kind:
 
 
 def _path(value: Any) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(os.fsdecode(value))))
+    return Path(os.path.abspath(paths.local("the path", value)))
 
 
 def _text(value: Any) -> str:

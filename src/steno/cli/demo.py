@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steno import paths
 from steno.cli import digits, options, terminal
 from steno.errors import StenoError, UsageError
 
@@ -51,7 +52,7 @@ def demo(
     started = dt.datetime.now(dt.UTC).astimezone()
     # The process number keeps two demos that begin in the same second apart.
     name = f"{started:%Y%m%d-%H%M%S}-{os.getpid()}"
-    place = os.path.abspath(options.runs_dir(dir))
+    place = os.path.abspath(paths.local("--dir", options.runs_dir(dir)))
     plan = digits.Plan(place, "digits", name, steps, workers, ("tensorboard",))
     console = terminal.console()
     console.print(f"training on scikit-learn's digits: {workers} processes, {steps} steps, one run", markup=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steno import paths
 from steno.cli import events, options, terminal
 from steno.errors import UsageError
 
@@ -41,7 +42,7 @@ def export(
     import steno
 
     with steno.open(run, dir=options.runs_dir(dir)) as book:
-        target = Path(out or _default(book, to))
+        target = Path(paths.local("--out", out or _default(book, to)))
         if to is Form.TENSORBOARD:
             points = events.write(book, target)
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steno import paths
 from steno.cli import options, terminal
 from steno.cli.event_runs import Imported, record
 from steno.errors import StenoError, UsageError
@@ -35,7 +36,7 @@ def import_(
     places = list(event_dirs(source))
     if not places:
         raise UsageError(f"there are no event files (*tfevents*) in {source} or below it")
-    runs_dir = Path(options.runs_dir(dir))
+    runs_dir = Path(paths.local("--dir", options.runs_dir(dir)))
     chosen = project or _cleaned([source.resolve().name]) or "imported"
     done = []
     for place, name in zip(places, _names(source, places), strict=True):

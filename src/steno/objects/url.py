@@ -17,11 +17,6 @@ _READ_ONLY: Final = frozenset({"http", "https", "data", "github", "zip", "tar"})
 _WITHIN_A_PROCESS: Final = frozenset({"memory"})
 
 
-def is_url(place: object) -> bool:
-    """Whether it names a place in an object store, and no path."""
-    return isinstance(place, str) and _FORM.match(place) is not None
-
-
 def protocol_of(url: str) -> str:
     """The part before "://", in small letters."""
     return url.partition("://")[0].lower()

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from steno import paths
 from steno.errors import UsageError
 from steno.ledger.read import Reader, read_manifest
-from steno.objects.url import is_url
 from steno.record import ARTIFACT, START
 from steno.store import artifacts as artifacts_
 from steno.store import attempts as attempts_
@@ -57,7 +57,7 @@ def open_book(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None
         RunNotFoundError: there is no such run.
         UsageError: several runs have that name, or the store cannot be read.
     """
-    if is_url(run):
+    if paths.is_url(run):
         return Book(_remote(run))
     return Book(runs_.find(run, dir))
 
@@ -392,7 +392,7 @@ class Book:
         Raises:
             UsageError: unknown format, or the file cannot be written.
         """
-        return again(lambda: export_.export(self._engine, self._source(), to, Path(path)))
+        return again(lambda: export_.export(self._engine, self._source(), to, Path(paths.local("path", path))))
 
     def _source(self) -> sql_.Source:
         view = self._view()
@@ -435,7 +435,7 @@ def sql(
     wanted = [runs] if runs is None or isinstance(runs, str | os.PathLike) else list(runs)
     places: dict[Any, Path | Remote] = {}
     for one in wanted:
-        for place in [_remote(one)] if is_url(one) else runs_.resolve(one, dir):
+        for place in [_remote(one)] if paths.is_url(one) else runs_.resolve(one, dir):
             places.setdefault(place if isinstance(place, Path) else place.dir, place)
     books = [Book(place, engine=engine) for place in places.values()]
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from steno import files
+from steno import files, paths
 from steno.errors import CorruptError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _CHUNK_BYTES: Final = 4 << 20
 
 def file(source: Path, to: str | os.PathLike[str], *, digest: str | None, mode: int, overwrite: bool) -> Path:
     """Copy one file; see `Artifact.download`."""
-    target = Path(to)
+    target = Path(paths.local("to", to))
     if target.is_dir():
         msg = f"{target} is a directory: name a file"
         raise UsageError(msg)
@@ -48,7 +48,7 @@ def tree(
     overwrite: bool,
 ) -> Path:
     """Make a directory as the manifest says; see `Artifact.download`. `verified`: contents are named by digests."""
-    target = Path(to)
+    target = Path(paths.local("to", to))
     _check(target, overwrite)
     hidden = files.beside(target)
     aside = None

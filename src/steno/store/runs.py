@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steno import runfile, settings
+from steno import paths, runfile, settings
 from steno.errors import RunNotFoundError, UsageError
 from steno.ledger.read import Reader, read_manifest
-from steno.objects.url import is_url
 from steno.store.info import damage_in, state_of
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def find(run: str | os.PathLike[str], dir: str | os.PathLike[str] | None = None)
         UsageError: several runs have that name.
     """
     text = os.fspath(run)
-    if is_url(text):
+    if paths.is_url(text):
         msg = f"{text} is in an object store, where steno.open, steno.sql, `steno show` and `steno export` read; "
         raise UsageError(msg + "this needs the run's own directory")
     path = Path(text)
@@ -177,7 +176,7 @@ def resolve(
 
 def damaged(given: Iterable[str] | None, dir: str | os.PathLike[str] | None = None) -> list[str]:
     """A line for each loss in the ledgers of runs on this machine, named as in `resolve`; parts are not looked at."""
-    here = None if given is None else [one for one in given if not is_url(one)]
+    here = None if given is None else [one for one in given if not paths.is_url(one)]
     found = [] if here == [] else resolve(here, dir)
     return [f"{path}: {line}" for path in found for line in damage_in(path)]
 
@@ -204,7 +203,7 @@ def _not_found(text: str, path: Path, place: Path, known: dict[Path, tuple[str, 
 
 
 def _place(dir: str | os.PathLike[str] | None) -> Path:
-    if is_url(dir):
+    if paths.is_url(dir):
         msg = f"{dir} is an object store, whose runs are not listed: name one by its URL, {dir}/project/name"
         raise UsageError(msg)
-    return Path(os.fspath(dir) if dir is not None else settings.read("STENO_DIR", "runs"))
+    return Path(paths.local("dir", settings.read("STENO_DIR", "runs") if dir is None else dir))

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import paths
 from steno.errors import UsageError
 from steno.face import init_beside
 from steno.media.histogram import Histogram
@@ -127,7 +128,8 @@ class RunLogger(Logger):
         super().__init__(exp_name, log_dir)
 
     def _create_experiment(self) -> Any:
-        place = os.path.abspath(os.path.expanduser(os.fspath(self.log_dir)))
+        in_a_store = "RunLogger(…, store='s3://bucket/prefix') keeps the run in an object store too"
+        place = os.path.abspath(paths.local("log_dir", self.log_dir, in_a_store))
         return init_beside(
             project=os.path.basename(place), name=self.exp_name, dir=os.path.dirname(place), **self._options
         )

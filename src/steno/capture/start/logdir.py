@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import files
+from steno import files, paths
 from steno.capture.start import attempt, beginning, naming
 from steno.capture.start import request as requests
 from steno.capture.start.attempt import Place
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from steno.capture.start.started import StartedRun
 
 LAYOUT = "logdir"
+_TO_A_STORE = (
+    "record into a local one, and `steno sync LOGDIR --store s3://bucket/prefix` puts it into an object store; or log "
+    "into a run of steno.init(store='s3://bucket/prefix')"
+)
 _PARTS = ("journal", "attempts", "jobs", "destinations", "nodes")
 
 
@@ -30,7 +34,7 @@ def check(logdir: Any, *, suffix: str, version: str) -> Request:
     Raises:
         UsageError: it is no path, or the environment cannot be used.
     """
-    place = Path(os.path.abspath(requests.path_of("logdir", logdir)))
+    place = Path(os.path.abspath(paths.local("logdir", logdir, _TO_A_STORE)))
     request = requests.check(
         version=version, dir=place.parent,
         destinations=[("tensorboard", {"suffix": suffix})] if suffix else ["tensorboard"],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from steno import paths
 from steno.capture.start import launcher, naming
 from steno.errors import UsageError
 from steno.record import LAST_STEP
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Resume = bool | Literal["allow"] | None
 """Whether the run must be there, must not, may be, or steps aside for one that is."""
 
+_IN_A_STORE: Final = "init(store='s3://bucket/prefix') keeps a run in an object store too"
 _ARRAYS: Final = ("summary", "list", "histogram")
 _MODES: Final = ("on", "off")
 _CAPTURE: Final = ("both", "stdout", "stderr")
@@ -105,7 +107,7 @@ def check(
     if isinstance(tags, str):
         tags = (tags,)
     return Request(
-        root=Path(os.path.abspath(path_of("dir", dir or read("STENO_DIR", "runs")))),
+        root=Path(os.path.abspath(paths.local("dir", dir or read("STENO_DIR", "runs"), _IN_A_STORE))),
         project=project,
         name=name,
         config=dict(config or {}),
@@ -163,13 +165,6 @@ def _choice(what: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise UsageError(f"{what}={value!r} is not known: use {' or '.join(map(repr, allowed))}")
     return str(value)
-
-
-def path_of(what: str, value: Any) -> str:
-    try:
-        return os.path.expanduser(os.fsdecode(value))
-    except TypeError:
-        raise UsageError(f"{what}={value!r}: a path is needed") from None
 
 
 def _system(every_secs: Any) -> float | None:
