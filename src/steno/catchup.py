@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno import files
 from steno.capture.collected import asked, behind, status
 from steno.capture.start import liveness, uploading
-from steno.capture.start.watchdog import environment, is_running
+from steno.capture.start.collector_process import environment, is_running
 from steno.errors import DestinationError, RunNotFoundError, UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steno import files, statusfile
-from steno.capture.start.watchdog import node_dirs
+from steno.capture.start.collector_process import node_dirs
 from steno.journal.bell import ring
 
 if TYPE_CHECKING:

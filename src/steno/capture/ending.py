@@ -15,7 +15,7 @@ from steno.capture.lifecycle import is_going_down, is_in_term_handler
 from steno.capture.open_runs import END_SECS, RUNS
 from steno.capture.report import say
 from steno.capture.start import uploading
-from steno.capture.start.watchdog import is_running
+from steno.capture.start.collector_process import is_running
 from steno.record import FINISH
 
 if TYPE_CHECKING:

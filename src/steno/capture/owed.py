@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from steno.capture.collected import behind, encoding, status
-from steno.capture.start.watchdog import is_running
+from steno.capture.start.collector_process import is_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

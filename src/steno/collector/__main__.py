@@ -1,4 +1,4 @@
-"""`python -m steno.collector RUN_DIR [--linger SECS] [--once]`."""
+"""`python -m steno.collector RUN_DIR [--linger SECS] [--once] [--more]`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import argparse
 import contextlib
 import ctypes
 import os
-import signal
 import sys
-import traceback
 from pathlib import Path
 
 from steno.settings import Settings
@@ -22,26 +20,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--linger", type=float, default=None, help="seconds to stay for destinations that lag")
     parser.add_argument("--once", action="store_true", help="post and deliver what is there, then leave")
+    parser.add_argument("--more", action="store_true", help="further runs are told on standard input")
     given = parser.parse_args(arguments)
     if not given.run_dir.is_dir():
         print(f"steno: no run at {given.run_dir}: give the directory that holds run.json", file=sys.stderr)
         return 2
     linger = given.linger if given.linger is not None else Settings().linger
     _keep_memory()
-    from steno.collector.service import Service
-    from steno.errors import StenoError
+    from steno.collector.serving import Serving
 
-    service = Service(given.run_dir, linger_secs=linger, once=given.once)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: service.stop())
-    try:
-        status = service.run()
-    except StenoError as error:
-        print(f"steno: {error}", file=sys.stderr)
-        status = 2
-    except Exception:  # a fault of ours: not to be taken for "destinations lack records"
-        traceback.print_exc()
-        status = 3
+    source = sys.stdin.fileno() if given.more else None
+    status = Serving(source).run(given.run_dir.absolute(), linger, once=given.once)
     sys.stdout.flush()
     sys.stderr.flush()
     # A destination that hangs in foreign code must not keep the process.

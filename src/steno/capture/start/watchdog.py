@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from steno import files, host
+from steno.capture.start.collector_process import COLLECTORS, disown, is_running, leave
 from steno.delivery.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from steno.capture.start.collector_process import Collecting
 
 _FIRST_WAIT_SECS: Final = 1.0
 _LAST_WAIT_SECS: Final = 300.0
@@ -47,7 +47,7 @@ class Watchdog:
         self._run_dir = run_dir
         self._linger_secs = linger_secs
         self._report = report
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Collecting | None = None
         self._began = 0.0
         self._next = time.monotonic() + _JOIN_SECS
         self._backoff = Backoff(_FIRST_WAIT_SECS, _LAST_WAIT_SECS, factor=4)
@@ -67,7 +67,9 @@ class Watchdog:
         if not self.enabled or self.given_up or self.alive():
             return
         try:
-            self._process = self._spawn()
+            # One that died here, or raised, costs only its own run the next time.
+            self._process = COLLECTORS.begin(self._run_dir, self._linger_secs, alone=self.deaths > 0)
+            self._began = time.monotonic()
         except OSError as error:
             self._died(f"could not be started: {error}")
 
@@ -117,19 +119,17 @@ class Watchdog:
         with self._watching:
             process, self._process = self._process, None
             self.enabled = False
-        if process is not None and process.poll() is None:
-            # A long-lived program that has had many runs must not collect zombies.
-            try:
-                threading.Thread(target=_reap, args=(process,), name="steno-reaper", daemon=True).start()
-            except RuntimeError:  # the interpreter is going down
-                _disown(process)
+        if process is None or COLLECTORS.release(self._run_dir, process):
+            return
+        if isinstance(process, subprocess.Popen) and process.poll() is None:
+            leave(process)
 
     def abandon(self) -> None:
         """In a forked child: the collector is the parent's business."""
         self.enabled = False
         self._watching = threading.Lock()
         if self._process is not None:
-            _disown(self._process)
+            disown(self._process)
             self._process = None
 
     def _died(self, how: str) -> None:
@@ -144,62 +144,3 @@ class Watchdog:
             )
             return
         self._next = time.monotonic() + self._backoff.next()
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        if not sys.executable:
-            raise OSError("sys.executable is empty: this interpreter cannot start another")
-        arguments = [sys.executable, "-P", "-m", "steno.collector", str(self._run_dir)]
-        if self._linger_secs is not None:
-            arguments += ["--linger", str(self._linger_secs)]
-        with open(self._run_dir / ".steno" / "collector.log", "ab") as log:
-            process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                close_fds=True,
-                start_new_session=True,
-                cwd="/",
-                env=environment(),
-            )
-        self._began = time.monotonic()
-        return process
-
-
-def environment() -> dict[str, str]:
-    """What a process of steno's own is started with: it finds this very steno, and is no child of the run."""
-    env = {name: value for name, value in os.environ.items() if name not in {"STENO_RUN_DIR", "STENO_RUN_AS"}}
-    home = str(Path(__file__).resolve().parents[2])
-    rest = [place for place in env.get("PYTHONPATH", "").split(os.pathsep) if place and place != home]
-    env["PYTHONPATH"] = os.pathsep.join([home, *(os.path.abspath(place) for place in rest)])
-    # Posting is one thread's work: pools as wide as the machine would only take memory from training.
-    for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        env[pool] = "1"
-    return env
-
-
-def node_dirs(run_dir: Path) -> list[Path]:
-    """The directories of this machine's nodes of the run: collectors tell them by host and machine id."""
-    found = []
-    for entry in files.scan(run_dir / ".steno" / "nodes"):
-        path = Path(entry.path)
-        if host.is_described(files.read_json(path / "node.json")):
-            found.append(path)
-    return found
-
-
-def is_running(run_dir: Path) -> bool:
-    """Whether a collector holds its lock for the run on this machine."""
-    return any(host.is_locked(path / "collector.lock") for path in node_dirs(run_dir))
-
-
-def _reap(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait()
-    except Exception:
-        _disown(process)
-
-
-def _disown(process: subprocess.Popen[bytes]) -> None:
-    # Popen warns about a process that it believes to be running; this one is meant to outlive us.
-    process.returncode = 0

@@ -1,0 +1,222 @@
+"""The collector processes that this program starts: one serves its runs that come one after another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final, Protocol
+
+from steno import files, host
+
+_ACCEPT_SECS: Final = 5.0
+"""After so long a run that was handed over must have a service that holds its lock."""
+GONE: Final = 3
+"""What `poll` gives for a service that ended while its run goes on."""
+
+
+class Collecting(Protocol):
+    """A collector at work for one run."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+
+    def poll(self) -> int | None:
+        """None while it is at work, else how it ended."""
+
+
+class _Process(subprocess.Popen[bytes]):
+    """A process that is meant to outlive this one: nobody is warned that it still runs."""
+
+    def __del__(self) -> None:
+        """Nothing is to be done."""
+
+
+class Handed:
+    """The service of a run in a process that has served others."""
+
+    def __init__(self, process: subprocess.Popen[bytes], run_dir: Path) -> None:
+        self._process = process
+        self._run_dir = run_dir
+        self._began = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        """The process that serves it."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """None while it is at work, else how it ended."""
+        code = self._process.poll()
+        if code is not None:
+            return code or GONE
+        if is_running(self._run_dir) or time.monotonic() - self._began < _ACCEPT_SECS:
+            return None
+        return GONE
+
+
+class CollectorProcess:
+    """Starts collectors, and hands a run to the last one when the run before has ended. Thread-safe.
+
+    A forked child starts its own.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """In a forked child: the process and the pipe are the parent's."""
+        self._lock = threading.Lock()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()  # the collector leaves when the parent's end is closed
+        self._process = None
+        self._environment: dict[str, str] = {}
+        self._busy: Path | None = None
+        self._served: list[Path] = []
+
+    def begin(self, run_dir: Path, linger_secs: float | None, *, alone: bool) -> Collecting:
+        """Have a collector for the run: `alone` in a process of its own, else where the run before had its.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        with self._lock:
+            if alone:
+                return self._spawn(run_dir, linger_secs, "")[0]
+            env = environment()
+            if self._hand(run_dir, linger_secs, env):
+                assert self._process is not None
+                return Handed(self._process, run_dir)
+            if self._busy is not None and self._process is not None and self._process.poll() is None:
+                return self._spawn(run_dir, linger_secs, "")[0]  # several runs at once
+            self._dismiss()
+            self._process, self._environment = self._spawn(run_dir, linger_secs, "--more")
+            self._busy, self._served = run_dir, [run_dir]
+            return self._process
+
+    def _hand(self, run_dir: Path, linger_secs: float | None, env: dict[str, str]) -> bool:
+        process = self._process
+        if process is None or self._busy is not None or env != self._environment or process.poll() is not None:
+            return False
+        from steno.settings import Settings
+
+        line = {"run": str(run_dir), "linger": Settings().linger if linger_secs is None else linger_secs}
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(line).encode() + b"\n")
+        except OSError:  # it has left in this moment
+            return False
+        self._busy = run_dir
+        self._served = [one for one in self._served if is_running(one)] + [run_dir]
+        return True
+
+    def release(self, run_dir: Path, collecting: Collecting) -> bool:
+        """The run has ended here; its collector goes on by itself. Whether the process may get another run."""
+        with self._lock:
+            process = self._process
+            if process is None or collecting.pid != process.pid:
+                return False
+            if self._busy == run_dir:
+                self._busy = None
+            return True
+
+    def _dismiss(self) -> None:
+        """Tell the last process that nothing more comes; runs that it died with get a collector each."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        if process.poll() is None:
+            leave(process)
+            return
+        if process.returncode:
+            for run_dir in self._served:
+                try:
+                    leave(self._spawn(run_dir, None, "")[0])
+                except OSError:
+                    return
+
+    def _spawn(
+        self, run_dir: Path, linger_secs: float | None, more: str
+    ) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
+        if not sys.executable:
+            raise OSError("sys.executable is empty: this interpreter cannot start another")
+        arguments = [sys.executable, "-P", "-m", "steno.collector", str(run_dir), *([more] if more else [])]
+        if linger_secs is not None:
+            arguments += ["--linger", str(linger_secs)]
+        env = environment()
+        with open(run_dir / ".steno" / "collector.log", "ab") as log:
+            process = _Process(
+                arguments,
+                stdin=subprocess.PIPE if more else subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                bufsize=0,
+                close_fds=True,
+                start_new_session=True,
+                cwd="/",
+                env=env,
+            )
+        return process, env
+
+
+COLLECTORS: Final = CollectorProcess()
+
+
+def leave(process: subprocess.Popen[bytes]) -> None:
+    """Leave a collector to itself: it ends when its work is done."""
+    # A long-lived program that has had many runs must not collect zombies.
+    try:
+        threading.Thread(target=_reap, args=(process,), name="steno-reaper", daemon=True).start()
+    except RuntimeError:  # the interpreter is going down
+        disown(process)
+
+
+def disown(process: Collecting) -> None:
+    """Have nobody ask about a process that is meant to outlive this one."""
+    if isinstance(process, subprocess.Popen):
+        process.returncode = 0  # else it warns that it believes the process to be running
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait()
+    except Exception:
+        disown(process)
+
+
+def environment() -> dict[str, str]:
+    """What a process of steno's own is started with: it finds this very steno, and is no child of the run."""
+    env = {name: value for name, value in os.environ.items() if name not in {"STENO_RUN_DIR", "STENO_RUN_AS"}}
+    home = str(Path(__file__).resolve().parents[2])
+    rest = [place for place in env.get("PYTHONPATH", "").split(os.pathsep) if place and place != home]
+    env["PYTHONPATH"] = os.pathsep.join([home, *(os.path.abspath(place) for place in rest)])
+    # Posting is one thread's work: pools as wide as the machine would only take memory from training.
+    for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        env[pool] = "1"
+    return env
+
+
+def node_dirs(run_dir: Path) -> list[Path]:
+    """The directories of this machine's nodes of the run: collectors tell them by host and machine id."""
+    found = []
+    for entry in files.scan(run_dir / ".steno" / "nodes"):
+        path = Path(entry.path)
+        if host.is_described(files.read_json(path / "node.json")):
+            found.append(path)
+    return found
+
+
+def is_running(run_dir: Path) -> bool:
+    """Whether a collector holds its lock for the run on this machine."""
+    return any(host.is_locked(path / "collector.lock") for path in node_dirs(run_dir))
+
+
+os.register_at_fork(after_in_child=COLLECTORS.forget)
