@@ -281,6 +281,7 @@ def test_no_process_but_the_collector(tmp_path):
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with steno.GlobalSummaryWriter(tmp_path / "log") as writer:
         writer.add_scalar("x", 1.0)
+        assert writer.flush()
         new = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
         assert [("steno.collector" in child.cmdline()) for child in new if child.status() != "zombie"] == [True]
 

@@ -47,6 +47,7 @@ def test_an_exception_fails_all_runs(tmp_path):
     code = """
     import steno
     writer = steno.SummaryWriter("logs")
+    writer.add_scalar("x", 1.0)
     run = steno.init(name="a")
     raise ValueError("no luck")
     """
@@ -131,6 +132,7 @@ def test_the_list_knows_what_is_open():
 
 def test_a_logdir_whose_run_the_user_has_ended_is_opened_again():
     writer = steno.SummaryWriter("logs")
+    writer.add_scalar("x", 1.0)
     writer.run.finish(0)
     again = steno.SummaryWriter("logs")
     assert not again.run.ended
@@ -143,6 +145,7 @@ def test_a_forked_child_that_began_no_run_ends_none(tmp_path):
     import os, sys, steno
     run = steno.init(name="a")
     writer = steno.SummaryWriter("logs")
+    writer.add_scalar("x", 1.0)
     if os.fork() == 0:
         steno.log({"child": 1.0})
         sys.exit(0)

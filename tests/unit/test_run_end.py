@@ -168,6 +168,7 @@ def test_the_collector_has_its_own_session_and_none_of_our_descriptors(program, 
     script = tmp_path / "interpreter"
     script.write_text(script.read_text().replace("> ", f"> {tmp_path}/"))
     reader, writer = os.pipe()
+    inode = os.fstat(writer).st_ino
     os.set_inheritable(writer, True)
     try:
         steno.init(name="a", linger=7)
@@ -180,11 +181,14 @@ def test_the_collector_has_its_own_session_and_none_of_our_descriptors(program, 
         "-m",
         "steno.collector",
         str(tmp_path / "runs/default/a"),
+        "--more",
         "--linger",
         "7.0",
     ]
+    # Standard input is a pipe, by which further runs are told; it has no other one, and none of ours.
     targets = [line.rpartition(" -> ")[2] for line in (tmp_path / "fds").read_text().splitlines() if "->" in line]
-    assert not [target for target in targets if target.startswith("pipe:")]
+    assert [target for target in targets if target.startswith("pipe:")] == targets[:1]
+    assert f"pipe:[{inode}]" not in targets
     assert (tmp_path / "session").read_text().strip() != str(os.getsid(0))
     assert (tmp_path / "cwd").read_text() == "/\n"
     env = (tmp_path / "env").read_text()

@@ -91,7 +91,7 @@ class Ending:
             # One that has stopped will never take it, and need not be waited for.
             return not lacking if all(one.stopped for one in lacking) else None
 
-        return self._until(deadline, found)
+        return self.started.recorder.is_bare or self._until(deadline, found)
 
     def encoded(self, deadline: float) -> bool:
         """Wait until what this process has logged of media has its files; False: or some are kept as captured."""
@@ -163,6 +163,12 @@ class Ending:
         # Who has not said how long may wait: nobody waits for what goes on without this process, or does not move.
         patience = END_SECS if timeout is None else float("inf")
         is_owner = os.getpid() == self.owner
+        if is_owner and self.started.discard is not None and self.started.discard():
+            self.ended = self.is_closed = True
+            self.started.watchdog.release()
+            self.started.restore()
+            RUNS.leave(self)
+            return
         # Set first, so that a signal in the middle does not begin again.
         self.ended = False
         waits: tuple[Callable[[float], bool], ...] = (self.posted, self._stored)
@@ -216,7 +222,7 @@ class Ending:
 
     def mark(self, state: str, why: tuple[str, str] | None = None) -> bool:
         """Write down how the run ends, once; does not wait."""
-        if not self._is_marked:
+        if not self._is_marked and not (self.started.discard is not None and self.started.recorder.is_bare):
             payload = {"state": state}
             if why is not None:
                 payload["error"], payload["traceback"] = why

@@ -34,6 +34,8 @@ class Nothing:
         """True: nothing is waiting."""
         return True
 
+    is_bare = False
+
     def unposted(self) -> int:
         """Nothing is waiting."""
         return 0

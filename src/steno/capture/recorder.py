@@ -11,6 +11,7 @@ import weakref
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files
 from steno.capture.late.device_queue import QUEUE, Account
 from steno.capture.retired import Retired
 from steno.capture.snapshot import Snapshot, StepLater, encodable
@@ -100,6 +101,7 @@ class Recorder:
         self._paused = False
         self.refusal = "log was called after finish: nothing was recorded; call steno.init again"
         """What a call of `log` after the end is told."""
+        self._bare: tuple[Segment, int] | None = None
         self.feeds: list[Callable[[Segment], None]] = []
         """Told each segment taken, so that a destination in this process can read it too."""
         snapshot = Snapshot(self.report, strict=strict, put=self._put)
@@ -164,6 +166,10 @@ class Recorder:
         no spare segments are made, and a collector that dies is not started again.
         """
         keeper = self._keeper
+        if self._bare is not None and self._watch is not None:
+            # What a child records is to be collected, and nobody may log here for long.
+            self._bare = None
+            self._watch()
         if keeper is None or keeper is threading.current_thread():
             return
         self._paused = True
@@ -428,6 +434,8 @@ class Recorder:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._return()
         arrived = self.drain(deadline)
+        if self.is_bare:
+            return arrived
         current = self.appender.current
         goals = [*self._retired]
         if current is not None:
@@ -470,15 +478,28 @@ class Recorder:
 
     def want_media(self) -> None:
         """Have the collector say where it puts this journal's media, for a destination in this process."""
-        from steno.media import files
+        from steno.media import files as media_files
 
         if self._stream is not None:
-            files.want(self._stream.directory)
+            media_files.want(self._stream.directory)
 
     @property
     def has_media(self) -> bool:
         """Whether this process has logged media values."""
         return self.snapshot.has_media
+
+    def settle_in(self) -> None:
+        """What was journalled by now only says that the process is there."""
+        current = self.appender.current
+        self._bare = None if current is None else (current, current.tell())
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing was journalled since `settle_in`, here or by another process of the run on this machine."""
+        bare, current = self._bare, self.appender.current
+        if bare is None or current is not bare[0] or self.appender.backlog or self._stream is None:
+            return False
+        return current.tell() == bare[1] and len(files.scan(self._stream.directory.parent)) <= 1
 
     @property
     def last_record(self) -> int:

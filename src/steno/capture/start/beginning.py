@@ -186,9 +186,15 @@ def _tell_unmeasured(report: Reporter) -> None:
 
 
 def record(
-    place: Place, about: dict[str, Any], request: Request, report: Reporter, *, export: bool = True
+    place: Place,
+    about: dict[str, Any],
+    request: Request,
+    report: Reporter,
+    *,
+    export: bool = True,
+    lazy: bool = False,
 ) -> StartedRun:
-    """Start recording into a run that is there.
+    """Start recording into a run that is there; `lazy`: a collector is started once there is something to collect.
 
     Raises:
         OSError: the journal cannot be made.
@@ -233,7 +239,10 @@ def record(
         recorder.entry(START, {**_start(started, request.launch.world_size), **rewind})
         if not place.born:
             _merge_config(started, about.get("config", {}), request.config, report)
-        if place.opened:
+        if lazy:
+            recorder.settle_in()
+            watchdog.defer(lambda: recorder.is_bare)
+        elif place.opened:
             watchdog.start()
         if request.capture is not None:
             from steno.capture.output.capture import Capture

@@ -62,11 +62,30 @@ def begin(request: Request, *, purge_step: int | None, report: Reporter) -> Star
         with attempt.exclusive(logdir / ".steno"):
             place = _settle(logdir, request, purge_step, report)
             beginning.enter_destinations(logdir, request.destinations, report)
-            return beginning.record(place, beginning.describing(logdir, report), request, report, export=False)
+            about = beginning.describing(logdir, report)
+            started = beginning.record(place, about, request, report, export=False, lazy=place.born)
+            started.discard = (lambda: discard(started)) if place.born else None
+            return started
     except OSError as error:
         raise UsageError(
             f"{logdir} cannot be used as a logdir: {error.strerror or error}. Pass a directory you can write"
         ) from error
+
+
+def discard(started: StartedRun) -> bool:
+    """End a logdir into which nothing was recorded: nothing of it stays but the directory. False: there is something.
+
+    Only for one that was made here; what others have put there stays.
+    """
+    recorder = started.recorder
+    with attempt.exclusive(started.dir / ".steno"):
+        if not recorder.is_bare or started.watchdog.alive():
+            return False
+        recorder.close()
+        if len(attempt.attempts(started.dir)) == 1:
+            files.remove_tree(started.dir / ".steno")
+            files.unlink(started.dir / "run.json", missing_ok=True)
+    return True
 
 
 def nothing(request: Request, report: Reporter) -> StartedRun:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno.errors import ClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from steno.capture.inprocess.feed import Feed
@@ -43,6 +43,8 @@ class StartedRun:
     run: Any = None
     """The run as the user holds it, which is made last."""
     output: Capture | None = None
+    discard: Callable[[], bool] | None = None
+    """Ends a run into which nothing was recorded without a trace; False: something was."""
     _exported: dict[str, tuple[str, str | None]] = field(default_factory=dict)
 
     def made(self) -> Any:

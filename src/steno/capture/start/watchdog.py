@@ -52,6 +52,7 @@ class Watchdog:
         self._next = time.monotonic() + _JOIN_SECS
         self._backoff = Backoff(_FIRST_WAIT_SECS, _LAST_WAIT_SECS, factor=4)
         self._watching = threading.Lock()
+        self._is_bare: Callable[[], bool] | None = None
 
     def start(self) -> None:
         """Start a collector now unless one is there; a failure is reported.
@@ -63,7 +64,16 @@ class Watchdog:
             self._next = 0.0
             self._start()
 
+    def defer(self, is_bare: Callable[[], bool]) -> None:
+        """Start nothing as long as there is nothing to collect."""
+        self._is_bare = is_bare
+        self._next = 0.0
+
     def _start(self) -> None:
+        if self._is_bare is not None:
+            if self._is_bare():
+                return
+            self._is_bare = None
         if not self.enabled or self.given_up or self.alive():
             return
         try:

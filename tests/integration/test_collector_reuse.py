@@ -1,0 +1,149 @@
+"""Runs of one program that come one after another: one collector process, with a lock, a backlog and faults per run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import steno
+
+
+def collectors():
+    """The collectors below this process that are at work, by process id."""
+    return {
+        child.pid
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and "steno.collector" in child.cmdline()
+    }
+
+
+def until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.02)
+
+
+def record(tmp_path, name, **more):
+    run = steno.init(project="p", name=name, dir=tmp_path, destinations=["jsonl"], **more)
+    for step in range(20):
+        run.log({"x": float(step)}, step)
+    pid = run.health()["collector"]["pid"]
+    assert run.finish(60)
+    return pid
+
+
+def check(tmp_path, name, rows=20):
+    with steno.open(tmp_path / "p" / name) as book:
+        assert book.series("x").value.tolist() == [float(step) for step in range(20)] * (rows // 20)
+        until(lambda: steno.open(tmp_path / "p" / name).info.state == "finished")
+
+
+def test_one_process_serves_runs_that_come_one_after_another(tmp_path):
+    pids = [record(tmp_path, f"r{number}") for number in range(5)]
+    assert len(set(pids)) == 1
+    for number in range(5):
+        check(tmp_path, f"r{number}")
+        assert len((tmp_path / "p" / f"r{number}" / "records.jsonl").read_text().splitlines()) >= 20
+        # Each is sealed and left by its own service, as by a process of its own.
+        until((tmp_path / "p" / f"r{number}" / "manifest.json").exists)
+
+
+def test_a_run_that_goes_on_at_once_is_served_again(tmp_path):
+    record(tmp_path, "r")
+    record(tmp_path, "r", resume=True)
+    until((tmp_path / "p" / "r" / "manifest.json").exists)
+    with steno.open(tmp_path / "p" / "r") as book:
+        assert len(book.series("x", attempt="all").value) == 40
+
+
+def test_runs_side_by_side_have_processes_of_their_own(tmp_path):
+    writers = [steno.SummaryWriter(tmp_path / f"w{number}") for number in range(3)]
+    for number, writer in enumerate(writers):
+        writer.add_scalar("x", float(number), 0)
+        assert writer.flush()
+    assert len({writer.run.health()["collector"]["pid"] for writer in writers}) == 3
+    for writer in writers:
+        assert writer.close()
+
+
+def test_another_environment_is_another_process(tmp_path, monkeypatch):
+    first = record(tmp_path, "a")
+    monkeypatch.setenv("SOME_SERVICE_KEY", "new")
+    assert record(tmp_path, "b") != first
+    check(tmp_path, "b")
+
+
+def test_a_death_costs_no_run_anything(tmp_path):
+    """The process dies while it serves a second run: both are whole, and the second has a process of its own then."""
+    first = record(tmp_path, "a")
+    run = steno.init(project="p", name="b", dir=tmp_path)
+    for step in range(20):
+        run.log({"x": float(step)}, step)
+        if step == 10:
+            assert run.flush(30)
+            assert run.health()["collector"]["pid"] == first
+            os.kill(first, signal.SIGKILL)
+    assert run.finish(60)
+    for name in "ab":
+        check(tmp_path, name)
+        until((tmp_path / "p" / name / "manifest.json").exists)
+    assert record(tmp_path, "c") != first
+    check(tmp_path, "c")
+
+
+def test_it_leaves_when_the_program_does(tmp_path):
+    code = f"""
+import steno
+for name in "ab":
+    run = steno.init(project="p", name=name, dir={str(tmp_path)!r})
+    run.log({{"x": 1.0}}, 0)
+    pid = run.health()["collector"]["pid"]
+    assert run.finish(60)
+print(pid)
+"""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, check=True, timeout=90
+    )
+    assert done.stderr == ""
+    until(lambda: not psutil.pid_exists(int(done.stdout)), 8)  # it need not wait for a further run
+
+
+@pytest.mark.parametrize("kind", [steno.SummaryWriter, steno.GlobalSummaryWriter])
+def test_a_writer_to_which_nothing_was_added_starts_nothing_and_leaves_nothing(tmp_path, kind):
+    before = collectors()
+    for number in range(20):
+        writer = kind(tmp_path / f"w{number}")
+        assert writer.flush()
+        assert writer.close() is not False
+    assert collectors() == before
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+def test_a_writer_that_forks_before_it_adds_is_collected(tmp_path):
+    writer = steno.SummaryWriter(tmp_path / "w")
+    pid = os.fork()
+    if pid == 0:
+        writer.add_scalar("child", 1.0, 0)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    until(lambda: "child" in steno.open(tmp_path / "w").keys())
+    writer.close()
+    assert steno.open(tmp_path / "w").series("child").value.tolist() == [1.0]
+
+
+def test_what_lies_in_a_logdir_stays_when_nothing_is_added(tmp_path):
+    place = tmp_path / "w"
+    with steno.SummaryWriter(place) as writer:
+        writer.add_scalar("x", 1.0, 0)
+    until((place / "manifest.json").exists)
+    steno.SummaryWriter(place).close()
+    (Path(place) / "mine.txt").write_text("mine")
+    assert steno.open(place).series("x").value.tolist() == [1.0]
