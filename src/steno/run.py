@@ -141,6 +141,7 @@ class Run:
             "collector": {
                 "enabled": started.watchdog.enabled,
                 "alive": started.watchdog.alive(),
+                "pid": started.watchdog.pid,
                 "deaths": started.watchdog.deaths,
             },
             "destinations": current.get("destinations") or {},

@@ -333,7 +333,7 @@ class Recorder:
                         pass
                 self._reap()
                 now = time.time_ns() - time.monotonic_ns()
-                if abs(now - offset) > _DRIFT_NANOS:
+                if abs(now - offset) > _DRIFT_NANOS and not self.is_bare:
                     offset = now
                     self.appender.clock_frame()
                 if time.monotonic() - watched >= _TICK_SECS:
@@ -497,9 +497,12 @@ class Recorder:
     def is_bare(self) -> bool:
         """Whether nothing was journalled since `settle_in`, here or by another process of the run on this machine."""
         bare, current = self._bare, self.appender.current
-        if bare is None or current is not bare[0] or self.appender.backlog or self._stream is None:
+        if bare is None or self.appender.backlog or self._stream is None:
             return False
-        return current.tell() == bare[1] and len(files.scan(self._stream.directory.parent)) <= 1
+        if current is not bare[0] and not (self.sealed and current is None and not self._retired[1:]):
+            return False
+        end = bare[0].end if current is None else bare[0].tell()
+        return end == bare[1] and len(files.scan(self._stream.directory.parent)) <= 1
 
     @property
     def last_record(self) -> int:

@@ -82,6 +82,8 @@ def discard(started: StartedRun) -> bool:
         if not recorder.is_bare or started.watchdog.alive():
             return False
         recorder.close()
+        if not recorder.is_bare:
+            return False  # another thread has added something in this very moment
         if len(attempt.attempts(started.dir)) == 1:
             files.remove_tree(started.dir / ".steno")
             files.unlink(started.dir / "run.json", missing_ok=True)
