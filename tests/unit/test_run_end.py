@@ -17,7 +17,8 @@ import run_programs
 from run_programs import wait_for
 
 import steno
-from steno.capture.start.watchdog import Watchdog, is_running
+from steno.capture.start.collector_process import is_running
+from steno.capture.start.watchdog import Watchdog
 from steno.host import is_locked
 from steno.journal.tailer import Tailer
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import sys
-import threading
 import time
 import weakref
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import files
+from steno.capture.keeper import Keeper
 from steno.capture.late.device_queue import QUEUE, Account
 from steno.capture.retired import Retired
 from steno.capture.snapshot import Snapshot, StepLater, encodable
@@ -95,10 +94,7 @@ class Recorder:
         self._failing = False
         self._stream: Stream | None = None
         self._upkeep: Upkeep | None = None
-        self._keeper: threading.Thread | None = None
-        self._wake = _thread.allocate_lock()
-        self._stop = False
-        self._paused = False
+        self._keeper: Keeper | None = None
         self.refusal = "log was called after finish: nothing was recorded; call steno.init again"
         """What a call of `log` after the end is told."""
         self._bare: tuple[Segment, int] | None = None
@@ -136,19 +132,11 @@ class Recorder:
     def _begin(self) -> Stream:
         self._stream = stream = Stream(self._run_dir, self._fixed, self._nudge, self._settings)
         self._upkeep = Upkeep(self._run_dir, stream, self.appender, lambda: tuple(self._retired), self.report)
-        self._stop = False
-        self._hire()
+        self._offset = time.time_ns() - time.monotonic_ns()
+        self._watched = 0.0
+        self._keeper = Keeper(self._keep, self.report)
+        self._keeper.start()
         return stream
-
-    def _hire(self) -> None:
-        self._paused = False
-        self._keeper = keeper = threading.Thread(target=self._keep, name="steno-keeper", daemon=True)
-        try:
-            keeper.start()
-        except RuntimeError as error:
-            # No more threads, or the interpreter is going down: whoever logs makes the segments himself.
-            self._keeper = None
-            self.report("keeper", f"no thread could be started ({error}): recording goes on, slower at times")
 
     def _next_segment(self, _: int) -> Segment:
         stream = self._stream
@@ -159,33 +147,22 @@ class Recorder:
         return stream.take()
 
     def pause(self, deadline: float) -> None:
-        """End the keeper before a fork, if it can be ended by then (monotonic secs).
+        """Before a fork: end the keeper, if that is done by then (monotonic secs).
 
-        Python 3.12 and later warn of a fork in a process with threads.
         It comes back when a segment is full, at the next call that leaves the hot path, or at `flush`. Until then
         no spare segments are made, and a collector that dies is not started again.
         """
-        keeper = self._keeper
         if self._bare is not None and self._watch is not None:
             # What a child records is to be collected, and nobody may log here for long.
             self._bare = None
             self._watch()
-        if keeper is None or keeper is threading.current_thread():
-            return
-        self._paused = True
-        self._nudge()
-        keeper.join(max(deadline - time.monotonic(), 0.0))
-        if keeper.is_alive():
-            self._paused = False  # it is in the middle of something: it goes on
-            return
-        self._keeper = None
-        while _is_thread(keeper.native_id) and time.monotonic() < deadline:
-            time.sleep(0.0002)  # it has left Python, and not yet the kernel, where the threads are counted
+        if self._keeper is not None:
+            self._keeper.pause(deadline)
 
     def _return(self) -> None:
         """Have the keeper back after a fork."""
-        if self._keeper is None and self._stream is not None and not self._stop:
-            self._hire()
+        if self._keeper is not None:
+            self._keeper.start()
 
     def _rolled(self, left: Segment | None, taken: Segment) -> None:
         if left is not None:
@@ -311,45 +288,40 @@ class Recorder:
     # -- the keeper -------------------------------------------------------------------------------------
 
     def _nudge(self) -> None:
-        # A raw lock used as a flag: release never waits and cannot deadlock in a signal handler.
-        try:
-            self._wake.release()
-        except RuntimeError:
-            pass
+        if self._keeper is not None:
+            self._keeper.nudge()
 
-    def _keep(self) -> None:
+    def _keep(self) -> float:
         """Make spares, follow the wall clock, leave memory for the disk, watch the collector, look after the files."""
-        wake, stream = self._wake, self._stream
+        stream, keeper = self._stream, self._keeper
         assert stream is not None
-        offset = time.time_ns() - time.monotonic_ns()
-        watched = 0.0
-        while not (self._stop or self._paused) and stream is self._stream:
-            try:
-                if self.appender.waiting or self.appender.backlog:
-                    if self.appender.recover():
-                        self._failing = False
-                else:
-                    while stream.stock() and not (self._stop or self._paused):
-                        pass
-                self._reap()
-                now = time.time_ns() - time.monotonic_ns()
-                if abs(now - offset) > _DRIFT_NANOS and not self.is_bare:
-                    offset = now
-                    self.appender.clock_frame()
-                if time.monotonic() - watched >= _TICK_SECS:
-                    watched = time.monotonic()
-                    if self._watch is not None:
-                        self._watch()
-                    if self._upkeep is not None:
-                        self._upkeep.look(watched)
-            except OSError as error:
-                # A spare that cannot be made is no harm yet: what cannot be journalled says so itself.
-                if self.appender.waiting:
-                    self._failed(error)
-            except Exception as error:
-                self.report("steno", f"the keeper thread met {error!r}; recording goes on")
-            if not self._paused:
-                wake.acquire(timeout=_RETRY_SECS if self.appender.waiting else _TICK_SECS)
+        assert keeper is not None
+        try:
+            if self.appender.waiting or self.appender.backlog:
+                if self.appender.recover():
+                    self._failing = False
+            else:
+                while stream.stock() and not keeper.is_ending:
+                    pass
+            self._reap()
+            offset = time.time_ns() - time.monotonic_ns()
+            if abs(offset - self._offset) > _DRIFT_NANOS and not self.is_bare:
+                self._offset = offset
+                self.appender.clock_frame()
+            now = time.monotonic()
+            if now - self._watched >= _TICK_SECS:
+                self._watched = now
+                if self._watch is not None:
+                    self._watch()
+                if self._upkeep is not None:
+                    self._upkeep.look(now)
+        except OSError as error:
+            # A spare that cannot be made is no harm yet: what cannot be journalled says so itself.
+            if self.appender.waiting:
+                self._failed(error)
+        except Exception as error:
+            self.report("steno", f"the keeper thread met {error!r}; recording goes on")
+        return _RETRY_SECS if self.appender.waiting else _TICK_SECS
 
     def _reap(self) -> None:
         """Unmap full segments that are posted, and the oldest when there are many."""
@@ -378,7 +350,7 @@ class Recorder:
             self._say(key, message)
 
     def _failed(self, error: OSError) -> None:
-        if self._strict and threading.current_thread() is not self._keeper:
+        if self._strict and not (self._keeper is not None and self._keeper.is_here):
             raise RecordError(str(error)) from error
         if not self._failing:
             self._failing = True
@@ -544,11 +516,9 @@ class Recorder:
         if self.appender.sealed:
             return
         QUEUE.abandon(self.account)
-        self._stop = True
-        self._nudge()
         keeper = self._keeper
-        if keeper is threading.current_thread():
-            keeper = None
+        if keeper is not None:
+            keeper.stop()
         if self.appender.backlog:
             self._last_chance(keeper)
         self.appender.close()
@@ -560,11 +530,9 @@ class Recorder:
             self._stream.close()
         _live.discard(self)
 
-    def _last_chance(self, keeper: threading.Thread | None) -> None:
+    def _last_chance(self, keeper: Keeper | None) -> None:
         """Write what waits in memory, or say that it is lost."""
-        if keeper is not None:
-            keeper.join(1.0)
-        if keeper is None or not keeper.is_alive():
+        if keeper is None or keeper.join(1.0):
             self.appender.recover()
         lost = len(self.appender.backlog)
         if lost:
@@ -590,14 +558,9 @@ class Recorder:
         self._fixed["primary"] = False
         self._keeper = None
         self._watch = None
-        self._wake = _thread.allocate_lock()
         self._failing = False
         self.account = Account(full=self.account.full)
         self.appender.after_fork()
-
-
-def _is_thread(number: int | None) -> bool:
-    return number is not None and os.path.exists(f"/proc/self/task/{number}")
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from steno import files, runfile, statusfile
-from steno.capture.start.watchdog import node_dirs
+from steno.capture.start.collector_process import node_dirs
 from steno.journal import life, place
 
 if TYPE_CHECKING:
