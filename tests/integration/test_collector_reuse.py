@@ -51,8 +51,8 @@ def test_one_process_serves_runs_that_come_one_after_another(tmp_path):
     assert len(set(pids)) == 1
     for number in range(5):
         check(tmp_path, f"r{number}")
-        (lines,) = (tmp_path / "p" / f"r{number}").rglob("*.jsonl")
-        assert sum('"x"' in line for line in lines.read_text().splitlines()) == 20
+        lines = [line for path in (tmp_path / "p" / f"r{number}").rglob("*.jsonl") for line in path.open()]
+        assert sum('"x"' in line for line in lines) == 20
         # Each is sealed and left by its own service, as by a process of its own.
         until((tmp_path / "p" / f"r{number}" / "manifest.json").exists)
 

@@ -70,7 +70,7 @@ def test_a_killed_collector_is_started_again_and_nothing_is_missing():
     run.log({"a": 1.0})
     assert run.flush(20)
     assert run._started.watchdog.pid not in {None, pid}
-    assert run.health()["collector"] == {"enabled": True, "alive": True, "deaths": 1}
+    assert run.health()["collector"].items() >= {"enabled": True, "alive": True, "deaths": 1}.items()
     assert values(run.dir, "a") == [0.0, 1.0]
     assert run.finish(20)
 
