@@ -87,6 +87,8 @@ class CollectorProcess:
             OSError: it cannot be started.
         """
         with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self._dismiss(run_dir)
             if alone:
                 return self._spawn(run_dir, linger_secs, "")[0]
             env = environment()
@@ -95,7 +97,7 @@ class CollectorProcess:
                 return Handed(self._process, run_dir)
             if self._busy is not None and self._process is not None and self._process.poll() is None:
                 return self._spawn(run_dir, linger_secs, "")[0]  # several runs at once
-            self._dismiss()
+            self._dismiss(run_dir)
             self._process, self._environment = self._spawn(run_dir, linger_secs, "--more")
             self._busy, self._served = run_dir, [run_dir]
             return self._process
@@ -126,9 +128,9 @@ class CollectorProcess:
                 self._busy = None
             return True
 
-    def _dismiss(self) -> None:
+    def _dismiss(self, besides: Path) -> None:
         """Tell the last process that nothing more comes; runs that it died with get a collector each."""
-        process, self._process = self._process, None
+        process, self._process, self._busy = self._process, None, None
         if process is None:
             return
         if process.stdin is not None:
@@ -138,6 +140,8 @@ class CollectorProcess:
             return
         if process.returncode:
             for run_dir in self._served:
+                if run_dir == besides:
+                    continue
                 try:
                     leave(self._spawn(run_dir, None, "")[0])
                 except OSError:
