@@ -20,6 +20,7 @@ from run_programs import no_launcher, ok, start, wait_for
 
 import steno
 from steno.artifacts import content
+from steno.capture.recorder import Recorder
 from steno.cli import main
 
 SMALL = int(os.environ.get("STENO_SMALL_ARTIFACTS") or 240)
@@ -590,6 +591,24 @@ def test_a_signal_handler_may_log_an_artifact_inside_a_call():
     assert counts[0] == 100
     book = ended(Path.cwd() / "runs/p/a")
     assert len(book.artifacts()) == sum(counts)
+
+
+def test_a_signal_handler_that_logs_while_the_first_call_begins_takes_another_number(monkeypatch):
+    run = steno.init("p", "a", collector=False)
+    begun, handler = Recorder.begun, [lambda: run.log_artifact(put("g"))]
+
+    def interrupted(self):
+        name = begun(self)
+        if handler:
+            handler.pop()()
+        return name
+
+    monkeypatch.setattr(Recorder, "begun", interrupted)
+    run.log_artifact(put("f"))
+    assert (run.health()["artifacts"]["logged"], run.health()["artifacts"]["failed"]) == (2, 0)
+    run.finish()
+    steno.sync(run.dir)
+    assert {one.name for one in steno.open(run.dir).artifacts()} == {"f", "g"}
 
 
 def test_a_forked_child_does_not_wait_for_what_its_parent_logged():

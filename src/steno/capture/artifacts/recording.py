@@ -61,6 +61,7 @@ class Artifacts:
         self._handles: weakref.WeakValueDictionary[str, ArtifactHandle] = weakref.WeakValueDictionary()
         self._waiting: set[str] = set()
         self._staging: Staging | None = None
+        self._first: dict[str, Staging] = {}
         self._stream = ""
         self._hurried = 0.0
         settings = self._started.settings
@@ -73,10 +74,10 @@ class Artifacts:
         staging = self._staging
         if staging is None:
             with self._lock:
-                staging = self._staging
-                if staging is None:
-                    self._stream = self._recorder.begun()
-                    staging = self._staging = Staging(self._started.dir, self._stream, self._report)
+                self._stream = self._recorder.begun()
+                made = Staging(self._started.dir, self._stream, self._report)
+                # In one step: a signal handler that logs between two lines must not give the same numbers out again.
+                staging = self._staging = self._first.setdefault(self._stream, made)
         return staging
 
     # -- what the user calls ------------------------------------------------------------------------------
