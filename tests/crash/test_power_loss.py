@@ -18,7 +18,7 @@ from durable_recorder import ALL, LOST, Loss, Recorder, drawn
 from steno import files
 from steno.capture.recorder import Recorder as Writer
 from steno.collector.service import Service
-from steno.ledger import schema
+from steno.journal import place
 
 DRAWS = int(os.environ.get("STENO_POWER_LOSSES", "1"))
 """Power losses at each step where names, bytes and postings fare as the dice have it; more than one: all plain ones too."""
@@ -97,7 +97,7 @@ def survived(recorder, tmp_path, records):
 
 
 def ledger(run_dir):
-    return run_dir / ".steno" / "nodes" / "00" / schema.LEDGER
+    return run_dir / ".steno" / "nodes" / "00" / place.LEDGER
 
 
 def test_a_power_loss_at_any_step_of_a_whole_collection(run_dir, tmp_path):

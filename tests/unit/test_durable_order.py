@@ -14,6 +14,7 @@ from steno import files
 from steno.collector.durable import Syncer
 from steno.collector.journals import Journal
 from steno.collector.reading import Marker
+from steno.journal import place
 from steno.ledger import manifest, schema, streams
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader
@@ -29,7 +30,7 @@ class Run:
         self.dir = path
         self.node = path / ".steno" / "nodes" / "00"
         self.node.mkdir(parents=True, exist_ok=True)
-        self.ledger = self.node / schema.LEDGER
+        self.ledger = self.node / place.LEDGER
         self.connection = schema.begin(self.ledger)
         self.poster = Poster(self.connection, 0)
         self.sealer = Sealer(path, self.connection, self.poster.lock, 0)
