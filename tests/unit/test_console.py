@@ -284,3 +284,31 @@ def test_many_opens_leave_no_thread(tmp_path, capsys):
         console.open(RunInfo(tmp_path, "i", "n", "p"))
         console.close()
     assert threading.active_count() == before
+
+
+def drawn(state, width=80):
+    import io
+
+    from rich.console import Console as Rich
+
+    console = Rich(width=width, file=io.StringIO(), force_terminal=False)
+    console.print(state.table())
+    return console.file.getvalue().splitlines()
+
+
+def test_the_progress_bar_has_a_line_of_its_own_with_count_and_time_left():
+    lines = drawn(State("p/r", 9, {"loss": (9, 0.5)}, 2.0, 0, 20))
+    assert lines[0].startswith("p/r  step 9")
+    assert lines[1].startswith("━")
+    assert lines[1].split()[-3:] == ["10/20", "0:00:05", "left"]
+    assert lines[2].split() == ["loss", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("step", "rate", "total", "left"),
+    [(9, 2.0, 20, "0:00:05 left"), (9, None, 20, ""), (19, 2.0, 20, ""), (50, 1.0, 20, ""), (0, 1e-9, 20, ""), (-5, 1.0, 3605, "1:00:09 left"), (1, float("nan"), 9, "")],
+)  # fmt: skip
+def test_time_left(step, rate, total, left):
+    state = State("p/r", step, {}, rate, 0, total)
+    assert state.time_left() == left
+    assert ("left" in state.line()) == bool(left)

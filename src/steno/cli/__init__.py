@@ -14,7 +14,9 @@ def main(arguments: list[str] | None = None) -> None:
     from typer.main import get_command
 
     from steno.cli.commands import app
+    from steno.cli.encoding import make_safe
 
+    make_safe()
     try:
         # Not app(): that leaves an excepthook of typer's in the process.
         get_command(app)(args=arguments, prog_name="steno")

@@ -24,6 +24,8 @@ class Line:
     label: str
     x: NDArray[np.int64]
     value: NDArray[np.float64]
+    odd: int = 0
+    """How many of the values are no numbers: texts and media, NaN in `value`."""
 
 
 def draw(title: str, lines: list[Line], *, width: int | None = None, height: int = 16, color: bool = True) -> str:
@@ -37,11 +39,13 @@ def draw(title: str, lines: list[Line], *, width: int | None = None, height: int
 
     title = on_one_line(title)
     finite = [np.isfinite(line.value) for line in lines]
-    hidden = sum(int((~mask).sum()) for mask in finite)
+    odd = sum(line.odd for line in lines)
+    hidden = sum(int((~mask).sum()) for mask in finite) - odd
     shown = [
         Line(line.label, line.x[mask], line.value[mask]) for line, mask in zip(lines, finite, strict=True) if mask.any()
     ]
     remarks = [f"{hidden} values that are NaN or infinite are not drawn"] if hidden else []
+    remarks += [f"{odd} texts or media values are not drawn"] if odd else []
     if not shown:
         return f"{title}: nothing to draw" + "".join(f" ({remark})" for remark in remarks)
     if len(shown) > MAX_LINES:

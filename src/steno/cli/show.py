@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,13 +13,15 @@ from steno.cli import chart, options, terminal
 from steno.cli.runs import STATE_STYLES
 from steno.cli.tail import printed
 from steno.errors import UsageError
-from steno.record import OUTPUT
+from steno.record import OUTPUT, Ref
+from steno.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from steno.record import Entry
     from steno.store.book import Book
+    from steno.store.series import Series
 
 CHARTS = 4
 """Charts drawn when no key is asked for."""
@@ -71,11 +74,37 @@ def choose(keys: list[str], patterns: list[str] | None) -> list[str]:
 
 
 def chart_of(book: Book, key: str, *, ranks: list[int] | None, points: int, height: int = 16) -> str:
-    """One key's chart, a line per rank."""
-    lines = [
-        chart.Line(f"rank {rank}", series.step, series.value) for rank, series in _by_rank(book, key, ranks, points)
-    ]
+    """One key's chart, a line per rank; of a key without numbers, what its values are and where."""
+    found = _by_rank(book, key, ranks, points)
+    odd = {id(series): _unnumbered(series) for _, series in found}
+    if any(odd.values()) and all(odd[id(series)] == len(series.value) for _, series in found):
+        return told(book, key, [series for _, series in found])
+    lines = [chart.Line(f"rank {rank}", series.step, series.value, odd[id(series)]) for rank, series in found]
     return chart.draw(key, lines, height=height, color=terminal.in_color())
+
+
+def _unnumbered(series: Series) -> int:
+    """How many of the values are texts or media."""
+    return sum(not isinstance(value, int) for value in series.special.values())
+
+
+def told(book: Book, key: str, found: list[Series]) -> str:
+    """What the texts and media values of a key are, and where the newest is."""
+    values = sorted((int(one.step[row]), one.rank[row], value) for one in found for row, value in _ordered(one))
+    kinds = Counter(value.kind if isinstance(value, Ref) else "text" for _, _, value in values)
+    counts = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())
+    step, _, last = values[-1]
+    if not isinstance(last, Ref):
+        where = repr(terminal.cut(last))
+    else:
+        path = book.media(key)[-1].path
+        where = "in the run itself" if last.digest == "" else "not encoded yet" if path is None else str(path)
+        where = f"lost: {last.meta['lost']}" if "lost" in last.meta else where
+    return visible(f"{key}: {counts}, the last at step {step:,}: {where}")
+
+
+def _ordered(series: Series) -> list[tuple[int, Any]]:
+    return sorted((row, value) for row, value in series.special.items() if not isinstance(value, int))
 
 
 def _by_rank(book: Book, key: str, ranks: list[int] | None, points: int) -> list[tuple[int, Any]]:
@@ -134,7 +163,9 @@ def _values(console: Console, book: Book, keys: list[str]) -> None:
     for key in keys:
         entry = summary.get(key)
         if isinstance(entry, dict):
-            cells = [terminal.number(entry.get(name)) for name in ("last", "min", "max", "count")]
+            last = entry.get("last")
+            shown = {**entry, "last": last.kind if isinstance(last, Ref) else last}
+            cells = [terminal.number(shown.get(name)) for name in ("last", "min", "max", "count")]
             values.add_row(terminal.literal(key), *cells)
     console.print(values)
 

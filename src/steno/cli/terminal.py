@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from steno.cli.encoding import is_unicode
 from steno.visible import in_json, visible
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def when(moment: Any) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON value on standard output, as `plain` gives it."""
-    sys.stdout.write(in_json(json.dumps(plain(value), ensure_ascii=False)) + "\n")
+    sys.stdout.write(in_json(json.dumps(plain(value), ensure_ascii=not is_unicode())) + "\n")
 
 
 def plain(value: Any) -> Any:

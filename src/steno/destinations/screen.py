@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_LONGEST_SECS = 1000 * 3600
+"""A longer time left is a guess that nobody needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What is drawn: `latest` has by key the step and value last seen, `rate` is in steps per second."""
@@ -31,12 +35,21 @@ class State:
     def speed(self) -> str:
         return "" if self.rate is None else f"{self.rate:,.4g} steps/s"
 
+    def time_left(self) -> str:
+        """How long the rest takes at this speed, as `1:02:03 left`; empty where that is not known."""
+        left = 0 if self.total is None else self.total - self.step - 1
+        if left <= 0 or not self.rate or not left / self.rate < _LONGEST_SECS:
+            return ""
+        minutes, seconds = divmod(round(left / self.rate), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{seconds:02d} left"
+
     def line(self) -> str:
         """One plain line."""
         head = f"step {self.step}" + (f"/{self.total}" if self.total else "")
         values = [f"{brief(key)} {brief(value)}" for key, (_, value) in self.latest.items()]
         more = [f"and {self.left_out} more keys"] if self.left_out else []
-        return "  ".join([head, *values, *more, *filter(None, [self.speed()])])
+        return "  ".join([head, *values, *more, *filter(None, [self.speed(), self.time_left()])])
 
     def table(self) -> Any:
         """A rich renderable; its last line is empty, so that a progress bar of the program has a place."""
@@ -49,7 +62,14 @@ class State:
             Text.assemble((on_one_line(self.title), "bold"), f"  step {self.step:,}", (f"  {self.speed()}", "dim"))
         ]
         if self.total:
-            parts.append(ProgressBar(total=self.total, completed=max(0, min(self.step + 1, self.total)), width=40))
+            done = max(0, min(self.step + 1, self.total))
+            bar = Table.grid(padding=(0, 2))  # a bar by itself ends no line
+            bar.add_row(
+                ProgressBar(total=self.total, completed=done, width=40),
+                Text(f"{done:,}/{self.total:,}"),
+                Text(self.time_left(), "dim"),
+            )
+            parts.append(bar)
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(overflow="ellipsis", no_wrap=True, style="cyan")
         table.add_column(overflow="ellipsis", no_wrap=True, justify="right")
@@ -79,13 +99,23 @@ def find_screen() -> Screen:
     """The best that the process's output can do."""
     from rich import get_console
 
-    console = get_console()
-    if console.is_jupyter:
+    if in_notebook():
         return NotebookScreen()
+    console = get_console()
     if console.is_terminal and not console.is_dumb_terminal:
         with contextlib.suppress(Exception):  # another live display that will not share the terminal
             return TerminalScreen(console)
     return PlainScreen(sys.stdout)
+
+
+def in_notebook() -> bool:
+    """Whether a notebook's kernel runs this program, also between two cells.
+
+    IPython puts `get_ipython` among the builtins only while a cell runs, where rich looks for it.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and getattr(shell, "kernel", None) is not None
 
 
 class PlainScreen:
