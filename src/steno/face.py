@@ -253,7 +253,7 @@ def log_artifact(
     *,
     snapshot: str = "auto",
     step: int | None = None,
-    level: int | None = None,
+    level: Level = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> ArtifactHandle:
     """`Run.log_artifact` of the current run.
@@ -267,7 +267,7 @@ def log_artifact(
 
 
 def link_artifact(
-    existing: str, alias: str, overwrite: bool = True, *, step: int | None = None, level: int | None = None
+    existing: str, alias: str, overwrite: bool = True, *, step: int | None = None, level: Level = None
 ) -> ArtifactHandle:
     """`Run.link_artifact` of the current run.
 

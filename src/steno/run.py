@@ -52,7 +52,7 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_ending", "_position", "_report", "_started", "config", "log", "summary",
+        "__weakref__", "_ending", "_report", "_started", "config", "log", "summary",
     )  # fmt: skip
 
     log: Log
@@ -70,7 +70,6 @@ class Run:
         self._ending = ending
         self._started = started = ending.started
         self._report = ending.report
-        self._position: dict[str, Any] = {}
         ending.run = started.run = self
         # Bound, not defined: a call goes from here straight into the closure that `Appender._build` makes in
         # journal/appender.py, by way of `Recorder.log`. That is the hot path.
@@ -166,7 +165,7 @@ class Run:
         """
         try:
             label = getattr(name, "value", name)
-            self._position.update((key, payload[key]) for key in ("epoch", "batch") if key in payload)
+            self._started.position.take(str(label), payload)
             self._tell(EVENT, {**masked(payload), "name": str(label)}, step)
         except Exception as error:
             if self._started.strict:
@@ -182,7 +181,7 @@ class Run:
         *,
         snapshot: str = "auto",
         step: int | None = None,
-        level: int | None = None,
+        level: Level = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> ArtifactHandle:
         """Keep a file or a directory with the run, as it is now; after the call it may change or vanish.
@@ -191,14 +190,15 @@ class Run:
             path: the file or directory.
             name: what the run calls it; None: its own name. Fields {run_name} {rank} {local_rank} {world_size}
                 {local_world_size} {node_rank} {step} {epoch} {batch} are filled in, with a format if need be
-                ({step:06d}); `{{step}}` is the text `{step}`; other braces stand for themselves.
+                ({step:06d}); `{{step}}` is the text `{step}`; other braces stand for themselves. {epoch} and {batch}
+                are what the last `event` gave, or what its `steno.Event`s have come to.
             overwrite: a new version of an artifact that has this name already; the last one is what the name
                 means, the others stay reachable by digest.
             link: an alias that stands for this artifact as soon as it is complete.
             snapshot: "auto": by reflink where the file system can, else copied before this returns. "reflink",
                 "copy". "link": a hard link, for files that are replaced and never rewritten.
             step: the step it belongs to, and the value of {step}.
-            level: importance, as for `log`.
+            level: importance, as for `log`: a `steno.LogLevel`, its number or its name.
             metadata: plain data that readers are told.
 
         Returns:
@@ -219,11 +219,11 @@ class Run:
             return nothing(name or os.path.basename(os.path.abspath(os.fspath(path))), step)
         return artifacts.log(
             path, name, overwrite=overwrite, link=link, snapshot=snapshot, step=step, level=level,
-            metadata=metadata, position=self._position,
+            metadata=metadata,
         )  # fmt: skip
 
     def link_artifact(
-        self, existing: str, alias: str, overwrite: bool = True, *, step: int | None = None, level: int | None = None
+        self, existing: str, alias: str, overwrite: bool = True, *, step: int | None = None, level: Level = None
     ) -> ArtifactHandle:
         """Let `alias` stand for the artifact `existing`, from when that is complete; readers follow it.
 
@@ -246,7 +246,7 @@ class Run:
         artifacts = self._take_artifacts()
         if artifacts is None:
             return nothing(alias, step)
-        return artifacts.link(existing, alias, overwrite=overwrite, step=step, level=level, position=self._position)
+        return artifacts.link(existing, alias, overwrite=overwrite, step=step, level=level)
 
     def _take_artifacts(self) -> Artifacts | None:
         """This process's artifacts; None in a run that records nothing."""

@@ -290,14 +290,18 @@ def test_misuse_is_an_error_at_the_call_and_leaves_no_trace(tmp_path):
     # Not by `rglob`, which fails when the collector removes an empty directory under it.
     staged = [name for _, below, files in os.walk(run.dir / content.STAGING) for name in (*below, *files)]
     assert not [name for name in staged if name[0].isdigit()]
-    handle = run.log_artifact(path, name="{run_name}/{epoch}/{rank}of{world_size}/{{step}}")
+    handle = run.log_artifact(path, name="{run_name}/{epoch}/{rank}of{world_size}/{{step}}", level="epoch")
     assert handle.name == "a/3/0of1/{step}"
+    run.event("batch_end")
+    run.event(steno.Event.EPOCH_END)
+    assert run.link_artifact("a/3/0of1/{{step}}", "ep{epoch}-ba{batch:03d}", level="Fit").name == "ep4-ba001"
     assert run.finish(20)
     with pytest.raises(steno.ClosedError):
         run.log_artifact(path)
     with pytest.raises(steno.ClosedError):
         run.link_artifact("f", "g")
-    assert [one.name for one in ended(run.dir).artifacts()] == ["a/3/0of1/{step}"]
+    (found,) = ended(run.dir).artifacts()
+    assert (found.name, found.aliases, found.level) == ("a/3/0of1/{step}", ("ep4-ba001",), 2)
 
 
 def test_a_run_that_records_nothing_takes_artifacts_too():

@@ -7,8 +7,11 @@ import pickle
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from steno import Callback, Event, LogLevel, State, Timestamp
+from steno.events.position import Position
 from steno.events.progress import KEPT, Progress, duration
 from steno.events.time import Time
 
@@ -89,8 +92,8 @@ def test_an_event_is_a_text_and_found_in_any_case():
 def test_levels_are_ordered_and_made_of_numbers_names_and_members():
     assert LogLevel.FIT < LogLevel.EPOCH < LogLevel.BATCH
     assert [int(level) for level in LogLevel] == [1, 2, 3]
-    for given in (3, 3.0, "batch", "BATCH", "Batch", LogLevel.BATCH):
-        assert LogLevel(given) is LogLevel.BATCH
+    for one in (3, 3.0, "batch", "BATCH", "Batch", LogLevel.BATCH):
+        assert LogLevel(one) is LogLevel.BATCH
 
 
 @pytest.mark.parametrize("wrong", [7, 0, -1, "x", "", None, 2.5, [1], object()])
@@ -246,3 +249,37 @@ def test_what_is_remembered_is_bounded():
         progress.take(Event.BATCH_START, {}, number, 0)
     assert len(progress._at) <= KEPT
     assert progress.at(1) is progress._states[0]
+
+
+SAID = st.fixed_dictionaries({}, optional={"epoch": st.integers(0, 9), "batch": st.integers(0, 99)})
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(Event)), SAID), max_size=60))
+def test_a_position_is_the_epoch_and_the_batch_of_the_state(events):
+    progress, position = Progress(State("run")), Position()
+    for record, (event, said) in enumerate(events):
+        progress.take(event, said, record, record)
+        position.take(event.value.upper() if record % 2 else event, said)
+        stamp = progress.now.timestamp
+        assert (position.epoch or 0, position.batch or 0) == (int(stamp.epoch), int(stamp.batch))
+
+
+def test_a_position_nobody_has_said_is_none_and_any_event_may_say_it():
+    position = Position()
+    position.take("eval_batch_end", {"batch": 3})
+    position.take("restarted", {})
+    assert (position.epoch, position.batch) == (None, None)
+    position.take("restarted", {"epoch": 7})
+    position.take("epoch_end", {})
+    assert (position.epoch, position.batch) == (8, 0)
+    held = object()
+    position.take("epoch_end", {"epoch": held})
+    position.take("epoch_end", {})
+    assert position.epoch is held
+
+
+def test_a_timestamp_gives_its_fields_as_they_are():
+    stamp = Timestamp(epoch=2, batch=7, total_wct=3)
+    assert stamp.get_state()["epoch"] == "2ep"
+    assert stamp.get_state()["total_wct"].total_seconds() == 3
+    assert list(stamp.get_state()) == list(stamp.state_dict())

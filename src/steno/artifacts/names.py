@@ -53,8 +53,8 @@ def formatted(template: str, values: Mapping[str, Any]) -> str:
 
 _REMEDIES: Final = {
     "step": ": pass step=",
-    "epoch": ": run.event(..., epoch=...) sets it",
-    "batch": ": run.event(..., batch=...) sets it",
+    "epoch": ": run.event(..., epoch=...) sets it, and run.event(steno.Event.EPOCH_END) counts it",
+    "batch": ": run.event(..., batch=...) sets it, and run.event(steno.Event.BATCH_END) counts it",
     "local_world_size": ": the launcher does not tell it",
     "node_rank": ": the launcher does not tell it",
 }

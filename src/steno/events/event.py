@@ -88,3 +88,11 @@ class Event(StrEnum):
 
 
 _NAMES: Final = frozenset(event.value for event in Event)
+EVAL_BATCH: Final = frozenset(
+    {Event.EVAL_BATCH_START, Event.EVAL_BEFORE_FORWARD, Event.EVAL_AFTER_FORWARD, Event.EVAL_BATCH_END}
+)
+PREDICT_BATCH: Final = frozenset(
+    {Event.PREDICT_BATCH_START, Event.PREDICT_BEFORE_FORWARD, Event.PREDICT_AFTER_FORWARD, Event.PREDICT_BATCH_END}
+)
+ASIDE: Final = EVAL_BATCH | PREDICT_BATCH
+"""Of batches beside the training's, which have counts of their own."""

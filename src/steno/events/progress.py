@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.events.event import Event
+from steno.events.event import ASIDE, EVAL_BATCH, PREDICT_BATCH, Event
 from steno.events.time import Time
 
 if TYPE_CHECKING:
@@ -20,12 +20,6 @@ KEPT: Final = 16_384
 """States remembered for values that come late; older ones are answered with the oldest."""
 _COUNTS: Final = ("batch", "sample", "token")
 _FIELDS: Final = (*_COUNTS, *(f"{name}_in_epoch" for name in _COUNTS))
-_EVAL_BATCH: Final = frozenset(
-    {Event.EVAL_BATCH_START, Event.EVAL_BEFORE_FORWARD, Event.EVAL_AFTER_FORWARD, Event.EVAL_BATCH_END}
-)
-_PREDICT_BATCH: Final = frozenset(
-    {Event.PREDICT_BATCH_START, Event.PREDICT_BEFORE_FORWARD, Event.PREDICT_AFTER_FORWARD, Event.PREDICT_BATCH_END}
-)
 
 
 class Progress:
@@ -67,13 +61,13 @@ class Progress:
             when: nanoseconds since 1970.
         """
         state = replace(self.now, event=event, payload=payload, max_duration=self._duration(payload))
-        if event in _EVAL_BATCH or event is Event.EVAL_START:
+        if event in EVAL_BATCH or event is Event.EVAL_START:
             stamp, self._eval_mark = self._aside(state.eval_timestamp, event, payload, when, self._eval_mark)
             state = replace(state, eval_timestamp=stamp)
-        elif event in _PREDICT_BATCH or event is Event.PREDICT_START:
+        elif event in PREDICT_BATCH or event is Event.PREDICT_START:
             stamp, self._predict_mark = self._aside(state.predict_timestamp, event, payload, when, self._predict_mark)
             state = replace(state, predict_timestamp=stamp)
-        if event not in _EVAL_BATCH and event not in _PREDICT_BATCH:
+        if event not in ASIDE:
             state = replace(state, timestamp=self._advanced(state.timestamp, event, payload, when))
         # Threads may journal their events a moment out of order: they count in the order in which they come.
         self._at.append(max(record, self._at[-1]))

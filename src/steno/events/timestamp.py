@@ -102,10 +102,13 @@ class Timestamp:
             epoch=epoch, batch_in_epoch=0, sample_in_epoch=0, token_in_epoch=0, epoch_wct=_ZERO, batch_wct=_ZERO
         )
 
+    def get_state(self) -> dict[str, Time | timedelta]:
+        """The fields by name, as they are."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def state_dict(self) -> dict[str, Any]:
         """The fields as plain values: ints, and timedeltas."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: int(value) if isinstance(value, Time) else value for name, value in found.items()}
+        return {name: int(one) if isinstance(one, Time) else one for name, one in self.get_state().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> Timestamp:
         """The position that `state_dict` gave; this one stays as it is."""

@@ -20,6 +20,7 @@ from steno.capture.config import plain
 from steno.capture.start import launcher
 from steno.capture.start.attempt import attempts
 from steno.errors import RecordError, UsageError
+from steno.events.level import LogLevel
 from steno.record import ARTIFACT
 from steno.secrecy import mask
 
@@ -91,25 +92,24 @@ class Artifacts:
         link: str | None,
         snapshot: str,
         step: int | None,
-        level: int | None,
+        level: Any,
         metadata: Mapping[str, Any] | None,
-        position: Mapping[str, Any],
     ) -> ArtifactHandle:
-        """See `Run.log_artifact`; `position` has the values of {epoch} and {batch}."""
+        """See `Run.log_artifact`."""
         staging = self._ready()
         source = os.fsdecode(path)
         if snapshot not in SNAPSHOTS:
             msg = f"snapshot={snapshot!r} is none of {', '.join(SNAPSHOTS)}"
             raise UsageError(msg)
-        step = _whole(step, "step")
-        fields = self._fields(step, position)
+        step, level = _whole(step, "step"), _level(level)
+        fields = self._fields(step)
         own = os.path.basename(os.path.abspath(source))
         name = names.checked(own if name is None else names.formatted(name, fields))
         alias = None if link is None else names.checked(names.formatted(link, fields))
         is_dir = os.path.isdir(source)
         payload: dict[str, Any] = {"op": "dir" if is_dir else "file", "name": name}
         if level is not None:
-            payload["level"] = _whole(level, "level")
+            payload["level"] = level
         if metadata is not None:
             payload["metadata"] = mask("", plain(dict(metadata)))
         number = staging.number()
@@ -152,13 +152,12 @@ class Artifacts:
         *,
         overwrite: bool,
         step: int | None,
-        level: int | None,
-        position: Mapping[str, Any],
+        level: Any,
     ) -> ArtifactHandle:
         """See `Run.link_artifact`."""
         self._ready()
-        step, level = _whole(step, "step"), _whole(level, "level")
-        fields = self._fields(step, position)
+        step, level = _whole(step, "step"), _level(level)
+        fields = self._fields(step)
         existing = names.checked(names.formatted(existing, fields))
         alias = names.checked(names.formatted(alias, fields))
         with self._lock:
@@ -183,7 +182,7 @@ class Artifacts:
         handle = self._handle(id, alias, step)
         payload = {"op": "link", "name": alias, "target": existing, "overwrite": bool(overwrite), "id": id}
         if level is not None:
-            payload["level"] = _whole(level, "level")
+            payload["level"] = level
         self._journal(handle, payload, step)
         return handle
 
@@ -195,8 +194,8 @@ class Artifacts:
 
     # -- checks -------------------------------------------------------------------------------------------
 
-    def _fields(self, step: int | None, position: Mapping[str, Any]) -> dict[str, Any]:
-        launch, rank = self._launch, self._started.rank
+    def _fields(self, step: int | None) -> dict[str, Any]:
+        launch, rank, position = self._launch, self._started.rank, self._started.position
         return {
             "run_name": self._started.name,
             "rank": rank,
@@ -205,8 +204,8 @@ class Artifacts:
             "local_world_size": launch.local_world_size,
             "node_rank": launch.node_rank,
             "step": step,
-            "epoch": position.get("epoch"),
-            "batch": position.get("batch"),
+            "epoch": position.epoch,
+            "batch": position.batch,
         }
 
     def _refuse_known(self, name: str) -> None:
@@ -337,6 +336,17 @@ def _whole(value: Any, what: str) -> int | None:
     except TypeError:
         msg = f"{what}={value!r} is no whole number"
         raise UsageError(msg) from None
+
+
+def _level(value: Any) -> int | None:
+    """A level's number, of a `LogLevel`, its name or its number."""
+    if not isinstance(value, str):
+        return _whole(value, "level")
+    try:
+        named: Any = value  # LogLevel finds names, too
+        return int(LogLevel(named))
+    except ValueError as error:
+        raise UsageError(f"level={value!r}: {error}") from None
 
 
 _ERRORS: Final[dict[str, type[Exception]]] = {

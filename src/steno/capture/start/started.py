@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import ClosedError
+from steno.events.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +43,8 @@ class StartedRun:
     feeds: list[Feed] = field(default_factory=list)
     run: Any = None
     """The run as the user holds it, which is made last."""
+    position: Position = field(default_factory=Position)
+    """Where the loop stands by the events of this process."""
     output: Capture | None = None
     discard: Callable[[], bool] | None = None
     """Ends a run into which nothing was recorded without a trace; False: something was."""
