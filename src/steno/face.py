@@ -7,11 +7,12 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
+from steno import next_steps
 from steno.capture.config import Borrowed, as_config
 from steno.capture.ending import Ending
 from steno.capture.late.device_queue import conceal
 from steno.capture.open_runs import RUNS
-from steno.capture.report import Reporter
+from steno.capture.report import Reporter, is_terminal, say
 from steno.capture.start import beginning
 from steno.capture.start import request as requests
 from steno.capture.tasks.guard import refuse_import
@@ -158,6 +159,10 @@ def _begin(request: Request, *, beside: bool = False) -> Run:
         # Children of multiprocessing join the current run, not this one.
         started.restore()
     _enter(ending, current=not beside, hooks=request.mode == "on")
+    ending.is_shown = request.mode == "on" and not request.settings.quiet and started.rank == 0 and is_terminal()
+    if ending.is_shown:
+        for line in next_steps.beginning(started.name, started.project, started.dir):
+            say(line)
     return run
 
 

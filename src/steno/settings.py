@@ -167,6 +167,10 @@ class Settings:
         _one_of("raise", "wait", "drop"), "raise",
         "what becomes of a task beyond them; `raise`: its Future has an error, the call raises nothing",
     )  # fmt: skip
+    quiet: bool = _setting(
+        Kind("on or off", _flag), False,
+        "whether a terminal is spared the lines that say where the run is and how to look at it",
+    )  # fmt: skip
     rank: int | None = _setting(
         _count(0), None, "index of this process among those of its job", "what the launcher says"
     )

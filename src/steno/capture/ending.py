@@ -9,11 +9,12 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import next_steps
 from steno.capture import owed
-from steno.capture.collected import behind, encoding, hurry
+from steno.capture.collected import asked, behind, encoding, hurry
 from steno.capture.lifecycle import is_going_down, is_in_term_handler
 from steno.capture.open_runs import END_SECS, RUNS
-from steno.capture.report import say
+from steno.capture.report import is_terminal, say, show
 from steno.capture.start import uploading
 from steno.capture.start.collector_process import is_running
 from steno.record import FINISH
@@ -59,6 +60,8 @@ class Ending:
         """None while the run is open; then what `end` has returned, False while it is at work."""
         self.is_closed = False
         """Nothing more is taken; what runs in this process may still log while the end goes on."""
+        self.is_shown = False
+        """Somebody sits at a terminal, and is shown what can be done with the run when it has ended."""
         self.is_replaced = False
         """Another `steno.init` has ended it."""
         self._one = threading.RLock()
@@ -203,6 +206,10 @@ class Ending:
             self._said = owed.left(self.started, left)
             if tell:
                 say(self._said)
+        if is_owner and self.is_shown and is_terminal():
+            has_events = "tensorboard" in asked(self.started.dir)
+            for title, text in next_steps.ended(self.started.dir, tensorboard=has_events):
+                show(next_steps.line(title, text))
 
     def _await_tasks(self, deadline: float | None) -> bool:
         """The tasks' stage: all ended. Of a given time it leaves a part for what comes after."""

@@ -33,12 +33,29 @@ class Reporter:
             pass
 
 
+def is_terminal() -> bool:
+    """Whether somebody sees what is said; never raises."""
+    try:
+        return sys.stderr.isatty()
+    except Exception:
+        return False
+
+
+def show(line: str) -> None:
+    """One line on stderr as it is; never raises."""
+    _write(f"{visible(line)}\n")
+
+
 def say(message: str) -> None:
-    """One line on stderr; never raises."""
+    """One line on stderr, with our name; never raises."""
+    _write(f"steno: {visible(message)}\n")
+
+
+def _write(text: str) -> None:
     try:
         stream = sys.stderr
         if stream is not None:
-            stream.write(f"steno: {visible(message)}\n")
+            stream.write(text)
             stream.flush()
     except Exception:
         pass

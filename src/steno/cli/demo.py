@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import multiprocessing
 import os
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steno import paths
+from steno import next_steps, paths
 from steno.cli import digits, options, terminal
 from steno.errors import StenoError, UsageError
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
-    from multiprocessing.synchronize import Barrier
 
     from rich.console import Console
     from rich.table import Table
@@ -69,12 +67,12 @@ class _Team:
     """The worker processes, one rank each."""
 
     processes: list[SpawnProcess]
-    barrier: Barrier
 
     def busy(self) -> bool:
-        """Whether any is still at work; when one has died, the others are told not to wait for it."""
+        """Whether any is still at work; when one has died, the others are ended: they would wait for it."""
         if any(process.exitcode not in {None, 0} for process in self.processes):
-            self.barrier.abort()
+            for process in self.processes:
+                process.terminate()  # not barrier.abort(): one that was killed may hold the barrier's lock for ever
         return any(process.exitcode is None for process in self.processes)
 
     def codes(self) -> list[int | None]:
@@ -94,8 +92,7 @@ def _team(plan: digits.Plan) -> Any:
         [
             spawn.Process(target=digits.train, args=(plan, rank, gradients, barrier), name=f"rank-{rank}")
             for rank in range(plan.workers)
-        ],
-        barrier,
+        ]
     )
     try:
         for process in team.processes:
@@ -221,26 +218,5 @@ def _report(console: Console, plan: digits.Plan) -> None:
     accuracy = book.series("test/accuracy").value
     reached = f"test accuracy {accuracy[-1]:.1%}; " if len(accuracy) else ""
     console.print(f"\n{reached}{book.info.points:,} points recorded, run {state}\n", markup=False)
-    shown = os.path.relpath(book.dir)
-    run = str(book.dir) if shown.startswith("..") else shown
-    steps = (
-        ("where it is", run),
-        ("look again", f"{_command('steno')} show {run}"),
-        ("TensorBoard", f"{_command('tensorboard')} --logdir {run}/tensorboard"),
-        ("take it away", f"{_command('steno')} export {run} --to csv --out digits.csv"),
-    )
-    for title, text in steps:
-        # One unbroken line each, to be copied.
-        console.print(f"  {title:<13} {text}", markup=False, soft_wrap=True)
-
-
-def _command(name: str) -> str:
-    """How to call a command of this environment: by name if the shell finds it, else by path."""
-    beside = os.path.join(os.path.dirname(sys.executable), name)
-    found = shutil.which(name)
-    if found is not None and os.path.realpath(found) == os.path.realpath(beside):
-        return name
-    if os.path.exists(beside):
-        shown = os.path.relpath(beside)
-        return beside if shown.startswith("..") else shown
-    return name
+    for title, text in next_steps.ended(book.dir, tensorboard=True):
+        console.print(next_steps.line(title, text), markup=False, soft_wrap=True)

@@ -82,7 +82,7 @@ def train(plan: Plan, rank: int, gradients: Any, barrier: Barrier) -> None:
             config=config,
             dir=plan.dir,
             destinations=list(plan.destinations),
-            settings=steno.Settings(rank=rank),
+            settings=steno.Settings(rank=rank, quiet=True),
         ) as run,
     ):
         try:

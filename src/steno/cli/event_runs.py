@@ -81,7 +81,7 @@ def _record(one: Imported, runs_dir: Path) -> None:
             one.project,
             one.name,
             dir=runs_dir,
-            settings=steno.Settings(collector=False),
+            settings=steno.Settings(collector=False, quiet=True),
             tags=("imported",),
             notes=f"imported from {os.fsencode(os.path.abspath(one.source)).decode('utf-8', 'backslashreplace')}",
             mode="on",
