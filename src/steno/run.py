@@ -11,7 +11,7 @@ from steno.capture.artifacts.handles import nothing
 from steno.capture.artifacts.recording import Artifacts  # not at the first call, which a signal handler may interrupt
 from steno.capture.collected import status
 from steno.capture.config import Journalled, mask, plain
-from steno.capture.lifecycle import how
+from steno.capture.lifecycle import how, is_in_term_handler
 from steno.capture.nothing import Nothing
 from steno.capture.open_runs import END_SECS, RUNS
 from steno.capture.stepping import next_step
@@ -374,7 +374,8 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         state, why = how(error, trace)
-        timeout = END_SECS if isinstance(error, KeyboardInterrupt) else None
+        hurried = isinstance(error, KeyboardInterrupt) or (trace is not None and is_in_term_handler(trace))
+        timeout = END_SECS if hurried else None
         # Who wanted no collector need not be told by each block that nothing is posted.
         self._ending.end(state, why, timeout, tell=self._started.watchdog.enabled)
 

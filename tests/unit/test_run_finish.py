@@ -315,6 +315,42 @@ while True: time.sleep(0.01)
     assert "has ended and not all is done" in err
 
 
+def test_a_block_that_a_handler_of_sigterm_leaves_takes_two_seconds(hung, tmp_path):
+    code = hung + (
+        """
+import signal
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+with steno.init(name='a') as run:
+    run.log({'x': 1.0})
+    print('ready', flush=True)
+    while True: time.sleep(0.01)
+"""
+    )
+    with run_programs.start(code, tmp_path, STENO_COLLECTOR="on") as program:
+        assert program.stdout.readline() == "ready\n"
+        began = time.monotonic()
+        program.terminate()
+        assert program.wait(60) == 0
+        assert time.monotonic() - began < 4
+
+
+def test_a_thread_that_goes_on_when_the_main_one_has_ended_waits_as_ever(tmp_path):
+    late_by = tmp_path / "interpreter"
+    late_by.write_text(f'#!/bin/sh\nsleep 3\nexec {sys.executable} "$@"\n')
+    late_by.chmod(0o755)
+    code = f"""
+    import sys, threading, time, steno
+    sys.executable = {str(late_by)!r}
+    run = steno.init(name="a")
+    def train():
+        while threading.main_thread().is_alive(): time.sleep(0.01)
+        run.log({{"x": 1.0}})
+        print(run.finish(), flush=True)
+    threading.Thread(target=train).start()
+    """
+    assert run_programs.run(code, tmp_path, STENO_COLLECTOR="on").stdout == "True\n"
+
+
 def test_a_handler_that_is_called_as_a_function_is_none():
     said = []
 

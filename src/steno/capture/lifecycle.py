@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback as traces  # early: an import at the end, as it evaluates text, makes the interpreter forget Ctrl-C
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.secrecy import scrub
@@ -88,26 +89,42 @@ class Hooks:
 
 
 def is_going_down() -> bool:
-    """Whether the interpreter is at its end: in its exit hooks, or behind them."""
-    return sys.is_finalizing() or not threading.main_thread().is_alive()
+    """Whether the caller is in the interpreter's exit hooks, or behind them."""
+    main = threading.main_thread()
+    # Other threads may go on for hours when the main one has ended: the exit hooks, which it runs, wait for them.
+    return sys.is_finalizing() or (not main.is_alive() and main.ident == threading.get_ident())
 
 
-def is_in_term_handler() -> bool:
-    """Whether the caller is inside the program's own handler of SIGTERM, as far as that is written in Python."""
-    if threading.current_thread() is not threading.main_thread():
+def is_in_term_handler(raised: TracebackType | None = None) -> bool:
+    """Whether the caller is inside the program's own handler of SIGTERM, as far as that is written in Python.
+
+    Args:
+        raised: of an exception, which such a handler may have raised.
+    """
+    code = _term_code() if threading.current_thread() is threading.main_thread() else None
+    if code is None:
         return False
-    handler: Any = signal.getsignal(signal.SIGTERM)
-    while hasattr(handler, "func"):  # functools.partial
-        handler = handler.func
-    if not hasattr(handler, "__code__"):
-        handler = getattr(handler, "__func__", None) or getattr(type(handler), "__call__", None)  # noqa: B004 - its code
-    code = getattr(handler, "__code__", None)
-    frame: FrameType | None = sys._getframe(1) if code is not None else None  # noqa: SLF001 - the one way
+    while raised is not None:
+        if raised.tb_frame.f_code is code and _holds(raised.tb_frame, raised.tb_frame.f_back):
+            return True
+        raised = raised.tb_next
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way
     while frame is not None:
         if frame.f_code is code and _holds(frame, frame.f_back):
             return True
         frame = frame.f_back
     return False
+
+
+def _term_code() -> CodeType | None:
+    """The code of the handler of SIGTERM: a function, a method, a partial of one, or an object that is called."""
+    handler: Any = signal.getsignal(signal.SIGTERM)
+    while hasattr(handler, "func"):
+        handler = handler.func
+    if not hasattr(handler, "__code__"):
+        handler = getattr(handler, "__func__", None) or getattr(type(handler), "__call__", None)  # noqa: B004 - its code
+    code = getattr(handler, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def _holds(frame: FrameType, interrupted: FrameType | None) -> bool:
