@@ -538,6 +538,34 @@ def test_lifecycle_sys_exit_in_the_with_block(tmp_path, code, state):
     assert finish_of(tmp_path)["state"] == state
 
 
+@pytest.mark.parametrize(
+    ("code", "returncode", "error"),
+    [
+        ("sys.exit(1)", 1, "SystemExit: 1"),
+        ("sys.exit('no data')", 1, "SystemExit: no data"),
+        ("leave(3)", 3, "SystemExit: 3"),
+        ("try: leave(3)\nfinally: print('tidied')", 3, "SystemExit: 3"),
+        ("with open('f', 'w'): leave(3)", 3, "SystemExit: 3"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--none'])", 2, "SystemExit: 2"),
+        ("sys.exit()", 0, None),
+        ("sys.exit(0)", 0, None),
+        ("try: leave(3)\nexcept SystemExit: pass", 0, None),
+        ("try: leave(3)\nexcept SystemExit: sys.exit(0)", 0, None),
+        ("import threading; one = threading.Thread(target=leave, args=(3,)); one.start(); one.join()", 0, None),
+        ("pid = os.fork()\nif not pid: os._exit(0)\nos.waitpid(pid, 0)", 0, None),
+        ("run.finish(); sys.exit(1)", 1, None),
+    ],
+)
+def test_lifecycle_the_code_of_an_exit_is_the_runs_end(tmp_path, code, returncode, error):
+    before = (
+        "import os, steno, sys\nrun = steno.init()\ndef leave(code):\n    run.log({'a': 1.0})\n    sys.exit(code)\n"
+    )
+    done = run_programs.run(before + code, tmp_path)
+    assert done.returncode == returncode, done.stderr
+    assert finish_of(tmp_path).get("error") == error
+    assert finish_of(tmp_path)["state"] == ("failed" if error else "finished")
+
+
 WAITING = """
 import signal, steno, time
 {before}
@@ -562,7 +590,7 @@ def test_lifecycle_a_sigterm_handler_of_the_program_stays(tmp_path):
         program.stdout.readline()
         program.terminate()
         assert program.wait(20) == 7
-    assert finish_of(tmp_path)["state"] == "finished"
+    assert finish_of(tmp_path)["error"] == "SystemExit: 7"
 
 
 def test_lifecycle_an_ignored_sigterm_stays_ignored(tmp_path):
@@ -594,11 +622,12 @@ def test_lifecycle_os_exit_loses_nothing(tmp_path):
 def test_lifecycle_the_hooks_are_put_back():
     import sys
 
-    before = (sys.excepthook, signal.getsignal(signal.SIGTERM))
+    before = (sys.excepthook, signal.getsignal(signal.SIGTERM), sys.exit)
     run = steno.init()
     assert sys.excepthook != before[0]
+    assert sys.exit != before[2]
     run.finish()
-    assert (sys.excepthook, signal.getsignal(signal.SIGTERM)) == before
+    assert (sys.excepthook, signal.getsignal(signal.SIGTERM), sys.exit) == before
 
 
 def test_sync_of_a_run_of_our_own_leaves_its_lock_alone(tmp_path, monkeypatch):

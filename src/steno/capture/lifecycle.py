@@ -1,4 +1,4 @@
-"""How a process ends: atexit, an uncaught exception, SIGTERM."""
+"""How a process ends: atexit, an uncaught exception, `sys.exit`, SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import traceback as traces  # early: an import at the end, as it evaluates text,
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
+from steno.capture.exit_code import ExitCode
 from steno.secrecy import scrub
 
 if TYPE_CHECKING:
@@ -34,8 +35,13 @@ class Hooks:
         self._at_term = at_term
         self._registered = False
         self._previous: Callable[..., Any] | None = None
-        self.failure: tuple[str, str] | None = None
-        """(error, traceback) of the uncaught exception that ends the program."""
+        self._failure: tuple[str, str] | None = None
+        self._exit_code = ExitCode()
+
+    @property
+    def failure(self) -> tuple[str, str] | None:
+        """(error, traceback) of the uncaught exception that ends the program, `sys.exit(1)` too."""
+        return self._failure or self._exit_code.failure()
 
     def install(self, *, term: bool = True) -> None:
         """Take what is free: an own SIGTERM handler of the program stays in its place.
@@ -44,7 +50,8 @@ class Hooks:
             term: False in a child of multiprocessing: a pool that terminates its workers waits for each, and a worker
                 that is blocked in a semaphore can miss the signal if Python, not the kernel, has to act on it.
         """
-        self.failure = None
+        self._failure = None
+        self._exit_code.install()
         if not self._registered:
             atexit.register(self._at_exit)
             self._registered = True
@@ -58,6 +65,7 @@ class Hooks:
 
     def uninstall(self) -> None:
         """Put back what is still ours; where it cannot be put back, our hook does what was there before."""
+        self._exit_code.uninstall()
         if sys.excepthook == self._uncaught:
             sys.excepthook = self._previous or sys.__excepthook__
         if (
@@ -69,13 +77,14 @@ class Hooks:
 
     def forked(self) -> None:
         """In a forked child: SIGTERM ends it at once, as without us; its parent's run is not its to mark."""
+        self._exit_code.forked()
         if signal.getsignal(signal.SIGTERM) == self._terminated:
             with contextlib.suppress(ValueError):
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _uncaught(self, kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
         try:
-            self.failure = explain(value, traceback)
+            self._failure = explain(value, traceback)
         finally:
             (self._previous or sys.__excepthook__)(kind, value, traceback)
 
