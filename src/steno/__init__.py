@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from steno.store.artifacts import Artifact
     from steno.store.book import open_book as open
     from steno.store.book import sql
-    from steno.store.runs import runs
+    from steno.store.listing import runs
     from steno.writers.everywhere import GlobalSummaryWriter
     from steno.writers.logger import Logger, RunLogger
     from steno.writers.summary import SummaryWriter
@@ -125,7 +125,7 @@ _HOMES = {
     "steno.settings": ("Settings",),
     "steno.store.artifacts": ("Artifact",),
     "steno.store.book": ("sql",),
-    "steno.store.runs": ("runs",),
+    "steno.store.listing": ("runs",),
     "steno.writers.everywhere": ("GlobalSummaryWriter",),
     "steno.writers.logger": ("Logger", "RunLogger"),
     "steno.writers.summary": ("SummaryWriter",),

@@ -14,7 +14,7 @@ import steno
 from steno import runfile, statusfile
 from steno.ledger import manifest
 from steno.store.book import open_book
-from steno.store.runs import runs
+from steno.store.listing import runs
 
 WRONG = {
     "id": 5,

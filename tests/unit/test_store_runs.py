@@ -14,7 +14,8 @@ from store_runs import Writer, listing
 from steno.errors import CorruptError, RunNotFoundError, UsageError
 from steno.record import NODE_SHIFT
 from steno.store.book import Book, open_book, sql
-from steno.store.runs import find, runs
+from steno.store.listing import runs
+from steno.store.runs import find
 
 
 def make(place, project, name, count=3, **run):

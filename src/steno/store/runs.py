@@ -1,43 +1,21 @@
-"""The runs under a directory, and finding one by name."""
+"""Where runs are: those below a directory, and one by its name."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from steno import paths, runfile, settings
 from steno.errors import RunNotFoundError, UsageError
-from steno.ledger.read import Reader, read_manifest
-from steno.store.info import damage_in, state_of
+from steno.store.info import damage_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 DEPTH = 4
 """Levels below the runs' directory that are searched: project, name, and names with one or two slashes."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """A run in a list. `started` in ns since 1970, UTC; None before anything was posted."""
-
-    path: Path
-    project: str
-    name: str
-    id: str
-    state: str
-    """running, finished, failed, crashed; empty before anything was posted."""
-    started: int | None
-    records: int
-    points: int
-    attempts: int
-    group: str | None = None
-    tags: tuple[str, ...] = ()
-    problem: str = ""
-    """What is wrong with its run.json; what is good of it is used."""
 
 
 def is_run(path: Path) -> bool:
@@ -74,51 +52,11 @@ def _below(place: Path, depth: int) -> Iterator[Path]:
             yield from _below(path, depth - 1)
 
 
-def runs(dir: str | os.PathLike[str] | None = None) -> list[RunSummary]:
-    """The runs under a directory, newest first; empty when there is none.
-
-    Args:
-        dir: where runs are kept; None: STENO_DIR, else `runs`.
-    """
-    found = [summarise(path) for path in run_dirs(_place(dir))]
-    return sorted(found, key=lambda one: (-(one.started or 0), str(one.path)))
-
-
-def summarise(path: Path) -> RunSummary:
-    """One run's line; a ledger that cannot be read leaves the counts at what is known."""
-    (run, wrong), (manifest, _) = runfile.read(path), read_manifest(path)
-    snapshot = Reader(path).snapshot(batches=False)
-    streams = snapshot.streams
-    started = min((stream.started for stream in streams if stream.started), default=None)
-    project, name = identity(path)
-    return RunSummary(
-        path=path,
-        project=project,
-        name=name,
-        id=str(run.get("id") or ""),
-        state=state_of(path, snapshot, manifest),
-        started=started if started is not None else _created(run.get("created")),
-        records=sum(stream.records for stream in streams),
-        points=sum(stream.points for stream in streams) or sum(p.rows for p in snapshot.parts if p.kind == "metrics"),
-        attempts=max((stream.attempt for stream in streams), default=1),
-        group=run.get("group"),
-        tags=tuple(run.get("tags") or ()),
-        problem=wrong,
-    )
-
-
-def identity(path: Path) -> tuple[str, str]:
-    """(project, name), from run.json or else from the path."""
-    run, _ = runfile.read(path)
+def identity(path: Path, run: Mapping[str, Any] | None = None) -> tuple[str, str]:
+    """(project, name), from run.json (`run`, where it was read) or else from the path."""
+    run = runfile.read(path)[0] if run is None else run
     path = path.absolute()
     return str(run.get("project") or path.parent.name), str(run.get("name") or path.name)
-
-
-def _created(created: object) -> int | None:
-    """Nanoseconds, or seconds as a float."""
-    if isinstance(created, float):
-        return int(created * 1e9)
-    return created if isinstance(created, int) else None
 
 
 def find(run: str | os.PathLike[str], dir: str | os.PathLike[str] | None = None) -> Path:
@@ -135,7 +73,7 @@ def find(run: str | os.PathLike[str], dir: str | os.PathLike[str] | None = None)
     path = Path(text)
     if text and path.is_dir() and is_run(path):
         return path
-    place = _place(dir)
+    place = place_of(dir)
     if text and not path.is_absolute() and ".." not in path.parts and is_run(place / path):
         return place / path
     known = {found: _names(place, found) for found in run_dirs(place)}
@@ -166,7 +104,7 @@ def resolve(
             return [find(given, dir)]
         place = path
     else:
-        place = _place(dir)
+        place = place_of(dir)
     found = list(run_dirs(place))
     if not found:
         msg = f"there are no runs under {str(place)!r}: say where they are with dir=, or STENO_DIR"
@@ -202,7 +140,8 @@ def _not_found(text: str, path: Path, place: Path, known: dict[Path, tuple[str, 
     return f"no run {text!r} under {str(place)!r}: {hint}"
 
 
-def _place(dir: str | os.PathLike[str] | None) -> Path:
+def place_of(dir: str | os.PathLike[str] | None) -> Path:
+    """The directory of runs that is meant; None: STENO_DIR, else `runs`."""
     if paths.is_url(dir):
         msg = f"{dir} is an object store, whose runs are not listed: name one by its URL, {dir}/project/name"
         raise UsageError(msg)

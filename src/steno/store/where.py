@@ -74,6 +74,19 @@ def parse(text: str) -> Where:
     return Where(text, frozenset(parser.names), test)
 
 
+def name_of(text: str) -> str:
+    """The one name that a text is, without its backticks.
+
+    Raises:
+        UsageError: it is none, or more than a name.
+    """
+    query = parse(text)
+    if len(query.names) != 1 or text.strip().strip("`") not in query.names:
+        msg = f"{text!r}: one name such as val/acc.max is needed"
+        raise UsageError(msg)
+    return next(iter(query.names))
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
