@@ -11,9 +11,9 @@ import pytest
 from steno.delivery import retry
 from steno.delivery.courier import Courier
 from steno.delivery.progress import Progress
-from steno.errors import CorruptError, Retry, Skip, Stop
+from steno.errors import CorruptError
 from steno.record import Batch, Entry, RunInfo
-from steno.testing.fakes import FailingDestination, HangingDestination, MemoryDestination
+from steno.testing.fakes import MemoryDestination
 
 
 def batch(id, count=4, kind="event"):
@@ -59,7 +59,8 @@ def until(condition, timeout_secs=10.0):
 
 
 @pytest.fixture
-def follow(tmp_path):
+def follow(tmp_path, monkeypatch):
+    monkeypatch.setattr(retry, "_RISK_SECS", 0.02)
     couriers = []
 
     def begin(ledger, factory, **more):
@@ -111,7 +112,7 @@ def test_batches_come_in_order_and_the_cursor_after_them(follow):
     until(lambda: len(memory.batches) == 4)
 
 
-def test_a_follower_goes_on_behind_its_cursor(follow):
+def test_a_courier_goes_on_behind_its_cursor(follow):
     ledger, memory = Ledger([batch(1), batch(2), batch(3)]), MemoryDestination()
 
     courier = follow(ledger, lambda: memory, progress=Progress(batch=2, record=20, position={"x": 1}))
@@ -119,47 +120,6 @@ def test_a_follower_goes_on_behind_its_cursor(follow):
 
     assert [one.id for one in memory.batches] == [3]
     assert memory.run.position == {"x": 1}
-
-
-def test_only_the_kinds_it_takes_are_given(follow):
-    ledger, memory = Ledger([batch(1), batch(2, kind="task")]), MemoryDestination()
-    memory.kinds = frozenset({"task"})
-
-    courier = follow(ledger, lambda: memory)
-    until(lambda: courier.caught_up)
-
-    assert [one.id for one in memory.batches] == [2]
-    assert len(memory.batches[0]) == 0
-    assert [one.kind for one in memory.batches[0].entries] == ["task"]
-
-
-@pytest.mark.parametrize("error", [Retry("later"), OSError("down"), ZeroDivisionError()])
-def test_a_failure_is_tried_again_with_the_same_batch(follow, error):
-    failing = FailingDestination(error, times=5)
-    ledger = Ledger([batch(1), batch(2)])
-
-    courier = follow(ledger, lambda: failing)
-    until(lambda: courier.caught_up)
-
-    assert [one.id for one in failing.kept.batches] == [1, 2]
-    assert [len(one) for one in failing.kept.batches] == [4, 4]
-    assert courier.health()["retries"] == 5
-    assert courier.health()["skipped"] == 0
-    assert courier.error is None
-
-
-def test_a_destination_that_is_down_loses_nothing_however_long(follow):
-    failing = FailingDestination(OSError("down"), times=80)
-    ledger = Ledger([batch(1), batch(2)])
-
-    courier = follow(ledger, lambda: failing)
-    until(lambda: courier.health()["retries"] > 30)
-    assert ledger.saved == []
-    assert courier.state == "retrying"
-    until(lambda: courier.caught_up, 60)
-
-    assert courier.health()["skipped"] == 0
-    assert given(failing.kept) == [1, 2, 3, 4, 11, 12, 13, 14]
 
 
 class Picky(MemoryDestination):
@@ -208,8 +168,7 @@ def test_values_stay_with_their_records_when_a_batch_is_halved(follow):
     assert [piece.meta for piece in picky.batches if piece.id == 1 and piece.meta] == [{0: {"level": 1}}]
 
 
-def test_a_lone_bad_record_is_given_up_once_the_next_batch_shows_it(follow, monkeypatch):
-    monkeypatch.setattr(retry, "_RISK_SECS", 0.02)
+def test_a_lone_bad_record_is_given_up_once_the_next_batch_shows_it(follow):
     picky = Picky({1})
     picky.kinds = frozenset({"points"})
     ledger = Ledger([batch(1, 1)])
@@ -224,69 +183,6 @@ def test_a_lone_bad_record_is_given_up_once_the_next_batch_shows_it(follow, monk
     assert given(picky) == [11, 12, 13, 14]
     assert courier.health()["skipped"] == 1
     assert [one.batch for one in ledger.saved] == [2]
-
-
-def test_skip_gives_records_up_and_counts_them(follow):
-    class Skipping(MemoryDestination):
-        def write(self, batch):
-            super().write(batch)
-            if batch.id == 1:
-                raise Skip((2, 3, 999), "too odd")
-            if batch.id == 2:
-                raise Skip
-
-    ledger, skipping = Ledger([batch(1), batch(2), batch(3)]), Skipping()
-    courier = follow(ledger, lambda: skipping)
-    until(lambda: courier.caught_up)
-
-    assert [one.id for one in skipping.batches] == [1, 2, 3]
-    assert courier.health()["skipped"] == 2 + 5
-    assert "skip dest" in ledger.said
-
-
-def test_stop_is_said_once_and_ends_only_this_destination(follow):
-    ledger = Ledger([batch(1)])
-    stopping = follow(ledger, lambda: FailingDestination(Stop("no such project")))
-    other = MemoryDestination()
-    courier = follow(ledger, lambda: other)
-
-    until(lambda: stopping.state == "stopped" and courier.caught_up)
-
-    assert stopping.caught_up
-    assert stopping.health()["error"] == "no such project"
-    assert stopping.health()["lag"] == 10
-    assert [one for one in ledger.saved if one.batch == 1][1:] == []
-    assert [one.id for one in other.batches] == [1]
-
-
-def test_a_destination_that_cannot_be_opened_is_tried_again(follow):
-    tries = []
-
-    def factory():
-        tries.append(1)
-        if len(tries) < 4:
-            raise ConnectionError("not yet")
-        return MemoryDestination()
-
-    courier = follow(Ledger([batch(1)]), factory)
-    until(lambda: courier.caught_up)
-
-    assert courier.health()["retries"] == 3
-
-
-def test_a_hanging_destination_delays_only_itself(follow):
-    ledger, hanging, memory = Ledger([batch(1), batch(2)]), HangingDestination(), MemoryDestination()
-    stuck, fine = follow(ledger, lambda: hanging), follow(ledger, lambda: memory)
-    until(lambda: fine.caught_up)
-    assert hanging.entered.wait(5)
-
-    stuck.leave()
-
-    assert not stuck.join(0.05)
-    assert not stuck.caught_up
-    assert [one.id for one in memory.batches] == [1, 2]
-    hanging.release()
-    assert stuck.join(5)
 
 
 def test_a_cursor_that_cannot_be_saved_holds_everything(follow):
@@ -339,7 +235,7 @@ def test_the_position_is_saved_with_the_cursor(follow):
     assert [(one.batch, one.position) for one in ledger.saved] == [(1, {"size": 100}), (2, {"size": 200})]
 
 
-def test_no_thread_is_left_when_followers_leave(follow):
+def test_no_thread_is_left_when_couriers_leave(follow):
     courier = follow(Ledger([batch(1)]), MemoryDestination)
     until(lambda: courier.caught_up)
 

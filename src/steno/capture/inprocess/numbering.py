@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from steno.delivery import pieces
 from steno.journal import format as fmt
 from steno.record import EXACT_FLOAT, LAST_STEP, LATE, LOGGED, NOTE, Batch, Entry, nearest
 
@@ -178,15 +179,8 @@ def _noted(part: Slice) -> dict[int, dict[str, Any]]:
 
 def _with_points(batch: Batch) -> Batch:
     """The batch without records that have no points left, and say no more: the fill brings them."""
-    from dataclasses import replace
-
     import numpy as np
 
     keep = batch.widths() > 0
     keep[[row for row, meta in batch.meta.items() if meta.get(LOGGED)]] = True
-    if keep.all():
-        return batch
-    where = np.cumsum(keep) - 1
-    columns = {name: getattr(batch, name)[keep] for name in ("record", "time", "step", "rank", "attempt", "set")}
-    meta = {int(where[row]): what for row, what in batch.meta.items() if keep[row]}
-    return replace(batch, meta=meta, **columns)
+    return pieces.rows(batch, np.flatnonzero(keep))
