@@ -18,6 +18,9 @@ NODE_SHIFT = 44
 EXACT_FLOAT = 2**53
 """Integers up to this magnitude are exact in a float64; larger ones travel in `Batch.special` too."""
 
+SOME = 4096
+"""So many records are made of a batch's columns together."""
+
 LAST_STEP = 2**62
 """A counter goes no further: beyond it, an explicit step would push automatic ones out of 64 bits."""
 
@@ -147,18 +150,20 @@ class Batch:
 
     def records(self) -> Iterator[Record]:
         """The records in order, each one's values sorted by key: the same however the batch was stored."""
-        splits = self.splits().tolist()
-        values = self.value.tolist()
-        if self.special:
-            for point, special in self.special.items():
-                values[point] = special
+        splits, odd = self.splits(), self.special
         orders = [sorted(range(len(keys)), key=keys.__getitem__) for keys in self.sets]
-        columns = (self.record, self.time, self.step, self.rank, self.attempt, self.set)
-        for index, (record, time, step, rank, attempt, chosen) in enumerate(
-            zip(*(column.tolist() for column in columns), strict=True)
-        ):
-            keys, start = self.sets[chosen], splits[index]
-            yield Record(record, time, step, rank, attempt, {keys[i]: values[start + i] for i in orders[chosen]})
+        columns = (self.record, self.time, self.step, self.rank, self.attempt, self.set, splits[:-1])
+        # Some at a time: as Python's numbers all would take many times the memory that they have in columns.
+        for begin in range(0, len(self), SOME):
+            some = slice(begin, begin + SOME)
+            base, end = int(splits[begin]), int(splits[min(begin + SOME, len(self))])
+            values: list[Any] = self.value[base:end].tolist()
+            if odd:
+                values = [odd.get(point, value) for point, value in enumerate(values, base)]
+            rows = zip(*(column[some].tolist() for column in columns), strict=True)
+            for record, time, step, rank, attempt, chosen, at in rows:
+                keys, start = self.sets[chosen], at - base
+                yield Record(record, time, step, rank, attempt, {keys[i]: values[start + i] for i in orders[chosen]})
 
     def __len__(self) -> int:
         return len(self.record)

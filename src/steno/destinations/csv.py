@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from steno.destinations.file import Tail, name_on_node
+from steno.record import SOME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,11 +86,17 @@ class Csv:
         if not self._fits(self._name(table.number), table):
             table = _Table(table.number + 1)
         rows: dict[str, list[str]] = {}
-        for record, time in zip(batch.records(), iso_times(batch), strict=True):
-            self._add(record, time, table, rows)
-        for name, lines in rows.items():
-            self._settled(name).append("".join(lines).encode("utf-8", "surrogatepass"))
-        for name in rows:
+        whole: dict[str, bytearray] = {}
+        pairs = zip(batch.records(), iso_times(batch), strict=True)
+        while some := [*itertools.islice(pairs, SOME)]:
+            for record, time in some:
+                self._add(record, time, table, rows)
+            for name, lines in rows.items():
+                whole.setdefault(name, bytearray()).extend("".join(lines).encode("utf-8", "surrogatepass"))
+                lines.clear()
+        for name, data in whole.items():
+            self._settled(name).append(data)
+        for name in whole:
             self._tails[name].commit()
         self._table = table
         for name, tail in list(self._tails.items()):
@@ -120,11 +128,11 @@ class Csv:
                 if known or key in columns:
                     cells[columns[key]] = repr(value) if type(value) is float else _cell(value)
             name = self._name(table.number)
-            lines = rows.get(name) or self._begin(rows, name, (*FIXED, *columns))
+            lines = rows[name] if name in rows else self._begin(rows, name, (*FIXED, *columns))
             lines.append(f"{fixed},{','.join(cells)}\n")
         if fresh:
             name = self._long()
-            lines = rows.get(name) or self._begin(rows, name, LONG)
+            lines = rows[name] if name in rows else self._begin(rows, name, LONG)
             lines.extend(f"{fixed},{_quoted(key)},{_cell(record.values[key])}\n" for key in fresh)
 
     def _begin(self, rows: dict[str, list[str]], name: str, header: tuple[str, ...]) -> list[str]:

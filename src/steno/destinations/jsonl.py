@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from steno.destinations.file import Tail, name_on_node
-from steno.record import ARTIFACT, CONFIG, EVENT, FINISH, NOTE, OUTPUT, RAW, START, SUMMARY, TASK, Ref
+from steno.record import ARTIFACT, CONFIG, EVENT, FINISH, NOTE, OUTPUT, RAW, SOME, START, SUMMARY, TASK, Record, Ref
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from steno.record import Batch, RunInfo
 
 
@@ -46,38 +49,16 @@ class Jsonl:
     def write(self, batch: Batch) -> None:
         """Append the batch; OSError when the file cannot be written."""
         import msgspec
-        import numpy as np
-
-        from steno.destinations.order import merged
-        from steno.record import Record
 
         if self._tail is None or not (len(batch) or batch.entries):
             return
-        times = iso_times(batch)
-        odd = bool(batch.special) or not bool(np.isfinite(batch.value).all())
-        lines: list[dict[str, Any]] = []
-        index = 0
-        for one in merged(batch):
-            if isinstance(one, Record):
-                index += 1
-                if not one.values:
-                    continue  # a part does not keep it: the same bytes must come out when it is read from there
-                values: Any = {key: plain(value) for key, value in one.values.items()} if odd else one.values
-                line = {"record": one.record, "step": one.step, "time": times[index - 1], "rank": one.rank}
-                line["attempt"] = one.attempt
-                level = batch.meta.get(index - 1, {}).get("level")
-                if level is not None:
-                    line["level"] = level
-                line["values"] = values
-            else:
-                time = str(np.datetime64(one.time, "ns")) + "Z"
-                line = {"record": one.record, "step": one.step, "time": time, "rank": one.rank}
-                line |= {"attempt": one.attempt, "kind": one.kind, "payload": plain(one.payload)}
-            lines.append(line)
-        if not lines:
+        encode, lines, data = msgspec.json.Encoder().encode_lines, _lines(batch), bytearray()
+        while some := [*itertools.islice(lines, SOME)]:
+            data += encode(some)
+        if not data:
             return
         self._tail.settle()
-        self._tail.append(msgspec.json.Encoder().encode_lines(lines))
+        self._tail.append(data)
         self._tail.commit()
 
     def flush(self) -> None:
@@ -89,12 +70,38 @@ class Jsonl:
             self._tail.close()
 
 
-def iso_times(batch: Batch) -> list[str]:
+def _lines(batch: Batch) -> Iterator[dict[str, Any]]:
+    import numpy as np
+
+    from steno.destinations.order import merged
+
+    times = iso_times(batch)
+    odd = bool(batch.special) or not bool(np.isfinite(batch.value).all())
+    index = -1
+    for one in merged(batch):
+        if isinstance(one, Record):
+            index, time = index + 1, next(times)
+            if not one.values:
+                continue  # a part does not keep it: the same bytes must come out when it is read from there
+            values: Any = {key: plain(value) for key, value in one.values.items()} if odd else one.values
+            line = {"record": one.record, "step": one.step, "time": time, "rank": one.rank, "attempt": one.attempt}
+            level = batch.meta.get(index, {}).get("level")
+            if level is not None:
+                line["level"] = level
+            yield {**line, "values": values}
+        else:
+            time = str(np.datetime64(one.time, "ns")) + "Z"
+            line = {"record": one.record, "step": one.step, "time": time, "rank": one.rank, "attempt": one.attempt}
+            yield {**line, "kind": one.kind, "payload": plain(one.payload)}
+
+
+def iso_times(batch: Batch) -> Iterator[str]:
     """The records' times as ISO 8601 in UTC, to the nanosecond."""
     import numpy as np
 
-    times: list[str] = np.char.add(np.datetime_as_string(batch.time.view("datetime64[ns]"), unit="ns"), "Z").tolist()
-    return times
+    for begin in range(0, len(batch), SOME):
+        some = batch.time[begin : begin + SOME].view("datetime64[ns]")
+        yield from np.char.add(np.datetime_as_string(some, unit="ns"), "Z").tolist()
 
 
 def plain(value: Any) -> Any:

@@ -12,11 +12,16 @@ from steno.ledger.schema import read_ref
 from steno.record import Batch, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
+_ENTRY_POINTS = 16
+"""An entry takes about as much memory as so many points."""
+_COLUMNS = ("batch", "record", "step", "time", "rank", "attempt", "value")
+_ALL = (0, 1 << 62)
 FACTS = b"steno"
 """Footer key of a part: JSON of what its row in the ledger says, and the journal offsets its batches consumed."""
 
@@ -52,9 +57,55 @@ def _footer(path: Path) -> dict[str, Any]:
     return found
 
 
+def stretches(
+    run_dir: Path, names: tuple[str, ...], crcs: Mapping[str, str | None], first: int, last: int, most: int
+) -> NDArray[np.int64]:
+    """The first batches of stretches of about `most` points each, in parts of the batches `first` to `last`.
+
+    Raises:
+        FileNotFoundError: one of the parts is gone.
+    """
+    import numpy as np
+
+    size = np.zeros(last - first + 1, np.int64)
+    with _readable(run_dir, names, crcs) as paths:
+        for name, path in paths.items():
+            weight = 1 if name.startswith("metrics/") else _ENTRY_POINTS
+            for group in _groups(name, path, ["batch"]):
+                batch = _numbers(group["batch"]) - first
+                size += weight * np.bincount(batch[(batch >= 0) & (batch < len(size))], minlength=len(size))
+    before = np.cumsum(size) - size
+    return first + np.flatnonzero(np.diff(before // most, prepend=-1))
+
+
+@contextlib.contextmanager
+def _readable(
+    run_dir: Path, names: tuple[str, ...], crcs: Mapping[str, str | None] | None
+) -> Iterator[dict[str, Path | None]]:
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(verify.readable(run_dir / name, (crcs or {}).get(name))) for name in names}
+
+
+def _groups(
+    name: str, path: Path | None, columns: list[str] | None = None, within: tuple[int, int] = _ALL
+) -> Iterator[Any]:
+    """A part's row groups as tables, one after another; only those that may have a batch within the bounds."""
+    import pyarrow.parquet as pq
+
+    if path is None:
+        return
+    dictionaries = ["key"] if name.startswith("metrics/") else None
+    with pq.ParquetFile(path, read_dictionary=dictionaries, memory_map=False) as file:
+        at = file.schema_arrow.names.index("batch")
+        for number in range(file.num_row_groups):
+            known = file.metadata.row_group(number).column(at).statistics
+            if known is None or (known.min <= within[1] and known.max >= within[0]):
+                yield file.read_row_group(number, columns, use_threads=False)
+
+
 @dataclass(frozen=True, slots=True)
 class PartBatches:
-    """The points and entries of a few parts, in memory, in order of batch, record and key."""
+    """The points and entries of a few parts, or of a stretch of their batches, in order of batch, record and key."""
 
     names: tuple[str, ...]
     node: int
@@ -67,71 +118,37 @@ class PartBatches:
 
     @classmethod
     def load(
-        cls, run_dir: Path, names: tuple[str, ...], node: int, crcs: Mapping[str, str | None] | None = None
+        cls,
+        run_dir: Path,
+        names: tuple[str, ...],
+        node: int,
+        crcs: Mapping[str, str | None] | None = None,
+        within: tuple[int, int] = _ALL,
     ) -> PartBatches:
         """Read the parts, of a damaged one what is good (RuntimeWarning); FileNotFoundError when one is gone.
 
-        `crcs` by name: their checksums, where known.
+        Args:
+            run_dir: the run's directory.
+            names: of the parts.
+            node: theirs.
+            crcs: by name, their checksums, where known.
+            within: the first and the last batch that is wanted. Beside those, one row group is in memory.
         """
-        with contextlib.ExitStack() as stack:
-            paths = {
-                name: stack.enter_context(verify.readable(run_dir / name, (crcs or {}).get(name))) for name in names
-            }
-            return cls._load(paths, node)
-
-    @classmethod
-    def _load(cls, paths: Mapping[str, Path | None], node: int) -> PartBatches:
         import numpy as np
-        import pyarrow.parquet as pq
 
-        bounds: dict[int, tuple[int, int]] = {}
-        columns: dict[str, NDArray[Any]] = {}
-        keys: tuple[str, ...] = ()
-        odd: dict[int, Any] = {}
-        meta: dict[int, Mapping[str, Any]] = {}
+        points = _Points()
         entries: dict[int, list[Entry]] = {}
-        for name, path in paths.items():
-            if path is None:
-                continue
-            if name.startswith("metrics/"):
-                table = pq.read_table(path, read_dictionary=["key"], memory_map=False)
-                key = table["key"].unify_dictionaries().combine_chunks()
-                key = key.chunk(0) if hasattr(key, "chunk") else key  # an array, or chunked, by the version
-                keys = tuple(key.dictionary.to_pylist())
-                rank_of = np.argsort(np.argsort(np.array(keys, object))) if keys else np.empty(0, np.int64)
-                ids = key.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-                whole = {column: table[column].to_numpy() for column in ("batch", "record", "step", "rank", "attempt")}
-                whole["time"] = table["time"].to_numpy().view(np.int64)
-                whole["value"] = table["value"].to_numpy()
-                order = np.lexsort((rank_of[ids], whole["record"], whole["batch"]))
-                columns = {column: array[order] for column, array in whole.items()}
-                columns["key"] = ids[order]
-                place = np.empty(len(order), np.int64)
-                place[order] = np.arange(len(order))
-                for kind in ("exact", "text", "ref", "meta"):
-                    column = table[kind].combine_chunks() if table[kind].null_count < len(table) else None
-                    if column is None:
-                        continue
-                    for at in np.flatnonzero(np.asarray(column.is_valid())).tolist():
-                        value = column[at].as_py()
-                        where = int(place[at])
-                        if kind == "meta":
-                            meta[where] = json.loads(value)
-                        elif kind == "exact":
-                            odd[where] = value
-                        elif kind == "ref":
-                            odd[where] = read_ref(value)
-                        else:
-                            odd[where] = value if np.isnan(columns["value"][where]) else int(value)
-                batch = columns.pop("batch")
-                starts = np.flatnonzero(np.r_[True, batch[1:] != batch[:-1]]) if len(batch) else np.empty(0, np.int64)
-                ends = np.r_[starts[1:], len(batch)]
-                bounds = {int(batch[a]): (int(a), int(b)) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)}
-            else:
-                for row in pq.read_table(path).to_pylist():
-                    entries.setdefault(row["batch"], []).append(entry_of(row))
-        whole_entries = {id: tuple(found) for id, found in entries.items()}
-        return cls(tuple(paths), node, bounds, columns, keys, odd, meta, whole_entries)
+        with _readable(run_dir, names, crcs) as paths:
+            for name, path in paths.items():
+                for group in _groups(name, path, None, within):
+                    batch = _numbers(group["batch"])
+                    wanted = np.flatnonzero((batch >= within[0]) & (batch <= within[1]))
+                    if name.startswith("metrics/"):
+                        points.add(group, wanted)
+                    else:
+                        for at in wanted.tolist():
+                            entries.setdefault(int(batch[at]), []).append(_entry(group, at))
+        return points.arranged(names, node, {id: tuple(found) for id, found in entries.items()})
 
     def batch(self, id: int) -> Batch:
         """The batch of that number; empty if the parts have nothing of it."""
@@ -181,15 +198,100 @@ class PartBatches:
         return {at - start: self.odd[at] for at in range(start, end) if at in self.odd}
 
 
-def entry_of(row: Mapping[str, Any]) -> Entry:
-    """The `Entry` of a row of a records part; its time as an integer of ns or a timestamp with `.value`."""
-    time = row["time"]
-    return Entry(
-        row["record"],
-        time if isinstance(time, int) else int(time.value),
-        row["step"],
-        row["rank"],
-        row["attempt"],
-        row["kind"],
-        json.loads(row["payload"]),
-    )
+def _entry(table: Any, row: int) -> Entry:
+    said = {name: table[name][row].as_py() for name in ("record", "step", "rank", "attempt", "kind")}
+    # The time as an integer: only pandas has times to the nanosecond.
+    return Entry(time=table["time"][row].value, payload=json.loads(table["payload"][row].as_py()), **said)
+
+
+class _Points:
+    """Gathers the rows of metrics parts, and puts them in order."""
+
+    def __init__(self) -> None:
+        self._pieces: list[dict[str, NDArray[Any]]] = []
+        self._keys: dict[str, int] = {}
+        self._odd: dict[int, Any] = {}
+        self._meta: dict[int, Mapping[str, Any]] = {}
+        self._count = 0
+
+    def add(self, table: Any, rows: NDArray[np.int64]) -> None:
+        """Take some rows of a table over."""
+        import numpy as np
+
+        if not len(rows):
+            return
+        piece = {name: _numbers(table[name])[rows] for name in _COLUMNS}
+        keys = []
+        for chunk in table["key"].chunks:  # each with a dictionary of its own
+            own = [self._keys.setdefault(name, len(self._keys)) for name in chunk.dictionary.to_pylist()]
+            keys.append(np.array(own, np.int32)[_buffer(chunk.indices)])
+        piece["key"] = np.concatenate(keys)[rows]
+        for kind in ("exact", "text", "ref", "meta"):
+            column = table[kind]
+            if column.null_count == len(table):
+                continue
+            for at in np.flatnonzero(np.concatenate([_valid(chunk) for chunk in column.chunks])[rows]).tolist():
+                value, where = column[int(rows[at])].as_py(), self._count + at
+                if kind == "meta":
+                    self._meta[where] = json.loads(value)
+                elif kind == "ref":
+                    self._odd[where] = read_ref(value)
+                elif kind == "text" and not np.isnan(piece["value"][at]):
+                    self._odd[where] = int(value)  # beyond 64 bits: digits beside the nearest float
+                else:
+                    self._odd[where] = value
+        self._pieces.append(piece)
+        self._count += len(rows)
+
+    def arranged(self, names: tuple[str, ...], node: int, entries: Mapping[int, tuple[Entry, ...]]) -> PartBatches:
+        """All that was taken over, in order of batch, record and key."""
+        import numpy as np
+
+        if not self._pieces:
+            return PartBatches(names, node, {}, {}, (), {}, {}, entries)
+        whole = {name: np.concatenate([piece.pop(name) for piece in self._pieces]) for name in [*self._pieces[0]]}
+        keys = tuple(self._keys)
+        rank_of = np.argsort(np.argsort(np.array(keys, object))).astype(np.int32)
+        order = np.lexsort((rank_of[whole["key"]], whole["record"], whole["batch"]))
+        columns = {name: whole.pop(name)[order] for name in [*whole]}
+        batch = columns.pop("batch")
+        starts = np.flatnonzero(np.diff(batch, prepend=batch[0] - 1))
+        ends = [*starts[1:].tolist(), len(batch)]
+        bounds = dict(zip(batch[starts].tolist(), zip(starts.tolist(), ends, strict=True), strict=True))
+        odd, meta = self._odd, self._meta
+        if odd or meta:
+            place = np.empty(len(order), np.int64)
+            place[order] = np.arange(len(order))
+            odd = {int(place[at]): value for at, value in odd.items()}
+            meta = {int(place[at]): what for at, what in meta.items()}
+        return PartBatches(names, node, bounds, columns, keys, odd, meta, entries)
+
+
+def _numbers(column: Any) -> NDArray[Any]:
+    """A column of numbers, nulls as NaN. `to_numpy` would import pandas: a third of a second, and 40 MiB for good."""
+    import numpy as np
+
+    out = [_buffer(chunk) for chunk in column.chunks]
+    return np.concatenate(out) if out else np.empty(0, np.int64)
+
+
+def _buffer(array: Any) -> NDArray[Any]:
+    """An Arrow array of numbers or times as it lies in memory."""
+    import numpy as np
+
+    data = array.buffers()[1]
+    width = array.type.bit_width // 8
+    kind = f"f{width}" if str(array.type) == "double" else f"i{width}"
+    numbers = np.frombuffer(data, kind, len(array), array.offset * width)
+    return np.where(_valid(array), numbers, np.nan) if array.null_count else numbers
+
+
+def _valid(array: Any) -> NDArray[np.bool_]:
+    """Which of an Arrow array's elements are not null."""
+    import numpy as np
+
+    bits = array.buffers()[0]
+    if bits is None:
+        return np.ones(len(array), np.bool_)
+    every = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
+    return every[array.offset :][: len(array)].astype(np.bool_)
