@@ -18,7 +18,7 @@ NODE_SHIFT = 44
 EXACT_FLOAT = 2**53
 """Integers up to this magnitude are exact in a float64; larger ones travel in `Batch.special` too."""
 
-SOME = 4096
+SOME = 1024
 """So many records are made of a batch's columns together."""
 
 LAST_STEP = 2**62

@@ -40,8 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _keep_memory() -> None:
     """Have columns of a few MiB reuse memory: fresh pages for each cost the kernel more than the work on them.
 
-    Nothing here multiplies matrices, so OpenBLAS needs no threads either. To be called before numpy is loaded.
+    Nothing here multiplies matrices, so OpenBLAS needs no threads either, and Arrow's own pool would keep tens of MiB
+    beside that memory. To be called before numpy and pyarrow are loaded.
     """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         tune = ctypes.CDLL(None).mallopt
