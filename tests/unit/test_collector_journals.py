@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from steno.capture.recorder import Recorder
+from steno.collector import catalogue, service
 from steno.collector.journals import Journal
 from steno.collector.reading import PIECE_BYTES, Marker
+from steno.collector.service import Service
 from steno.journal import format as fmt
 from steno.journal.tailer import Tailer
 from steno.ledger import schema, streams
 from steno.ledger.post import Poster
+from steno.ledger.read import Reader
 
 
 @pytest.fixture
@@ -114,3 +117,48 @@ def test_a_marker_narrows_down_and_condemns_after_two_deaths_at_the_same_frame(t
     last.clear()
     last.close()
     assert Marker(tmp_path / "reading").poison is None
+
+
+@pytest.mark.parametrize("begun", ["the quiet one", "the busy one"])
+def test_while_one_process_lags_nothing_of_another_is_posted_before_what_it_logged_earlier(
+    tmp_path, monkeypatch, begun
+):
+    """A posting has room for a part of what the busy one has; the quiet one has been read to its end."""
+    monkeypatch.setattr(service, "POST_BYTES", 1)  # shares are as small as they get: 256 KiB
+    run_dir = tmp_path / "p" / "r"
+    order = []
+
+    def log(recorder, count, note=""):
+        for _ in range(count):
+            recorder.log({"x": float(len(order)), "note": note})
+            order.append(float(len(order)))
+
+    recorders = {}
+    for name in (begun, *({"the quiet one", "the busy one"} - {begun})):
+        recorders[name] = Recorder(
+            run_dir, run_id="r", rank=len(recorders), report=lambda *line: pytest.fail(str(line))
+        )
+        recorders[name].begun()
+    quiet, busy = recorders["the quiet one"], recorders["the busy one"]
+    log(quiet, 1)
+    collector = Service(run_dir)
+    collector.node = catalogue.claim(run_dir)
+    collector._locks = []
+    collector._open()
+    try:
+        assert collector._tick() == (True, False)
+        log(busy, 400, "x" * 2000)
+        assert collector._tick() == (True, True)
+        log(quiet, 1)
+        log(busy, 400, "x" * 2000)
+        log(quiet, 1)
+        while collector._tick()[1]:
+            pass
+        collector._tick()
+    finally:
+        for recorder in recorders.values():
+            recorder.close()
+        collector._abandon()
+
+    batches = Reader(run_dir).snapshot().batches
+    assert [one.values["x"] for batch in batches for one in batch.records()] == order

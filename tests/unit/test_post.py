@@ -347,6 +347,25 @@ def test_a_new_attempt_rewinds_the_counter_once(poster):
     assert second.step.tolist() == [4]
 
 
+@pytest.mark.parametrize("per", [None, "stream"])
+@pytest.mark.parametrize("again", [False, True], ids=["the same poster", "the next one"])
+def test_a_new_attempt_rewinds_a_writers_counters_too(poster, ledger, per, again):
+    """Those that were met before, and those of keys that come later for the first time."""
+    options = {"counter": "scalar"} | ({"per": per} if per else {})
+    poster.post([(info(), piece([(i, None, {"loss": 1.0}) for i in range(9)], options=options))])
+    poster.begin_attempt(2, 3)
+    if again:
+        poster = Poster(ledger, 0)
+    late = [(10, None, {"loss": 1.0}), (11, None, {"loss": 1.0}), (12, None, {"later": 1.0})]
+
+    batch = poster.post([(info(), piece(late, start=4096 + 900, options=options))])
+
+    assert batch.step.tolist() == [3, 4, 3]
+    poster.begin_attempt(2, 3)
+    batch = poster.post([(info(), piece([(13, None, {"loss": 1.0})], start=4096 + 1200, options=options))])
+    assert batch.step.tolist() == [5]
+
+
 VALUES = st.one_of(
     st.floats(allow_nan=False),
     st.integers(-(2**63), 2**64),

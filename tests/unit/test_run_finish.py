@@ -68,6 +68,59 @@ def late(monkeypatch, tmp_path, secs: float) -> None:
 # -- what finish waits for -----------------------------------------------------------------------------------
 
 
+class Last:
+    """Logs at its end, when all else is posted. Before that it may have somebody stopped."""
+
+    kinds = frozenset({"points", "event"})
+
+    def __init__(self, stop=lambda: None):
+        self.stop = stop
+        self.run = None
+
+    def open(self, run):
+        pass
+
+    def write(self, batch):
+        pass
+
+    def flush(self):
+        pass
+
+    def close(self):
+        self.stop()
+        self.run.log({"last": 1.0})
+
+
+def test_what_a_destination_object_logs_at_its_end_is_posted_when_finish_says_so():
+    last = Last()
+    run = last.run = steno.init(name="a", destinations=[last])
+    run.log({"x": 1.0})
+    assert run.finish() is True
+    book = steno.open(run.dir)
+    assert book.series("last").value.tolist() == [1.0]
+
+
+def test_finish_is_false_while_what_a_destination_object_logged_at_its_end_is_not_posted(capfd):
+    """The collector stands still from then on: what was posted before is not enough."""
+
+    def stop():
+        os.kill(collector, signal.SIGSTOP)
+        threads = Path(f"/proc/{collector}/task").glob("*/stat")
+        for thread in threads:
+            wait_for(lambda thread=thread: thread.read_text().rpartition(") ")[2][0] == "T", 10)
+
+    last = Last(stop)
+    run = last.run = steno.init(name="a", destinations=[last])
+    run.log({"x": 1.0})
+    assert run.flush(30)
+    collector = run.health()["collector"]["pid"]
+    try:
+        assert run.finish(1.0) is False
+    finally:
+        os.kill(collector, signal.SIGCONT)
+    assert "are to be posted by the collector" in capfd.readouterr().err.splitlines()[-1]
+
+
 def test_finish_waits_for_a_collector_that_comes_late_and_says_so(monkeypatch, tmp_path, capfd):
     late(monkeypatch, tmp_path, 3)
     run = steno.init(name="a", destinations=["csv", "tensorboard"])

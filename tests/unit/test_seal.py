@@ -15,9 +15,10 @@ import pytest
 from ledger_slices import HOLE, info, piece
 
 from steno import files
-from steno.ledger import parts, schema, seal
+from steno.ledger import parts, read, schema, seal
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader, found_parts
+from steno.ledger.rebuild import part_took
 from steno.ledger.seal import Sealer, adopt_parts
 from steno.record import Ref
 
@@ -323,13 +324,15 @@ def test_a_run_without_a_ledger_is_read_from_its_parts_or_manifest(run):
     assert before == run.points()
 
 
-@pytest.mark.parametrize("state", ["live", "crashed", "ended", "wal without shm"])
+@pytest.mark.parametrize("state", ["live", "crashed", "ended", "closed", "wal without shm"])
 def test_a_reader_leaves_no_file_behind(tmp_path, state):
     run = Run(tmp_path / "run")
     mixed(run, 5)
     before = run.points()
     if state == "ended":
         schema.end(run.connection)
+    elif state == "closed":
+        run.connection.close()  # as after an error: no -wal is left, and the ledger is still one that has them
     elif state != "live":
         copy = tmp_path / "copy"
         shutil.copytree(run.dir, copy)
@@ -429,3 +432,94 @@ def test_few_wide_key_sets_share_a_part_and_a_storm_of_keys_does_not(tmp_path, m
     assert wide.sealer.seal() == 20
     assert [storm.sealer.seal() for _ in range(21)] == [1] * 20 + [0]
     assert len(wide.points()) == len(storm.points()) == 1200
+
+
+def lose(run):
+    """The ledger is gone; what a collector begins in its place."""
+    run.connection.close()
+    for suffix in ("", "-wal", "-shm"):
+        run.path.with_name(run.path.name + suffix).unlink(missing_ok=True)
+    again = Run(run.dir)
+    adopt_parts(run.dir, again.connection, 0)
+    again.poster.reload()
+    return again
+
+
+@pytest.mark.parametrize("gone", [(), (1,), (1, 2)], ids=str)
+def test_after_a_lost_ledger_a_quiet_stream_is_not_posted_twice(run, gone):
+    """The newest part tells what all older ones took, also where these are gone or had nothing to be written."""
+    run.post([(1, 1, {"quiet": 1.0})], stream="quiet")
+    run.sealer.seal()
+    for turn in range(2):
+        run.post([(10 + turn, 2, {"busy": 1.0})], stream="busy")
+        run.sealer.seal()
+    for id in gone:
+        (run.dir / "metrics" / f"00-part-{id:06d}.parquet").unlink()
+
+    again = lose(run)
+
+    assert again.poster.posted("quiet", 0) == 4096 + 10
+    assert again.poster.posted("busy", 0) == 4096 + 20
+    again.post([(1, 1, {"quiet": 1.0})], stream="quiet")  # what its journal still has, read from its beginning
+    assert [row[1] for row in again.points() if row[1] == "quiet"] == ["quiet"] * (1 not in gone)
+    again.connection.close()
+
+
+def test_what_older_parts_took_is_kept_through_two_lost_ledgers_and_as_long_as_the_segment_is_there(run):
+    run.post([(1, 1, {"quiet": 1.0})], stream="quiet")
+    run.sealer.seal()
+    again = lose(run)
+    again.post([(2, 2, {"busy": 1.0})], stream="busy")
+    again.sealer.seal()
+    (run.dir / "metrics" / "00-part-000001.parquet").unlink()
+
+    once_more = lose(again)
+
+    assert once_more.poster.posted("quiet", 0) == 4096 + 10
+    once_more.poster.forget_segments([("quiet", 0)])
+    once_more.post([(3, 3, {"other": 1.0})], stream="other")
+    once_more.sealer.seal()
+    assert {stream for stream, _, _ in part_took(max((run.dir / "metrics").iterdir()))} == {"busy", "other"}
+    once_more.connection.close()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the same collector", "the next one"])
+def test_no_key_gets_the_id_of_another_after_the_end(run, again):
+    """A reader remembers names by their ids: it has seen the run before it ended, and looks again when it goes on."""
+    run.post([(i, i, {"loss": 1.0, "accuracy": 2.0, f"k{i}": 3.0}) for i in range(3)])
+    seen = {row[1] for row in run.points()}
+    for at in (1, 2):
+        run.sealer.finish()
+        if again:
+            run.connection.close()
+            run.connection = schema.begin(run.path)
+            run.poster = Poster(run.connection, 0)
+            run.sealer = Sealer(run.dir, run.connection, run.poster.lock, 0)
+        else:
+            run.poster.reload()
+        run.post([(10 * at, 10 * at, {f"new{at}": 4.0, "accuracy": 5.0})])
+        seen |= {f"new{at}"}
+
+        assert {row[1] for row in run.points()} == seen
+        assert {row[1] for row in run.points() if row[2] == 10 * at} == {f"new{at}", "accuracy"}
+
+
+def test_a_reader_that_opens_a_ledger_as_a_collector_comes_sees_what_it_posts(run, monkeypatch):
+    """Nobody has it open: SQLite is told that it does not change. So it is asked again whether somebody came."""
+    run.post([(1, 1, {"x": 1.0})])
+    run.connection.close()
+    real, opens = read._connect, []
+
+    def connect(path, mode):
+        connection = real(path, mode)
+        opens.append(mode)
+        if len(opens) == 1:
+            run.connection = schema.begin(run.path)
+            run.poster = Poster(run.connection, 0)
+            run.post([(2, 2, {"x": 2.0})])
+        return connection
+
+    monkeypatch.setattr(read, "_connect", connect)
+    with read.opened(run.path) as connection:
+        assert connection.execute("select count(*) from batches").fetchone()[0] == 2
+    assert ["immutable" in mode for mode in opens] == [True, False]

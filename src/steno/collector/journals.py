@@ -70,6 +70,8 @@ class Journal:
         self._emptied: list[Tailer] = []
         self._seen = False
         self.last_mono = 0
+        self.lags = False
+        """The last posting had no room for all that it has."""
 
     @property
     def process(self) -> tuple[int, int] | None:

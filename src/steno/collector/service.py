@@ -235,8 +235,9 @@ class Service:
         self.sealing.check()
         slices: list[tuple[StreamInfo, Slice]] = []
         more = False
-        # Those that lag behind come first, and hold the others back: an order across processes.
-        active = sorted(self.journals.values(), key=lambda journal: journal.last_mono)
+        # Those that lag behind come first, and hold the others back: an order across processes. One that was read to
+        # its end does not lag, however old its last record is.
+        active = sorted(self.journals.values(), key=lambda journal: (not journal.lags, journal.last_mono))
         share = max(POST_BYTES // max(len(active), 1), 256 << 10)
         for journal in active:
             journal.look(now)
@@ -245,7 +246,8 @@ class Service:
             for info, piece in journal.read(share, cut):
                 slices.append((info, piece))
                 size += piece.end - piece.start
-            if size >= share:
+            journal.lags = size >= share
+            if journal.lags:
                 cut, more = min(cut, journal.last_mono + 1), True
         found = bool(slices)
         self._post(slices)

@@ -1,0 +1,240 @@
+"""Rules that one changed line would break, and the tests that must notice: each is broken in turn, in a copy of the tree.
+
+scripts/mutate            # all
+scripts/mutate seal key   # those whose rule or file has one of the words
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv*", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__", "shared"
+)
+_LIMIT_SECS = 300
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`line` of a file, which stands there once, becomes `broken`: one of the tests has to fail."""
+
+    rule: str
+    file: str
+    line: str
+    broken: str
+    tests: tuple[str, ...]
+
+
+def rule(text: str, file: str, line: str, broken: str, *tests: str) -> Mutation:
+    return Mutation(text, f"src/steno/{file}", line, broken, tuple(f"tests/{test}" for test in tests))
+
+
+SEALED = "unit/test_segment.py::test_whenever_a_thread_writes_while_a_segment_is_sealed_its_frame_is_before_the_end_or_refused"
+BEYOND = "unit/test_columns.py::test_a_step_beyond_64_bits_is_numbered_automatically_and_said_whatever_is_about_it"
+LAGS = (
+    "unit/test_collector_journals.py::"
+    "test_while_one_process_lags_nothing_of_another_is_posted_before_what_it_logged_earlier"
+)
+REWOUND = "unit/test_post.py::test_a_new_attempt_rewinds_a_writers_counters_too"
+PART_FIRST = "unit/test_durable_order.py::test_a_part_is_on_the_disk_with_its_name_before_its_batches_leave_the_ledger"
+
+MUTATIONS = [
+    # -- the journal
+    rule(
+        "a sealed segment takes no more frames",
+        "journal/segment.py", "        self.map.seek(self.size)\n", "        pass\n", SEALED,
+    ),
+    rule(
+        "a frame written while a segment is sealed is before its end",
+        "journal/segment.py", "self.end = end = self._written(end)", "self.end = end", SEALED,
+    ),
+    rule(
+        "a full disk is an error, not a SIGBUS",
+        "journal/segment.py", "os.posix_fallocate(fd, 0, self.size)", "os.ftruncate(fd, self.size)",
+        "unit/test_segment.py::test_a_disk_that_has_no_room_is_an_error_when_the_segment_is_made",
+    ),
+    rule(
+        "around a fork only the owner writes",
+        "journal/guard.py", "if os.getpid() != self._pid:", "if False:",
+        "unit/test_segment.py::test_around_a_fork_the_child_writes_nothing_and_the_parent_goes_on",
+    ),
+    rule(
+        "a step beyond 64 bits in a whole reading of like frames",
+        "journal/columns.py", "{_NIL, _FIXPOS, _FIXNEG, *_INTS} - {0xCF}:", "{_NIL, _FIXPOS, _FIXNEG, *_INTS}:", BEYOND,
+    ),
+    rule(
+        "a step beyond 64 bits amid other frames",
+        "journal/columns.py", "        if beyond.any():\n", "        if False:\n", BEYOND,
+    ),
+    rule(
+        "the last step of 64 bits is one",
+        "journal/columns.py", "beyond = steps > np.uint64(2**63 - 1)", "beyond = steps >= np.uint64(2**63 - 1)", BEYOND,
+    ),
+    rule(
+        "like frames are of one length",
+        "journal/columns.py", " or (lengths != length).any():", ":",
+        "unit/test_columns.py::test_frames_of_other_lengths_are_not_taken_for_like_ones",
+    ),
+    rule(
+        "a layout is for frames of its length",
+        "journal/columns.py", "        if frames.length != self.length:\n", "        if False:\n",
+        "unit/test_columns.py::test_frames_that_go_on_behind_their_step_are_no_records",
+    ),
+    # -- reading and posting
+    rule(
+        "who lags behind is read first, and holds the others back",
+        "collector/service.py", "key=lambda journal: (not journal.lags, journal.last_mono))", "key=lambda journal: 0)", LAGS,
+    ),
+    rule(
+        "one that was read to its end does not lag, however old its last record is",
+        "collector/service.py", "key=lambda journal: (not journal.lags, journal.last_mono))",
+        "key=lambda journal: journal.last_mono)", LAGS,
+    ),
+    rule(
+        "a segment goes only once the posting that took it is synced",
+        "collector/journals.py", "gone = [number for number, at in self.retired if at <= synced]",
+        "gone = [number for number, at in self.retired]",
+        "unit/test_durable_order.py::test_a_segment_is_removed_once_the_posting_that_took_it_is_synced",
+    ),
+    rule(
+        "a segment's offset is forgotten only once its removal is on the disk",
+        "collector/journals.py", "            files.sync_dir(self.found.dir)\n", "            pass\n",
+        "unit/test_durable_order.py::test_a_segments_offset_is_forgotten_once_its_removal_is_on_the_disk",
+    ),
+    rule(
+        "a rewind takes back writers' counters that were met",
+        "ledger/post.py", 'execute("delete from counters where instr(name, ?)", (steps.OF_KEY,))', "pass", REWOUND,
+    ),
+    rule(
+        "a rewind is where counters of keys that come later begin",
+        "ledger/post.py", "{steps.RUN: rewind, steps.SEED: rewind}", "{steps.RUN: rewind}", REWOUND,
+    ),
+    rule(
+        "a rewind holds for the poster at work too",
+        "ledger/post.py", "        finally:\n            self._counters.clear()\n", "        finally:\n            pass\n", REWOUND,
+    ),
+    # -- sealing
+    rule(
+        "a part is on the disk before its rows leave the ledger",
+        "ledger/parts.py", "    files.sync_file(path)\n    return len(points.value)", "    return len(points.value)", PART_FIRST,
+    ),
+    rule(
+        "a part's name is on the disk before its rows leave the ledger",
+        "ledger/seal.py", "        files.sync_dir(place)\n", "        pass\n", PART_FIRST,
+    ),
+    rule(
+        "a part tells what all older ones took",
+        "ledger/seal.py", "batches, took = [], self._took_before()", "batches, took = [], {}",
+        "unit/test_seal.py::test_after_a_lost_ledger_a_quiet_stream_is_not_posted_twice",
+        "unit/test_seal.py::test_what_older_parts_took_is_kept_through_two_lost_ledgers_and_as_long_as_the_segment_is_there",
+    ),
+    rule(
+        "what was taken of segments that are gone is forgotten",
+        "ledger/seal.py", "for key, end in old.items() if key in live}", "for key, end in old.items()}",
+        "unit/test_seal.py::test_what_older_parts_took_is_kept_through_two_lost_ledgers_and_as_long_as_the_segment_is_there",
+    ),
+    rule(
+        "what a lost ledger had taken is remembered by the one after it",
+        "ledger/seal.py", """    execute("insert or replace into meta values('took', ?)", (json.dumps(took),))\n""", "",
+        "unit/test_seal.py::test_what_older_parts_took_is_kept_through_two_lost_ledgers_and_as_long_as_the_segment_is_there",
+    ),
+    rule(
+        "no key gets the id of another",
+        "ledger/seal.py", " and id < (select max(id) from keys)", "",
+        "unit/test_seal.py::test_no_key_gets_the_id_of_another_after_the_end",
+    ),
+    # -- reading
+    rule(
+        "a ledger that was opened as one that does not change is looked at again",
+        "ledger/read.py", 'if "immutable" not in mode or not wal.exists():', "if True:",
+        "unit/test_seal.py::test_a_reader_that_opens_a_ledger_as_a_collector_comes_sees_what_it_posts",
+    ),
+    rule(
+        "a reader makes no -wal beside a ledger that nobody has open",
+        "ledger/read.py", "            if _is_wal(path):\n", "            if False:\n",
+        "unit/test_seal.py::test_a_reader_leaves_no_file_behind",
+    ),
+    # -- delivery and the end
+    rule(
+        "what was delivered is flushed before the destination is closed",
+        "delivery/courier.py", '("flush", self._flush_now), ', "",
+        "unit/test_delivery.py::test_what_was_delivered_is_flushed_before_the_end",
+    ),
+    rule(
+        "finish waits for what destination objects log at their ends",
+        "capture/ending.py", "                self.posted, self._stored, self.delivered, self.encoded,\n",
+        "                self._stored, self.delivered, self.encoded,\n",
+        "unit/test_run_finish.py::test_finish_is_false_while_what_a_destination_object_logged_at_its_end_is_not_posted",
+    ),
+]  # fmt: skip
+
+
+def _apply(tree: Path, mutation: Mutation, turn: int) -> str:
+    """Break the line; returns the text before it was broken."""
+    path = tree / mutation.file
+    text = path.read_text()
+    if text.count(mutation.line) != 1:
+        sys.exit(
+            f"{mutation.file} has {text.count(mutation.line)} times the line {mutation.line!r}: put right {__file__}"
+        )
+    _write(path, text.replace(mutation.line, mutation.broken), turn)
+    return text
+
+
+def _write(path: Path, text: str, turn: int) -> None:
+    path.write_text(text)
+    # A time of its own, so that what was compiled of the file before is not taken for it.
+    stamp = time.time() + 10 * turn
+    os.utime(path, (stamp, stamp))
+
+
+def _run(tree: Path, tests: tuple[str, ...]) -> tuple[int, str]:
+    """The exit status of pytest, 0 when all pass, 1 when one fails, and what it printed."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=_LIMIT_SECS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return 1, ""
+    return done.returncode, done.stdout + done.stderr
+
+
+def main(words: list[str]) -> int:
+    """Print a table; 0 when each broken rule was noticed, and the tests pass without."""
+    chosen = [one for one in MUTATIONS if not words or any(word in f"{one.rule} {one.file}" for word in words)]
+    with tempfile.TemporaryDirectory(prefix="steno-mutate-") as place:
+        tree = Path(place) / "tree"
+        shutil.copytree(ROOT, tree, ignore=_LEFT_OUT)
+        whole = tuple(dict.fromkeys(test for one in chosen for test in one.tests))
+        status, printed = _run(tree, whole)
+        if status != 0:
+            print(f"{printed}\nThe tests fail without any broken line.")
+            return 1
+        print("| rule | broken line | noticed by a test |\n|---|---|---|")
+        survived = 0
+        for turn, one in enumerate(chosen):
+            text = _apply(tree, one, 2 * turn + 1)
+            noticed = _run(tree, one.tests)[0] == 1
+            _write(tree / one.file, text, 2 * turn + 2)
+            survived += not noticed
+            line = " ".join(one.line.split()).replace("|", "\\|")
+            print(
+                f"| {one.rule} | `{one.file.removeprefix('src/steno/')}`: `{line}` | {'yes' if noticed else '**no**'} |",
+                flush=True,
+            )
+    print(f"\n{len(chosen)} rules broken, {survived} not noticed")
+    return 1 if survived or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
