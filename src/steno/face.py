@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
@@ -13,7 +14,7 @@ from steno.capture.ending import Ending
 from steno.capture.late.device_queue import conceal
 from steno.capture.open_runs import RUNS
 from steno.capture.report import Reporter, is_terminal, say
-from steno.capture.start import beginning
+from steno.capture.start import beginning, others
 from steno.capture.start import request as requests
 from steno.capture.tasks.guard import refuse_import
 from steno.errors import NoRunError, UsageError
@@ -36,17 +37,19 @@ _FINISH, _NEW, _PREVIOUS, _BESIDE = _WAYS = ("finish_previous", "create_new", "r
 
 
 def _settings_by_name(init: Callable[_P, Run]) -> Callable[_P, Run]:
-    """Have `init` take each setting by its own name as well, and refuse other names with the nearest that it knows."""
+    """Have `init` take each setting by its own name as well, and other loggers' words; a name that is none of them is
+    refused with the nearest that it knows."""
     settings = {one.name for one in fields(Settings)}
     known = {*init.__code__.co_varnames[: init.__code__.co_argcount + init.__code__.co_kwonlyargcount], *settings}
 
     @functools.wraps(init)
     def checked(*arguments: _P.args, **named: _P.kwargs) -> Run:
-        refuse_unknown("steno.init", named, known)
-        more = {name: named.pop(name) for name in settings & named.keys()}
+        ours: Any = others.translated(named)
+        refuse_unknown("steno.init", ours, known)
+        more = {name: ours.pop(name) for name in settings & ours.keys()}
         if more:
-            named["settings"] = taken(named.get("settings"), more)
-        return init(*arguments, **named)
+            ours["settings"] = taken(ours.get("settings"), more)
+        return init(*arguments, **ours)
 
     return checked
 
@@ -291,13 +294,21 @@ def flush(timeout: float | None = None, *, files: bool = False) -> bool:
     return _needed("flush").flush(timeout, files=files)
 
 
-def finish(timeout: float | None = None) -> bool:
-    """`Run.finish` of the current run; after it, the same answer again.
-
-    Raises:
-        NoRunError: there was no `init`.
-    """
-    return _needed("finish").finish(timeout)
+def finish(
+    timeout: float | str | None = None,
+    error: object = None,
+    async_log_timeout: float | None = None,
+    *,
+    state: str | None = None,
+) -> bool:
+    """`Run.finish` of the current run; after it, the same answer again. Without a run a warning, and True."""
+    try:
+        run = _needed("finish")
+    except NoRunError as missing:
+        # `finally: steno.finish()` behind an `init` that has failed must not hide why.
+        warnings.warn(str(missing), RuntimeWarning, stacklevel=2)
+        return True
+    return run.finish(timeout, error, async_log_timeout, state=state)
 
 
 config: MutableMapping[str, Any] = Borrowed(lambda: _needed("config").config)

@@ -14,6 +14,7 @@ from steno.capture.config import Journalled, mask, plain
 from steno.capture.lifecycle import how, is_in_term_handler
 from steno.capture.nothing import Nothing
 from steno.capture.open_runs import END_SECS, RUNS
+from steno.capture.start import others
 from steno.capture.stepping import next_step
 from steno.errors import ClosedError
 from steno.record import CONFIG, EVENT, SUMMARY
@@ -327,7 +328,14 @@ class Run:
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         return self._ending.posted(deadline) and (not files or self._ending.delivered(deadline))
 
-    def finish(self, timeout: float | None = None) -> bool:
+    def finish(
+        self,
+        timeout: float | str | None = None,
+        error: object = None,
+        async_log_timeout: float | None = None,
+        *,
+        state: str | None = None,
+    ) -> bool:
         """End the recording: wait for tasks, then posting and destinations, then close.
 
         After two seconds a line says what is still owed and by whom; so does each False. Ctrl-C ends the wait.
@@ -339,6 +347,9 @@ class Run:
                 object gets 2 seconds after its last sign of life. In a handler of SIGTERM, and when the interpreter
                 is going down, 2 seconds in all. What is not delivered by then stays on disk: the collector, which
                 outlives this process, or `steno sync` delivers it.
+            error: what went wrong; the run is `failed` then.
+            async_log_timeout: seconds for `async_log` tasks alone.
+            state: "success", "crashed" or "aborted", SwanLab's words, which may stand in the timeout's place.
 
         Returns:
             True: all is posted and delivered, and in the object stores that were asked for; each media value has its
@@ -346,8 +357,13 @@ class Run:
 
         Raises:
             RuntimeError: called by a task, which finish would have to wait for.
+            UsageError: another state, or a timeout that is no number.
         """
-        return self._ending.end("finished", timeout=timeout)
+        end, why, seconds = others.end_of(timeout, error, state)
+        tasks, left = self._ending.tasks, []
+        if async_log_timeout is not None and tasks is not None and not tasks.calls():
+            left = tasks.close(async_log_timeout)
+        return self._ending.end(end, why, timeout=seconds) and not left
 
     async def afinish(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - finish's own bound, kept by it
         """`finish` for a coroutine: the event loop, and the tasks on it, go on meanwhile."""

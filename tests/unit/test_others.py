@@ -1,0 +1,114 @@
+"""Programs that come from other loggers say `init` and `finish` in those loggers' words."""
+
+from __future__ import annotations
+
+import pytest
+import run_programs
+
+import steno
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch, tmp_path):
+    run_programs.no_launcher(monkeypatch)
+    monkeypatch.setenv("STENO_COLLECTOR", "off")
+    monkeypatch.chdir(tmp_path)
+    yield
+    if steno.current() is not None:
+        steno.current().finish(0)
+
+
+def end_of(run):
+    (journal,) = run_programs.journals(run.dir)
+    (found,) = [payload for kind, payload in journal.entries if kind == "finish"]
+    return found
+
+
+def test_what_means_the_same_is_taken(tmp_path, capsys):
+    run = steno.init(
+        project="p", experiment_name="exp", description="words", log_dir=tmp_path / "logs", job_type="train", tags=["a"],
+        mode="offline", workspace=None,
+    )  # fmt: skip
+    assert run.dir == tmp_path / "logs" / "p" / "exp"
+    about = steno.open(run.dir).info
+    assert about.state
+    assert (run.dir / "run.json").read_text().count('"words"') == 1
+    assert '"train"' in (run.dir / "run.json").read_text()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("mode", ["local", "offline"])
+def test_modes_of_this_machine_record(mode):
+    assert steno.init(mode=mode).dir.is_dir()
+
+
+def test_disabled_is_off(tmp_path):
+    steno.init(mode="disabled").log({"x": 1.0})
+    assert not list(tmp_path.iterdir())
+
+
+def test_online_is_answered_with_the_destination():
+    with pytest.raises(steno.UsageError, match="destinations=.*swanlab"):
+        steno.init(mode="online")
+
+
+@pytest.mark.parametrize("word", ["workspace", "public", "color", "parallel", "callbacks"])
+def test_what_means_nothing_here_is_said(word, capsys):
+    assert steno.init(**{word: "x"}).dir.is_dir()
+    assert f"init: {word}= means nothing here; " in capsys.readouterr().err
+
+
+def test_a_name_that_nobody_knows_is_still_refused():
+    with pytest.raises(steno.UsageError, match="did you mean 'project'"):
+        steno.init(projct="p")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "end"),
+    [
+        ((), {}, {"state": "finished"}),
+        (("success",), {}, {"state": "finished"}),
+        ((), {"state": "success", "async_log_timeout": 5}, {"state": "finished"}),
+        (("crashed", "out of memory"), {}, {"state": "failed", "error": "out of memory", "traceback": ""}),
+        ((), {"state": "crashed", "error": ValueError("no")}, {"state": "failed", "error": "no", "traceback": ""}),
+        (("aborted",), {}, {"state": "failed", "error": "aborted", "traceback": ""}),
+        ((0.5,), {"error": "why"}, {"state": "failed", "error": "why", "traceback": ""}),
+    ],
+)
+def test_finish_says_how_it_ended(arguments, named, end):
+    run = steno.init()
+    steno.finish(*arguments, **named)
+    assert end_of(run) == end
+
+
+@pytest.mark.parametrize("wrong", [("done",), ([1],), (True,)])
+def test_another_state_or_time_is_a_clear_error(wrong):
+    run = steno.init()
+    with pytest.raises(steno.UsageError, match="finish: "):
+        run.finish(*wrong)
+    assert steno.current() is run
+
+
+def test_a_bound_of_tasks_alone_leaves_the_rest_its_time():
+    import time
+
+    run = steno.init()
+    done = run.async_log(lambda: {"x": 1.0})
+    slow = run.async_log(lambda: time.sleep(5))
+    assert done.result(5) == {"x": 1.0}
+    assert run.finish(async_log_timeout=0.2) is False
+    assert isinstance(slow.exception(0), steno.TaskError)
+
+
+def test_finish_without_a_run_warns(tmp_path):
+    code = """
+    import steno, warnings
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert steno.finish() is True
+    (one,) = caught
+    print(one.category.__name__, one.message)
+    """
+    assert (
+        "RuntimeWarning steno.finish needs a run: call steno.init(...) first" in run_programs.run(code, tmp_path).stdout
+    )
