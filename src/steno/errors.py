@@ -86,9 +86,9 @@ class Stop(Exception):  # noqa: N818
     """Raised by a destination: misconfigured, no retry will help; said once."""
 
 
-def told(error: BaseException) -> str:
-    """An exception as text; never raises, whatever its repr does."""
+def told(value: object) -> str:
+    """A value or an exception as text; never raises, whatever its repr does."""
     try:
-        return repr(error)[:2000]
+        return repr(value)[:2000]
     except BaseException:
-        return type(error).__name__
+        return type(value).__name__

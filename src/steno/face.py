@@ -18,11 +18,11 @@ from steno.capture.start import beginning, others
 from steno.capture.start import request as requests
 from steno.capture.tasks.guard import refuse_import
 from steno.errors import NoRunError, UsageError
-from steno.run import VERSION, Level, Log, Run
+from steno.run import VERSION, Level, Run
 from steno.settings import Settings, refuse_unknown, taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, MutableMapping
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -203,25 +203,29 @@ def _join() -> OpenRun | None:
         return RUNS.current
 
 
-def _first_log(
-    data: Mapping[str, Any], step: int | None = None, *, level: Level = None, arrays: str | None = None
+def _first_log(data: Any, step: Any = None, level: Any = None, arrays: Any = None, commit: Any = None) -> None:
+    log: Any = _needed("log").log
+    log(data, step, level, arrays, commit)
+
+
+_log: Any = _first_log
+
+
+def log(
+    data: Mapping[str, Any],
+    step: int | None = None,
+    level: Level = None,
+    arrays: str | None = None,
+    commit: None = None,
 ) -> None:
-    _needed("log").log(data, step, level=level, arrays=arrays)
-
-
-_log: Log = _first_log
-
-
-def log(data: Mapping[str, Any], step: int | None = None, *, level: Level = None, arrays: str | None = None) -> None:
     """`Run.log` of the current run. A multiprocessing child of a run joins it by its first call.
+
+    `commit` is for programs that come from W&B: it means nothing here, and is reported once.
 
     Raises:
         NoRunError: there was no `init`.
     """
-    if level is None and arrays is None:
-        _log(data, step)
-    else:
-        _log(data, step, level=level, arrays=arrays)
+    _log(data, step, level, arrays, commit)
 
 
 conceal(log)
@@ -311,5 +315,5 @@ def finish(
     return run.finish(timeout, error, async_log_timeout, state=state)
 
 
-config: MutableMapping[str, Any] = Borrowed(lambda: _needed("config").config)
-summary: MutableMapping[str, Any] = Borrowed(lambda: _needed("summary").summary)
+config: Borrowed = Borrowed(lambda: _needed("config").config)
+summary: Borrowed = Borrowed(lambda: _needed("summary").summary)

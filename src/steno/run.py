@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from steno.capture.artifacts.handles import nothing
 from steno.capture.artifacts.recording import Artifacts  # not at the first call, which a signal handler may interrupt
 from steno.capture.collected import status
-from steno.capture.config import Journalled, mask, plain
+from steno.capture.config import Journalled
 from steno.capture.lifecycle import how, is_in_term_handler
 from steno.capture.nothing import Nothing
 from steno.capture.open_runs import END_SECS, RUNS
+from steno.capture.plain import written
 from steno.capture.start import others
 from steno.capture.stepping import next_step
-from steno.errors import ClosedError
+from steno.errors import ClosedError, told
 from steno.record import CONFIG, EVENT, SUMMARY
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
@@ -53,7 +55,7 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_ending", "_report", "_started", "config", "log", "summary",
+        "__weakref__", "_config", "_ending", "_report", "_started", "_summary", "log",
     )  # fmt: skip
 
     log: Log
@@ -62,10 +64,6 @@ class Run:
     `step` is an int, or None for the run's next automatic step. `level` is a `steno.LogLevel`, its number or its name;
     `arrays` is "summary", "list" or "histogram" for this call.
     """
-    config: MutableMapping[str, Any]
-    """The configuration; assignments are journalled. Secrets are masked in what is written, by their keys and forms."""
-    summary: MutableMapping[str, Any]
-    """Values of the user's that stand for the run; last, min and max of every key are computed when read."""
 
     def __init__(self, ending: Ending) -> None:
         self._ending = ending
@@ -75,8 +73,20 @@ class Run:
         # Bound, not defined: a call goes from here straight into the closure that `Appender._build` makes in
         # journal/appender.py, by way of `Recorder.log`. That is the hot path.
         self.log = started.recorder.log
-        self.config = Journalled(started.config, lambda changes: self._tell(CONFIG, masked(changes)))
-        self.summary = Journalled({}, lambda changes: self._tell(SUMMARY, masked(changes)))
+        self._config = Journalled(started.config, lambda changes: self._tell(CONFIG, written(changes)))
+        self._summary = Journalled({}, lambda changes: self._tell(SUMMARY, written(changes)))
+
+    @property
+    def config(self) -> Journalled:
+        """The configuration; `config["lr"] = 0.1` and `config.lr = 0.1` are journalled. Secrets are masked in what is
+        written, by their keys."""
+        return self._config
+
+    @property
+    def summary(self) -> Journalled:
+        """Values of the user's that stand for the run, set like the configuration's; last, min and max of every key are
+        computed when read, beside them."""
+        return self._summary
 
     # -- what it is -----------------------------------------------------------------------------------
 
@@ -167,11 +177,11 @@ class Run:
         try:
             label = getattr(name, "value", name)
             self._started.position.take(str(label), payload)
-            self._tell(EVENT, {**masked(payload), "name": str(label)}, step)
+            self._tell(EVENT, {**written(payload), "name": escaped(str(label))}, step)
         except Exception as error:
             if self._started.strict:
                 raise
-            self._report("event", f"the event {name!r} was not recorded: {error!r}")
+            self._report("event", f"the event {told(name)} was not recorded: {told(error)}")
 
     def log_artifact(
         self,
@@ -394,8 +404,3 @@ class Run:
         timeout = END_SECS if hurried else None
         # Who wanted no collector need not be told by each block that nothing is posted.
         self._ending.end(state, why, timeout, tell=self._started.watchdog.enabled)
-
-
-def masked(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Configuration, a summary or an event as it is written down: plain values, secrets masked."""
-    return {key: mask(key, plain(value)) for key, value in changes.items()}

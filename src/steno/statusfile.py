@@ -46,6 +46,16 @@ class Uploads(msgspec.Struct):
     error: str | None = None
 
 
+class Refused(msgspec.Struct):
+    """Values of the latest attempt that no column can hold."""
+
+    attempt: int = 0
+    values: int = 0
+    keys: int = 0
+    most: list[tuple[str, int, str]] = []
+    """(key, values, reason) of the keys that have most."""
+
+
 class Status(msgspec.Struct):
     """What a collector writes at least once a second while anything changes."""
 
@@ -60,6 +70,7 @@ class Status(msgspec.Struct):
     uploads: Uploads | None = None
     removed: int = 0
     """How often somebody has removed the ledger under this collector."""
+    refused: Refused | None = None
     error: str | None = None
 
 

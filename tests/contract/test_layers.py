@@ -21,6 +21,7 @@ BASE = {
     "secrecy",
     "settings",
     "statusfile",
+    "utf8",
     "visible",
 }
 # A public face is `steno` itself, which loads the rest by name.
@@ -35,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "record": set(),
     "runfile": set(),
     "secrecy": set(),
+    "utf8": set(),
     "settings": {"errors", "paths"},
     "statusfile": set(),
     "histograms": set(),

@@ -66,7 +66,7 @@ def test_what_is_logged_is_in_the_journal_with_start_and_finish():
 def test_run_json_tells_who_the_run_is():
     run = steno.init("digits", "a", {"lr": 0.1, "path": Path("/x"), "inf": float("inf"), "api_key": "k"}, tags="t")
     about = run_json(run)
-    assert about["config"] == {"lr": 0.1, "path": "/x", "inf": "inf", "api_key": "***"}
+    assert about["config"] == {"lr": 0.1, "path": "/x", "inf": float("inf"), "api_key": "***"}
     assert (about["id"], about["name"], about["project"], about["tags"]) == (run.id, "a", "digits", ["t"])
     assert run.config["api_key"] == "k"
     assert about["python"]

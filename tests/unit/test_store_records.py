@@ -39,7 +39,7 @@ def test_entries_are_read_in_order_by_kind(run_dir, sealed):
         assert len(everything) == 4
         assert book.info.config == {"lr": 0.1, "n": {"deep": [1]}}
         assert book.info.summary == {"best": 0.9, "x": "mine"}
-        assert book.summary == {"best": 0.9, "x": "mine"}
+        assert book.summary == {"best": 0.9, "x": {"last": 1.0, "min": 1.0, "max": 1.0, "count": 1, "set": "mine"}}
         rows = book.sql("select kind, payload->>'name' from records where kind = 'event' order by record").fetchall()
         assert rows == [("event", "a"), ("event", "b")]
 

@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-import math
-import os
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from steno.capture.plain import fields
 from steno.errors import NoRunError, UsageError
-from steno.secrecy import HIDDEN, is_secret, mask
-
-__all__ = ["HIDDEN", "Borrowed", "Journalled", "as_config", "is_secret", "mask", "plain"]
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_DEPTH: Final = 32
-_INT_LIMIT: Final = 2**63
-_ON_DEVICES: Final = frozenset({"torch", "jax", "jaxlib"})
+
+class _Named(MutableMapping[str, Any]):
+    """A mapping whose keys are attributes as well: `config.lr = 0.1` is `config["lr"] = 0.1`."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__"):
+            try:
+                return self[name]
+            except KeyError:
+                pass
+        msg = f"there is no {name!r}: set it by [{name!r}] = …, or look at what is there by list(…)"
+        raise AttributeError(msg)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).__slots__:
+            object.__setattr__(self, name, value)
+        elif hasattr(type(self), name):
+            msg = f"{name!r} is a method of this mapping: set the key by [{name!r}] = …"
+            raise AttributeError(msg)
+        else:
+            self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        del self[name]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *(key for key in self if key.isidentifier())})
 
 
-class Journalled(MutableMapping[str, Any]):
+class Journalled(_Named):
     """A mapping that tells each change to the run's journal.
 
-    Thread-safe as a dict is. Only top-level assignment and `update` are seen: a change inside a nested
-    value is not. What was set survives the death of the process, as `log` does.
+    Thread-safe as a dict is. Only top-level assignment, by key or attribute, and `update` are seen: a change inside a
+    nested value is not. What was set survives the death of the process, as `log` does.
     """
+
+    __slots__ = ("_changed", "_values")
 
     def __init__(self, values: Mapping[str, Any], changed: Callable[[dict[str, Any]], None]) -> None:
         self._values = dict(values)
         self._changed = changed
 
     def __getitem__(self, key: str) -> Any:
-        return self._values[key]
+        return self._values[escaped(key) if isinstance(key, str) else key]
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})
@@ -51,7 +74,7 @@ class Journalled(MutableMapping[str, Any]):
 
     def update(self, *others: Any, **more: Any) -> None:
         """Set several at once, journalled as one change."""
-        changes = {str(key): value for key, value in dict(*others, **more).items()}
+        changes = {escaped(str(key)): value for key, value in dict(*others, **more).items()}
         if changes:
             self._values.update(changes)
             self._changed(changes)
@@ -60,8 +83,10 @@ class Journalled(MutableMapping[str, Any]):
         return repr(self._values)
 
 
-class Borrowed(MutableMapping[str, Any]):
+class Borrowed(_Named):
     """Another mapping, looked up at each use: `steno.config` is the current run's, whichever that is."""
+
+    __slots__ = ("_find",)
 
     def __init__(self, find: Callable[[], MutableMapping[str, Any]]) -> None:
         self._find = find
@@ -93,71 +118,15 @@ class Borrowed(MutableMapping[str, Any]):
 
 
 def as_config(config: Any) -> dict[str, Any]:
-    """A configuration as a dict: from a mapping, an argparse namespace or a dataclass.
+    """A configuration as a dict: from a mapping, a dataclass, a pydantic model, an argparse namespace and the like.
 
     Raises:
         UsageError: it is none of these.
     """
     if config is None:
         return {}
-    if isinstance(config, Mapping):
-        return {str(key): value for key, value in config.items()}
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    if callable(getattr(config, "model_dump", None)) and not isinstance(config, type):
-        return dict(config.model_dump())
-    if type(config).__name__ == "Namespace":
-        return dict(vars(config))
-    kind = type(config).__name__
-    msg = f"config must be a mapping, a dataclass or an argparse.Namespace, not {kind}: pass config={{...}}"
-    raise UsageError(msg)
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """The value as JSON and msgpack hold it; what they cannot hold becomes text."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, enum.Enum):
-        return plain(value.value, depth + 1)
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, int):
-        return int(value) if -_INT_LIMIT <= value < _INT_LIMIT else str(int(value))
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if depth > _DEPTH:
-        return _text(value)
-    if isinstance(value, os.PathLike):
-        return os.fsdecode(value)
-    try:
-        if isinstance(value, Mapping):
-            return {str(key): plain(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(item, depth + 1) for item in value]
-        if isinstance(value, (set, frozenset)):
-            return sorted((plain(item, depth + 1) for item in value), key=repr)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {field.name: plain(getattr(value, field.name), depth + 1) for field in dataclasses.fields(value)}
-        if type(value).__module__ == "numpy" and hasattr(value, "tolist") and getattr(value, "size", 0) <= 1024:
-            return plain(value.tolist(), depth + 1)
-        if type(value).__module__.partition(".")[0] in _ON_DEVICES:
-            return _of_device(value, depth)
-    except Exception:
-        return _text(value)
-    return _text(value)
-
-
-def _of_device(value: Any, depth: int) -> Any:
-    """A number of torch's or JAX's; text for what is larger, or would have to be waited for."""
-    ready = getattr(value, "is_ready", None)
-    if getattr(value, "is_cuda", False) or (ready is not None and not ready()):
-        return f"<{type(value).__name__} on a device>"
-    size = value.numel() if hasattr(value, "numel") else getattr(value, "size", 0)
-    return plain(value.item(), depth + 1) if size == 1 else _text(value)
-
-
-def _text(value: Any) -> str:
-    try:
-        return repr(value)[:1000]
-    except Exception:
-        return f"<{type(value).__name__}>"
+    found = fields(config)
+    if found is None:
+        known = "a mapping, a dataclass, a pydantic model or an argparse.Namespace"
+        raise UsageError(f"config must be {known}, not {type(config).__name__}: pass config={{...}}")
+    return {escaped(str(key)): value for key, value in found}

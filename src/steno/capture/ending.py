@@ -206,6 +206,8 @@ class Ending:
             self._said = owed.left(self.started, left)
             if tell:
                 say(self._said)
+        if is_owner and tell and self.started.rank == 0 and (line := owed.refused(self.started)):
+            say(line)
         if is_owner and self.is_shown and is_terminal():
             has_events = "tensorboard" in asked(self.started.dir)
             for title, text in next_steps.ended(self.started.dir, tensorboard=has_events):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def _log(data: Any, step: Any = None, *, level: Any = None, arrays: Any = None) -> None:
+def _log(data: Any, step: Any = None, level: Any = None, arrays: Any = None, commit: Any = None) -> None:
     pass
 
 

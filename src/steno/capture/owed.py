@@ -101,6 +101,20 @@ def left(started: StartedRun, parts: Sequence[str]) -> str:
     return f"the run {started.name!r} has ended and not all is done: {'; '.join(parts)}. {rest}"
 
 
+def refused(started: StartedRun) -> str:
+    """The line of the values that this attempt logged and no column can hold; empty when there are none."""
+    found = status(started.dir).get("refused") or {}
+    if not found.get("values") or found.get("attempt") != started.attempt:
+        return ""
+    parts = [f"{key!r} {'once' if times == 1 else f'{times} times'} ({reason})" for key, times, reason in found["most"]]
+    more = f", and of {found['keys'] - len(parts)} more keys" if found["keys"] > len(parts) else ""
+    values = "1 value" if found["values"] == 1 else f"{found['values']} values"
+    return (
+        f"{values} that the run {started.name!r} logged could not be recorded: {', '.join(parts)}{more}. "
+        f"steno.open({str(started.dir)!r}).info.losses counts them all"
+    )
+
+
 def _collector(started: StartedRun) -> str:
     if not is_running(started.dir):
         if not started.watchdog.enabled or started.watchdog.given_up:

@@ -10,15 +10,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import files
+from steno.capture.exact import encodable
 from steno.capture.keeper import Keeper
 from steno.capture.late.device_queue import QUEUE, Account
+from steno.capture.plain import plain
 from steno.capture.retired import Retired
-from steno.capture.snapshot import Snapshot, StepLater, encodable
+from steno.capture.snapshot import Snapshot, StepLater
 from steno.capture.stream import Stream
 from steno.capture.upkeep import Upkeep
 from steno.devices.base import Refused, Traced
 from steno.devices.found import conceal
-from steno.errors import RecordError
+from steno.errors import RecordError, told
 from steno.journal import format as fmt
 from steno.journal.appender import Appender
 from steno.settings import LEAST_SEGMENT_BYTES, Settings
@@ -116,6 +118,7 @@ class Recorder:
             failed=self._failed,
             closed=self._log_after_close,
             slow=self._return,
+            met=snapshot.look,
         )
         # The hot path: `log` is a closure made in `Appender._build` (journal/appender.py), one call from the user's to
         # the mapped segment. What it does not know how to encode it gives to `_prepare`, below.
@@ -197,7 +200,7 @@ class Recorder:
             try:
                 traced_records.stage(self, data, step, level=level, arrays=arrays)
             except Exception as error:
-                self.report("trace", f"a record in a traced function was left out: {error!r}")
+                self.report("trace", f"a record in a traced function was left out: {told(error)}")
                 if self._strict:
                     raise
             return None
@@ -228,7 +231,7 @@ class Recorder:
             except Exception as error:
                 self.account.failed += 1
                 for one in group:
-                    self.report(one.key, f"the device value of {one.key!r} was left out: {error!r}")
+                    self.report(one.key, f"the device value of {one.key!r} was left out: {told(error)}")
         return begun
 
     def fill(self, seq: int, keys: Sequence[str], arrays: str | None) -> Callable[[list[Any]], None]:
@@ -320,7 +323,7 @@ class Recorder:
             if self.appender.waiting:
                 self._failed(error)
         except Exception as error:
-            self.report("steno", f"the keeper thread met {error!r}; recording goes on")
+            self.report("steno", f"the keeper thread met {told(error)}; recording goes on")
         return _RETRY_SECS if self.appender.waiting else _TICK_SECS
 
     def _reap(self) -> None:
@@ -385,14 +388,14 @@ class Recorder:
         try:
             self.appender.append((fmt.ENTRY, mono, seq, kind, payload, step))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            if self._strict:
-                raise RecordError(str(error)) from error
-            safe = {str(key): _plain(value) for key, value in payload.items()}
-            self.report(kind, f"part of a {kind} entry was recorded as text: {error}")
+            if not isinstance(error, UnicodeEncodeError):  # all of such a text is kept, in its escaped form
+                if self._strict:
+                    raise RecordError(str(error)) from error
+                self.report(kind, f"part of a {kind} entry was recorded as text: {told(error)}")
             try:
-                self.appender.append((fmt.ENTRY, mono, seq, kind, safe, step))
+                self.appender.append((fmt.ENTRY, mono, seq, kind, plain(payload), step))
             except Exception as again:
-                self.report(kind, f"a {kind} entry was left out: {again!r}")
+                self.report(kind, f"a {kind} entry was left out: {told(again)}")
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything this process logged before the call, device values too, is in the ledger.
@@ -561,16 +564,6 @@ class Recorder:
         self._failing = False
         self.account = Account(full=self.account.full)
         self.appender.after_fork()
-
-
-def _plain(value: Any) -> Any:
-    import msgspec
-
-    try:
-        msgspec.msgpack.encode(value)
-    except Exception:
-        return repr(value)[:10_000]
-    return value
 
 
 _live: weakref.WeakSet[Recorder] = weakref.WeakSet()

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import operator
+import enum
+import numbers
+import os
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from steno.capture.bare_media import numbers_of, stand_in
+from steno.capture.exact import BY_PLAIN, Unrecordable, array, encodable, integer, is_scalar, numpy_value, real, whole
+from steno.capture.plain import fields
 from steno.capture.raws import placed
+from steno.capture.width import remark
 from steno.devices import found
 from steno.devices.base import LATER, Refused, Traced
-from steno.errors import RecordError
+from steno.errors import RecordError, UsageError, told
 from steno.events.level import LogLevel
 from steno.journal import format as fmt
 from steno.media.raw import Captured
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,19 +32,15 @@ if TYPE_CHECKING:
     from steno.devices.base import Adapter
     from steno.media.raw import Buffer
 
-_encode: Final = msgspec.msgpack.encode
 _Ext: Final = msgspec.msgpack.Ext
 HOLE: Final = _Ext(fmt.EXT_HOLE, b"")
 _KINDS: Final = 4096
 _NUMBERS: Final = frozenset({float, int, bool})
 MODES: Final = ("summary", "list", "histogram")
+_ON_DEVICES: Final = frozenset({"torch", "jax", "jaxlib", "tensorflow"})
 _LEVELS: Final = frozenset(int(level) for level in LogLevel)
 _MAX_DEPTH: Final = 32
-_BIG: Final = (-(2**63), 2**64)
-
-
-class Unrecordable(ValueError):  # noqa: N818 - never leaves this module
-    """Why one value cannot be recorded; the message is for the user."""
+_STEPS: Final = range(-(2**63), 2**63)
 
 
 class StepLater(Exception):  # noqa: N818 - a turn of the road, not a fault
@@ -83,7 +87,8 @@ class Snapshot:
         """Whether a media value was among what was prepared."""
         self._adapters: dict[type, Adapter | None] = {}
         self.convert: dict[type, Callable[[Any], Any]] = {
-            float: float, int: _integer, bool: bool, str: _same, list: _same, dict: _same, _Ext: _same,
+            float: float, int: integer, bool: bool, str: _same, list: _same, dict: _same, _Ext: _same,
+            type(None): _same,
         }  # fmt: skip
         """By exact type, what makes a value encodable; numpy's, torch's and JAX's types are entered when met."""
 
@@ -106,7 +111,7 @@ class Snapshot:
         try:
             items = list(data.items())
         except Exception as error:
-            self._bad("log", f"the metrics could not be read: {error!r}")
+            self._bad("log", f"the metrics could not be read: {told(error)}")
             return None
         for key, value in items:
             name = self._name(key)
@@ -116,30 +121,21 @@ class Snapshot:
                 out[name] = self.value(name, value, 0, owed)
             except Traced:
                 raise
-            except Unrecordable as why:
+            except (Unrecordable, UsageError) as why:
                 self._bad(name, f"{name!r} was left out: {why}")
             except Exception as error:
-                self._bad(name, f"{name!r} was left out: reading it failed with {error!r}")
+                self._bad(name, f"{name!r} was left out: reading it failed with {told(error)}")
         return (out, owed) if out else None
 
     def _name(self, key: Any) -> str | None:
-        if key.__class__ is str and key.isascii():
-            return str(key)
         if isinstance(key, str):
-            name = str.__str__(key)
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                safe = name.encode("utf-8", "backslashreplace").decode()
-                self._bad(safe, f"the key {safe!r} is not valid unicode: it was recorded under that spelling")
-                return safe
-            return name
+            return escaped(str.__str__(key))
         try:
-            name = str(key)
+            name = escaped(str(key))
         except Exception as error:
-            self._bad("log", f"a key of type {type(key).__name__} has no text: {error!r}")
+            self._bad("log", f"a key of type {type(key).__name__} has no text: {told(error)}")
             return None
-        self._bad(name, f"the key {key!r} is not a string: it was recorded as {name!r}")
+        self._bad(name, f"the key {told(key)} is not a string: it was recorded as {name!r}")
         return name
 
     def value(self, key: str, value: Any, depth: int, owed: list[Owed]) -> Any:
@@ -158,12 +154,12 @@ class Snapshot:
                 # What else it may be, or why it cannot be recorded, is told below.
                 pass
         if kind is int:
-            return _integer(value)
+            return integer(value)
         if kind is str:
-            return _string(value)
+            return escaped(value)
         if value is None:
-            msg = "None has no value; leave the key out, or log float('nan')"
-            raise Unrecordable(msg)
+            self._bad(key, f"{key!r} was left out: None has no value; leave the key out, or log float('nan')")
+            return None  # counted where it is posted, as on the hot path
         adapter = self.adapter(kind)
         if adapter is not None:
             return self._device(key, value, adapter, owed)
@@ -173,39 +169,62 @@ class Snapshot:
             return self._sequence(key, value, depth, owed)
         module = kind.__module__.partition(".")[0]
         if module in {"numpy", "ml_dtypes"}:
-            plain = _numpy(value)
-            if plain.__class__ in _PLAIN and _is_scalar(value) and value.itemsize <= 8:
+            plain = numpy_value(value)
+            if plain.__class__ in BY_PLAIN and is_scalar(value) and value.itemsize <= 8:
                 # An array without dimensions does not count: the next one of its type may have some.
-                # float(x) is ten times cheaper than x.item(), and as exact for what item() makes a float of.
-                self.convert[kind] = _PLAIN[plain.__class__]
+                self.convert[kind] = BY_PLAIN[plain.__class__]
             return plain
         media = getattr(kind, "__steno__", None)
         if media is not None:
             return self._media(key, media(value), depth, owed)
+        return self._odd(key, value, depth, owed)
+
+    def _odd(self, key: str, value: Any, depth: int, owed: list[Owed]) -> Any:
+        """A value of none of the types that training knows."""
+        kind = value.__class__
         if isinstance(value, bool):
             return bool(value)
         if isinstance(value, int):
-            return _integer(int(value))
+            return integer(int(value))
         if isinstance(value, float):
             return float(value)
         if isinstance(value, str):
-            return _string(str.__str__(value))
-        if isinstance(value, (bytes, bytearray, memoryview)):
+            return escaped(str.__str__(value))
+        if isinstance(value, bytes | bytearray | memoryview):
             msg = f"{kind.__name__} cannot be recorded as a metric; decode it to str, or log_artifact it"
             raise Unrecordable(msg)
-        if kind.__name__ in {"Decimal", "Fraction"}:
-            return _string(str(value))
+        if isinstance(value, numbers.Number):
+            number = real(value)
+            if kind.__module__ in {"decimal", "fractions"} and number.__class__ is float:
+                self.convert[kind] = real
+            return number
+        if isinstance(value, enum.Enum):
+            return self.value(key, value.value, depth + 1, owed)
+        if isinstance(value, os.PathLike):
+            return escaped(os.fsdecode(value))
+        made = stand_in(value)
+        if made is not None:
+            return self._media(key, made.__steno__(), depth, owed)
         if hasattr(value, "isoformat"):
-            return _string(value.isoformat())
-        if module == "tensordict" and kind.__name__ == "NonTensorData":
+            return escaped(value.isoformat())
+        if kind.__module__.startswith("tensordict") and kind.__name__ == "NonTensorData":
             return self.value(key, value.data, depth + 1, owed)
-        if hasattr(value, "__array__") and module not in {"torch", "jax", "jaxlib", "tensorflow"}:
+        found = fields(value)
+        if found is not None:
+            return self._mapping(key, dict(found), depth, owed)
+        if isinstance(value, AbstractSet):
+            return self._sequence(key, list(value), depth, owed)
+        if hasattr(value, "__array__") and kind.__module__.partition(".")[0] not in _ON_DEVICES:
             import numpy as np
 
-            return _array(np.asarray(value))
-        if kind is complex:
-            msg = "a complex number cannot be recorded; log x.real and x.imag"
-            raise Unrecordable(msg)
+            series = numbers_of(value)
+            return array(np.asarray(value) if series is None else series)
+        try:
+            found = msgspec.to_builtins(value)  # what the hot path takes without asking, say a UUID
+        except (TypeError, ValueError):
+            found = value
+        if found.__class__ is not kind:
+            return self.value(key, found, depth + 1, owed)
         msg = f"{_describe(kind)} is not a number, string, array or dict; log float(x) or a dict of numbers"
         raise Unrecordable(msg)
 
@@ -266,7 +285,7 @@ class Snapshot:
             path = f"{key}/{name}"
             try:
                 out[name] = self.value(path, item, depth + 1, owed)
-            except Unrecordable as why:
+            except (Unrecordable, UsageError) as why:
                 self._bad(path, f"{path!r} was left out: {why}")
         if not out:
             msg = "nothing in it could be recorded" if value else "it is empty"
@@ -284,13 +303,35 @@ class Snapshot:
         for index, item in enumerate(value):
             try:
                 out.append(self.value(f"{key}/{index}", item, depth + 1, owed))
-            except Unrecordable as why:
+            except (Unrecordable, UsageError) as why:
                 self._bad(f"{key}/{index}", f"'{key}/{index}' was left out: {why}")
-                out.append(_Ext(fmt.EXT_LOST, str(why).encode()))
+                out.append(_Ext(fmt.EXT_LOST, escaped(str(why)).encode()))
         return out
 
-    def options(self, level: Any, arrays: Any) -> tuple[int | None, str | None]:
-        """A level and an arrays mode as they can be journalled; None, after one report, for what is none."""
+    def look(self, values: Mapping[str, Any]) -> None:
+        """Say it of a list that fills the run with keys; called for keys that are new. Never raises."""
+        for key, value in values.items():
+            if value.__class__ is list or value.__class__ is tuple:
+                try:
+                    said = remark(key, value)
+                except Exception:
+                    continue
+                if said:
+                    self._report(key, said)
+            elif value.__class__ is dict:
+                self.look({f"{key}/{name}": inner for name, inner in value.items()})
+
+    def options(self, level: Any, arrays: Any, commit: Any = None) -> tuple[int | None, str | None]:
+        """A level and an arrays mode as they can be journalled; None, after one report, for what is none.
+
+        `commit` is another logger's argument, which means nothing here.
+        """
+        if commit is not None:
+            self._bad(
+                "commit",
+                "log has no commit=: each call is a record of its own. Did you mean step=, by which several calls "
+                "belong together? The record was kept",
+            )
         if arrays is not None and not (arrays.__class__ is str and arrays in MODES):
             shown = repr(arrays[:80]) if arrays.__class__ is str else f"a {type(arrays).__name__}"
             self._bad("arrays", f"arrays={shown} is unknown: use one of {', '.join(MODES)}; the run's default was used")
@@ -299,136 +340,38 @@ class Snapshot:
             try:
                 level = int(LogLevel(level))
             except Exception as why:
-                said = str(why) if why.__class__ is ValueError else f"a {type(level).__name__} is no level: {why!r}"
+                said = str(why) if why.__class__ is ValueError else f"a {type(level).__name__} is no level: {told(why)}"
                 self._bad("level", f"{said}. The record was kept without it")
                 level = None
         return level, arrays
 
     def step(self, step: Any) -> int | None:
         """A step as an int; None, after one report, for what is none."""
-        if step is None or step.__class__ is int:
-            if step is not None and not -(2**63) <= step < 2**63:
-                self._bad("step", f"step={step} does not fit 64 bits: the record was numbered automatically")
+        number: int | None = step
+        if step is not None and step.__class__ is not int:
+            try:
+                adapter = self.adapter(step.__class__)
+                plain = step if adapter is None else adapter.now(step)
+                if plain is LATER:
+                    raise StepLater
+                number = whole(plain)
+            except (Traced, StepLater):
+                raise
+            except Exception:
+                self._bad(
+                    "step",
+                    f"step={told(step)[:80]} is a {type(step).__name__}, not a whole number: the record was numbered "
+                    "automatically; pass step=int(...)",
+                )
                 return None
-            return step
-        try:
-            adapter = self.adapter(step.__class__)
-            plain = step if adapter is None else adapter.now(step)
-            if plain is LATER:
-                raise StepLater
-            return int(operator.index(plain))
-        except (Traced, StepLater):
-            raise
-        except Exception:
-            shown = repr(step)[:80]
-            self._bad(
-                "step",
-                f"step={shown} is a {type(step).__name__}, not an int: the record was numbered automatically; "
-                "pass step=int(...)",
-            )
+        if number is not None and number not in _STEPS:
+            self._bad("step", f"step={number} does not fit 64 bits: the record was numbered automatically")
             return None
-
-
-def _whole(value: Any) -> Any:
-    return _integer(int(value))
-
-
-_PLAIN: Final[dict[type, Callable[[Any], Any]]] = {float: float, int: _whole, bool: bool}
+        return number
 
 
 def _same(value: str) -> str:
     return value
-
-
-def encodable(value: Any, arrays: str | None = None) -> Any:
-    """A number or a numpy array, as an adapter gives it, encodable; an array keeps the mode it was logged with.
-
-    Raises:
-        Unrecordable: why not.
-    """
-    kind = value.__class__
-    if kind is float or kind is bool:
-        return value
-    if kind is int:
-        return _integer(value)
-    return _numpy(value, arrays)
-
-
-def _integer(value: int) -> Any:
-    if _BIG[0] <= value < _BIG[1]:
-        return value
-    if value.bit_length() > 13_000:
-        msg = f"an integer of {value.bit_length()} bits is too big; log float(x) or str(x)"
-        raise Unrecordable(msg)
-    return _Ext(fmt.EXT_BIG, str(value).encode())
-
-
-def _string(value: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        msg = f"the string is not valid unicode ({error.reason} at {error.start})"
-        raise Unrecordable(msg) from None
-    return value
-
-
-def _is_scalar(value: Any) -> bool:
-    import numpy as np
-
-    return isinstance(value, np.generic) and type(value).__module__ == "numpy"
-
-
-def _numpy(value: Any, arrays: str | None = None) -> Any:
-    """A numpy scalar or array; exact, or refused."""
-    import numpy as np
-
-    if isinstance(value, np.ndarray):
-        return _array(value, arrays)
-    if not isinstance(value, np.generic):
-        return _array(np.asarray(value))
-    kind = value.dtype.kind
-    if kind in "biuf":
-        plain = value.item()
-        if isinstance(plain, np.longdouble):
-            number = float(plain)
-            if np.longdouble(number) != plain and not np.isnan(plain):
-                msg = f"{value.dtype} {plain} has more digits than a float64; log float(x) if that is enough"
-                raise Unrecordable(msg)
-            return number
-        return _integer(plain) if kind in "iu" else plain
-    if kind == "V" and value.dtype.type.__module__ == "ml_dtypes":
-        return float(value)
-    if kind == "U":
-        return _string(str(value))
-    if kind in "mM":
-        return _string(str(value))
-    msg = f"a numpy {value.dtype} cannot be recorded" + ("; log x.real and x.imag" if kind == "c" else "")
-    raise Unrecordable(msg)
-
-
-def _array(array: Any, arrays: str | None = None) -> Any:
-    import numpy as np
-
-    if array.size == 0:
-        msg = f"the array is empty (shape {array.shape})"
-        raise Unrecordable(msg)
-    if array.size == 1:
-        return _numpy(array.reshape(-1)[0]) if array.dtype.kind != "O" else _object(array.reshape(-1)[0])
-    if array.dtype.kind not in "biuf":
-        if array.dtype.type.__module__ != "ml_dtypes":
-            msg = f"an array of {array.dtype} cannot be recorded; convert it to a number type"
-            raise Unrecordable(msg)
-        array = array.astype(np.float32)
-    if array.dtype.itemsize > 8:
-        array = array.astype(np.float64)
-    return _Ext(fmt.EXT_ARRAY, _encode((array.dtype.str, array.shape, array.tobytes(), arrays)))
-
-
-def _object(value: Any) -> Any:
-    if isinstance(value, (int, float)):
-        return value
-    msg = f"an array of {type(value).__name__} objects cannot be recorded"
-    raise Unrecordable(msg)
 
 
 def _describe(kind: type) -> str:

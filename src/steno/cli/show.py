@@ -151,6 +151,7 @@ def _head(console: Console, book: Book) -> None:
         "notes": info.notes,
         "error": info.error,
         "config": ", ".join(f"{name}={value}" for name, value in info.config.items()),
+        "summary": ", ".join(f"{name}={value}" for name, value in info.summary.items()),
     }
     for name, value in facts.items():
         if value:

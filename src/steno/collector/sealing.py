@@ -53,7 +53,7 @@ class Sealing:
             self.points, self.entries, self.batches = self.sealer.unsealed()
             self.names = 0
         due = self.points >= PART_POINTS or self.entries >= _ENTRIES or self.batches >= _BATCHES or self.names >= _NAMES
-        if due and time.monotonic() >= self._not_before:
+        if due and self.sealer.can_seal and time.monotonic() >= self._not_before:
             self._thread = threading.Thread(target=self._seal, name="steno-seal", daemon=True)
             self._thread.start()
 

@@ -153,6 +153,7 @@ class Service:
         self._journal_dir = os.fspath(self.run_dir / ".steno" / "journal")
         self._status: dict[str, Any] = {}
         self._next_status = 0.0
+        self._refused = 0
         self._urgent_until = 0.0
         self._heartbeat = 0.0
         self._progress = -1
@@ -303,6 +304,10 @@ class Service:
         self.artifacts.posted(batch)
         self.media.posted(self.poster.generation)
         record = self.poster.next_record - 1
+        if self.poster.refused.values != self._refused:
+            # Told before the writer is: one that finishes has something to say of it.
+            self._refused = self.poster.refused.values
+            self._report(time.monotonic(), force=True)
         for journal in self.journals.values():
             journal.posted(record)
         if batch is not None:
@@ -537,6 +542,7 @@ class Service:
             "artifacts": self.artifacts.health(),
             "uploads": self.uploads.health(),
             "removed": self._removed,
+            "refused": self.poster.refused.told(),
             "error": self._problem or self.sealing.error or self.syncer.error,
         }
         if current == self._status and now < self._heartbeat and not force:

@@ -28,9 +28,10 @@ _POOL: Final = 16
 _BUFFER_BYTES: Final = 512
 _SEEN_SETS: Final = 1 << 15
 _BACKLOG_BYTES: Final = 16 << 20
+_STEPS: Final = range(-(2**63), 2**63)
 _header: Final = struct.Struct("<II").pack
-_encode: Final = msgspec.msgpack.Encoder().encode
-_encode_into: Final = msgspec.msgpack.Encoder().encode_into
+_encode: Final = msgspec.msgpack.Encoder(decimal_format="number").encode
+_encode_into: Final = msgspec.msgpack.Encoder(decimal_format="number").encode_into
 _crc: Final = crc32c.crc32c
 _clock: Final = time.monotonic_ns
 # What the hot path's own steps raise. Nothing wider: an exception thrown into `log` by the program's own
@@ -51,12 +52,13 @@ class Appender:
         side: writes a body too large for a segment to a file, returns its name; raises OSError.
         prepare: makes a record encodable, reporting and dropping what is bad: (data, step, level, arrays) →
             (values, step, what devices owe), or None: nothing is to be appended.
-        options: what can be recorded of a (level, arrays mode) given with a record, reporting the rest.
+        options: what can be recorded of a (level, arrays mode, commit) given with a record, reporting the rest.
         owe: told (sequence number, what devices owe, arrays) after the record was appended.
         convert: by exact type, what makes a scalar encodable; grows as `prepare` meets types.
         failed: told an OSError once per bad spell.
         closed: told that somebody logs after `close`.
         slow: told that a call has left the hot path.
+        met: told a record whose keys have no plan, after it was appended; must not raise.
 
     """
 
@@ -67,12 +69,13 @@ class Appender:
         rolled: Callable[[Segment | None, Segment], None],
         side: Callable[[bytes], str],
         prepare: Callable[[Any, Any, Any, Any], tuple[dict[str, Any], int | None, Any] | None],
-        options: Callable[[Any, Any], tuple[int | None, str | None]],
+        options: Callable[[Any, Any, Any], tuple[int | None, str | None]],
         owe: Callable[[int, Any, Any], None],
         convert: Mapping[type, Callable[[Any], Any]],
         failed: Callable[[OSError], None],
         closed: Callable[[], None],
         slow: Callable[[], None] = lambda: None,
+        met: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> None:
         self._next_segment = next_segment
         self._rolled = rolled
@@ -84,6 +87,7 @@ class Appender:
         self._failed = failed
         self._closed = closed
         self._left = slow
+        self._met = met
         self.lock = threading.RLock()
         self.current: Segment | None = None
         self.sealed = False
@@ -119,8 +123,9 @@ class Appender:
         slow, slow_add = self._slow, self._slow_add
 
         # `level` and `arrays` are for keywords only by the types; at run time a keyword-only parameter would cost
-        # every call a look-up of its default, and a third positional argument would raise in the loop.
-        def log(data: Any, step: Any = None, level: Any = None, arrays: Any = None) -> None:
+        # every call a look-up of its default, and a third positional argument would raise in the loop. `commit` is
+        # another logger's habit: the slow road reports it, and here it means and costs nothing.
+        def log(data: Any, step: Any = None, level: Any = None, arrays: Any = None, commit: Any = None) -> None:
             """Record what happens at this step; see `Run.log`."""
             write, nonce, plans, singles, by_keys = state
             try:
@@ -153,7 +158,7 @@ class Appender:
                 pass
             if len(pool) < _POOL:
                 push(bytearray(_BUFFER_BYTES))
-            slow(data, step, level, arrays)
+            slow(data, step, level, arrays, commit)
 
         def add(key: Any, value: Any, step: int | None = None) -> None:
             """`log({key: value}, step)` for a key that is a plan already; the writers' road."""
@@ -211,17 +216,17 @@ class Appender:
 
     # -- the slow road -----------------------------------------------------------------------------
 
-    def _slow(self, data: Any, step: Any, level: Any, arrays: Any) -> None:
+    def _slow(self, data: Any, step: Any, level: Any, arrays: Any, commit: Any = None) -> None:
         """A record the hot path could not take: new keys, odd values, a full segment."""
         stamp = _clock()
         self._left()
         if self.sealed:
             self._closed()
             return
-        if level is not None or arrays is not None:
-            level, arrays = self._options(level, arrays)
+        if level is not None or arrays is not None or commit is not None:
+            level, arrays = self._options(level, arrays, commit)
         meta = {k: v for k, v in (("level", level), ("arrays", arrays)) if v is not None}
-        if data.__class__ is dict and arrays is None and (step is None or step.__class__ is int):
+        if data.__class__ is dict and arrays is None and (step is None or (step.__class__ is int and step in _STEPS)):
             try:
                 self.plan(data, step, stamp) if level is None else self._levelled(level, data, step, stamp)
                 return
@@ -354,6 +359,8 @@ class Appender:
                     choose(plans, by_keys, keys, None)
                 body = _encode((stamp, seq, number, getter(data), step))
             if self._write(body, write, nonce):
+                if plan is None:
+                    self._met(data)
                 return int(seq)
 
     def _note(self, mark: int) -> None:

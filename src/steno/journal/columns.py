@@ -153,6 +153,12 @@ class _Rows:
         self.wall: dict[int, int] = {}
         self.meta: dict[int, dict[str, Any]] = {}
         self.refused: dict[str, str] = {}
+        self.times: dict[str, int] = {}
+
+    def refuse(self, key: str, reason: str, times: int = 1) -> None:
+        """Values of so many records under this key are in no column."""
+        self.refused[key] = reason
+        self.times[key] = self.times.get(key, 0) + times
 
 
 def decode_frames(
@@ -428,13 +434,13 @@ def _steps(match: _Frames, at: int, kind: int, members: NDArray[np.int64], rows:
         return
     if kind in {_FLOAT64, _FLOAT32, _BOOL}:
         rows.auto[members] = True
-        rows.refused["step"] = "a step must be an integer; the record was numbered automatically"
+        rows.refuse("step", "a step must be an integer; the record was numbered automatically", len(members))
         return
     steps = _column(match, at, kind, 0, {})
     if kind == 0xCF:
         beyond = steps > np.uint64(2**63 - 1)
         if beyond.any():
-            rows.refused["step"] = "a step must fit 64 bits; the record was numbered automatically"
+            rows.refuse("step", "a step must fit 64 bits; the record was numbered automatically", int(beyond.sum()))
             rows.auto[members[beyond]] = True
             steps = np.where(beyond, np.uint64(0), steps)
     rows.step[members] = steps.astype(np.int64)
@@ -466,7 +472,8 @@ def _decode_odd(message: Any, row: int, context: Context, rows: _Rows) -> None:
     flat = Flattener(arrays)
     for key, value in values.items():
         flat.add(_text(key), value)
-    rows.refused |= flat.refused
+    for key, reason in flat.refused.items():
+        rows.refuse(key, reason)
     rows.mono[row] = mono
     rows.seq[row] = seq
     if step.__class__ is int and -(2**63) <= step < 2**63:
@@ -474,7 +481,7 @@ def _decode_odd(message: Any, row: int, context: Context, rows: _Rows) -> None:
     else:
         rows.auto[row] = True
         if step is not None:
-            rows.refused["step"] = "a step must be an integer of 64 bits; the record was numbered automatically"
+            rows.refuse("step", "a step must be an integer of 64 bits; the record was numbered automatically")
     keys = tuple(flat.keys)
     rows.number[row] = -1 - rows.inline.setdefault((keys, under), len(rows.inline))
     rows.width[row] = len(keys)
@@ -556,7 +563,7 @@ def _assemble(rows: _Rows, context: Context, offsets: NDArray[np.int64]) -> Slic
     mono, wall, seq, step, auto, chosen = columns
     return Slice(
         0, 0, 0, mono, wall, seq, step, auto, chosen.astype(np.int32), sets, value, special, meta,
-        refused=rows.refused,
+        refused=rows.refused, refused_times=rows.times,
     )  # fmt: skip
 
 

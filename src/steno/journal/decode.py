@@ -73,3 +73,5 @@ class Slice:
     fills: list[RawFill] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     """key → reason, for values the journal took and no column can hold."""
+    refused_times: dict[str, int] = field(default_factory=dict)
+    """key → in how many records."""

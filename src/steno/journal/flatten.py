@@ -12,14 +12,12 @@ import msgspec
 from steno.histograms import count, equal_edges
 from steno.journal import format as fmt
 from steno.journal.decode import HOLE
+from steno.journal.format import LIST_MAX, LIST_SUMMARY
 from steno.record import RAW, Ref
 
 if TYPE_CHECKING:
     import numpy as np
 
-LIST_SUMMARY: Final = 16
-"""`arrays="summary"` lists arrays up to this size element by element."""
-LIST_MAX: Final = 1024
 HISTOGRAM_BINS: Final = 64
 MODES: Final = ("summary", "list", "histogram")
 
@@ -87,10 +85,7 @@ class Flattener:
             self.keys.append(key)
             self.values.append(int(data))
         elif code == fmt.EXT_ARRAY:
-            dtype, shape, raw, mode = _decode(data)
-            import numpy as np
-
-            array = np.frombuffer(raw, np.dtype(dtype)).reshape(shape)
+            array, mode = array_of(data)
             self._array(key, array, mode or self.arrays)
         elif code == fmt.EXT_MEDIA:
             self.keys.append(key)
@@ -109,28 +104,70 @@ class Flattener:
         if all(item.__class__ in (float, int, bool) for item in items):
             self._array(key, np.asarray(items, object if len(items) <= LIST_SUMMARY else None), self.arrays)
             return
-        for index, item in enumerate(items[:LIST_MAX]):
+        even = None if self.arrays == "list" else _even(items)
+        if even is not None and even.size > LIST_SUMMARY:
+            self._array(key, even, self.arrays)
+            return
+        limit = len(self.values) + LIST_MAX
+        for index, item in enumerate(items):
+            if len(self.values) >= limit:
+                self.refused[key] = f"only the first {index} of {len(items)} elements are kept"
+                return
             self.add(f"{key}/{index}", item)
-        if len(items) > LIST_MAX:
-            self.refused[key] = f"only the first {LIST_MAX} of {len(items)} elements are kept"
 
-    def _array(self, key: str, array: np.ndarray[Any, Any], mode: str) -> None:
+    def _array(self, key: str, array: Any, mode: str) -> None:
         flat = array.reshape(-1)
         if flat.size == 0:
             self.refused[key] = "an empty array has no values"
         elif flat.size == 1:
-            self.add(key, flat[0].item() if hasattr(flat[0], "item") else flat[0])
+            self.add(key, _number(flat[0].item() if hasattr(flat[0], "item") else flat[0]))
         elif mode == "list" or (mode == "summary" and flat.size <= LIST_SUMMARY):
             for index, item in enumerate(flat[:LIST_MAX].tolist()):
-                self.add(f"{key}/{index}", item)
+                self.add(f"{key}/{index}", _number(item))
             if flat.size > LIST_MAX:
                 self.refused[key] = f"only the first {LIST_MAX} of {flat.size} elements are kept"
         elif mode == "histogram":
             self.keys.append(key)
-            self.values.append(histogram(flat))
+            self.values.append(histogram(_seen(flat)))
         else:
             self.keys += [f"{key}/min", f"{key}/mean", f"{key}/max", f"{key}/std"]
-            self.values += summary(flat)
+            self.values += summary(_seen(flat))
+
+
+def _even(items: list[Any]) -> np.ndarray[Any, Any] | None:
+    """Rows of numbers of one length, at any depth, as an array; None for any other list."""
+    import numpy as np
+
+    first = items[0]
+    if first.__class__ is not list or not all(item.__class__ is list and len(item) == len(first) for item in items):
+        return None
+    try:
+        found = np.array(items)
+    except ValueError:
+        return None
+    return found if found.dtype.kind in "biuf" else None
+
+
+def _number(item: Any) -> Any:
+    """An element; NaN for one that a mask hides."""
+    return math.nan if item is None else item
+
+
+def _seen(flat: Any) -> Any:
+    """The elements that a mask leaves."""
+    return flat.compressed() if hasattr(flat, "compressed") else flat
+
+
+def array_of(data: bytes) -> tuple[np.ndarray[Any, Any], str | None]:
+    """A journalled array, masked where a mask came with it, and the mode it was logged with."""
+    import numpy as np
+
+    dtype, shape, raw, mode, *mask = _decode(data)
+    array = np.frombuffer(raw, np.dtype(dtype)).reshape(shape)
+    if mask:
+        bits = np.unpackbits(np.frombuffer(mask[0], np.uint8), count=array.size)
+        array = np.ma.masked_array(array, bits.reshape(shape).astype(bool))
+    return array, mode
 
 
 def _media(message: dict[str, Any]) -> Ref:
@@ -143,10 +180,12 @@ def _media(message: dict[str, Any]) -> Ref:
 
 
 def summary(array: np.ndarray[Any, Any]) -> list[float]:
-    """[min, mean, max, std] of all elements in float64; NaN where an element is NaN."""
+    """[min, mean, max, std] of all elements in float64; NaN where an element is NaN, or there is none."""
     import numpy as np
 
     values = array.astype(np.float64, copy=False)
+    if not values.size:
+        return [math.nan] * 4
     with np.errstate(all="ignore"):
         return [float(values.min()), float(values.mean()), float(values.max()), float(values.std())]
 

@@ -46,6 +46,11 @@ FIRST_SET = 2**16
 MAX_SETS = 8192
 """Key sets announced in one segment; beyond them keys travel inline."""
 
+LIST_SUMMARY = 16
+"""`arrays="summary"` lists arrays up to this size element by element."""
+LIST_MAX = 1024
+"""Elements that are kept of one list."""
+
 # Codes of frames that are not plain records.
 SET = 1  # [SET, number, [key, ...], options | nil]
 CLOCK = 2  # [CLOCK, monotonic ns, wall ns]: wall = monotonic + offset from here on
@@ -60,7 +65,7 @@ RESERVED = "\0reserved"
 # Codes of msgpack extension values inside a record.
 EXT_HOLE = 1  # empty: a device value, a FILL brings it
 EXT_BIG = 2  # decimal digits of an integer beyond 64 bits
-EXT_ARRAY = 3  # msgpack [dtype, [dimension, ...], bytes, arrays mode | nil], C order
+EXT_ARRAY = 3  # msgpack [dtype, [dimension, ...], bytes, arrays mode | nil, mask bits?], C order
 EXT_MEDIA = 4  # msgpack {kind, ...}: a media value; large bytes in a side file named in it
 EXT_LOST = 5  # utf-8 reason: a value that could not be recorded; its place is kept
 

@@ -8,7 +8,7 @@ import msgspec
 
 from steno.journal import format as fmt
 from steno.journal.decode import HOLE
-from steno.journal.flatten import _media, _text
+from steno.journal.flatten import _media, _text, array_of
 from steno.record import Ref
 
 if TYPE_CHECKING:
@@ -96,10 +96,7 @@ def _plain(value: Any) -> Any:
     if value.code == fmt.EXT_BIG:
         return int(data)
     if value.code == fmt.EXT_ARRAY:
-        import numpy as np
-
-        dtype, shape, raw, _ = msgspec.msgpack.decode(data)
-        return np.frombuffer(raw, np.dtype(dtype)).reshape(shape).copy()
+        return array_of(data)[0].copy()
     if value.code == fmt.EXT_MEDIA:
         return _media(msgspec.msgpack.decode(data))
     return _ABSENT

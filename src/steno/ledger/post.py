@@ -16,6 +16,7 @@ import numpy as np
 from steno.journal.format import HEADER_BYTES
 from steno.ledger import artifacts, assemble, fence, holes, schema, steps
 from steno.ledger.incoming import Own, StreamInfo
+from steno.ledger.refused import Refused
 from steno.ledger.sample import STREAM
 from steno.record import CONFIG, FINISH, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
 
@@ -59,6 +60,7 @@ class Poster:
         self._reached = 0
         """The highest step that this poster has seen."""
         self._mark = fence.enter(connection)
+        self.refused = Refused()
         self._load()
 
     def _load(self) -> None:
@@ -192,7 +194,7 @@ class Poster:
             names.setdefault(info.stream, len(names))
         streams = list(names)
         owner = [names[info.stream] for info, _ in fresh]
-        refused = self._refuse(piece.refused for _, piece in fresh)
+        refused = self._refuse(fresh)
         raw, infos = self._entries_of(fresh)
         table = None
         if self._samples or any(len(piece.mono) for _, piece in fresh):
@@ -447,11 +449,13 @@ class Poster:
         """Set one fact of the run; inside a transaction of the caller, or at once."""
         self.connection.execute("insert or replace into meta values(?, ?)", (key, schema.json_text(value)))
 
-    def _refuse(self, refused: Iterable[dict[str, str]]) -> list[Own]:
+    def _refuse(self, fresh: Sequence[tuple[StreamInfo, Slice]]) -> list[Own]:
         notes: list[Own] = []
-        for some in refused:
-            for key, reason in some.items():
-                is_new = self.lose("refused", key, 1, reason)
+        for info, piece in fresh:
+            for key, reason in piece.refused.items():
+                times = piece.refused_times.get(key, 1)
+                self.refused.add(info.attempt, key, times, reason)
+                is_new = self.lose("refused", key, times, reason)
                 if is_new and self._refusals < _NOTES_OF_REFUSAL:
                     self._refusals += 1
                     notes.append(Own(NOTE, {"refused": key, "reason": reason}))

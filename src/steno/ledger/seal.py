@@ -14,6 +14,7 @@ from steno.errors import CorruptError
 from steno.ledger import artifacts, parts, schema, verify
 from steno.ledger.read import Part, found_parts, part_columns
 from steno.ledger.rebuild import PartBatches, part_names, part_took
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,6 +52,9 @@ class Sealer:
 
     def __init__(self, run_dir: Path, connection: sqlite3.Connection, lock: threading.RLock, node: int) -> None:
         self.run_dir = run_dir
+        self.can_seal = escaped(str(run_dir)) == str(run_dir)
+        """False where the directory's name is no valid unicode: Parquet's libraries do not take such a path. All stays
+        in the ledger then, and is read from there."""
         self.connection = connection
         self.lock = lock
         self.node = node
@@ -82,6 +86,8 @@ class Sealer:
             OSError, sqlite3.Error: nothing has changed but temporary files.
 
         """
+        if not self.can_seal:
+            return 0
         with self.lock:
             chosen = self._choose()
             if not chosen:

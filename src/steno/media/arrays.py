@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,7 @@ def as_array(data: Any, what: str, *, may_be_empty: bool = False) -> NDArray[Any
 
     module = type(data).__module__.partition(".")[0]
     if isinstance(data, np.ndarray):
-        array = data
+        array: NDArray[Any] = unmasked(data)
     elif module == "torch" and hasattr(data, "detach"):
         tensor = data.detach()
         if tensor.device.type != "cpu":
@@ -63,6 +64,24 @@ def left_out(data: Any, what: str) -> str:
     return f"{what}: of complex numbers the real part was taken" if "complex" in str(getattr(data, "dtype", "")) else ""
 
 
+def unmasked(data: Any, instead: float | None = None) -> Any:
+    """An array in which something stands for what its mask hides; NaN by default. Anything else as it is."""
+    import numpy as np
+
+    if data.__class__ is np.ndarray or not isinstance(data, np.ma.MaskedArray):
+        return data
+    if not np.ma.is_masked(data):
+        return data.data
+    return np.ma.filled(data.astype(np.float64), np.nan) if instead is None else data.filled(instead)
+
+
+def seen(data: Any) -> Any:
+    """The elements that a mask leaves, in one row. Anything without a mask as it is."""
+    import numpy as np
+
+    return data.compressed() if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data) else data
+
+
 def joined(*remarks: str) -> str:
     """Remarks as one, without those that say nothing."""
     return "; ".join(filter(None, remarks))
@@ -87,21 +106,15 @@ def is_torch(data: Any) -> bool:
 
 
 def text_of(value: Any, what: str) -> str:
-    """A str that can be stored.
+    """A str as it can be stored: what is no valid unicode is escaped.
 
     Raises:
-        UsageError: not a str, or not valid unicode.
+        UsageError: not a str.
     """
     if not isinstance(value, str):
         msg = f"{what} must be a str, not {type(value).__name__}"
         raise UsageError(msg)
-    text = str.__str__(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        msg = f"{what} is not valid unicode ({error.reason} at {error.start})"
-        raise UsageError(msg) from None
-    return text
+    return escaped(str.__str__(value))
 
 
 def captioned(caption: Any) -> dict[str, str]:

@@ -38,8 +38,8 @@ class Figure:
         self._caption = captioned(caption)
         self._json: bytes | None = None
         self._pixels: NDArray[Any] | None = None
-        if hasattr(figure, "figure") and not hasattr(figure, "savefig"):
-            figure = figure.figure  # axes
+        if hasattr(figure, "figure") and not hasattr(figure, "canvas"):
+            figure = figure.figure  # axes, or a grid of them
         if hasattr(figure, "canvas") and hasattr(figure, "savefig"):
             self._pixels = rendered(figure)
         elif hasattr(figure, "to_json") and hasattr(figure, "to_plotly_json"):

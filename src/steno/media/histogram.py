@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
 from steno.histograms import count, equal_edges
-from steno.media.arrays import as_array, joined, left_out
+from steno.media.arrays import as_array, joined, left_out, seen
 from steno.media.raw import Captured, Raw, capture
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Histogram:
     """A histogram for `run.log`: of data, which is copied when logged and counted by the collector, or of bins.
 
     Args:
-        data: numbers of any shape; those that are not finite are counted apart.
+        data: numbers of any shape; those that are not finite are counted apart, those that a mask hides not at all.
         bins: how many equal bins; or their edges, rising; or the name of a rule of `numpy.histogram_bin_edges`;
             or "tensorflow" for TensorBoard's exponential ones. At most 16,384; of more edges each so-and-so-many-th
             is taken.
@@ -67,7 +67,7 @@ class Histogram:
         self.remark = ""
         """What is changed so that it can be recorded."""
         if data is not None:
-            self._data = as_array(data, "Histogram")
+            self._data = as_array(seen(data), "Histogram")
             self._bins, remark = usable_bins(bins)
             self.remark = joined(left_out(data, "Histogram"), remark)
         else:

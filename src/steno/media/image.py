@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
-from steno.media.arrays import as_array, captioned, extent, is_torch, joined, left_out, text_of
+from steno.media.arrays import as_array, captioned, extent, is_torch, joined, left_out, text_of, unmasked
 from steno.media.pixels import grid, out_of_range, pixel_bytes, rendered
 from steno.media.raw import CHUNK_BYTES, FORGET_BYTES, Captured, Raw, capture, capture_file, regular_file
 
@@ -31,7 +31,7 @@ class Image:
         data: one of
             an array (numpy, torch on the CPU, anything numpy reads): shape (H, W), (H, W, C) or (C, H, W), C of
             1, 3 or 4; uint8 or other integers in 0..255, bool, or floats in [0, 1]. What is out of range is clipped
-            and NaN drawn black, which is said once per key;
+            and NaN drawn black, which is said once per key; what a mask hides is black;
             a PIL image; a matplotlib figure; the path of a png, jpg, gif, webp or bmp file, which is kept as it is.
         caption: shown with it.
         axes: what the array's axes are, "HW", "HWC", "CHW"; with a leading "N" a grid of N images. Default: by
@@ -72,7 +72,7 @@ class Image:
                 data, axes = rendered(data), "HWC"
             elif type(data).__module__.partition(".")[0] == "PIL":
                 data, axes = _pil(data), axes or "HWC"
-            self._data = as_array(data, "Image")
+            self._data = as_array(unmasked(data, 0), "Image")
             self._axes = image_axes(self._data.shape, axes, channels_first=is_torch(data))
             self.remark = joined(left_out(data, "Image"), out_of_range(self._data, "Image"))
             self._shape = grid_shape(self._data.shape, self._axes)

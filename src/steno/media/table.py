@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from steno.errors import UsageError
 from steno.media.arrays import captioned, text_of
 from steno.media.raw import Captured, Raw, capture_bytes
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -61,19 +62,18 @@ class Table:
 def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
     import pyarrow as pa
 
-    module = type(data).__module__.partition(".")[0]
+    libraries = {base.__module__.partition(".")[0] for base in type(data).__mro__}
     try:
         if isinstance(data, pa.Table):
             return data
-        if module == "pandas":
-            return _of_pandas(data)
-        if module == "polars":
-            return data.to_arrow()
+        if libraries & {"pandas", "polars"}:
+            data = data if hasattr(data, "columns") else data.to_frame()
+            return _of_pandas(data) if "pandas" in libraries else data.to_arrow()
         if isinstance(data, dict):
-            return pa.table({str(name): _column(list(values)) for name, values in data.items()})
+            return pa.table({escaped(str(name)): _column(list(values)) for name, values in data.items()})
         rows = list(data)
         if columns is not None:
-            names = [str(name) for name in columns]
+            names = [escaped(str(name)) for name in columns]
             for index, row in enumerate(rows):
                 if isinstance(row, (str, bytes, dict)) or len(row) != len(names):
                     msg = f"Table: row {index} is {row!r:.80}, not a sequence of {len(names)} values"
@@ -81,11 +81,11 @@ def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
             found = zip(*rows, strict=True) if rows else [()] * len(names)
             return pa.table({name: _column(list(values)) for name, values in zip(names, found, strict=True)})
         if rows and all(isinstance(row, dict) for row in rows):
-            names = list(dict.fromkeys(str(name) for row in rows for name in row))
-            return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+            names = list(dict.fromkeys(name for row in rows for name in row))
+            return pa.table({escaped(str(name)): _column([row.get(name) for row in rows]) for name in names})
     except UsageError:
         raise
-    except (TypeError, ValueError, pa.ArrowException) as error:
+    except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
         msg = f"Table: {type(data).__name__} cannot be read: {error}"
         raise UsageError(msg) from error
     msg = f"Table: {type(data).__name__} is not a frame, a dict of columns or a sequence of dicts; rows need columns="
@@ -95,11 +95,25 @@ def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
 def _of_pandas(frame: Any) -> pa.Table:
     import pyarrow as pa
 
-    frame = frame.to_frame() if not hasattr(frame, "columns") else frame
     try:
         return pa.Table.from_pandas(frame)
-    except pa.ArrowException:
-        return pa.table({str(name): _column(frame[name].tolist()) for name in frame.columns})
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        columns: dict[str, pa.Array] = {}
+        for place, name in enumerate(frame.columns):
+            columns[_unused(str(name), columns)] = _column(frame.iloc[:, place].tolist())
+        if type(frame.index).__name__ != "RangeIndex":
+            columns[_unused(str(frame.index.name or "index"), columns)] = _column(frame.index.tolist())
+        return pa.table(columns)
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    """The name, with a number if another column has it."""
+    name, count = escaped(name), 1
+    found = name
+    while found in taken:
+        count += 1
+        found = f"{name}_{count}"
+    return found
 
 
 def _column(values: list[Any]) -> pa.Array:
@@ -108,7 +122,7 @@ def _column(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
+        return pa.array([None if value is None else escaped(str(value)) for value in values], pa.string())
 
 
 def encode(raw: Raw, path: Path) -> None:
@@ -131,4 +145,5 @@ def from_file(path: Path) -> pa.Table:
     """The table of its file."""
     import pyarrow.parquet as pq
 
-    return pq.read_table(path)
+    with open(path, "rb") as file:  # a path would be taken as a URL where it looks like one, and must be valid unicode
+        return pq.read_table(file)

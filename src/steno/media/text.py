@@ -23,7 +23,7 @@ class Text:
         text: what to show; may be empty.
 
     Raises:
-        UsageError: not a str, or not valid unicode.
+        UsageError: not a str.
     """
 
     __slots__ = ("_text",)
@@ -50,7 +50,7 @@ class Html:
         caption: shown with it.
 
     Raises:
-        UsageError: neither, empty, or not valid unicode.
+        UsageError: neither, or empty.
     """
 
     __slots__ = ("_caption", "_data")

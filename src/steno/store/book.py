@@ -29,6 +29,7 @@ from steno.store.points import Points, concat, of_arrow
 from steno.store.series import Series, series_of
 from steno.store.summary import Summary
 from steno.store.unsealed import Unsealed, View
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -170,7 +171,9 @@ class Book:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """By key {"last", "min", "max", "count"} of the points that rewinds leave, under what the user set himself.
+        """By key {"last", "min", "max", "count"} of the points that rewinds leave, and what the user set himself.
+
+        That is the value itself for a key without points, and stands under "set" for one that has some.
 
         `last` is the last in order of step. NaN and texts count, but are neither min nor max, which are None
         for a key without a number and the nearest float for an int beyond 2**53.
@@ -178,8 +181,13 @@ class Book:
 
         def read() -> dict[str, Any]:
             view = self._view()
-            computed = self._summary.read(self.dir, view, attempts_.choose(self._attempts(), "latest"))
-            return {**computed, **(view.snapshot.meta.get("summary") or {})}
+            found: dict[str, Any] = self._summary.read(self.dir, view, attempts_.choose(self._attempts(), "latest"))
+            for key, value in (view.snapshot.meta.get("summary") or {}).items():
+                if key in found:
+                    found[key]["set"] = value
+                else:
+                    found[key] = value
+            return found
 
         return again(read)
 
@@ -209,6 +217,7 @@ class Book:
             UsageError: a run that has ended has no such key, or an argument is not what it may be.
             CorruptError: a part that is listed is not there.
         """
+        key = spelt(key)
         found = again(lambda: self._points([key], attempts_.choose(self._attempts(), attempt, rank, steps)))
         if not len(found):
             self._require([key])
@@ -241,7 +250,8 @@ class Book:
             UsageError: unknown key (of a run that has ended), `on` or `as_`, or the library is not installed.
         """
         frame_.check(on, as_)
-        wanted = [keys] if isinstance(keys, str) else self.keys() if keys is None else list(dict.fromkeys(keys))
+        asked = [keys] if isinstance(keys, str) else self.keys() if keys is None else keys
+        wanted = list(dict.fromkeys(map(spelt, asked)))
         points = again(lambda: self._points(wanted, attempts_.choose(self._attempts(), attempt, rank, steps)))
         present = set(points.key.tolist())
         if len(present) < len(wanted):
@@ -252,10 +262,6 @@ class Book:
         """The chosen points of keys; `Points.key` counts in `keys`."""
         import numpy as np
 
-        for key in keys:
-            if not isinstance(key, str):
-                msg = f"a key is a string, not {type(key).__name__}: {key!r}"
-                raise UsageError(msg)
         view = self._view()
         paths = self._engine.files(self.dir, view.metrics)
         where = f"and {choice.sql()}"
@@ -309,7 +315,7 @@ class Book:
             UsageError: a run that has ended has no such key.
             CorruptError: a part that is listed is not there.
         """
-        choice = attempts_.choose(self._attempts(), attempt, rank, None)
+        key, choice = spelt(key), attempts_.choose(self._attempts(), attempt, rank, None)
         found: list[Item] = []
         for name in media_.keys_of(key, self.keys()):
             points = again(partial(self._points, [name], choice))
@@ -411,6 +417,18 @@ def _remote(url: Any) -> Remote:
     from steno.store.remote import Remote
 
     return Remote(url)
+
+
+def spelt(key: Any) -> str:
+    """A key as it stands in the run: what is no valid unicode was escaped when it was logged.
+
+    Raises:
+        UsageError: it is no string.
+    """
+    if not isinstance(key, str):
+        msg = f"a key is a string, not {type(key).__name__}: {key!r}"
+        raise UsageError(msg)
+    return escaped(key)
 
 
 def sql(

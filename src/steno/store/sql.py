@@ -11,6 +11,7 @@ from steno.errors import UsageError
 from steno.store.columns import strings, to_arrow
 from steno.store.engine import quoted, require, scan
 from steno.store.points import table_of
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -180,6 +181,7 @@ def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence
 
 
 def _run(cursor: duckdb.DuckDBPyConnection, text: str, values: Sequence[Any] | None) -> pa.Table:
+    text = escaped(text)  # as keys and texts are
     relation = cursor.sql(text, params=list(values)) if values else cursor.sql(text)
     if relation is None:
         msg = "the query gives no rows: ask with select, describe or summarize"

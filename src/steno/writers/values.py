@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
-from steno.media.arrays import as_array, is_torch, joined
+from steno.media.arrays import as_array, is_torch, joined, seen
 from steno.media.audio import Audio
 from steno.media.bundle import Bundle
 from steno.media.curve import PrCurve, Settled, given_curve
@@ -19,6 +19,7 @@ from steno.media.pixels import out_of_range, pixel_bytes, rendered
 from steno.media.text import Text
 from steno.media.video import Video
 from steno.secrecy import mask
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +45,7 @@ def tag(name: Any) -> str:
         return name.decode("utf-8", "backslashreplace")
     if not isinstance(name, str):
         raise UsageError(f"a tag is a str, not {type(name).__name__}: {name!r:.80}")
-    return str.__str__(name).encode("utf-8", "backslashreplace").decode()
+    return escaped(str.__str__(name))
 
 
 def step(given: Any) -> int:
@@ -149,7 +150,7 @@ def histogram(values: Any, bins: Any, max_bins: Any) -> Any:
     """
     if isinstance(values, list | tuple) and any(is_torch(one) for one in values):
         values = [one.item() if hasattr(one, "item") else one for one in values]
-    array = as_array(values, "Histogram")
+    array = as_array(seen(values), "Histogram")
     if max_bins is None:
         return Histogram(array, bins=bins)
     return _merged(array.reshape(-1), bins, max_bins)
@@ -356,8 +357,8 @@ def layout(given: Any) -> Settled:
             tags = [content[1]] if isinstance(content[1], str) else list(content[1])
             if kind == "Margin" and len(tags) != 3:
                 raise UsageError(f"{title!r}: {shape}")
-            rows.append([str(title), kind, [tag(one) for one in tags]])
-        found.append([str(category), rows])
+            rows.append([escaped(str(title)), kind, [tag(one) for one in tags]])
+        found.append([escaped(str(category)), rows])
     return Settled("layout", {"layout": found})
 
 
@@ -369,7 +370,9 @@ def hparams(hparam_dict: Any, metric_dict: Any) -> tuple[Settled, dict[str, Any]
     """
     if not isinstance(hparam_dict, Mapping) or not isinstance(metric_dict, Mapping):
         raise UsageError("add_hparams takes two dicts: hyperparameters and metrics")
-    params = [[str(name), _hparam(str(name), value)] for name, value in hparam_dict.items() if value is not None]
+    params = [
+        [escaped(str(name)), _hparam(str(name), value)] for name, value in hparam_dict.items() if value is not None
+    ]
     metrics = {tag(name): scalar(value) for name, value in metric_dict.items()}
     return Settled("hparams", {"hparams": params, "metrics": list(metrics)}), metrics
 
@@ -391,8 +394,10 @@ def session(name: Any, step: Any, more: tuple[Any, ...]) -> tuple[Any, Any]:
 def _hparam(name: str, value: Any) -> Any:
     """A bool, a number or words: what the plugin shows; anything else in words. Without secrets."""
     value = mask(name, value)
-    if isinstance(value, bool | str):
+    if isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return escaped(str.__str__(value))
     if callable(value):
         return str(getattr(value, "__name__", value))
     try:
@@ -441,7 +446,7 @@ def embedding(mat: Any, metadata: Any, label_img: Any, metadata_header: Any) -> 
     remark = picture_remark = ""
     if metadata is not None:
         lines, remark = _lines(list(metadata), metadata_header, len(points))
-        arrays["labels"] = np.frombuffer(lines.encode("utf-8", "replace"), np.uint8)
+        arrays["labels"] = np.frombuffer(escaped(lines).encode(), np.uint8)
     if label_img is not None:
         arrays["pictures"], picture_remark = _sprites(as_array(label_img, "label_img"), len(points))
         meta["picture"] = list(arrays["pictures"].shape[1:3])

@@ -16,13 +16,14 @@ from steno.artifacts.meanings import Meaning, Names
 from steno.capture.artifacts.handles import ArtifactHandle
 from steno.capture.artifacts.staging import NoRoomError, Staging
 from steno.capture.collected import hurry
-from steno.capture.config import plain
+from steno.capture.plain import plain
 from steno.capture.start import launcher
 from steno.capture.start.attempt import attempts
 from steno.errors import RecordError, UsageError
 from steno.events.level import LogLevel
 from steno.record import ARTIFACT
 from steno.secrecy import mask
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,7 +140,7 @@ class Artifacts:
         except BaseException:
             self._drop(meaning.id)
             raise
-        payload |= {"overwrite": bool(overwrite), "source": own.encode(errors="replace").decode(), "id": meaning.id}
+        payload |= {"overwrite": bool(overwrite), "source": escaped(own), "id": meaning.id}
         self._journal(handle, payload, step)
         if alias is not None:
             handle.link = self._link(name, alias, overwrite=True, step=step, level=level)

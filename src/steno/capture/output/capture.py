@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno.capture.output import tap as taps
 from steno.capture.output.lines import Lines
 from steno.record import OUTPUT
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,9 +145,8 @@ class Capture:
         missing, self._missing[name] = self._missing[name], 0
         if missing:
             payload["left_out"] = missing
-        text = payload.get("text", "")
-        if not text.isascii():
-            payload["text"] = text.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates
+        if "text" in payload:
+            payload["text"] = escaped(payload["text"])
         self._recorder.entry(OUTPUT, {"stream": name, **payload})
         self.lines += "text" in payload
 

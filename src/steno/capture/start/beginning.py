@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, runfile
 from steno.capture import importing  # noqa: F401 - for its hook, before those of the recorder
-from steno.capture.config import mask, plain
 from steno.capture.inprocess import feeding
 from steno.capture.nothing import Nothing
 from steno.capture.open_runs import RUNS
+from steno.capture.plain import written
 from steno.capture.start import attempt, naming, uploading
 from steno.capture.start.identity import describe
 from steno.capture.start.started import StartedRun
@@ -24,6 +24,7 @@ from steno.capture.start.watchdog import Watchdog
 from steno.errors import UsageError
 from steno.record import CONFIG, START
 from steno.settings import read, taken
+from steno.utf8 import escaped
 
 _MEASURES: Final = {
     "psutil": ("psutil", "CPU, memory, disk and network"),
@@ -270,21 +271,25 @@ def _start(started: StartedRun, world_size: int) -> dict[str, Any]:
         "host": host.name(),
         "rank": started.rank,
         "world_size": world_size,
-        "argv0": os.path.basename(sys.argv[0]) if sys.argv else "",
+        "argv0": escaped(os.path.basename(sys.argv[0])) if sys.argv else "",
         "primary": started.primary,
         "python": platform.python_version(),
     }
 
 
 def _merge_config(started: StartedRun, there: Mapping[str, Any], ours: Mapping[str, Any], report: Reporter) -> None:
-    written = {key: mask(key, plain(value)) for key, value in ours.items()}
-    changes = {key: value for key, value in written.items() if key not in there or there[key] != value}
+    changes = {key: value for key, value in written(ours).items() if key not in there or not _same(there[key], value)}
     conflicts = [key for key in changes if key in there]
     if changes:
         started.recorder.entry(CONFIG, changes)
     if conflicts:
         shown = ", ".join(f"{key}: {there[key]!r} → {changes[key]!r}" for key in conflicts[:5])
         report("config", f"the run {started.name!r} has another configuration; the new values hold ({shown})")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two plain values are written alike: NaN is NaN here."""
+    return one == other or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 # -- the other ways in ----------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import host
-from steno.capture.config import mask, plain
-from steno.secrecy import arguments, scrub
+from steno.capture.plain import plain, written
+from steno.secrecy import arguments, mask, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,13 +61,13 @@ def describe(
     version: str,
 ) -> dict[str, Any]:
     """What `run.json` says, but for the name."""
-    return {
+    about = {
         "format": 1,
         "id": id,
         "name": "",
         "project": project,
         "created": time.time(),
-        "config": {key: mask(key, plain(value)) for key, value in config.items()},
+        "config": written(config),
         "tags": [scrub(tag) for tag in tags],
         "notes": scrub(notes),
         "group": group,
@@ -80,6 +80,8 @@ def describe(
         "git": dict(git) if git else None,
         "environment": {name: mask(name, os.environ[name]) for name in _ENVIRONMENT if name in os.environ},
     }
+    # A command line or a branch may be no valid unicode.
+    return {name: plain(value) for name, value in about.items()}
 
 
 def command(argv: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from steno.capture.start import launcher, naming
 from steno.errors import UsageError
 from steno.record import LAST_STEP
 from steno.settings import read, taken
+from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,9 +116,9 @@ def check(
         resume=resume,
         rewind=rewind,
         launch=launch,
-        tags=tuple(str(tag) for tag in tags),
-        notes=str(notes or ""),
-        group=None if group is None else str(group),
+        tags=tuple(escaped(str(tag)) for tag in tags),
+        notes=escaped(str(notes or "")),
+        group=None if group is None else escaped(str(group)),
         mode=mode,
         strict=bool(strict),
         arrays=_choice("arrays", arrays, _ARRAYS),

@@ -1,0 +1,142 @@
+"""Any value as plain data that JSON and msgpack hold: configurations, summaries, events."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.secrecy import mask
+from steno.utf8 import escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEPTH: Final = 32
+_INT_LIMIT: Final = 2**63
+_LONGEST: Final = 100_000
+"""Elements of a sequence; a longer one, say a `range`, is kept as text."""
+_TEXT_CHARS: Final = 1000
+_ARRAY_SIZE: Final = 1024
+_ON_DEVICES: Final = frozenset({"torch", "jax", "jaxlib"})
+
+
+def written(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as it is written down: plain values, secrets masked."""
+    return {escaped(key): mask(key, plain(value)) for key, value in values.items()}
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The value as JSON and msgpack hold it; what they cannot hold becomes text. NaN stays NaN."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, enum.Enum):
+        return plain(value.value, depth + 1)
+    if isinstance(value, str):
+        return escaped(str.__str__(value))
+    if isinstance(value, int):
+        return int(value) if -_INT_LIMIT <= value < _INT_LIMIT else str(int(value))
+    if isinstance(value, float):
+        return float(value)
+    if depth > _DEPTH:
+        return _text(value)
+    try:
+        return _structured(value, depth)
+    except Exception:
+        return _text(value)
+
+
+def _structured(value: Any, depth: int) -> Any:
+    if isinstance(value, os.PathLike):
+        return escaped(os.fsdecode(value))
+    found = fields(value)
+    if found is not None:
+        return {escaped(str(key)): plain(item, depth + 1) for key, item in found}
+    if isinstance(value, AbstractSet):
+        return sorted((plain(item, depth + 1) for item in value), key=repr)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview) and len(value) <= _LONGEST:
+        return [plain(item, depth + 1) for item in value]
+    module = type(value).__module__.partition(".")[0]
+    if module == "numpy" and hasattr(value, "tolist") and getattr(value, "size", 0) <= _ARRAY_SIZE:
+        return plain(value.tolist(), depth + 1)
+    if module in _ON_DEVICES:
+        return _of_device(value, depth)
+    if hasattr(value, "isoformat"):
+        return escaped(str(value.isoformat()))
+    if isinstance(value, dt.timedelta):
+        return str(value)
+    if type(value).__name__ in {"Decimal", "Fraction"}:
+        return float(value)
+    if callable(value) and isinstance(name := getattr(value, "__qualname__", None), str):
+        # Without its address, which is another one in each process.
+        return escaped(f"{value.__module__}.{name}")
+    return _text(value)
+
+
+def fields(value: Any) -> Iterator[tuple[Any, Any]] | None:
+    """Names and values of what has such: a mapping, a dataclass, a pydantic model, a namespace, a named tuple, …
+
+    None for anything else. Their libraries are not imported.
+    """
+    kind = type(value)
+    if isinstance(value, Mapping):
+        return _items(value)
+    if isinstance(value, type):
+        return None
+    names: Any = None
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+    elif callable(getattr(kind, "model_dump", None)):  # pydantic
+        return iter(dict(value.model_dump()).items())
+    elif hasattr(kind, "__fields__") and callable(getattr(kind, "dict", None)):  # pydantic 1
+        return iter(dict(value.dict()).items())
+    elif hasattr(kind, "__attrs_attrs__"):
+        names = [field.name for field in kind.__attrs_attrs__]
+    elif hasattr(kind, "__struct_fields__"):  # msgspec
+        names = kind.__struct_fields__
+    elif isinstance(value, tuple) and hasattr(kind, "_fields"):
+        names = kind._fields
+    elif kind.__name__ in {"Namespace", "SimpleNamespace"}:
+        names = list(vars(value))
+    return None if names is None else ((name, getattr(value, name, None)) for name in names)
+
+
+def _items(value: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    """A mapping's items; an item that cannot be read costs its neighbours nothing."""
+    unread: Any = None
+    for key in list(value):
+        try:
+            item = value[key]
+        except Exception:
+            # OmegaConf's missing value, or an interpolation that leads nowhere: as it stands in the file.
+            unread = _unresolved(value) if unread is None else unread
+            item = unread.get(key, "<unreadable>")
+        yield key, item
+
+
+def _unresolved(value: Any) -> dict[Any, Any]:
+    omegaconf = sys.modules.get("omegaconf")
+    if omegaconf is not None and omegaconf.OmegaConf.is_config(value):
+        return dict(omegaconf.OmegaConf.to_container(value, resolve=False))
+    return {}
+
+
+def _of_device(value: Any, depth: int) -> Any:
+    """A number of torch's or JAX's; text for what is larger, or would have to be waited for."""
+    ready = getattr(value, "is_ready", None)
+    if getattr(value, "is_cuda", False) or (ready is not None and not ready()):
+        return f"<{type(value).__name__} on a device>"
+    size = value.numel() if hasattr(value, "numel") else getattr(value, "size", 0)
+    return plain(value.item(), depth + 1) if size == 1 else _text(value)
+
+
+def _text(value: Any) -> str:
+    try:
+        return escaped(repr(value)[:_TEXT_CHARS])
+    except Exception:
+        return f"<{type(value).__name__}>"
