@@ -302,13 +302,12 @@ def test_a_failed_init_leaves_the_current_run_alone():
     run.log({"a": 1.0})
 
 
-@pytest.mark.parametrize("call", ["log", "event", "flush", "finish", "config", "summary"])
+@pytest.mark.parametrize("call", ["log", "event", "flush", "config", "summary"])
 def test_without_a_run_the_error_says_what_to_call(call):
     calls = {
         "log": lambda: steno.log({"a": 1}),
         "event": lambda: steno.event("x"),
         "flush": steno.flush,
-        "finish": steno.finish,
         "config": lambda: steno.config["a"],
         "summary": lambda: steno.summary.update(a=1),
     }
