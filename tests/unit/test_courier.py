@@ -248,3 +248,23 @@ def test_no_thread_is_left_when_couriers_leave(follow):
         for one in threading.enumerate()
         if one.name == "steno-deliver-dest" and one.is_alive() and one is courier._thread
     ]
+
+
+def test_what_comes_without_a_pause_is_flushed_every_second(follow):
+    class Endless(dict):
+        def __contains__(self, id):
+            return True
+
+        def __getitem__(self, id):
+            time.sleep(0.01)
+            return batch(id)
+
+        def __iter__(self):
+            return iter([10**6])
+
+    ledger, memory = Ledger([]), MemoryDestination()
+    ledger.batches = Endless()
+    ledger.fetch = lambda id: ledger.batches[id]
+    follow(ledger, lambda: memory)
+    until(lambda: memory.flushes >= 2)
+    assert len(memory.batches) > 2 * memory.flushes

@@ -338,6 +338,58 @@ def test_an_outage_while_a_batch_is_halved_loses_nothing(road, times):
     assert way.health()["skipped"] == 1
 
 
+def test_retry_amid_a_batch_that_is_halved_halves_no_further(road):
+    class Both(Down):
+        def refuse(self, numbers):
+            if 70 in numbers and len(numbers) > 20:
+                raise ValueError("bad")
+            super().refuse(numbers)
+
+    both = Both(Retry("down"), 40, after=50)
+    way = road(both)
+    way.log(*range(100))
+    until(lambda: len(both.taken) == 100)
+    assert both.taken == [*range(100)]
+    assert way.health()["skipped"] == 0
+    refused = [given for given in both.given if given[1] and given[1][0] >= 50 and len(given[1]) <= 20]
+    assert max(refused.count(one) for one in refused) > 40
+
+
+def test_failures_of_several_kinds_are_no_sign_of_a_bad_record(road):
+    errors = [*[OSError] * 9, *[Retry] * 10, *[TimeoutError] * 9, *[Retry] * 30, *[ValueError] * 9]
+
+    class Changing(Keeping):
+        tries = 0
+
+        def refuse(self, numbers):
+            self.tries += 1
+            if self.tries <= len(errors):
+                raise errors[self.tries - 1]("down")
+
+    changing = Changing()
+    way = road(changing)
+    way.log(*range(50))
+    until(lambda: len(changing.taken) == 50)
+    assert changing.given[: len(errors) + 1] == [changing.given[0]] * (len(errors) + 1)
+
+
+def test_a_good_record_that_is_refused_by_chance_is_kept(road):
+    class Shaky(Keeping):
+        tries = 0
+
+        def refuse(self, numbers):
+            self.tries += 1
+            if self.tries <= 12 or (self.tries < 200 and self.tries % 3):
+                raise OSError("shaky")
+
+    shaky = Shaky()
+    way = road(shaky)
+    way.log(*range(64))
+    until(lambda: len(shaky.taken) == 64)
+    assert sorted(shaky.taken) == [*range(64)]
+    assert way.health()["skipped"] == 0
+
+
 def test_skip_gives_up_what_it_names_and_nothing_else(road):
     class Skipping(Keeping):
         def write(self, batch):
@@ -611,6 +663,7 @@ def test_an_object_that_is_down_too_long_skips_the_oldest_and_goes_on(road, narr
     health = way.health()
     assert health["lag"] + health["skipped"] >= 60_000
     assert way.feed._kept_bytes - way.feed._done_bytes <= feeds.BOUND_BYTES
+    assert health["skipped"] > 0  # while it is down, too: the oldest is what is being given
     down.times = 0
     assert way.end(20)
     assert down.taken == sorted(set(down.taken))
@@ -648,7 +701,8 @@ def test_bad_records_are_found_within_the_time_of_the_end(road, monkeypatch, bad
 
 
 @pytest.mark.parametrize("road", [AsObject], indirect=True)
-def test_no_handle_is_left_when_an_object_has_ended(road, narrow):
+@pytest.mark.parametrize("stops", [False, True])
+def test_no_handle_is_left_when_an_object_has_ended(road, narrow, stops):
     def held():
         """Handles and maps of segments that are read; those of the recorder can be written."""
         found = []
@@ -659,12 +713,18 @@ def test_no_handle_is_left_when_an_object_has_ended(road, narrow):
                     found.append(os.readlink(f"/proc/self/fd/{name}"))
         return [path for path in found if str(way.dir) in path and ".seg" in path]
 
-    hanging = HangingDestination()
+    class Ending(HangingDestination):
+        def write(self, batch):
+            super().write(batch)
+            if stops:
+                raise Stop("no more")
+
+    hanging = Ending()
     way = road(hanging)
     for start in range(0, 20_000, 1000):
         way.log(*range(start, start + 1000))
     assert len(held()) > 3
     hanging.release()
-    assert way.end(20)
+    assert way.end(20) is not stops
     way.log(*range(20_000))
     assert held() == []
