@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import files
 from steno.capture.collected import asked, behind, status
 from steno.capture.start import liveness, uploading
-from steno.capture.start.collector_process import environment, is_running
+from steno.capture.start.collector_process import environment, is_running, node_dirs
 from steno.errors import DestinationError, RunNotFoundError, UsageError
+from steno.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from steno.record import Unposted
 
 _ERROR_CHARS: Final = 2000
 _POLL_SECS: Final = 0.05
+_ADOPTING_SECS: Final = 15.0
+"""A collector that adopts journals may take so long beside what it waits for."""
+ADOPT: Final = "adopt"
+"""In a node's directory: its collector is to adopt journals of other machines at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +35,11 @@ class SyncReport:
     """What `steno.sync` reached."""
 
     complete: bool
-    """Every journal of this machine is posted, every destination has all records, every store all that there is."""
+    """Every journal is posted, every destination has all records, every store all that there is."""
     lacking: tuple[str, ...]
     """Destinations that have not all records yet."""
-    unposted: tuple[str, ...]
-    """Journals of this machine that are not wholly posted; those of live writers among them."""
+    unposted: tuple[Unposted, ...]
+    """What of journals nobody has posted, those of live writers and of other machines among them."""
     destinations: dict[str, Any] = field(default_factory=dict)
     """Each one's health: delivered, lag, last error."""
     uploads: dict[str, Any] = field(default_factory=dict)
@@ -47,8 +53,11 @@ def sync(
     timeout: float | None = None,
     *,
     store: str | None = None,
+    adopt: bool = False,
 ) -> SyncReport:
     """Post a run's journals, deliver to its destinations and object stores, also after its processes have died.
+
+    The journal of another machine's writer is posted once it has given no sign of life for `Settings.adopt_secs`.
 
     Args:
         run: a run's directory, its name, or what has a directory as `.dir` (a `Run`, a book).
@@ -56,12 +65,14 @@ def sync(
             already is given what it lacks; options then must be those it has, or be left out.
         timeout: seconds; None: as long as it takes.
         store: URL of an object store to keep the run in from now on, as in `init`.
+        adopt: post the journals of other machines at once. A writer that lives all the same goes on in a new one.
 
     Raises:
         RunNotFoundError: there is no run.
         UsageError: the store cannot be used, or the run is kept in another one.
         DestinationError: `to` names none that a collector can deliver to, or one that is there with other options.
     """
+    from steno.store.info import left_in
     from steno.store.runs import find
 
     run_dir = find(getattr(run, "dir", run)).absolute()
@@ -71,24 +82,32 @@ def sync(
     _add(run_dir, to)
     _keep_in(run_dir, store)
     deadline = None if timeout is None else time.monotonic() + timeout
-    error = _collect(run_dir, deadline)
+    adopt_secs = Settings().adopt_secs
+    patient_until = time.monotonic() + (_ADOPTING_SECS if adopt else 1.25 * adopt_secs + _ADOPTING_SECS)
+    error = _collect(run_dir, deadline, adopt=adopt)
+    if adopt and is_running(run_dir):
+        for place in node_dirs(run_dir):
+            files.touch(place / ADOPT)
     # A collector of the run's own may be at work, and ours has left at once: wait for it, then look again.
-    while not error and is_running(run_dir) and not _settled(run_dir):
+    while not error and is_running(run_dir):
+        patient = (adopt or adopt_secs > 0) and time.monotonic() < patient_until
+        if _settled(run_dir, patient=patient):
+            break
         if deadline is not None and time.monotonic() >= deadline:
             error = f"another collector is at work on this run, and was not done within {timeout} seconds"
             break
         time.sleep(_POLL_SECS)
         if not is_running(run_dir):
-            error = _collect(run_dir, deadline)
+            error = _collect(run_dir, deadline, adopt=adopt)
     current = status(run_dir)
     waiting = _unstored(current)
     if waiting and not error:
         error = f"{waiting} artifacts are not stored yet"
     lacking = tuple(one.name for one in behind(run_dir, int(current.get("record") or 0)))
-    unposted = tuple(_unposted(run_dir))
+    unposted = tuple(left_in(run_dir))
     uploads = uploading.lacking(run_dir)
     # While a writer lives, what is sealed by now is all that a store can have.
-    owing = uploads and not (unposted and uploads["state"] == "waiting")
+    owing = uploads and not (liveness.open_journals(run_dir) and uploads["state"] == "waiting")
     return SyncReport(
         complete=not (error or lacking or unposted or owing),
         lacking=lacking,
@@ -99,13 +118,13 @@ def sync(
     )
 
 
-def _collect(run_dir: Path, deadline: float | None) -> str:
+def _collect(run_dir: Path, deadline: float | None, *, adopt: bool) -> str:
     """One collector's work on what is there now; what went wrong, or ""."""
     left = None if deadline is None else max(0.0, deadline - time.monotonic())
     try:
         # -P: the working directory is no place to import from.
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "steno.collector", str(run_dir), "--once"],
+            [sys.executable, "-P", "-m", "steno.collector", str(run_dir), "--once", *(["--adopt"] if adopt else [])],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=left,
@@ -121,28 +140,22 @@ def _collect(run_dir: Path, deadline: float | None) -> str:
     return f"the collector ended with exit status {done.returncode}: {text[-_ERROR_CHARS:]}"
 
 
-def _settled(run_dir: Path) -> bool:
+def _settled(run_dir: Path, *, patient: bool) -> bool:
     """Whether a collector that is at work has done all that this call can wait for.
 
     While writers live it stays, and its destinations catch up at their own pace.
     """
-    journal = run_dir / ".steno" / "journal"
-    unposted = _unposted(run_dir)
-    if not all(_lives(journal, name) for name in unposted):
+    left = liveness.open_journals(run_dir)
+    if any(liveness.is_waited_for(stream, place, patient=patient) for stream, place in left.items()):
         return False
     current = status(run_dir)
     owing = _unstored(current) or behind(run_dir, int(current.get("record") or 0)) or uploading.lacking(run_dir)
-    return bool(unposted) or not owing
+    return bool(left) or not owing
 
 
 def _unstored(current: Mapping[str, Any]) -> int:
     """Artifacts that the collector had not stored when it wrote its status."""
     return int((current.get("artifacts") or {}).get("waiting") or 0)
-
-
-def _lives(journal: Path, stream: str) -> bool:
-    # Our own lock must not even be looked at: closing the file drops it.
-    return stream.rsplit("-", 2)[-2:-1] == [str(os.getpid())] or liveness.lives(journal / stream)
 
 
 def _add(run_dir: Path, to: Any) -> None:
@@ -175,14 +188,3 @@ def _keep_in(run_dir: Path, store: str | None) -> None:
         raise UsageError(message)
 
     uploading.enter(run_dir, {"store": urls.check("store", store)}, refuse)
-
-
-def _unposted(run_dir: Path) -> list[str]:
-    """Streams whose segments are still there: a posted segment is unlinked."""
-    found = []
-    for entry in files.scan(run_dir / ".steno" / "journal"):
-        if entry.name.endswith(".pointer"):
-            found.append(entry.name.removesuffix(".pointer"))
-        elif not entry.name.startswith(".") and any(one.name.endswith(".seg") for one in files.scan(Path(entry.path))):
-            found.append(entry.name)
-    return sorted(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time as clock
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ TASK = "task"  # one async_log task: {name, mode, submitted, started, ended, err
 ARTIFACT = "artifact"  # what became of a file kept with the run: {op, id, name, ...}, see docs/artifacts.md
 OUTPUT = "output"  # what the program printed: {stream, text, cut?, left_out?}
 NOTE = "note"  # steno's own remark: a loss, a refused value, a recovery
+MOVED = "moved"  # the last of a journal that another machine has adopted: its process goes on in another, {to}
 
 
 LOGGED = "logged"
@@ -188,3 +190,33 @@ class RunInfo:
     """What the user gave this destination."""
     position: Mapping[str, Any] | None = None
     """The destination's own `position` as it was when its cursor was last saved; None at first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unposted:
+    """A journal that has more than ledgers have of it."""
+
+    stream: str
+    host: str
+    """Where its writer runs, or ran."""
+    records: int
+    bytes: int
+    time: int | None
+    """Of the newest of these records, ns since 1970, by its writer's clock; None where the journal is out of reach."""
+    is_reachable: bool = True
+    """Whether this machine can read it; else nothing is known of it but that it is there."""
+
+    @property
+    def age_secs(self) -> float | None:
+        """Of the newest of these records."""
+        return None if self.time is None else max(clock.time() - self.time / 1e9, 0.0)
+
+    def __str__(self) -> str:
+        if not self.is_reachable:
+            return f"the journal {self.stream} lies on host {self.host}, and only that one can post it"
+        age = "" if self.age_secs is None else f", the newest {_duration(self.age_secs)} old"
+        return f"{self.records:,} records ({self.bytes:,} bytes) of host {self.host} are not posted{age}"
+
+
+def _duration(secs: float) -> str:
+    return f"{secs:.0f} s" if secs < 120 else f"{secs / 60:.0f} min" if secs < 7200 else f"{secs / 3600:.0f} h"

@@ -142,6 +142,11 @@ class Settings:
         Kind("a number of seconds from 0 on", _seconds, float), 60.0,
         "seconds that the collector stays for destinations that cannot take their records",
     )  # fmt: skip
+    adopt_secs: float = _setting(
+        Kind("a number of seconds from 0 on", _seconds, float), 120.0,
+        "seconds without a sign of life after which the journal of another machine's writer is posted by this one; "
+        "0: only `steno sync --adopt` does",
+    )  # fmt: skip
     journal_dir: Path | None = _setting(  # noqa: RUF009 - a field
         Kind("a path", _path), None, "directory that journals are kept in", "the run's directory"
     )

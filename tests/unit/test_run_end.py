@@ -185,6 +185,8 @@ def test_the_collector_has_its_own_session_and_none_of_our_descriptors(program, 
         "--more",
         "--linger",
         "7.0",
+        "--adopt-secs",
+        "120.0",
     ]
     # Standard input is a pipe, by which further runs are told; it has no other one, and none of ours.
     targets = [line.rpartition(" -> ")[2] for line in (tmp_path / "fds").read_text().splitlines() if "->" in line]

@@ -134,6 +134,10 @@ class Raws:
         self._spare = _Shelf(self._directory / f"raw-{self._number:06d}", size)
         return True
 
+    def number_from(self, other: Raws) -> None:
+        """Have the names of shelves go on where those of another one end."""
+        self._number = max(self._number, other._number)
+
     def mend(self) -> list[str]:
         """Write shelves again that somebody has removed, and take no more into them; their names. Raises OSError."""
         gone = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import weakref
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,15 +13,17 @@ from steno.capture.exact import encodable
 from steno.capture.keeper import Keeper
 from steno.capture.late.device_queue import QUEUE, Account
 from steno.capture.plain import plain
+from steno.capture.recorders import RECORDERS
 from steno.capture.retired import Retired
 from steno.capture.snapshot import Snapshot, StepLater
 from steno.capture.stream import Stream
-from steno.capture.upkeep import Upkeep
+from steno.capture.upkeep import Upkeep, adopted
 from steno.devices.base import Refused, Traced
 from steno.devices.found import conceal
 from steno.errors import RecordError, told
 from steno.journal import format as fmt
 from steno.journal.appender import Appender
+from steno.record import MOVED
 from steno.settings import LEAST_SEGMENT_BYTES, Settings
 
 if TYPE_CHECKING:
@@ -38,12 +39,11 @@ if TYPE_CHECKING:
 _TICK_SECS: Final = 1.0
 _RETRY_SECS: Final = 0.1
 """Between two looks whether the disk has room again."""
-_PAUSE_SECS: Final = 0.05
-"""What a fork waits at most for the keepers."""
 _POLL_SECS: Final = 0.002
 _KEYS: Final = 1000
 """So many keys are told apart in what is reported."""
 _DRIFT_NANOS: Final = 1_000_000
+_ARRIVAL_SECS: Final = 2.0
 _MAPPED: Final = 16
 """Full segments kept mapped until they are posted; more are looked up on disk."""
 
@@ -91,6 +91,8 @@ class Recorder:
         self._reported: dict[str, int] = {}
         """How often each key was reported, for the first keys."""
         self._retired: list[Retired] = []
+        self._left: list[tuple[int, str]] = []
+        """Journals that others have adopted: (the first sequence number that is not in it, its name)."""
         self._last_record = 0
         self._reports = 0
         self._failing = False
@@ -128,18 +130,40 @@ class Recorder:
         conceal(self.log)
         self._begin()
         self.appender.clock_frame()
-        _live.add(self)
+        RECORDERS.add(self)
 
     # -- the stream -------------------------------------------------------------------------------------
 
     def _begin(self) -> Stream:
-        self._stream = stream = Stream(self._run_dir, self._fixed, self._nudge, self._settings)
-        self._upkeep = Upkeep(self._run_dir, stream, self.appender, lambda: tuple(self._retired), self.report)
+        self._stream = stream = self._made()
+        self._upkeep = self._looked_after(stream)
         self._offset = time.time_ns() - time.monotonic_ns()
         self._watched = 0.0
         self._keeper = Keeper(self._keep, self.report)
         self._keeper.start()
         return stream
+
+    def _made(self) -> Stream:
+        return Stream(self._run_dir, self._fixed, self._nudge, self._settings)
+
+    def _looked_after(self, stream: Stream) -> Upkeep:
+        return Upkeep(self._run_dir, stream, self.appender, lambda: tuple(self._retired), self.report)
+
+    def _move(self) -> None:
+        """Another machine has adopted the journal: leave it, and go on in a new one. Raises OSError."""
+        old, new = self._stream, self._made()
+        assert old is not None
+        # Values of its records that are on their way still come into it.
+        self.drain(time.monotonic() + _ARRIVAL_SECS)
+        self.entry(MOVED, {"to": new.name})
+        old.share(new)
+        with self.appender.lock:
+            self._left.append((self.appender.last_seq + 1, old.name))
+            self._stream, self._upkeep = new, self._looked_after(new)
+            self.appender.roll()
+        old.share(new)
+        old.close()
+        self.report(f"moved {old.name}", adopted(old.directory))
 
     def _next_segment(self, _: int) -> Segment:
         stream = self._stream
@@ -243,9 +267,14 @@ class Recorder:
                 raise Refused(msg)
             late = self.encodable(dict(zip(keys, values, strict=True)), arrays)
             if late:
-                self.appender.append((fmt.FILL, seq, late))
+                self.fill_in(seq, late)
 
         return fill
+
+    def fill_in(self, seq: int, values: dict[str, Any]) -> None:
+        """Append late values of the record with that sequence number, which may be in a journal that was left."""
+        there = next((name for first, name in self._left if seq < first), None)
+        self.appender.append((fmt.FILL, seq, values) if there is None else (fmt.FILL, seq, values, there))
 
     def append(
         self, values: dict[str, Any], step: int | None, stamp: int, *, level: int | None, arrays: str | None
@@ -262,8 +291,8 @@ class Recorder:
     def successor(self) -> Recorder:
         """This one, or after its end one that records now: a compiled function may outlive the run it was traced in."""
         if self.appender.sealed:
-            for other in list(_live):
-                if not other.appender.sealed:
+            for other in list(RECORDERS):
+                if isinstance(other, Recorder) and not other.appender.sealed:
                     return other
         return self
 
@@ -299,7 +328,11 @@ class Recorder:
         stream, keeper = self._stream, self._keeper
         assert stream is not None
         assert keeper is not None
+        tick = min(_TICK_SECS, stream.stamp_secs)
         try:
+            if stream.is_adopted:
+                self._move()
+                return 0.0
             if self.appender.waiting or self.appender.backlog:
                 if self.appender.recover():
                     self._failing = False
@@ -312,7 +345,7 @@ class Recorder:
                 self._offset = offset
                 self.appender.clock_frame()
             now = time.monotonic()
-            if now - self._watched >= _TICK_SECS:
+            if now - self._watched >= tick:
                 self._watched = now
                 if self._watch is not None:
                     self._watch()
@@ -324,7 +357,7 @@ class Recorder:
                 self._failed(error)
         except Exception as error:
             self.report("steno", f"the keeper thread met {told(error)}; recording goes on")
-        return _RETRY_SECS if self.appender.waiting else _TICK_SECS
+        return _RETRY_SECS if self.appender.waiting else tick
 
     def _reap(self) -> None:
         """Unmap full segments that are posted, and the oldest when there are many."""
@@ -531,7 +564,7 @@ class Recorder:
             retired.close()
         if self._stream is not None:
             self._stream.close()
-        _live.discard(self)
+        RECORDERS.discard(self)
 
     def _last_chance(self, keeper: Keeper | None) -> None:
         """Write what waits in memory, or say that it is lost."""
@@ -564,27 +597,3 @@ class Recorder:
         self._failing = False
         self.account = Account(full=self.account.full)
         self.appender.after_fork()
-
-
-_live: weakref.WeakSet[Recorder] = weakref.WeakSet()
-
-
-def _forking() -> None:
-    deadline = time.monotonic() + _PAUSE_SECS
-    for recorder in list(_live):
-        recorder.pause(deadline)
-    for recorder in list(_live):
-        recorder.appender.before_fork()
-
-
-def _has_forked() -> None:
-    for recorder in list(_live):
-        recorder.appender.after_fork_in_parent()
-
-
-def _forked() -> None:
-    for recorder in list(_live):
-        recorder.forked()
-
-
-os.register_at_fork(before=_forking, after_in_parent=_has_forked, after_in_child=_forked)

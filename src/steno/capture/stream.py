@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host
 from steno.capture.raws import Raws
+from steno.journal import adoption, life, place
 from steno.journal import format as fmt
-from steno.journal import life, place
 from steno.journal.segment import Segment
+from steno.media import files as media
 from steno.settings import LEAST_SEGMENT_BYTES, Settings
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FIRST_BYTES: Final = 256 << 10
 """A process may log three numbers and end: its first segment is small."""
 SPARES: Final = 3
+_LEAST_STAMP_SECS: Final = 0.1
 _QUICK_SECS: Final = 2.0
 """A segment filled sooner than this is followed by larger ones."""
 _SMALL_SECS: Final = 10.0
@@ -50,7 +52,9 @@ class Stream:
     ) -> None:
         settings = settings or Settings()
         self._run_dir = run_dir
-        self._me = life.Writer.me()
+        # Four stamps in the time after which another machine takes this process for dead.
+        often = max(settings.adopt_secs / 4, _LEAST_STAMP_SECS) if settings.adopt_secs else life.STAMP_SECS
+        self._me = life.Writer.me(min(often, life.STAMP_SECS))
         self.stamp_secs = self._me.every_secs
         """How often `stamp` is to be called, at least."""
         self.name = f"{host.stem()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -196,6 +200,21 @@ class Stream:
         """Show that this process lives, to those who cannot ask for its lock; and stay young. Raises OSError."""
         os.utime(self.directory / life.WRITER)
         os.utime(self._alive)
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether another machine posts it: it is to be left."""
+        return adoption.is_adopted(self.directory)
+
+    def share(self, other: Stream) -> None:
+        """Have values that lie in files of this journal in another one too, whose frames may name them."""
+        other.raws.number_from(self.raws)
+        if (self.directory / media.WANTED).exists():
+            files.touch(other.directory / media.WANTED)
+        for entry in files.scan(self.directory):
+            if entry.name.startswith(("raw-", "value-", "side-")):
+                with contextlib.suppress(OSError):
+                    files.link(entry.path, other.directory / entry.name)
 
     def mend(self) -> list[Path]:
         """Make again what somebody has removed from the directory, segments in use excepted; returns what it was.

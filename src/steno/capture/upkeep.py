@@ -178,6 +178,14 @@ class Upkeep:
         )
 
 
+def adopted(journal: Path) -> str:
+    """What a process is told whose journal is another machine's now."""
+    return (
+        f"another machine has taken over the journal {journal}, since this process gave no sign of life for too long: "
+        "recording goes on in a new one, and nothing is lost"
+    )
+
+
 def _in(folder: Path) -> list[Path]:
     return [
         folder / entry.name for entry in files.scan(folder) if entry.name.endswith(".json") and entry.name[0] != "."

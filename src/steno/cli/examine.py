@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno import files, host, statusfile
 from steno.errors import CorruptError
-from steno.store.info import damage
+from steno.store.info import damage, left_in
 from steno.store.sound import DAMAGED
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Report:
     state: str
     journals: list[Journal]
     unposted_bytes: int
+    unposted: list[dict[str, Any]]
+    """What nobody has posted: stream, host, records, bytes, time, is_reachable, and all that as text."""
     nodes: list[dict[str, Any]]
     """Per node: number, host, collector (running or not), age of its status, the status as the collector wrote it."""
     log: list[str]
@@ -131,6 +133,7 @@ def examine(run_dir: Path) -> Report:
         state=info.state,
         journals=journals,
         unposted_bytes=sum(one.unposted_bytes for one in journals),
+        unposted=[{**dataclasses.asdict(one), "text": str(one)} for one in left_in(run_dir)],
         nodes=nodes,
         log=[
             line
@@ -274,7 +277,14 @@ def _advice(report: Report) -> Iterator[str]:
     """What to do, the most urgent first."""
     collecting = any(node["collector"] == "running" for node in report.nodes)
     here = {one.stream for one in report.journals if not one.problem.startswith("on host")}
-    if report.unposted_bytes and not collecting:
+    hosts = {node["node"]: node["host"] for node in report.nodes}
+    elsewhere = [one for one in report.unposted if one["host"] != host.name()]
+    for one in elsewhere:
+        if one["is_reachable"]:
+            yield f"{one['text']}: if that host is gone, steno sync --adopt {report.dir}"
+        elif report.state not in {"running", ""}:
+            yield f"{one['text']}: steno sync {report.dir}, there"
+    if report.unposted_bytes and not collecting and len(elsewhere) < len(report.unposted):
         yield f"no collector runs and journals hold records that are not posted: steno sync {report.dir}"
     elif not report.nodes and here:
         yield f"no collector has ever run here: steno sync {report.dir}"
@@ -283,6 +293,8 @@ def _advice(report: Report) -> Iterator[str]:
             yield f"{one['name']} has given up: {one.get('error')}; mend its options, then steno sync {report.dir}"
         elif one.get("error") and one.get("lag"):
             yield f"{one['name']} is behind by {one['lag']} records and says: {one['error']}"
+        elif one.get("lag") and not collecting and hosts.get(one["node"], host.name()) != host.name():
+            yield f"{one['name']} lacks {one['lag']} records of host {hosts[one['node']]}, which delivers them itself"
         elif one.get("lag") and not collecting:
             yield f"{one['name']} lacks {one['lag']} records: steno sync {report.dir}"
     waiting = sum((node["status"].get("artifacts") or {}).get("waiting", 0) for node in report.nodes)

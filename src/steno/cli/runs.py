@@ -14,7 +14,7 @@ from steno.store.where import MISSING, name_of
 if TYPE_CHECKING:
     from steno.store.listing import RunSummary
 
-STATE_STYLES = {"running": "green", "finished": "", "failed": "red", "crashed": "red"}
+STATE_STYLES = {"running": "green", "finished": "", "failed": "red", "crashed": "red", "unposted": "yellow"}
 
 
 def runs(

@@ -150,6 +150,7 @@ def _head(console: Console, book: Book) -> None:
         "tags": ", ".join(info.tags),
         "notes": info.notes,
         "error": info.error,
+        "unposted": "; ".join(map(str, info.unposted)),
         "config": ", ".join(f"{name}={value}" for name, value in info.config.items()),
         "summary": ", ".join(f"{name}={value}" for name, value in info.summary.items()),
     }

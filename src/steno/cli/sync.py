@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from steno import host
 from steno.cli import options, terminal
 from steno.errors import UsageError
 
@@ -25,6 +26,9 @@ def sync(
     store: Annotated[
         str | None, typer.Option("--store", help="Also keep the run in this object store, such as s3://bucket/prefix.")
     ] = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Post the journals of other machines at once, as those of dead ones.")
+    ] = False,
     timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Give up after so many seconds.")] = None,
     dir: options.Dir = None,
     json: options.Json = False,
@@ -34,7 +38,13 @@ def sync(
 
     wanted = _with_options(to or [], option or [])
     with steno.open(run, dir=options.runs_dir(dir)) as book:
-        report = steno.sync(book.dir, to=wanted, timeout=timeout, store=store)
+        there = [one.host for one in book.info.unposted if one.is_reachable and one.host != host.name()]
+        if there and not adopt and not json:
+            terminal.complain(
+                f"journals of {', '.join(sorted(set(there)))} are not posted: it is looked for "
+                f"{steno.Settings().adopt_secs:g} s at most whether they are still written; --adopt posts them at once"
+            )
+        report = steno.sync(book.dir, to=wanted, timeout=timeout, store=store, adopt=adopt)
         points = book.info.points
     if json:
         terminal.print_json({**dataclasses.asdict(report), "points": points})
@@ -47,8 +57,8 @@ def sync(
             console.print(f"{name} is {state}{rest}", markup=False, soft_wrap=True)
         if report.uploads:
             console.print(terminal.uploads(report.uploads), markup=False, soft_wrap=True)
-        for stream in report.unposted:
-            console.print(f"journal {stream} is not wholly posted", markup=False, soft_wrap=True)
+        for one in report.unposted:
+            console.print(str(one), markup=False, soft_wrap=True)
         if report.error:
             console.print(report.error, markup=False, soft_wrap=True)
         if not report.complete:

@@ -1,4 +1,4 @@
-"""`python -m steno.collector RUN_DIR [--linger SECS] [--once] [--more]`."""
+"""`python -m steno.collector RUN_DIR [--linger SECS] [--adopt-secs SECS] [--adopt] [--once] [--more]`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m steno.collector", description="Post a run's journals and deliver.")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--linger", type=float, default=None, help="seconds to stay for destinations that lag")
+    parser.add_argument("--adopt-secs", type=float, default=None, help="see the setting adopt_secs")
+    parser.add_argument("--adopt", action="store_true", help="post the journals of other machines at once")
     parser.add_argument("--once", action="store_true", help="post and deliver what is there, then leave")
     parser.add_argument("--more", action="store_true", help="further runs are told on standard input")
     given = parser.parse_args(arguments)
@@ -26,11 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"steno: no run at {given.run_dir}: give the directory that holds run.json", file=sys.stderr)
         return 2
     linger = given.linger if given.linger is not None else Settings().linger
+    adopt_secs = given.adopt_secs if given.adopt_secs is not None else Settings().adopt_secs
     _keep_memory()
     from steno.collector.serving import Serving
 
     source = sys.stdin.fileno() if given.more else None
-    status = Serving(source).run(given.run_dir.absolute(), linger, once=given.once)
+    status = Serving(source).run(given.run_dir.absolute(), linger, adopt_secs, adopt=given.adopt, once=given.once)
     sys.stdout.flush()
     sys.stderr.flush()
     # A destination that hangs in foreign code must not keep the process.

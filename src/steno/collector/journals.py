@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from steno import files, host
 from steno.errors import CorruptError
+from steno.journal import adoption, life
 from steno.journal import format as fmt
-from steno.journal import life
 from steno.journal.tailer import Tailer
 from steno.ledger.incoming import StreamInfo
 
@@ -38,22 +38,40 @@ class Journal:
         marker: told what is being decoded.
         say: tells a person, once per key.
         poison: directory for what cannot be read.
+        node: the number of this collector's node.
 
     """
 
+    UNKNOWN: Final = "unknown"
+    OURS: Final = "ours"
+    """Of a writer of this node: its lock says whether it lives."""
+    ELSEWHERE: Final = "elsewhere"
+    """Another node's, which posts it."""
+    ADOPTED: Final = "adopted"
+    """Of a writer elsewhere that gives no sign of life: posted here, and kept for it."""
+
     def __init__(
-        self, found: streams.Found, poster: Poster, marker: Marker, *, say: Callable[[str, str], None], poison: Path
+        self,
+        found: streams.Found,
+        poster: Poster,
+        marker: Marker,
+        *,
+        say: Callable[[str, str], None],
+        poison: Path,
+        node: int = 0,
     ) -> None:
         self.found = found
         self.name = found.stream
         self._place = os.fspath(found.dir)
         self.alive = True
-        self.foreign = False
-        """Another machine's: its own collector posts it."""
+        self.standing = self.UNKNOWN
+        self.idle = False
+        """The last read found nothing: all that there is now was read."""
         self.ended = False
         """Its writer is gone and everything is posted and judged."""
         self.retired: list[tuple[int, int]] = []
         """(segment, generation of the posting that emptied it)"""
+        self._node = node
         self._poster = poster
         self._marker = marker
         self._say = say
@@ -68,7 +86,7 @@ class Journal:
         self._unlinked: list[int] = []
         self._fresh = False
         self._emptied: list[Tailer] = []
-        self._seen = False
+        self._seen = self._is_kept = self._is_fenced = self.judged = False
         self.last_mono = 0
         self.lags = False
         """The last posting had no room for all that it has."""
@@ -82,7 +100,7 @@ class Journal:
         """What was read is in the ledger, up to the record of that number: tell the writer."""
         if self._fresh:
             for tailer in (*self._emptied, *([self._tailer] if self._tailer else ())):
-                tailer.mark_posted(record)
+                tailer.mark_posted(None if self.is_adopted else record)
             self._fresh = False
         self._close_emptied()
 
@@ -102,18 +120,77 @@ class Journal:
             stamp = 0
         if now >= self._next_look:
             self._next_look = now + ALIVE_EVERY_SECS
+            self._judge()
             # Asked before the listing: what a dead writer left is then complete.
-            self.alive = life.is_alive(self.found.dir)
+            self.alive = self.standing == self.OURS and life.is_alive(self.found.dir)
             self._listed_at = -1
         if stamp != self._listed_at:
             self._listed_at = stamp
             self._numbers = sorted(segments(self.found.dir))
             self._seen = self._seen or bool(self._numbers)
 
+    def _judge(self) -> None:
+        """Whose it is."""
+        mark = adoption.owner(self.found.dir) if adoption.is_adopted(self.found.dir) else None
+        if mark is not None:
+            mine = mark.node == self._node and self._poster.has_adopted(self.name)
+            self._stand(self.ADOPTED if mine else self.ELSEWHERE)
+            self._is_kept = time.time() - mark.time < adoption.KEPT_SECS
+        elif self.standing == self.UNKNOWN and not self._is_fenced:
+            writer = life.writer(self.found.dir)
+            if writer is not None:
+                self._stand(self.OURS if writer.is_asked_here else self.ELSEWHERE)
+            elif self.name.startswith(f"{host.stem()}-"):
+                self._stand(self.OURS)
+
+    def _stand(self, standing: str) -> None:
+        if standing != self.standing:
+            self.standing = standing
+            self._forget_place()
+
+    def _forget_place(self) -> None:
+        """The next read begins where the ledger says."""
+        self._drop()
+        self._close_emptied()
+        self._fresh, self.idle, self._number, self._listed_at = False, False, -1, -1
+        self.retired = []
+
+    def adopt(self) -> None:
+        """It was marked and taken over for this node."""
+        self._is_kept, self._is_fenced = True, False
+        self._stand(self.ADOPTED)
+
+    def fence(self) -> None:
+        """Another node has adopted it, whether its mark is there or not."""
+        self._is_fenced = True
+        self._stand(self.ELSEWHERE)
+
+    @property
+    def state(self) -> str:
+        """In a word, for the status."""
+        return (
+            self.standing if self.standing in {self.ELSEWHERE, self.ADOPTED} else "live" if self.alive else "draining"
+        )
+
+    @property
+    def foreign(self) -> bool:
+        """Not for this node to post."""
+        return self.standing in {self.UNKNOWN, self.ELSEWHERE}
+
+    @property
+    def is_adopted(self) -> bool:
+        """Posted here for a writer elsewhere."""
+        return self.standing == self.ADOPTED
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether more may come into a segment that its writer has not closed."""
+        return self.alive or (self.is_adopted and self._is_kept)
+
     @property
     def is_left_over(self) -> bool:
         """Something may be left of a writer of another boot: it comes before everything of this one."""
-        if self.alive or self.foreign:
+        if self.alive or self.foreign or self.is_adopted:
             return False
         tailer = self._current()
         return tailer is not None and self._is_of_another_boot(tailer)
@@ -126,32 +203,33 @@ class Journal:
 
     def read(self, limit_bytes: int, before: int | None) -> Iterator[tuple[StreamInfo, Slice]]:
         """What is new, in order, up to about `limit_bytes` and to the stamp `before`."""
+        self.idle = True
         while limit_bytes > 0 and not self.foreign:
             tailer = self._current()
             if tailer is None:
                 return
             closed = tailer.closed  # before reading: nothing can come after it
-            if tailer.untouched and self.alive and not closed:
+            if tailer.untouched and self._is_open and not closed:
                 if not self._is_passed_over(tailer):
                     return
                 self.retired.append((self._number, self._poster.generation + int(self._fresh)))
                 self._drop()
                 continue
-            if self._is_of_another_boot(tailer):
+            if self.is_adopted or self._is_of_another_boot(tailer):
                 before = None
             # A limit with no room for one frame would look like a frame that cannot be read.
             piece = self._read_one(tailer, max(limit_bytes, fmt.FRAME_BYTES), before)
             if piece is not None:
                 if len(piece.mono):
                     self.last_mono = int(piece.mono[-1])
-                self._fresh = True
+                self._fresh, self.idle = True, False
                 whole = piece.end - piece.start < limit_bytes
                 limit_bytes -= piece.end - piece.start
                 yield self._info, piece
-                if whole and not closed and self.alive:
+                if whole and not closed and self._is_open:
                     return  # what has come meanwhile comes with the next posting
                 continue
-            if not ((closed or not self.alive) and tailer.drained):
+            if not ((closed or not self._is_open) and tailer.drained):
                 return
             # What was just read is in the ledger with the next posting, what was read before already is.
             self.retired.append((self._number, self._poster.generation + int(self._fresh)))
@@ -173,7 +251,7 @@ class Journal:
             limit_bytes = min(limit_bytes, max(careful, fmt.FRAME_BYTES))
         self._marker.begin(self.name, self._number, tailer.offset, limit_bytes)
         try:
-            return tailer.read(limit_bytes, before=before, live=self.alive)
+            return tailer.read(limit_bytes, before=before, live=self._is_open)
         except Exception as error:  # a frame our own code cannot take must not stop all others
             offset = tailer.offset
             if limit_bytes > fmt.FRAME_BYTES:
@@ -226,15 +304,11 @@ class Journal:
                 self._number = number
                 self._give_up(path, error)
                 continue
-            if tailer.identity.host != host.name():
-                self.foreign = True
-                tailer.close()
-                return None
             self._tailer, self._number = tailer, number
             self._info = StreamInfo.of(tailer.identity)
             if tailer.offset > fmt.HEADER_BYTES:
                 # A collector killed between its commit and its mark: the writer has not been told yet.
-                tailer.mark_posted(self._poster.next_record - 1)
+                tailer.mark_posted(None if self.is_adopted else self._poster.next_record - 1)
         return self._tailer
 
     def _give_up(self, path: Path, error: Exception) -> None:
@@ -268,7 +342,7 @@ class Journal:
     @property
     def drained(self) -> bool:
         """Nothing is left to read, and the writer is gone."""
-        if self.alive or self.foreign:
+        if self._is_open or self.foreign:
             return False
         return self._tailer is None and all(number <= self._number for number in self._numbers)
 
@@ -294,9 +368,9 @@ class Journal:
 
     def remove(self, journal_dir: Path) -> bool:
         """Remove an ended journal's directory and pointer once nothing is left to unlink."""
-        if self.retired or not self.ended or not self.drained:
+        if self.retired or not (self._is_left if self.is_adopted and self._is_kept else self.ended and self.drained):
             return False
-        if life.is_alive(self.found.dir):
+        if not self.is_adopted and life.is_alive(self.found.dir):
             self.alive, self.ended = True, False
             return False
         with contextlib.suppress(OSError):
@@ -310,6 +384,11 @@ class Journal:
             files.sync_dir(journal_dir)
         self._poster.forget_stream(self.name)
         return True
+
+    @property
+    def _is_left(self) -> bool:
+        """Its writer has left the journal: all segments are closed, and gone."""
+        return not segments(self.found.dir) and not (self.found.dir / life.WRITER).exists()
 
     def close(self) -> None:
         """Unmap."""

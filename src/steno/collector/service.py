@@ -15,17 +15,17 @@ from steno import files, host, statusfile
 from steno.collector import catalogue, ledgers
 from steno.collector.artifacts import Artifacts
 from steno.collector.durable import Syncer
+from steno.collector.elsewhere import Elsewhere
 from steno.collector.followers import Delivery
-from steno.collector.journals import Journal
 from steno.collector.reading import Marker
+from steno.collector.roster import Roster, has_writers
 from steno.collector.sealing import Sealing
 from steno.collector.system.sampling import Sampling
 from steno.collector.upkeep import LedgerRemoved, Upkeep
 from steno.collector.uploads.supervisor import Uploads
-from steno.journal import life
 from steno.journal.bell import Bell
-from steno.ledger import manifest, schema, streams
-from steno.ledger.fence import Superseded
+from steno.ledger import manifest, schema
+from steno.ledger.fence import Fenced, Superseded
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader, Stream, run_state
 from steno.ledger.seal import Sealer
@@ -73,14 +73,26 @@ class Service:
     Args:
         run_dir: the run's directory.
         linger_secs: how long to stay for destinations that make no progress, once all writers are gone.
+        adopt_secs: how long another machine's writer gives no sign of life before its journal is posted here; 0: never.
+        adopt: post the journals of other machines at once.
         once: post and deliver what is there now, then leave, also while writers live.
         said: where lines for a person go; None: `collector.log` of the node.
 
     """
 
-    def __init__(self, run_dir: Path, *, linger_secs: float = 60.0, once: bool = False) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        linger_secs: float = 60.0,
+        adopt_secs: float = 120.0,
+        adopt: bool = False,
+        once: bool = False,
+    ) -> None:
         self.run_dir = run_dir.absolute()
         self.linger_secs = linger_secs
+        self._adopt_secs = adopt_secs
+        self._adopt = adopt
         self.once = once
         self._stop = threading.Event()
         self._said: set[str] = set()
@@ -147,10 +159,7 @@ class Service:
     def _open(self) -> None:
         self._began = time.monotonic()
         self._quiet_since: float | None = None
-        self._next_scan = 0.0
         self._attempt = 0
-        self._journal_stamp = -1
-        self._journal_dir = os.fspath(self.run_dir / ".steno" / "journal")
         self._status: dict[str, Any] = {}
         self._next_status = 0.0
         self._refused = 0
@@ -158,7 +167,6 @@ class Service:
         self._heartbeat = 0.0
         self._progress = -1
         self._progress_at = self._began
-        self.journals: dict[str, Journal] = {}
         connection = self._connection = ledgers.begin(self.node)
         self._lock = threading.RLock()
         self.poster = Poster(connection, self.node.number, self._lock)
@@ -172,6 +180,11 @@ class Service:
         self.upkeep = Upkeep(self.run_dir, self.node, self._locks, self.say)
         self.marker = Marker(self.node.ledger.with_name("reading"))
         self.media = Spool(self.run_dir, self.node.dir, self.say)
+        elsewhere = Elsewhere(
+            self.run_dir, self.node, self.poster,
+            lease_secs=self._adopt_secs, at_once=self._adopt, once=self.once, say=self.say,
+        )  # fmt: skip
+        self.roster = Roster(self.run_dir, self.node.number, self.poster, self.marker, elsewhere, self.say)
         self.syncer = Syncer(self.node.ledger, lambda: self.poster.generation, self.media.sync, self.say)
         self.reader = Reader(self.run_dir)
         self.artifacts = Artifacts(self.run_dir, self.node, connection, self.poster, self.say)
@@ -189,7 +202,7 @@ class Service:
         self.system = Sampling(self.run_dir, lambda: catalogue.system_metrics(self.run_dir), self.say)
 
     def _set_frame_aside(self, stream: str, segment: int, offset: int) -> None:
-        journal = self.journals.get(stream)
+        journal = self.roster.journals.get(stream)
         if journal is not None:
             journal.set_aside(segment, offset, "a collector died twice while decoding it")
 
@@ -218,15 +231,14 @@ class Service:
 
     def _rest(self) -> None:
         """Until the next posting is due, or somebody rings for it."""
-        nearing = self.once or not any(journal.alive for journal in self.journals.values())
+        nearing = self.once or not any(journal.alive for journal in self.roster.journals.values())
         soon = nearing or time.monotonic() < self._urgent_until
         if self.bell.wait(SOON_SECS if soon else POST_SECS):
             self._stop.wait(_RING_SECS)
             now = time.monotonic()
             self._urgent_until = max(self._urgent_until, now + _RUNG_SECS)
-            self._next_scan, self._next_status = 0.0, min(self._next_status, now + _URGENT_STATUS_SECS)
-            for journal in self.journals.values():
-                journal.hurry()
+            self._next_status = min(self._next_status, now + _URGENT_STATUS_SECS)
+            self.roster.hurry()
 
     def _tick(self) -> tuple[bool, bool]:
         """One posting. (something was found, there is more at once)"""
@@ -234,25 +246,13 @@ class Service:
         now = time.monotonic()
         self._scan(now)
         self.sealing.check()
-        slices: list[tuple[StreamInfo, Slice]] = []
-        more = False
-        # Those that lag behind come first, and hold the others back: an order across processes. One that was read to
-        # its end does not lag, however old its last record is.
-        active = sorted(self.journals.values(), key=lambda journal: (not journal.lags, journal.last_mono))
-        share = max(POST_BYTES // max(len(active), 1), 256 << 10)
-        for journal in active:
-            journal.look(now)
-        for journal in [journal for journal in active if journal.is_left_over] or active:
-            size = 0
-            for info, piece in journal.read(share, cut):
-                slices.append((info, piece))
-                size += piece.end - piece.start
-            journal.lags = size >= share
-            if journal.lags:
-                cut, more = min(cut, journal.last_mono + 1), True
-        found = bool(slices)
-        self._post(slices)
-        if self._expected.open and not more and not any(journal.is_left_over for journal in active):
+        self.roster.look(now)
+        found = False
+        for slices in self.roster.read(cut):
+            found = found or bool(slices)
+            self._post(slices)
+        more = self.roster.more
+        if self._expected.open and not more and not self.roster.has_left_over:
             self._expected.judge()
         self._end_journals()
         self._problem = None
@@ -266,7 +266,7 @@ class Service:
     def _processes(self) -> dict[int, frozenset[int]]:
         """The processes that log on this machine, by rank."""
         found: dict[int, frozenset[int]] = {}
-        for journal in self._mine():
+        for journal in self.roster.mine():
             if journal.alive and journal.process is not None:
                 rank, pid = journal.process
                 found[rank] = found.get(rank, frozenset()) | {pid}
@@ -276,8 +276,7 @@ class Service:
         """A full disk, most likely: the journals keep everything until there is room again."""
         self._problem = f"posting failed: {error}"
         self.say("post", f"{self._problem} ({self.node.ledger}); trying again")
-        for journal in self.journals.values():
-            journal.rewind()
+        self.roster.rewind()
         self._report(time.monotonic())
         self._stop.wait(_DISK_SECS)
 
@@ -296,8 +295,13 @@ class Service:
             self.poster.note(system=trouble)
         try:
             batch = self.poster.post(slices)
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError, Superseded):
             raise
+        except Fenced as other:
+            self.media.forget()
+            self.roster.fence(other.streams)
+            self.roster.rewind()
+            return
         except Exception as error:
             self._narrow(slices, error)
             return
@@ -308,8 +312,7 @@ class Service:
             # Told before the writer is: one that finishes has something to say of it.
             self._refused = self.poster.refused.values
             self._report(time.monotonic(), force=True)
-        for journal in self.journals.values():
-            journal.posted(record)
+        self.roster.posted({info.stream for info, _ in slices}, record)
         if batch is not None:
             self.sealing.added(batch)
             if any(entry.kind == FINISH for entry in batch.entries):
@@ -331,64 +334,31 @@ class Service:
                     range(1, len(own)), False, key=lambda count: self.poster.refuses(own[:count]) is not None
                 )
                 info, piece = own[at]
-                self.journals[stream].narrow(info.segment, piece, raised)
+                self.roster.journals[stream].narrow(info.segment, piece, raised)
                 found = True
         if not found:
             if self.poster.refuses(slices) is not None:
                 raise error
             self.poster.forget_own()  # the entries of the collector's own are at fault
-        for journal in self.journals.values():
-            journal.rewind()
+        self.roster.rewind()
 
     def _scan(self, now: float) -> None:
-        if now < self._next_scan:
+        if not self.roster.scan(now):
             return
-        try:
-            stamp = os.stat(self._journal_dir).st_mtime_ns
-        except OSError:
-            return
-        if stamp == self._journal_stamp:
-            self._next_scan = now + _SCAN_SECS
-            return
-        here = host.name()
-        for found in streams.find(self.run_dir):
-            if found.stream in self.journals or found.host not in {"", here}:
-                continue
-            if found.pointer is not None and not found.dir.is_dir():
-                self._lost(found)
-                continue
-            self.journals[found.stream] = Journal(found, self.poster, self.marker, say=self.say, poison=self._poison)
-            self._quiet_since = None
+        self._quiet_since = None
         for attempt, rewind in catalogue.attempts(self.run_dir):
             self.poster.begin_attempt(attempt, rewind)
             self._attempt = max(self._attempt, attempt)
             self.artifacts.rewound(attempt, rewind)
         # Last: nothing of a new attempt is posted before the ledger knows of it.
-        self._journal_stamp, self._next_scan = stamp, now + _SCAN_SECS
-
-    def _lost(self, found: streams.Found) -> None:
-        """The directory is gone, as after a reboot when it lay in memory: what was not posted is lost."""
-        assert found.pointer is not None
-        if self.poster.lose_stream(found.stream):
-            self.poster.note(lost_journal=found.stream, path=str(found.dir), reason="its directory is gone")
-            self.say(f"lost {found.stream}", f"the journal {found.dir} is gone; what was not posted of it is lost")
-        with contextlib.suppress(OSError):
-            files.unlink(found.pointer)
+        self.roster.scanned()
 
     def _end_journals(self, *, leaving: bool = False) -> None:
         synced = self.syncer.synced
         self.media.release(synced)
         self.artifacts.release(synced)
-        for name, journal in list(self.journals.items()):
-            if journal.foreign:
-                continue
-            if journal.drained and not journal.ended and not journal.unposted:
-                self.poster.end_stream(name)
-                journal.ended = True
-            journal.free(synced)
-            if journal.ended and journal.remove(self.run_dir / ".steno" / "journal"):
-                del self.journals[name]
-        self.artifacts.sweep(self.journals, now=leaving)
+        self.roster.end(synced)
+        self.artifacts.sweep(self.roster.journals, now=leaving)
 
     # -- leaving -----------------------------------------------------------------------------------------
 
@@ -396,10 +366,8 @@ class Service:
         now = time.monotonic()
         if self._problem is not None and not self.once:
             return False
-        if self.once:
-            writing = any(not journal.ended and not journal.alive for journal in self._mine())
-        else:
-            writing = any(not journal.ended for journal in self._mine())
+        writing = self.roster.is_writing(once=self.once)
+        if not self.once:
             young = not self.poster.generation and now - self._began < min(_GRACE_SECS, max(self.linger_secs, 1.0))
             writing = writing or young
         if writing:
@@ -414,17 +382,9 @@ class Service:
             self._progress, self._progress_at = progress, now
         return now - self._progress_at >= self.linger_secs
 
-    def _mine(self) -> list[Journal]:
-        return [journal for journal in self.journals.values() if not journal.foreign]
-
     def _has_writers(self) -> bool:
-        """Whether a process of this machine records; what another one does is for its own collector."""
-        here = host.name()
-        others = {name for name, journal in self.__dict__.get("journals", {}).items() if journal.foreign}
-        return any(
-            found.host in {"", here} and found.stream not in others and life.is_alive(found.dir)
-            for found in streams.find(self.run_dir)
-        )
+        roster = self.__dict__.get("roster")
+        return has_writers(self.run_dir, {} if roster is None else roster.journals)
 
     def _leave(self) -> bool:
         """Close everything; whether all destinations have everything."""
@@ -434,14 +394,14 @@ class Service:
         service_secs = _LEAVE_SECS if self._stop.is_set() else max(_LEAVE_SECS, self.linger_secs)
         complete = self.delivery.close(_LEAVE_SECS, service_secs)
         self.sealing.join()
-        writing = any(journal.alive for journal in self._mine())
+        writing = any(journal.alive for journal in self.roster.mine())
         self.syncer.close()
         self._end_journals(leaving=True)
         if not writing and not self._stop.is_set():
             self._seal_all()
         self._report(time.monotonic(), force=True)
-        for journal in self.journals.values():
-            journal.close()
+        self.roster.elsewhere.leave(self.roster.journals)
+        self.roster.close()
         self.marker.close()
         self.bell.close()
         schema.end(self._connection)
@@ -496,8 +456,9 @@ class Service:
             held = self.__dict__.pop(name, None)
             if held is not None:
                 held.abandon()
-        for journal in self.__dict__.pop("journals", {}).values():
-            journal.close()
+        roster = self.__dict__.pop("roster", None)
+        if roster is not None:
+            roster.close()
         system = self.__dict__.pop("system", None)
         if system is not None:
             system.stop()
@@ -535,7 +496,7 @@ class Service:
             "batch": self.poster.next_batch - 1,
             "attempt": self._attempt,
             "counters": {"run": self.poster.next_step()},
-            "streams": {name: "live" if journal.alive else "draining" for name, journal in self.journals.items()},
+            "streams": {name: journal.state for name, journal in self.roster.journals.items()},
             "destinations": self.delivery.health(),
             "unsealed": self.sealing.points,
             "media": {"waiting": self.media.waiting, "encoded": self.media.done, "kept_raw": self.media.failed},

@@ -27,8 +27,9 @@ _IDLE_LOOK_SECS: Final = 0.25
 class Serving:
     """Runs a service per run, each on a thread of its own.
 
-    The program writes a line of JSON, `{"run": directory, "linger": seconds}`, to its standard input for each further
-    run. It leaves when all services have, and the program has closed the pipe or told nothing for a while.
+    The program writes a line of JSON, `{"run": directory, "linger": secs, "adopt": secs}`, to its standard input
+    for each further run. It leaves when all services have, and the program has closed the pipe or told nothing for a
+    while.
 
     Args:
         source: the descriptor to read lines from; None: there is the first run alone.
@@ -38,7 +39,7 @@ class Serving:
         self._source = source
         self._held = b""
         self._services: dict[Path, Service] = {}
-        self._again: dict[Path, float] = {}
+        self._again: dict[Path, tuple[float, float]] = {}
         """Runs that were told while their service was at work: it may have been about to leave."""
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -46,11 +47,13 @@ class Serving:
         self.status = 0
         """Of the first run: 0, 1: destinations lack records, 2: no run to work on, 3: a fault of ours."""
 
-    def run(self, run_dir: Path, linger_secs: float, *, once: bool = False) -> int:
+    def run(
+        self, run_dir: Path, linger_secs: float, adopt_secs: float, *, adopt: bool = False, once: bool = False
+    ) -> int:
         """Collect this run and those that are told; the first one's exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self.stop())
-        self._begin(run_dir, linger_secs, once=once, is_first=True)
+        self._begin(run_dir, linger_secs, adopt_secs, adopt=adopt, once=once, is_first=True)
         idle_since = time.monotonic()
         while True:
             with self._lock:
@@ -93,18 +96,29 @@ class Serving:
         *lines, self._held = (self._held + data).split(b"\n")
         for line in lines:
             told = json.loads(line)
-            self._begin(Path(told["run"]), float(told["linger"]))
+            self._begin(Path(told["run"]), float(told["linger"]), float(told["adopt"]))
         return bool(lines)
 
-    def _begin(self, run_dir: Path, linger_secs: float, *, once: bool = False, is_first: bool = False) -> None:
+    def _begin(
+        self,
+        run_dir: Path,
+        linger_secs: float,
+        adopt_secs: float,
+        *,
+        adopt: bool = False,
+        once: bool = False,
+        is_first: bool = False,
+    ) -> None:
         from steno.collector.service import Service
 
         with self._lock:
             if run_dir in self._services:
                 # Two in one process would not see each other's lock.
-                self._again[run_dir] = linger_secs
+                self._again[run_dir] = (linger_secs, adopt_secs)
                 return
-            service = self._services[run_dir] = Service(run_dir, linger_secs=linger_secs, once=once)
+            service = self._services[run_dir] = Service(
+                run_dir, linger_secs=linger_secs, adopt_secs=adopt_secs, adopt=adopt, once=once
+            )
         threading.Thread(
             target=self._work, args=(service, run_dir, is_first), name=f"steno-collect-{run_dir.name}", daemon=True
         ).start()
@@ -121,7 +135,7 @@ class Serving:
                 if again is None and not self._services:
                     self._done.set()
         if again is not None and not self._stop.is_set():
-            self._begin(run_dir, again)
+            self._begin(run_dir, *again)
 
 
 def _run(service: Service, run_dir: Path | None) -> int:

@@ -497,7 +497,8 @@ def _fill(message: Any, context: Context) -> RawFill:
     for key, value in message[2].items():
         flat.add(_text(key), value)
     logged = as_logged(message[2]) if context.exact else None
-    return RawFill(int(message[1]), dict(zip(flat.keys, flat.values, strict=True)), logged)
+    stream = str(message[3]) if len(message) > 3 else ""
+    return RawFill(int(message[1]), dict(zip(flat.keys, flat.values, strict=True)), logged, stream)
 
 
 def _entry(message: Any, offset: int) -> RawEntry | None:

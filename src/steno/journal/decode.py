@@ -50,6 +50,8 @@ class RawFill:
     values: dict[str, float | int | str | Ref]
     logged: dict[str, Any] | None = None
     """The values as they were logged, where the reader asked for that."""
+    stream: str = ""
+    """The journal that has the record, if it is not this one: its process has left that."""
 
 
 @dataclass(slots=True)

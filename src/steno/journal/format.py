@@ -56,7 +56,7 @@ SET = 1  # [SET, number, [key, ...], options | nil]
 CLOCK = 2  # [CLOCK, monotonic ns, wall ns]: wall = monotonic + offset from here on
 RICH = 3  # [RICH, monotonic ns, seq, {key: value}, step | nil, meta]: a record with more to say
 ENTRY = 4  # [ENTRY, monotonic ns, seq, kind, payload, step | nil]
-FILL = 5  # [FILL, seq of the record, {key: value}]
+FILL = 5  # [FILL, seq of the record, {key: value}], and the journal that has the record, if another one
 SIDE = 6  # [SIDE, file name, length, crc32c of the body]: the body lies in a file beside the segment
 
 RESERVED = "\0reserved"

@@ -79,6 +79,14 @@ class Writer:
         return host.is_described({"host": self.host, "machine": self.machine})
 
     @property
+    def is_asked_here(self) -> bool:
+        """Whether its lock decides for this machine's node: it is of this one, of this boot or of one that is over."""
+        if not self.is_of_this_node:
+            return False
+        same = (self.boot == host.boot_id(), self.space == host.pid_namespace())
+        return any(same) or not self.boot or not self.space
+
+    @property
     def runs(self) -> bool:
         """Whether a process of this machine is the writer."""
         return host.lives(self.pid, self.born)

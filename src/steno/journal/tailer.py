@@ -332,15 +332,17 @@ class Tailer:
         """Nothing is left between `offset` and the end of what was written."""
         return self.offset >= self._end or not self._leftover(self.offset)
 
-    def mark_posted(self, record: int) -> None:
+    def mark_posted(self, record: int | None) -> None:
         """Tell the writer, in the header, that everything before `offset` is in the ledger.
 
         Args:
-            record: number (without node bits) of the last record posted from this segment so far.
+            record: number (without node bits) of the last record posted from this segment so far; None: it is in
+                another node's ledger, where the writer's destinations do not look.
 
         """
         if self._writable:
-            self._map[fmt.RECORD_AT : fmt.RECORD_AT + 8] = fmt.U64.pack(record)
+            if record is not None:
+                self._map[fmt.RECORD_AT : fmt.RECORD_AT + 8] = fmt.U64.pack(record)
             self._map[fmt.POSTED_AT : fmt.POSTED_AT + 8] = fmt.U64.pack(self.offset)
 
     def close(self) -> None:

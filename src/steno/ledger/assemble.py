@@ -326,3 +326,12 @@ def _gather(table: Rows) -> None:
     table.value = table.value[index]
     table.start = target
     table.gather = False
+
+
+def no_rows() -> Rows:
+    """None at all."""
+    none, short = np.empty(0, np.int64), np.empty(0, np.int32)
+    return Rows(
+        mono=none, time=none, seq=none, step=none, auto=np.empty(0, np.bool_), set=short, stream=short, start=none,
+        width=none, rank=short, attempt=short, record=none, value=np.empty(0), sets=[], special={}, meta={},
+    )  # fmt: skip

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steno.journal.format import HEADER_BYTES
-from steno.ledger import artifacts, assemble, fence, holes, schema, steps
+from steno.ledger import artifacts, assemble, fence, handover, holes, schema, steps
 from steno.ledger.incoming import Own, StreamInfo
 from steno.ledger.refused import Refused
 from steno.ledger.sample import STREAM
-from steno.record import CONFIG, FINISH, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
+from steno.record import CONFIG, FINISH, MOVED, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -74,6 +74,7 @@ class Poster:
             (stream, segment): at for stream, segment, at in fetch("select * from offsets")
         }
         self._streams = {row[0] for row in fetch("select stream from streams")}
+        self._scopes = dict(fetch("select stream, scope from adopted"))
         row = fetch("select max(id) from keys").fetchone()
         self._next_id = (row[0] or 0) + 1
         self._all_known = self._next_id == 1
@@ -91,6 +92,20 @@ class Poster:
         """The last segment of a stream that something was posted from; None: nothing was, as far as is known."""
         return max((segment for name, segment in self._offsets if name == stream), default=None)
 
+    def scope(self, stream: str) -> str:
+        """What tells the counters of a stream from this node's own: those of the node it was adopted from."""
+        return str(self._scopes.get(stream, ""))
+
+    def has_adopted(self, stream: str) -> bool:
+        """Whether the stream was another node's, or was another's in between, and is this one's now."""
+        return stream in self._scopes
+
+    def adopt(self, stream: str, origin: int, standings: Iterable[handover.Standing]) -> None:
+        """Go on with another node's stream where those stand who have posted of it; see `handover.take`."""
+        with self._transaction():
+            handover.take(self.connection, self.node, stream, origin, standings)
+        self.reload()
+
     def note(self, **payload: Any) -> None:
         """Have steno's own remark entered with the next posting."""
         self._own.append(Own(NOTE, payload))
@@ -104,13 +119,14 @@ class Poster:
         self._samples.append(sample)
 
     def post(self, slices: Sequence[tuple[StreamInfo, Slice]]) -> Batch | None:
-        """Enter the slices; None when they brought no record.
+        """Enter the slices, all of streams of one `scope`; None when they brought no record.
 
         Slices that are in the ledger already are passed over, so that a posting can be tried again.
 
         Raises:
             sqlite3.Error: nothing was entered.
             Superseded: another collector posts into this ledger now; nothing was entered.
+            Fenced: another node has adopted a stream among them; nothing was entered.
             ValueError: a slice begins behind what its segment's last posting reached.
 
         """
@@ -120,7 +136,7 @@ class Poster:
         with self.lock:
             try:
                 self.connection.execute("begin immediate")
-                fence.check(self.connection, self._mark)
+                fence.check(self.connection, self._mark, {info.stream for info, _ in fresh})
                 batch = self._enter(fresh)
                 self.connection.execute("commit")
             except BaseException:
@@ -192,6 +208,8 @@ class Poster:
         names: dict[str, int] = {}
         for info, _ in fresh:
             names.setdefault(info.stream, len(names))
+        for stream in (late.stream for _, piece in fresh for late in piece.fills if late.stream):
+            names.setdefault(stream, len(names))
         streams = list(names)
         owner = [names[info.stream] for info, _ in fresh]
         refused = self._refuse(fresh)
@@ -234,7 +252,7 @@ class Poster:
         fills: dict[tuple[int, int], Values] = {}
         for info, piece in fresh:
             for one in piece.fills:
-                fills.setdefault((names[info.stream], one.seq), {}).update(one.values)
+                fills.setdefault((names[one.stream or info.stream], one.seq), {}).update(one.values)
         return fills
 
     def _batch(
@@ -253,6 +271,7 @@ class Poster:
         moved: dict[steps.Counter, int] = {}
         if table is not None:
             numbers = assemble.numbered(table, raw, base + first)
+            scope = self.scope(fresh[0][0].stream) if fresh else ""
             moved = steps.number_all(
                 step=table.step,
                 auto=table.auto,
@@ -261,6 +280,7 @@ class Poster:
                 stream=table.stream,
                 streams=streams,
                 counters=self._counter,
+                suffix=scope,
             )
             if len(table.step):
                 self._reached = max(self._reached, int(table.step.max()))
@@ -272,7 +292,7 @@ class Poster:
         self.next_record = first + rows + len(raw) + len(own)
         old = holes.answer(self.connection, fills, streams, self.lose)
         if old:
-            table = table or _no_rows()
+            table = table or assemble.no_rows()
         entries = self._enter_entries(raw, infos, numbers, own)
         columns = None
         if table is not None:
@@ -284,7 +304,7 @@ class Poster:
             id = self.next_batch
             self.next_batch = moved["node", "batch"] = id + 1
             took = [[info.stream, info.segment, piece.end] for info, piece in fresh]
-            columns = columns if columns is not None else _no_columns()
+            columns = columns if columns is not None else schema.no_columns()
             self.connection.execute(
                 "insert into batches values(?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -394,7 +414,7 @@ class Poster:
             fetch = self.connection.execute
             row = fetch("select next from counters where scope=? and name=?", name).fetchone()
             if row is None and steps.is_of_key(name):
-                row = fetch("select next from counters where scope=? and name=?", steps.SEED).fetchone()
+                row = fetch("select next from counters where scope=? and name=?", steps.seed_of(name)).fetchone()
             found = row[0] if row else 0
             if len(self._counters) > _COUNTERS_KEPT:
                 self._counters.clear()
@@ -491,6 +511,8 @@ class Poster:
             if piece.lost_bytes:
                 self.lose("lost bytes", info.stream, piece.lost_bytes, "unreadable bytes in a journal")
         for one, info in zip(raw, infos, strict=True):
+            if one.kind == MOVED:
+                self.connection.execute("update streams set state='moved' where stream=?", (info.stream,))
             if one.kind == FINISH:
                 state = "failed" if one.payload.get("state") == "failed" else "finished"
                 error = one.payload.get("error")
@@ -507,16 +529,15 @@ class Poster:
         )
         self._streams.add(info.stream)
 
-    def enter_stream(self, info: StreamInfo) -> None:
-        """Know a stream before it has said anything."""
-        if info.stream not in self._streams:
-            with self.lock:
-                self._insert_stream(info, "live")
+    def end_stream(self, stream: str, state: str = "dead", *, for_good: bool = True) -> None:
+        """The writer is gone and its journal is drained: judge it, and count its holes that never filled.
 
-    def end_stream(self, stream: str, state: str = "dead") -> None:
-        """The writer is gone and its journal is drained: judge it, and count its holes that never filled."""
+        Not `for_good`: nobody can tell, it may come back and fill them.
+        """
         with self._transaction() as fetch:
             fetch("update streams set state=? where stream=? and state='live'", (state, stream))
+            if not for_good:
+                return
             missing = holes.give_up(self.connection, stream)
             if missing:
                 fetch("update streams set unfilled=unfilled+? where stream=?", (missing, stream))
@@ -548,7 +569,7 @@ class Poster:
                     self._reached = 0
                     self._save_counters({steps.RUN: rewind, steps.SEED: rewind})
                     # A writers' counter goes on from there, also one that is met later for the first time.
-                    execute("delete from counters where instr(name, ?)", (steps.OF_KEY,))
+                    execute("delete from counters where instr(name, ?) and not instr(scope, ?)", steps.OF_OTHERS)
         finally:
             self._counters.clear()
 
@@ -577,16 +598,3 @@ class Poster:
         """Read again what is kept in memory: others have changed the ledger."""
         with self.lock:
             self._load()
-
-
-def _no_rows() -> assemble.Rows:
-    none, short = np.empty(0, np.int64), np.empty(0, np.int32)
-    return assemble.Rows(
-        mono=none, time=none, seq=none, step=none, auto=np.empty(0, np.bool_), set=short, stream=short, start=none,
-        width=none, rank=short, attempt=short, record=none, value=np.empty(0), sets=[], special={}, meta={},
-    )  # fmt: skip
-
-
-def _no_columns() -> schema.Columns:
-    none, short = np.empty(0, np.int64), np.empty(0, np.int32)
-    return schema.Columns(none, none, none, short, short, short, [], np.empty(0))

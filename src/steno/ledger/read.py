@@ -68,7 +68,10 @@ class Stream:
     attempt: int
     primary: bool
     state: str
-    """live, finished, failed, or dead (gone without saying so); lost: the journal itself is gone."""
+    """live, finished, failed, or dead (gone without saying so); lost: the journal itself is gone.
+
+    adopted: another node posts it from then on; moved: its process goes on in another journal.
+    """
     started: int
     last_time: int
     last_seq: int
@@ -129,6 +132,13 @@ class Snapshot:
     unreadable: Mapping[int, str] = field(default_factory=dict)
 
 
+def _judged(streams: Iterable[Stream]) -> list[Stream]:
+    """Those that say how the run stands: a process that goes on in another journal is judged by that one."""
+    rows = list(streams)
+    others = {one.stream for one in rows if one.state != "adopted"}
+    return [one for one in rows if one.state != "moved" and (one.state != "adopted" or one.stream not in others)]
+
+
 LOST_LEDGER = "lost ledger"
 """Kind of the loss that stands for records of a ledger that is gone."""
 
@@ -149,7 +159,7 @@ def run_state(
         attempts: the numbers of those that were begun.
         losses: with a ledger, what it knew of the end of an attempt is lost, and nobody can say that it finished.
     """
-    found = list(streams)
+    found = _judged(streams)
     unknown = set(attempts) - {one.attempt for one in found}
     if unknown and any(loss.kind == LOST_LEDGER for loss in losses):
         return "crashed"
@@ -162,7 +172,7 @@ def run_state(
     primaries = [one.state for one in found if one.attempt == latest and one.primary]
     if "failed" in primaries:
         return "failed"
-    if any(state in {"dead", "lost", "live"} for state in primaries):
+    if any(state in {"dead", "lost", "live", "adopted"} for state in primaries):
         return "crashed"
     return "finished"
 

@@ -28,6 +28,8 @@ FORMAT = 1
 # A sealed batch is in a part and has no row here. `names` counts keys over the sets that the batch before
 # has not, `took` is the JSON list of [stream, segment, end] it consumed: a part repeats them, so that a lost ledger
 # can be begun again exactly.
+# A stream in `fences` is posted by another node from then on; one in `adopted` was another node's, and its automatic
+# steps are numbered by counters whose scopes end with that suffix.
 # `missing` is a msgpack list of keys, or {keys, meta} where a record has meta: one row, however many holes.
 TABLES = """
 create table if not exists meta(key text primary key, value text not null) without rowid;
@@ -53,6 +55,8 @@ create table if not exists counters(
 create table if not exists holes(
     stream text not null, seq integer not null, record integer not null, step integer not null, time integer not null,
     rank integer not null, attempt integer not null, missing blob not null, primary key(stream, seq)) without rowid;
+create table if not exists fences(stream text primary key, node integer not null, time integer not null) without rowid;
+create table if not exists adopted(stream text primary key, scope text not null) without rowid;
 create table if not exists cursors(
     destination text primary key, batch integer not null default 0, record integer not null default 0,
     position text, delivered integer not null default 0, skipped integer not null default 0,
@@ -131,6 +135,14 @@ class Columns:
     value: NDArray[np.float64]
     special: Mapping[int, int | str | Ref] = field(default_factory=dict)
     meta: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def no_columns() -> Columns:
+    """Those of a batch without points."""
+    import numpy as np
+
+    none, short = np.empty(0, np.int64), np.empty(0, np.int32)
+    return Columns(none, none, none, short, short, short, [], np.empty(0))
 
 
 Packed = int | list[int] | bytes

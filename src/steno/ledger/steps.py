@@ -21,8 +21,17 @@ SEED = ("seed", "")
 """The counter from which counters of keys begin: 0, or where a writer's purge_step has set it."""
 OF_KEY = "\x1f"
 """Stands in the name of a counter between its kind and its key."""
+OF_NODE = "@"
+"""Stands in the scope of a counter that was another node's before its number."""
+OF_OTHERS = (OF_KEY, OF_NODE)
 
 Counter = tuple[str, str]
+
+
+def seed_of(name: Counter) -> Counter:
+    """The counter from which a counter of a key begins."""
+    _, sign, node = name[0].partition(OF_NODE)
+    return (SEED[0] + sign + node, SEED[1])
 
 
 def is_of_key(name: Counter) -> bool:
@@ -67,6 +76,7 @@ def number_all(
     stream: NDArray[np.int32],
     streams: Sequence[str],
     counters: Callable[[Counter], int],
+    suffix: str = "",
 ) -> dict[Counter, int]:
     """Number the automatic steps of one posting, in place, each row by its key set's counter.
 
@@ -78,25 +88,27 @@ def number_all(
         stream: shape (n,), index into `streams`.
         streams: the streams' names.
         counters: the next step of a counter, 0 for a new one.
+        suffix: of the scopes of all counters, where they are another node's.
 
     Returns:
         The next steps of the counters that moved.
 
     """
+    run = (RUN[0] + suffix, RUN[1])
     special = [bool(one.options and ("counter" in one.options or "per" in one.options)) for one in sets]
     if not any(special):
-        return {RUN: number(step, auto, counters(RUN))} if len(step) else {}
+        return {run: number(step, auto, counters(run))} if len(step) else {}
     own = np.array(special)[chosen]
     moved: dict[Counter, int] = {}
     plain = np.flatnonzero(~own)
     if len(plain):
         part = step[plain]
-        moved[RUN] = number(part, auto[plain], counters(RUN))
+        moved[run] = number(part, auto[plain], counters(run))
         step[plain] = part
     rows = np.flatnonzero(own)
     pair = chosen[rows].astype(np.int64) * len(streams) + stream[rows]
     kinds, group = np.unique(pair, return_inverse=True)
-    names = [_names(sets[kind // len(streams)], streams[kind % len(streams)]) for kind in kinds.tolist()]
+    names = [_names(sets[kind // len(streams)], streams[kind % len(streams)], suffix) for kind in kinds.tolist()]
     shared = {name for some in names for name in some}
     if all(len(some) == 1 for some in names) and len(shared) * 8 < len(rows):
         place = {name: index for index, name in enumerate(shared)}
@@ -124,10 +136,10 @@ def number_all(
     return moved
 
 
-def _names(keyset: KeySet, stream: str) -> list[Counter]:
+def _names(keyset: KeySet, stream: str, suffix: str) -> list[Counter]:
     """The counters a record of this set moves: one per key where the set names a kind."""
     options = keyset.options or {}
-    scope = f"stream:{stream}" if options.get("per") == "stream" else "run"
+    scope = f"stream:{stream}" if options.get("per") == "stream" else RUN[0] + suffix
     kind = options.get("counter")
     if kind is None:
         return [(scope, "")]

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from steno import files, host
-from steno.journal import life
+from steno import files, host, statusfile
+from steno.journal import adoption, life
 
 SUFFIX = ".pointer"
+_MISSED = 3
+"""Stamps that a living writer may miss."""
+_STIR_SECS = 60.0
+"""A collector at work writes its status at least every twenty seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,34 @@ def find(run_dir: Path) -> list[Found]:
 
 
 def live(run_dir: Path) -> list[str]:
-    """Names of the streams whose writers live, as far as this machine can tell."""
-    here = host.name()
-    return [
-        found.stream
-        for found in find(run_dir)
-        if found.host in {"", here} and life.is_alive(found.dir, own=pid_of(found))
-    ]
+    """Names of the streams whose writers live, as far as this machine can tell.
+
+    It asks for the locks of its own. Of another machine's it goes by the age of their stamps, which is as good as the
+    two clocks agree; a journal that is out of reach, by what that machine's collector said last.
+    """
+    return [found.stream for found in find(run_dir) if _lives(run_dir, found)]
+
+
+def _lives(run_dir: Path, found: Found) -> bool:
+    if not found.dir.is_dir():
+        return found.host not in {"", host.name()} and _stirs(run_dir, found.host)
+    writer = life.writer(found.dir)
+    if writer is None or writer.is_asked_here or writer.is_of_this_machine:
+        return life.is_alive(found.dir, own=pid_of(found))
+    if adoption.is_adopted(found.dir):
+        return False  # a writer that wakes goes on in another one
+    stamp = life.stamp(found.dir)
+    return stamp is not None and abs(time.time() - stamp / 1e9) < _MISSED * max(writer.every_secs, 1.0)
+
+
+def _stirs(run_dir: Path, name: str) -> bool:
+    for entry in files.scan(run_dir / ".steno" / "nodes"):
+        node = run_dir / ".steno" / "nodes" / entry.name
+        if files.read_json(node / "node.json").get("host") == name:
+            with contextlib.suppress(OSError):
+                if abs(time.time() - os.stat(node / statusfile.FILE).st_mtime) < _STIR_SECS:
+                    return True
+    return False
 
 
 def attempts(run_dir: Path) -> list[int]:

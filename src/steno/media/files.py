@@ -21,7 +21,7 @@ WAITING: Final = "raw"
 """Extension of a value that is not encoded yet."""
 KEPT: Final = "kept"
 """Extension of a raw value that could not be encoded."""
-_WANTED: Final = "media-wanted"
+WANTED: Final = "media-wanted"
 """In a journal's directory: a destination of that process may ask for its media behind the posting."""
 _POLL_SECS: Final = 0.02
 _CHUNK_BYTES: Final = 1 << 20
@@ -86,12 +86,12 @@ def _cut(value: Any, ref: Ref) -> Any:
 
 def want(journal_dir: Path) -> None:
     """Have it told where this journal's media have gone, from now on."""
-    files.touch(journal_dir / _WANTED)
+    files.touch(journal_dir / WANTED)
 
 
 def tell(path: str, at: int, ref: Ref) -> None:
     """Say where a captured value has gone, before its raw bytes go; only where that is wanted."""
-    if not os.path.exists(os.path.join(os.path.dirname(path), _WANTED)):
+    if not os.path.exists(os.path.join(os.path.dirname(path), WANTED)):
         return
     files.write_json(Path(f"{path}.{at}.ref"), {"digest": ref.digest, "meta": ref.meta})
 

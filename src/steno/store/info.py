@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import host, runfile
+from steno import runfile
 from steno.ledger import streams
 from steno.ledger.read import ELSEWHERE, LOST_LEDGER, MANIFEST, Reader, read_manifest, run_state
+from steno.ledger.unposted import unposted
 from steno.store.sound import DAMAGED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from steno.ledger.read import Loss, Snapshot, Stream
+    from steno.record import Unposted
     from steno.store.attempts import Attempt
 
 
@@ -28,7 +30,10 @@ class Info:
     project: str
     id: str
     state: str
-    """running, finished, failed or crashed, judged on the latest attempt; empty before anything was posted."""
+    """running, finished, failed or crashed, judged on the latest attempt; empty before anything was posted.
+
+    unposted: it would be finished, but `unposted` says what nobody has posted yet.
+    """
     config: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     """What the user set; `Book.summary` adds last, min, max and count per key."""
@@ -47,6 +52,8 @@ class Info:
     error: str | None = None
     """What ended a failed attempt, as far as it could be said."""
     losses: tuple[Loss, ...] = ()
+    unposted: tuple[Unposted, ...] = ()
+    """Journals of a run that does not go on which hold more than was posted: stream, host, records, bytes, age."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Ledgers ("node 01"), parts (their path), "run.json", "manifest.json": those that could not be read, and why.
 
@@ -56,21 +63,24 @@ class Info:
     """All of run.json that is what it must be."""
 
 
-def state_of(run_dir: Path, snapshot: Snapshot, manifest: Mapping[str, Any]) -> str:
-    """The run's state; empty when neither ledger nor manifest say one."""
+def state_of(
+    run_dir: Path, snapshot: Snapshot, manifest: Mapping[str, Any], left: Sequence[Unposted] | None = None
+) -> str:
+    """The run's state; empty when neither ledger nor manifest say one.
+
+    `left`: what is not posted, where that is known already.
+    """
     if manifest.get("state") == "running":  # only in an object store: as its node said last
         return "running"
-    state = partial(run_state, snapshot.streams, attempts=streams.attempts(run_dir), losses=snapshot.losses)
-    seems_live = [stream for stream in snapshot.streams if stream.state == "live"]
+    judge = partial(run_state, snapshot.streams, attempts=streams.attempts(run_dir), losses=snapshot.losses)
     if not snapshot.streams:
-        return state(streams.live(run_dir)) or str(manifest.get("state") or "")
-    if not seems_live:
-        return state()
-    # A ledger that calls a writer alive may be that of a collector killed together with it; of a writer on
-    # another machine there is no better witness.
-    here = host.name()
-    elsewhere = [stream.stream for stream in seems_live if stream.host != here]
-    return state([*streams.live(run_dir), *elsewhere])
+        return judge(streams.live(run_dir)) or str(manifest.get("state") or "")
+    seems_live = any(stream.state in {"live", "adopted"} for stream in snapshot.streams)
+    # A ledger that calls a writer alive may be that of a collector killed together with it.
+    state = judge(streams.live(run_dir) if seems_live else ())
+    if state == "finished" and (unposted(run_dir) if left is None else left):
+        return UNPOSTED
+    return state
 
 
 def info_of(
@@ -78,7 +88,8 @@ def info_of(
 ) -> Info:
     """The information on a run, from run.json, its ledgers or manifest, and its attempts."""
     (run, wrong), (manifest, unusable) = runfile.read(run_dir), read_manifest(run_dir)
-    state = state_of(run_dir, snapshot, manifest)
+    left = tuple(unposted(run_dir))
+    state = state_of(run_dir, snapshot, manifest, left)
     known = snapshot.streams
     started = [stream.started for stream in known if stream.started]
     return Info(
@@ -102,6 +113,7 @@ def info_of(
         points=sum(stream.points for stream in known),
         error=_error(known),
         losses=snapshot.losses,
+        unposted=() if state == "running" else left,
         unreadable={**_unreadable(snapshot, wrong, unusable), **(damaged or {})},
         run=run,
     )
@@ -119,6 +131,13 @@ def damage_in(run_dir: Path) -> list[str]:
     return damage(snapshot.losses, _unreadable(snapshot, runfile.read(run_dir)[1], read_manifest(run_dir)[1]))
 
 
+def left_in(run_dir: Path) -> list[Unposted]:
+    """What of the run's journals nobody has posted."""
+    return unposted(run_dir)
+
+
+UNPOSTED: Final = "unposted"
+"""State of a run that would be finished if all that was recorded were posted."""
 DAMAGE: Final = frozenset({LOST_LEDGER, "lost journal", "lost bytes", "damaged batch", DAMAGED})
 """Kinds of losses that took something which had been recorded; the others were refused, or never came."""
 

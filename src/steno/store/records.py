@@ -157,7 +157,9 @@ def tail(
         if fresh:
             quiet_since = time.monotonic()
         # The writers of a crashed run are gone, but a collector may still be posting what they left.
-        elif now in {"finished", "failed"} or (now == "crashed" and time.monotonic() - quiet_since > GRACE_SECS):
+        elif now in {"finished", "failed"} or (
+            now in {"crashed", "unposted"} and time.monotonic() - quiet_since > GRACE_SECS
+        ):
             return
         else:
             time.sleep(poll_secs)

@@ -65,6 +65,8 @@ class Artifacts:
         self._staging: Staging | None = None
         self._first: dict[str, Staging] = {}
         self._stream = ""
+        self._streams: set[str] = set()
+        """All journals of this process: another machine may take one over."""
         self._hurried = 0.0
         settings = self._started.settings
         self._launch = launcher.detect(rank=settings.rank, world_size=settings.world_size)
@@ -74,9 +76,10 @@ class Artifacts:
         if self._pid != os.getpid():
             self._begin()
         staging = self._staging
-        if staging is None:
+        if staging is None or self._recorder.stream != self._stream:
             with self._lock:
                 self._stream = self._recorder.begun()
+                self._streams.add(self._stream)
                 made = Staging(self._started.dir, self._stream, self._report)
                 # In one step: a signal handler that logs between two lines must not give the same numbers out again.
                 staging = self._staging = self._first.setdefault(self._stream, made)
@@ -258,7 +261,7 @@ class Artifacts:
 
     def _told(self, line: dict[str, Any]) -> None:
         id = line["id"]
-        is_own = id.rpartition("/")[0] == self._stream
+        is_own = id.rpartition("/")[0] in self._streams
         if "name" in line:
             if not is_own:
                 self._names.enter(

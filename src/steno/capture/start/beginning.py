@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from steno.capture.start.attempt import Place
     from steno.capture.start.request import Request
     from steno.destinations.registry import Spec
+    from steno.settings import Settings
 
 
 def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
@@ -203,7 +204,7 @@ def record(
     from steno.capture.recorder import Recorder
 
     settings = request.settings
-    watchdog = Watchdog(place.dir, linger_secs=settings.linger, report=report, enabled=settings.collector)
+    watchdog = watching(place.dir, settings, report)
     started = StartedRun(
         dir=place.dir,
         id=str(about.get("id", "")),
@@ -257,6 +258,17 @@ def record(
         started.restore()
         raise
     return started
+
+
+def watching(run_dir: Path, settings: Settings, report: Reporter) -> Watchdog:
+    """What keeps a collector at work for the run."""
+    return Watchdog(
+        run_dir,
+        linger_secs=settings.linger,
+        adopt_secs=settings.adopt_secs,
+        report=report,
+        enabled=settings.collector,
+    )
 
 
 def _as(started: StartedRun, request: Request) -> str:
@@ -333,7 +345,7 @@ def join(report: Reporter) -> StartedRun | None:
         told = json.loads(read("STENO_RUN_AS", "{}"))
         rank, number = int(told.get("rank", 0)), int(told.get("attempt", 1))
         settings = taken(told.get("settings"))
-        watchdog = Watchdog(run_dir, linger_secs=settings.linger, report=report, enabled=settings.collector)
+        watchdog = watching(run_dir, settings, report)
         recorder = Recorder(
             run_dir,
             run_id=str(about["id"]),

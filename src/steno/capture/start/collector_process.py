@@ -80,7 +80,7 @@ class CollectorProcess:
         self._busy: Path | None = None
         self._served: list[Path] = []
 
-    def begin(self, run_dir: Path, linger_secs: float | None, *, alone: bool) -> Collecting:
+    def begin(self, run_dir: Path, linger_secs: float | None, adopt_secs: float | None, *, alone: bool) -> Collecting:
         """Have a collector for the run: `alone` in a process of its own, else where the run before had its.
 
         Raises:
@@ -90,25 +90,29 @@ class CollectorProcess:
             if self._process is not None and self._process.poll() is not None:
                 self._dismiss(run_dir)
             if alone:
-                return self._spawn(run_dir, linger_secs, "")[0]
+                return self._spawn(run_dir, linger_secs, adopt_secs, "")[0]
             env = environment()
-            if self._hand(run_dir, linger_secs, env):
+            if self._hand(run_dir, linger_secs, adopt_secs, env):
                 assert self._process is not None
                 return Handed(self._process, run_dir)
             if self._busy is not None and self._process is not None and self._process.poll() is None:
-                return self._spawn(run_dir, linger_secs, "")[0]  # several runs at once
+                return self._spawn(run_dir, linger_secs, adopt_secs, "")[0]  # several runs at once
             self._dismiss(run_dir)
-            self._process, self._environment = self._spawn(run_dir, linger_secs, "--more")
+            self._process, self._environment = self._spawn(run_dir, linger_secs, adopt_secs, "--more")
             self._busy, self._served = run_dir, [run_dir]
             return self._process
 
-    def _hand(self, run_dir: Path, linger_secs: float | None, env: dict[str, str]) -> bool:
+    def _hand(self, run_dir: Path, linger_secs: float | None, adopt_secs: float | None, env: dict[str, str]) -> bool:
         process = self._process
         if process is None or self._busy is not None or env != self._environment or process.poll() is not None:
             return False
         from steno.settings import Settings
 
-        line = {"run": str(run_dir), "linger": Settings().linger if linger_secs is None else linger_secs}
+        line = {
+            "run": str(run_dir),
+            "linger": Settings().linger if linger_secs is None else linger_secs,
+            "adopt": Settings().adopt_secs if adopt_secs is None else adopt_secs,
+        }
         assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(line).encode() + b"\n")
@@ -143,18 +147,20 @@ class CollectorProcess:
                 if run_dir == besides:
                     continue
                 try:
-                    leave(self._spawn(run_dir, None, "")[0])
+                    leave(self._spawn(run_dir, None, None, "")[0])
                 except OSError:
                     return
 
     def _spawn(
-        self, run_dir: Path, linger_secs: float | None, more: str
+        self, run_dir: Path, linger_secs: float | None, adopt_secs: float | None, more: str
     ) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
         if not sys.executable:
             raise OSError("sys.executable is empty: this interpreter cannot start another")
         arguments = [sys.executable, "-P", "-m", "steno.collector", str(run_dir), *([more] if more else [])]
         if linger_secs is not None:
             arguments += ["--linger", str(linger_secs)]
+        if adopt_secs is not None:
+            arguments += ["--adopt-secs", str(adopt_secs)]
         env = environment()
         with open(run_dir / ".steno" / "collector.log", "ab") as log:
             process = _Process(

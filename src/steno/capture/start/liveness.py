@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from steno import files, host, statusfile
-from steno.journal import life
+from steno.journal import adoption, life, owing
 
 _STIR_SECS: Final = 60.0
 
@@ -47,9 +47,35 @@ def is_live(run_dir: Path) -> bool:
     return False
 
 
-def lives(place: Path) -> bool:
-    """Whether the writer of the journal in that directory lives, this very process's excepted."""
-    return life.is_alive(place)
+def open_journals(run_dir: Path) -> dict[str, Path]:
+    """By stream, where journals lie of which more may come: those that have segments which are not only kept.
+
+    A segment that is posted is removed; those of a journal that was adopted stay for a writer that may wake.
+    """
+    found = {}
+    for entry in files.scan(run_dir / ".steno" / "journal"):
+        place = run_dir / ".steno" / "journal" / entry.name
+        if entry.name.endswith(".pointer"):
+            path = files.read_json(place).get("path")
+            found[entry.name.removesuffix(".pointer")] = Path(path) if isinstance(path, str) else place
+        elif not entry.name.startswith(".") and owing.segments(place):
+            found[entry.name] = place
+    return {name: place for name, place in found.items() if not adoption.is_adopted(place) or owing.owes(place)}
+
+
+def is_waited_for(stream: str, place: Path, *, patient: bool) -> bool:
+    """Whether a collector of this machine is about to post the rest of a journal.
+
+    Args:
+        stream: its name.
+        place: its directory.
+        patient: whether those of machines that give no sign of life are adopted in time.
+    """
+    writer = life.writer(place)
+    if writer is not None and not writer.is_asked_here and not writer.is_of_this_machine:
+        return patient and owing.owes(place)
+    # Our own lock must not even be looked at: closing the file drops it.
+    return stream.rsplit("-", 2)[-2:-1] != [str(os.getpid())] and not life.is_alive(place)
 
 
 def _held(alive: Path, pid: int) -> bool:

@@ -34,18 +34,26 @@ class Watchdog:
     Args:
         run_dir: absolute path of the run.
         linger_secs: how long the collector stays for destinations that cannot take their records.
+        adopt_secs: after how long it adopts the journals of machines that give no sign of life.
         report: told (key, message) once.
         enabled: False: journal only.
     """
 
     def __init__(
-        self, run_dir: Path, *, linger_secs: float | None, report: Callable[[str, str], None], enabled: bool = True
+        self,
+        run_dir: Path,
+        *,
+        linger_secs: float | None,
+        report: Callable[[str, str], None],
+        adopt_secs: float | None = None,
+        enabled: bool = True,
     ) -> None:
         self.enabled = enabled
         self.deaths = 0
         self.given_up = False
         self._run_dir = run_dir
         self._linger_secs = linger_secs
+        self._adopt_secs = adopt_secs
         self._report = report
         self._process: Collecting | None = None
         self._began = 0.0
@@ -78,7 +86,7 @@ class Watchdog:
             return
         try:
             # One that died here, or raised, costs only its own run the next time.
-            self._process = COLLECTORS.begin(self._run_dir, self._linger_secs, alone=self.deaths > 0)
+            self._process = COLLECTORS.begin(self._run_dir, self._linger_secs, self._adopt_secs, alone=self.deaths > 0)
             self._began = time.monotonic()
         except OSError as error:
             self._died(f"could not be started: {error}")

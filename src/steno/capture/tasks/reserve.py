@@ -33,9 +33,8 @@ def redeem(recorder: Recorder | Nothing, seq: int, data: Mapping[str, Any]) -> N
     """
     if isinstance(recorder, Nothing):
         return
-    appender = recorder.appender
     prepared = recorder.snapshot.prepare(_arrived(data)) if data else None
-    appender.append((fmt.FILL, seq, {} if prepared is None else prepared[0]))
+    recorder.fill_in(seq, {} if prepared is None else prepared[0])
 
 
 def _arrived(value: Any) -> Any:
