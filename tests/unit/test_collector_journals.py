@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from steno.capture.recorder import Recorder
-from steno.collector import catalogue, service
+from steno.collector import catalogue, roster
 from steno.collector.journals import Journal
 from steno.collector.reading import PIECE_BYTES, Marker
 from steno.collector.service import Service
@@ -124,7 +124,7 @@ def test_while_one_process_lags_nothing_of_another_is_posted_before_what_it_logg
     tmp_path, monkeypatch, begun
 ):
     """A posting has room for a part of what the busy one has; the quiet one has been read to its end."""
-    monkeypatch.setattr(service, "POST_BYTES", 1)  # shares are as small as they get: 256 KiB
+    monkeypatch.setattr(roster, "POST_BYTES", 1)  # shares are as small as they get: 256 KiB
     run_dir = tmp_path / "p" / "r"
     order = []
 

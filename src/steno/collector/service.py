@@ -47,7 +47,6 @@ _RING_SECS = 0.002
 """At least so long between two, however often the bell rings."""
 _RUNG_SECS = 0.3
 """Who rings may wait for what destinations have delivered, too, and rings again."""
-POST_BYTES = 4 << 20
 _SCAN_SECS = 0.1
 _GRACE_SECS = 10.0
 """A collector started by `init` may be there before the first journal."""
