@@ -70,3 +70,10 @@ def test_a_method_takes_the_names_that_that_of_torch_takes(name):
     # The order is tensorboardX's; where torch's differs, it is told apart by the types, which `test_writers` tries.
     found = {one.name for one in parameters(getattr(steno.SummaryWriter, name))}
     assert {one.name for one in parameters(getattr(TORCH, name))} <= found
+
+
+def test_the_edges_of_a_histogram_are_those_of_tensorboardx(tmp_path):
+    with steno.SummaryWriter(tmp_path / "log", write_to_disk=False) as writer:
+        theirs = X(str(tmp_path / "theirs"), write_to_disk=False).default_bins
+        assert writer.default_bins == pytest.approx(theirs, rel=1e-9)
+        writer.add_histogram("x", [1.0, 2.0], bins=writer.default_bins)

@@ -24,7 +24,7 @@ from steno.utf8 import escaped
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PrCurve", "given_curve"]
+__all__ = ["PrCurve", "given_curve", "tensorflow_edges"]
 
 _SPRITE_SIDE = 8192
 """TensorBoard's projector shows no larger picture."""

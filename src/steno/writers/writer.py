@@ -92,6 +92,12 @@ class Writer:
         """The run that the logdir is: `health()`, `config`, `log`."""
         return self._place.held().run
 
+    @property
+    def default_bins(self) -> list[float]:
+        """TensorBoard's own edges of a histogram's bins, which `bins="tensorflow"` means."""
+        edges: list[float] = values.tensorflow_edges().tolist()
+        return edges
+
     # -- numbers --------------------------------------------------------------------------------------------
 
     def add_scalars(
