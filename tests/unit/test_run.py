@@ -254,7 +254,7 @@ def test_health_and_repr():
         ({"name": "../x"}, UsageError, "path separator"),
         ({"name": "/.."}, UsageError, "path separator"),
         ({"project": "a/b"}, UsageError, "project"),
-        ({"mode": "offline"}, UsageError, "'on' or 'off'"),
+        ({"mode": "onwards"}, UsageError, "'on' or 'off'"),
         ({"rank": -1}, UsageError, "rank=-1"),
         ({"rank": "0"}, UsageError, "rank='0'"),
         ({"rank": True}, UsageError, "rank=True"),

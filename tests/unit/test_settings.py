@@ -137,7 +137,9 @@ def test_linger_reaches_the_collector(monkeypatch):
     run.finish()
     monkeypatch.setenv("STENO_LINGER", "4")
     writer = steno.SummaryWriter("logs")
-    assert lingers(writer._place.held().run._started.watchdog.pid) == "4.0"
+    writer.add_scalar("a", 1.0, 0)
+    watchdog = writer._place.held().run._started.watchdog
+    assert lingers(wait_for(lambda: watchdog.pid)) == "4.0"
     writer.close()
 
 
