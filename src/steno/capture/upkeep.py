@@ -139,6 +139,7 @@ class Upkeep:
     def _begin_again(self) -> None:
         """The journal's directory is gone: make it anew, with all that is mapped."""
         self._stream.begin_again()
+        self._keep()  # whoever removed it may have removed more
         self._appender.roll()
         count = sum(self._restored())
         self._say(
