@@ -53,6 +53,7 @@ def test_one_process_serves_runs_that_come_one_after_another(tmp_path):
         check(tmp_path, f"r{number}")
         lines = [line for path in (tmp_path / "p" / f"r{number}").rglob("*.jsonl") for line in path.open()]
         assert sum('"x"' in line for line in lines) == 20
+        assert (tmp_path / "p" / f"r{number}" / ".steno" / "collector.log").read_text() == ""
         # Each is sealed and left by its own service, as by a process of its own.
         until((tmp_path / "p" / f"r{number}" / "manifest.json").exists)
 

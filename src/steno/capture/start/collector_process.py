@@ -115,6 +115,9 @@ class CollectorProcess:
         }
         assert process.stdin is not None
         try:
+            files.touch(
+                run_dir / ".steno" / "collector.log"
+            )  # there for every run, as where a process is started for it
             process.stdin.write(json.dumps(line).encode() + b"\n")
         except OSError:  # it has left in this moment
             return False
