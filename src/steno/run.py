@@ -391,7 +391,10 @@ class Run:
 
         # A daemon thread of our own: an executor's would be joined at the interpreter's exit.
         threading.Thread(target=end, name="steno-finish", daemon=True).start()
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            RUNS.unhook()
 
     def __enter__(self) -> Self:
         return self

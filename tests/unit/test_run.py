@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -175,8 +176,10 @@ def test_afinish_does_not_hold_the_loop():
         run = steno.init()
         return await run.afinish(0)
 
+    hooks = signal.getsignal(signal.SIGTERM), sys.excepthook
     assert asyncio.run(main()) is False
     assert steno.current() is None
+    assert (signal.getsignal(signal.SIGTERM), sys.excepthook) == hooks
 
 
 def test_resume_continues_in_a_new_attempt_and_config_conflicts_are_said(capsys):

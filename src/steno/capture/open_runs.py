@@ -107,7 +107,13 @@ class OpenRuns:
                 self._beside.remove(one)
             else:
                 return
-            if not self.all() and os.getpid() == one.owner:
+            if os.getpid() == one.owner:
+                self.unhook()
+
+    def unhook(self) -> None:
+        """Take the hooks away if no run is open; by the main thread, where the last run may have ended in another."""
+        with self.lock:
+            if not self.all():
                 self._hooks.uninstall()
 
     def all(self) -> list[OpenRun]:

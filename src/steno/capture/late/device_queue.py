@@ -68,6 +68,7 @@ class DeviceQueue:
         self._thread: threading.Thread | None = None
         self._asleep = False
         self.hurried = 0
+        self._ended = False
 
     # -- the caller's side ------------------------------------------------------------------------------
 
@@ -150,6 +151,11 @@ class DeviceQueue:
                     account.given_up += 1
                     job.late.drop()
 
+    def end(self) -> None:
+        """Let the thread go: of a queue that is not the process's own. What waits is never told."""
+        self._ended = True
+        self._nudge()
+
     def _hurry(self) -> _Hurry:
         return _Hurry(self)
 
@@ -175,7 +181,7 @@ class DeviceQueue:
     def _work(self) -> None:
         wake = self._wake
         quiet = 0
-        while True:
+        while not self._ended:
             quiet = quiet + 1 if not self._count else 0
             self._turn()
             # A while longer, so that a loop that logs does not have to wake this thread at each step.
