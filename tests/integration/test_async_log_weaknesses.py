@@ -36,13 +36,14 @@ def test_w1_finish_keeps_its_time_limit(tmp_path):
 def test_w1_interpreter_leaves_in_two_seconds_with_a_task_that_never_ends(tmp_path):
     code = """
     import time
-    run = steno.init()
-    for mode in ("threading", "spawn", "fork"):
-        run.async_log(time.sleep, 1000, mode=mode)
-    while run.health()["tasks"]["spawn"]["running"] == 0:
-        time.sleep(0.01)
-    run.log({"a": 1.0})
-    print(time.time())
+    if __name__ == "__main__":
+        run = steno.init()
+        for mode in ("threading", "spawn", "fork"):
+            run.async_log(time.sleep, 1000, mode=mode)
+        while run.health()["tasks"]["spawn"]["running"] == 0:
+            time.sleep(0.01)
+        run.log({"a": 1.0})
+        print(time.time())
     """
     done, _ = ok(code, tmp_path)
 

@@ -125,7 +125,8 @@ def test_it_never_waits_for_the_device_to_decide(lines, tmp_path):
     steno.log_iteration_async(iteration, cost, norm, verbose=1)
     took = time.perf_counter() - began
     assert not cost.is_ready()
-    assert took < 0.01
+    jax.block_until_ready(cost)
+    assert took < (time.perf_counter() - began) / 5  # of its work, which takes as much longer on a busy machine
     steno.log_convergence_async("done", 12, cost, 0.1, norm, verbose=1)
     shown = lines()
     assert iterations(shown) == [0, 11]
