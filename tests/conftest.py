@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+from leaks import nothing_left_behind  # noqa: F401 - a fixture of every test
+
 _LIVE = ("test_jax", "test_nlsq")
 
 

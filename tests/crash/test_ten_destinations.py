@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -110,7 +111,10 @@ class Server:
 
     def _serve(self) -> None:
         while True:
-            line, _ = self._server.accept()
+            try:
+                line, _ = self._server.accept()
+            except OSError:
+                return
             with line:
                 try:
                     text = line.makefile().readline()
@@ -133,6 +137,12 @@ class Server:
         for pipe in self._pipes:
             pipe.close()
         self._pipes.clear()
+
+    def close(self) -> None:
+        """The server too is gone."""
+        self.stop()
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
 
     def _forward(self, proxy: socket.socket) -> None:
         while True:
@@ -171,6 +181,12 @@ def site(tmp_path):
     return site
 
 
+@pytest.fixture
+def server():
+    with contextlib.closing(Server()) as made:
+        yield made
+
+
 def delivered(site: Path, name: str) -> list[int]:
     """Records, as often as they came."""
     try:
@@ -181,8 +197,7 @@ def delivered(site: Path, name: str) -> list[int]:
 
 
 @pytest.mark.timeout(280)
-def test_six_are_on_time_and_two_of_the_four_catch_up(site, tmp_path, monkeypatch):
-    server = Server()
+def test_six_are_on_time_and_two_of_the_four_catch_up(site, tmp_path, server):
     (site / "remote.port").write_text(str(server.port))
     path = os.pathsep.join([str(Path(steno.__file__).parents[1]), str(site)])
     program = subprocess.Popen(

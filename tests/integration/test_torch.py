@@ -164,20 +164,26 @@ def test_a_tensordict_is_nested_keys(run):
     assert book.series("td/a/c/d").value.tolist() == [2.0]
 
 
-def test_a_dtensor_gives_its_local_part_without_a_collective(run, tmp_path):
-    import torch.distributed as dist
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import Replicate, distribute_tensor
-
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        mesh = init_device_mesh("cpu", (1,))
-        value = distribute_tensor(torch.tensor(4.0), mesh, [Replicate()])
-        many = distribute_tensor(torch.arange(4.0), mesh, [Replicate()])
-        run.log({"d": value, "many": many})
-    finally:
-        dist.destroy_process_group()
-    book = read(run)
+def test_a_dtensor_gives_its_local_part_without_a_collective(tmp_path):
+    program = """
+import steno, sys, torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, distribute_tensor
+run = steno.init(dir=sys.argv[1], name="a", collector=False)
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/store", rank=0, world_size=1)
+mesh = init_device_mesh("cpu", (1,))
+value = distribute_tensor(torch.tensor(4.0), mesh, [Replicate()])
+many = distribute_tensor(torch.arange(4.0), mesh, [Replicate()])
+run.log({"d": value, "many": many})
+assert run.health()["reports"] == 0
+run.finish(20)
+dist.destroy_process_group()
+"""
+    # In a process of its own, since torch keeps a socket and an excepthook of its process group.
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=100)
+    steno.sync(tmp_path / "default" / "a")
+    book = steno.open(tmp_path / "default" / "a")
     assert book.series("d").value.tolist() == [4.0]
     assert book.series("many/3").value.tolist() == [3.0]
 

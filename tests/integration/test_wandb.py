@@ -69,7 +69,18 @@ def read_exam(run: RunInfo) -> Points:
     ]
 
 
+@pytest.fixture
+def service(monkeypatch):
+    """W&B's processes and threads end with the test that uses W&B in this process."""
+    import wandb
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    yield
+    wandb.teardown()
+
+
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("service")
 def test_it_passes_the_exam():
     passed = check_destination(lambda: registry.create("wandb", OFFLINE), read=read_exam, once=LONG)
     assert len(passed) >= 14

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import steno
+from steno.writers import everywhere
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -77,7 +78,8 @@ def plugins(logdir):
 @pytest.fixture(autouse=True)
 def lingering(monkeypatch):
     monkeypatch.setenv("STENO_LINGER", "5")
-    monkeypatch.delenv("STENO_WRITER", raising=False)
+    monkeypatch.setenv("STENO_WRITER", "")
+    monkeypatch.setattr(everywhere, "_writer", None)
 
 
 def test_every_kind_is_shown_by_its_own_plugin(tmp_path):
@@ -309,21 +311,20 @@ def test_tags_values_and_arrays_come_back_as_given(tmp_path_factory, points, arr
         lambda w: w.add_openvino_graph("nothing.xml"),
     ],
 )
-def test_misuse_is_said_at_the_call_and_records_nothing(misuse, shared):
-    before = shared.run.health()["reports"]
+def test_misuse_is_said_at_the_call_and_records_nothing(misuse, misused):
+    before = misused.run.health()["reports"]
     with pytest.raises(steno.UsageError) as caught:
-        misuse(shared)
+        misuse(misused)
     assert len(str(caught.value)) > 10
-    assert shared.run.health()["reports"] == before
-    assert shared.flush()
-    assert steno.open(shared.logdir).keys() == []
+    assert misused.run.health()["reports"] == before
+    assert misused.flush()
+    assert steno.open(misused.logdir).keys() == []
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    writer = steno.SummaryWriter(tmp_path_factory.mktemp("misuse"))
-    yield writer
-    writer.close()
+@pytest.fixture
+def misused(tmp_path):
+    with steno.SummaryWriter(tmp_path / "misuse") as writer:
+        yield writer
 
 
 # What torch and tensorboardX take although it is out of range; said once per tag, counted, an error for a strict writer.
@@ -445,11 +446,10 @@ def test_tensors_come_back_as_they_are(dtype, shape, tensors):
     assert np.array_equal(tensor_util.make_ndarray(shown.tensor), value)
 
 
-@pytest.fixture(scope="module")
-def tensors(tmp_path_factory):
-    writer = steno.SummaryWriter(tmp_path_factory.mktemp("tensors"))
-    yield writer
-    writer.close()
+@pytest.fixture
+def tensors(tmp_path):
+    with steno.SummaryWriter(tmp_path / "tensors") as writer:
+        yield writer
 
 
 def test_programs_keep_what_they_like_on_a_writer(tmp_path):

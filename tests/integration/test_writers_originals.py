@@ -226,7 +226,7 @@ METHODS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def originals(tmp_path_factory):
     theirs = TorchWriter(tmp_path_factory.mktemp("torch")), tensorboardX.SummaryWriter(tmp_path_factory.mktemp("x"))
     yield theirs

@@ -91,9 +91,8 @@ class ByName(Road):
         self.connection, self.lock = schema.begin(self.node.ledger), threading.RLock()
         self.poster = Poster(self.connection, self.node.number, self.lock)
         (found,) = streams.find(place)
-        self.journal = Journal(
-            found, self.poster, Marker(place / "reading"), say=self._said.setdefault, poison=place / "poison"
-        )
+        self.marker = Marker(place / "reading")
+        self.journal = Journal(found, self.poster, self.marker, say=self._said.setdefault, poison=place / "poison")
         self.delivery = Delivery(
             place, self.node, connection=self.connection, lock=self.lock, reader=Reader(place),
             say=self._said.setdefault,
@@ -136,6 +135,7 @@ class ByName(Road):
         self.delivery.close(5.0, 5.0)
         assert self.courier.join(10)
         self.journal.close()
+        self.marker.close()
         self.connection.close()
 
 

@@ -49,8 +49,8 @@ def test_torchrun_with_an_id_keeps_its_job_over_restarts_that_change_the_port():
 def test_local_torchrun_ranks_meet_at_their_agent_behind_shells(tmp_path):
     """Two ranks, one behind a shell, under one parent that has no launcher variable itself."""
     code = (
-        "import json; from steno.capture.start.launcher import detect; l = detect(); "
-        "print(json.dumps([l.rank, l.job, l.unique, l.token]))"
+        "import json, sys; from steno.capture.start.launcher import detect; l = detect(); "
+        "sys.stdout.write(json.dumps([l.rank, l.job, l.unique, l.token]) + chr(10))"  # at once: both ranks write
     )
     agent = f"""
 import os, subprocess, sys

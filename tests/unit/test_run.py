@@ -29,13 +29,18 @@ def _alone(monkeypatch, tmp_path):
     run_programs.no_launcher(monkeypatch)
     monkeypatch.setenv("STENO_COLLECTOR", "off")
     monkeypatch.chdir(tmp_path)
+    as_in_a_fresh_process()
     yield
     if steno.current() is not None:
         steno.current().finish(0)
+    as_in_a_fresh_process()
+
+
+def as_in_a_fresh_process():
+    """No run was ever current."""
     import steno.face as module
     from steno.capture.open_runs import RUNS
 
-    # As in a fresh process.
     RUNS.last = None
     module._log = module._first_log
 

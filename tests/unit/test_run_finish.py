@@ -286,16 +286,26 @@ def test_a_false_because_another_thread_ends_it_says_so(capfd):
 
 
 class Gone:
-    """Is told nothing and never returns."""
+    """Is told nothing and does not return before the test ends."""
 
     open = flush = close = lambda self, *_: None
 
+    def __init__(self):
+        self.ended = threading.Event()
+
     def write(self, batch):
-        time.sleep(3600)
+        self.ended.wait(3600)
 
 
-def test_a_destination_object_that_hangs_costs_two_seconds_and_is_named(capfd):
-    run = steno.init(name="a", destinations=[Gone()])
+@pytest.fixture
+def gone():
+    made = Gone()
+    yield made
+    made.ended.set()
+
+
+def test_a_destination_object_that_hangs_costs_two_seconds_and_is_named(capfd, gone):
+    run = steno.init(name="a", destinations=[gone])
     run.log({"x": 1.0})
     began = time.monotonic()
     assert run.finish() is False

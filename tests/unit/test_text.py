@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -27,9 +28,9 @@ FIT, EPOCH, BATCH = 1, 2, 3
 def deliver(place, *batches, position=None, node=0, name="n", **options):
     destination = TextLog(**options)
     destination.open(RunInfo(place, "i", name, "p", position=position, node=node))
-    for batch in batches:
-        destination.write(batch)
-    destination.close()
+    with contextlib.closing(destination):
+        for batch in batches:
+            destination.write(batch)
     return json.loads(json.dumps(destination.position))
 
 

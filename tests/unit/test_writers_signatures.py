@@ -9,6 +9,7 @@ import tensorboardX
 import torch.utils.tensorboard
 
 import steno
+from steno.writers import everywhere
 
 X, X_GLOBAL = tensorboardX.SummaryWriter, tensorboardX.GlobalSummaryWriter
 TORCH = torch.utils.tensorboard.SummaryWriter
@@ -53,7 +54,9 @@ def test_the_global_writers_methods_are_the_writers_without_a_step(name):
     assert inspect.getdoc(without).partition("\n")[0] == inspect.getdoc(with_step).partition("\n")[0]
 
 
-def test_a_step_is_no_argument_of_the_global_writer(tmp_path):
+def test_a_step_is_no_argument_of_the_global_writer(tmp_path, monkeypatch):
+    monkeypatch.setenv("STENO_WRITER", "")
+    monkeypatch.setattr(everywhere, "_writer", None)
     with steno.GlobalSummaryWriter(tmp_path / "log", write_to_disk=False) as writer:
         with pytest.raises(TypeError, match="global_step"):
             writer.add_text("words", "a", global_step=3)
