@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files
+from steno import files, inside
 from steno.capture.collected import asked, behind, status
 from steno.capture.start import liveness, uploading
 from steno.capture.start.collector_process import environment, is_running, node_dirs
@@ -71,6 +71,7 @@ def sync(
         RunNotFoundError: there is no run.
         UsageError: the store cannot be used, or the run is kept in another one.
         DestinationError: `to` names none that a collector can deliver to, or one that is there with other options.
+        CorruptError: something in the run's machinery is a link, or no file.
     """
     from steno.store.info import left_in
     from steno.store.runs import find
@@ -79,6 +80,7 @@ def sync(
     if not (run_dir / ".steno").is_dir():
         msg = f"{run_dir} has no .steno directory: it is a copy to read, with nothing left to post"
         raise RunNotFoundError(msg)
+    inside.check(run_dir)
     _add(run_dir, to)
     _keep_in(run_dir, store)
     deadline = None if timeout is None else time.monotonic() + timeout

@@ -7,8 +7,10 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import inside
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 Name = str | os.PathLike[str]
@@ -64,6 +66,20 @@ def rmdir(path: Name) -> None:
     system.rmdir(path)
 
 
+def clear(path: Name, is_ours: Callable[[str], bool]) -> bool:
+    """Take away a directory's files that are ours by their names, one by one, then itself; whether it is gone.
+
+    What is not ours stays, and the directory with it. No link is followed.
+    """
+    for entry in scan(path):
+        if is_ours(entry.name) and (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
+            with contextlib.suppress(OSError):
+                unlink(entry.path)
+    with contextlib.suppress(OSError):
+        rmdir(path)
+    return not os.path.lexists(path)
+
+
 def remove_tree(path: Name) -> None:
     """Take a directory away with all that is below; what cannot be removed stays."""
     with contextlib.suppress(OSError):
@@ -97,7 +113,7 @@ def inode(file: Name | int) -> tuple[int, int] | None:
 def touch_again(path: Name) -> None:
     """Have the file seem to be of now, where it is: cleaners of temporary directories remove what is old."""
     with contextlib.suppress(OSError):
-        os.utime(path)
+        os.utime(path, follow_symlinks=False)
 
 
 def scan(path: Name) -> list[os.DirEntry[str]]:
@@ -153,7 +169,7 @@ def create(path: Name, mode: int = 0o666) -> int:
 
 def touch(path: Name) -> None:
     """Have the file be there."""
-    os.close(system.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+    os.close(system.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
 
 
 def fill(fd: int, data: bytes | memoryview) -> None:
@@ -165,7 +181,7 @@ def fill(fd: int, data: bytes | memoryview) -> None:
 
 def append(path: Name, data: bytes) -> int:
     """Add to the end in one write, so that lines of several writers stay whole; returns how much found room."""
-    fd = system.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    fd = system.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         return system.write(fd, data)
     finally:
@@ -263,11 +279,7 @@ def create_json(path: Path, value: Any) -> bool:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the file; empty when there is none that can be read."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return inside.read_object(path)
 
 
 def _json(value: Any) -> bytes:

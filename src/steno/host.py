@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _GETLK: Final = struct.Struct("hhqqi4x")
 """`struct flock` of 64-bit Linux: type, whence, start, length, pid."""
+_PLAIN: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A lock is a plain file: a run from a stranger may have a link or a pipe in its place."""
 _MACHINE_IDS: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
@@ -120,7 +122,7 @@ def hold(path: Path) -> int | None:
     Raises:
         OSError: the file cannot be made.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o644)
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -145,7 +147,7 @@ def holder(path: Path) -> int | None:
     """
     linux = sys.platform == "linux"
     try:
-        fd = os.open(path, (os.O_RDONLY if linux else os.O_RDWR) | os.O_CLOEXEC)
+        fd = os.open(path, (os.O_RDONLY if linux else os.O_RDWR) | _PLAIN)
     except OSError:
         return None
     try:
@@ -193,7 +195,7 @@ def is_locked(path: Path) -> bool:
     if listed is not None:
         return listed
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | _PLAIN)
     except OSError:
         return False
     try:

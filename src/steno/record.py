@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time as clock
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -13,8 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_DIGEST: Final = re.compile(r"[0-9a-f]{16,64}")
+_EXT: Final = re.compile(r"[a-z0-9]{1,12}")
 NODE_SHIFT = 44
 """A record id is `node << NODE_SHIFT | number`; numbers count from 1 in each node's ledger."""
+NODES = 1 << 18
+"""So many nodes a run can have: what is left of 63 bits."""
 
 EXACT_FLOAT = 2**53
 """Integers up to this magnitude are exact in a float64; larger ones travel in `Batch.special` too."""
@@ -72,8 +77,11 @@ class Ref:
 
     @property
     def file(self) -> str | None:
-        """The file's place under the run directory; None when there is none."""
-        return f"media/{self.digest[:2]}/{self.digest}.{self.meta.get('ext', 'bin')}" if self.digest else None
+        """The file's place under the run directory; None when there is none, or digest and extension are none."""
+        ext = self.meta.get("ext", "bin")
+        if not _DIGEST.fullmatch(self.digest) or not isinstance(ext, str) or not _EXT.fullmatch(ext):
+            return None
+        return f"media/{self.digest[:2]}/{self.digest}.{ext}"
 
     def __str__(self) -> str:
         if self.digest:

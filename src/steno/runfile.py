@@ -7,6 +7,9 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import inside
+from steno.errors import CorruptError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -20,12 +23,13 @@ def read(run_dir: Path) -> tuple[dict[str, Any], str]:
     """(the fields that are good; what is wrong, as one line, or ""). Without the file, nothing and nothing."""
     path = os.path.join(run_dir, FILE)
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = inside.read(path)
     except FileNotFoundError:
         return {}, ""
     except OSError as error:
         return {}, f"{path} cannot be read: {error.strerror or error}"
+    except CorruptError as error:
+        return {}, str(error)
     return sound(data, path)
 
 

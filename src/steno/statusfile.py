@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from steno import inside
+from steno.errors import CorruptError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -77,8 +80,8 @@ class Status(msgspec.Struct):
 def read(node_dir: Path) -> dict[str, Any]:
     """The status as written; empty where there is none, or none that can be read."""
     try:
-        found = json.loads((node_dir / FILE).read_bytes())
+        found = json.loads(inside.read(node_dir / FILE))
         msgspec.convert(found, Status)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, CorruptError):
         return {}
     return dict(found)

@@ -213,11 +213,11 @@ def test_where_nothing_can_be_linked_it_is_copied(place, monkeypatch, error):
         raise OSError(error, "no")
 
     monkeypatch.setattr(files.system, "link", refuse)
-    (place.staging / "d").mkdir()
-    (place.staging / "d" / "0").write_bytes(b"in it")
+    (place.staging / "77").mkdir()
+    (place.staging / "77" / "0").write_bytes(b"in it")
     manifest = Manifest((Listed("x", "0", 5, 0o644),))
-    (place.staging / "d" / content.MANIFEST).write_bytes(manifest.encode())
-    tree = {"op": "dir", "id": "d", "name": "d", "file": f"{content.STAGING}/{STREAM}/d/{content.MANIFEST}"}
+    (place.staging / "77" / content.MANIFEST).write_bytes(manifest.encode())
+    tree = {"op": "dir", "id": f"{STREAM}/77", "name": "d", "file": f"{content.STAGING}/{STREAM}/77/{content.MANIFEST}"}
     place.post(place.file("a"), tree)
     place.settle()
     digest = hashlib.sha256(b"in it").hexdigest()
@@ -231,9 +231,9 @@ def test_where_nothing_can_be_linked_it_is_copied(place, monkeypatch, error):
 @pytest.mark.parametrize("inside", ["../../secret", "..", "", "a/b", content.MANIFEST])
 def test_a_manifest_that_leads_elsewhere_stores_nothing(place, inside):
     (place.run_dir / "secret").write_bytes(b"secret")
-    (place.staging / "d").mkdir()
-    (place.staging / "d" / content.MANIFEST).write_bytes(Manifest((Listed("x", inside, 1, 0o644),)).encode())
-    tree = {"op": "dir", "id": "d", "name": "d", "file": f"{content.STAGING}/{STREAM}/d/{content.MANIFEST}"}
+    (place.staging / "77").mkdir()
+    (place.staging / "77" / content.MANIFEST).write_bytes(Manifest((Listed("x", inside, 1, 0o644),)).encode())
+    tree = {"op": "dir", "id": f"{STREAM}/77", "name": "d", "file": f"{content.STAGING}/{STREAM}/77/{content.MANIFEST}"}
     place.post(tree)
     place.settle()
     assert [one["op"] for one in place.outcomes()] == ["failed"]

@@ -73,7 +73,7 @@ def test_unposted_bytes_grow_with_what_is_logged(tmp_path):
     [
         ({"host": "elsewhere", "boot": "b", "path": "/somewhere"}, "on host elsewhere"),
         ({"host": None, "boot": "b", "path": "/nowhere/at/all"}, "is gone"),
-        (None, "unreadable pointer"),
+        (None, "is no pointer: remove it"),
     ],
 )
 def test_a_journal_that_lies_elsewhere(tmp_path, pointer, problem):

@@ -37,7 +37,7 @@ def test_what_is_there_is_kept_and_the_rest_appended(tmp_path_factory, saved, re
     reached = min(max(at, reached), len(whole))
     foreign = b"\x00" + foreign.replace(b"\n", b" ") if is_foreign else b""
     path.write_bytes(whole[:reached] + foreign)
-    tail = Tail(path, at)
+    tail = Tail(path.parent, path.name, at)
     edges = sorted({saved, 30, *(split for split in splits if split > saved)})
     for start, stop in zip(edges, edges[1:], strict=False):
         tail.settle()
@@ -55,7 +55,7 @@ def test_what_is_there_is_kept_and_the_rest_appended(tmp_path_factory, saved, re
 
 
 def test_retry_without_commit_writes_nothing_twice(tmp_path):
-    tail = Tail(tmp_path / "deep" / "file")
+    tail = Tail(tmp_path, "deep/file")
     for _ in range(3):
         tail.settle()
         tail.append(b"one\n")
@@ -68,7 +68,7 @@ def test_retry_without_commit_writes_nothing_twice(tmp_path):
 
 def test_binary_tail_refuses_foreign_bytes(tmp_path):
     (tmp_path / "file").write_bytes(b"ours" + b"theirs")
-    tail = Tail(tmp_path / "file", 4, lines=False)
+    tail = Tail(tmp_path, "file", 4, lines=False)
     assert tail.settle()
     assert not tail.append(b"more")
     assert tail.foreign_bytes == 6
@@ -78,7 +78,7 @@ def test_binary_tail_refuses_foreign_bytes(tmp_path):
 
 def test_foreign_bytes_are_counted_once(tmp_path):
     (tmp_path / "file").write_bytes(b"a\nforeign")
-    tail = Tail(tmp_path / "file", 2)
+    tail = Tail(tmp_path, "file", 2)
     for line in (b"b\n", b"c\n"):
         tail.settle()
         tail.append(line)
@@ -90,7 +90,7 @@ def test_foreign_bytes_are_counted_once(tmp_path):
 
 def test_missing_bytes_are_counted_and_writing_goes_on(tmp_path):
     (tmp_path / "file").write_bytes(b"a\nb")
-    tail = Tail(tmp_path / "file", 4)
+    tail = Tail(tmp_path, "file", 4)
     assert not tail.settle()
     tail.append(b"c\n")
     tail.commit()
@@ -100,7 +100,7 @@ def test_missing_bytes_are_counted_and_writing_goes_on(tmp_path):
 
 
 def test_file_moved_away_is_begun_again(tmp_path):
-    tail = Tail(tmp_path / "file")
+    tail = Tail(tmp_path, "file")
     tail.append(b"a\n")
     tail.commit()
     (tmp_path / "file").rename(tmp_path / "old")

@@ -286,8 +286,8 @@ def test_a_failed_posting_changes_nothing(poster, ledger, tmp_path):
 
     with pytest.raises(sqlite3.IntegrityError):
         poster.post(retry)
-    after = Reader(tmp_path).snapshot()
     ledger.execute("drop trigger full")
+    after = Reader(tmp_path).snapshot()
     batch = poster.post(retry)
 
     assert rows(*before.batches) == rows(*after.batches)

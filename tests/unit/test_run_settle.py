@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from steno.capture.start import attempt
 from steno.capture.start.launcher import Launch
 from steno.capture.start.liveness import is_live
 from steno.errors import RunExistsError, RunNotFoundError, UsageError
+from steno.journal import pointers
 
 HOLD = """
 import fcntl, os, sys, time
@@ -275,13 +277,18 @@ def test_liveness_sees_only_the_streams_own_process(tmp_path):
 
 
 def test_a_journal_elsewhere_is_found_by_its_pointer(tmp_path):
+    run_dir, copy = tmp_path / "run", tmp_path / "copy"
+    run_dir.mkdir()
     with recording(tmp_path / "shm") as stream:
-        journal = tmp_path / "run" / ".steno" / "journal"
-        journal.mkdir(parents=True)
-        pointer = {"host": os.uname().nodename, "boot": "b", "path": str(stream)}
-        (journal / f"{stream.name}.pointer").write_text(json.dumps(pointer))
-        assert is_live(tmp_path / "run")
-    assert not is_live(tmp_path / "run")
+        place = stream.rename(tmp_path / pointers.directory(stream.name))
+        pointers.write(run_dir, stream.name, place)
+        assert is_live(run_dir)
+        # A copy of a run is another one, and the journal of the original is not its own; a run that is moved is itself.
+        shutil.copytree(run_dir, copy)
+        assert not is_live(copy)
+        run_dir.rename(tmp_path / "moved")
+        assert is_live(tmp_path / "moved")
+    assert not is_live(tmp_path / "moved")
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):

@@ -14,7 +14,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from steno import files
+from steno import files, inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -110,7 +110,7 @@ def _files(nodes: Path) -> Iterator[str]:
     except OSError:
         return
     for name in names:
-        if name.isdigit():
+        if inside.node(name) is not None:
             yield f"{nodes}/{name}/{NAME}"
 
 

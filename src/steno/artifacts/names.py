@@ -60,6 +60,11 @@ _REMEDIES: Final = {
 }
 
 
+def is_one(name: str) -> bool:
+    """Whether an artifact can be called so."""
+    return not _fault(name)
+
+
 def checked(name: str) -> str:
     """The name, if it may be one.
 

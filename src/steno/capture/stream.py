@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host
 from steno.capture.raws import Raws
-from steno.journal import adoption, life, place
+from steno.journal import adoption, life, place, pointers
 from steno.journal import format as fmt
 from steno.journal.segment import Segment
 from steno.media import files as media
@@ -63,7 +63,7 @@ class Stream:
         self.full_bytes = settings.segment_bytes
         self.directory, outside = place.choose(run_dir, self.name, self.full_bytes, settings.journal_dir)
         self.raws = Raws(self.directory, wanted)
-        self.pointer = run_dir / ".steno" / "journal" / f"{self.name}.pointer" if outside else None
+        self.pointer = run_dir / ".steno" / "journal" / f"{self.name}{pointers.SUFFIX}" if outside else None
         self.spares: deque[Segment] = deque()
         self.late = 0
         """Segments the caller had to make itself because no spare was ready."""
@@ -99,9 +99,7 @@ class Stream:
 
     def _point(self) -> None:
         if self.pointer is not None:
-            self.pointer.parent.mkdir(parents=True, exist_ok=True)
-            place = {"host": self._me.host, "boot": self._me.boot, "path": str(self.directory)}
-            files.write_json(self.pointer, place)
+            pointers.write(self._run_dir, self.name, self.directory)
 
     def make(self) -> Segment:
         """A fresh segment, smaller than its predecessors where only that has room.

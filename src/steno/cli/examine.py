@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
 import sqlite3
@@ -15,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host, statusfile
+from steno import files, host, inside, statusfile
 from steno.errors import CorruptError
+from steno.journal import pointers
 from steno.store.info import damage, left_in
 from steno.store.sound import DAMAGED
 
@@ -126,7 +126,7 @@ def examine(run_dir: Path) -> Report:
         book.verify()
     info = book.info
     machinery = run_dir / ".steno"
-    journals = list(_journals(machinery / "journal"))
+    journals = list(_journals(run_dir))
     nodes = list(_nodes(machinery / "nodes"))
     report = Report(
         dir=str(run_dir),
@@ -152,26 +152,22 @@ def examine(run_dir: Path) -> Report:
     return report
 
 
-def _journals(place: Path) -> Iterator[Journal]:
+def _journals(run_dir: Path) -> Iterator[Journal]:
+    place = run_dir / ".steno" / "journal"
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(place)):
-            if name.endswith(".pointer"):
-                yield _elsewhere(place / name)
-            elif (place / name).is_dir():
+            if name.endswith(pointers.SUFFIX):
+                yield _elsewhere(run_dir, place / name)
+            elif (place / name).is_dir() and not (place / name).is_symlink():
                 yield _journal(name, place / name)
 
 
-def _elsewhere(pointer: Path) -> Journal:
-    stream = pointer.name.removesuffix(".pointer")
-    try:
-        target = json.loads(pointer.read_bytes())
-        if target["host"] != host.name():
-            return Journal(stream, target["path"], False, 0, 0, 0, f"on host {target['host']}")
-        if os.path.isdir(target["path"]):
-            return _journal(stream, Path(target["path"]))
-        return Journal(stream, target["path"], False, 0, 0, 0, "its directory is gone, with what was not posted")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return Journal(stream, str(pointer), False, 0, 0, 0, f"unreadable pointer: {error}")
+def _elsewhere(run_dir: Path, pointer: Path) -> Journal:
+    said = pointers.read(run_dir, pointer)
+    if not said.problem and said.is_here and not said.is_gone:
+        return _journal(said.stream, said.dir)
+    gone = "its directory is gone, with what was not posted" if said.is_here else f"on host {said.host}"
+    return Journal(said.stream, str(said.dir), False, 0, 0, 0, said.problem or gone)
 
 
 def _journal(stream: str, place: Path) -> Journal:
@@ -198,7 +194,7 @@ def _unposted(path: Path) -> int:
     from steno.journal import format as fmt
     from steno.journal.tailer import Tailer
 
-    with open(path, "rb") as file:
+    with open(inside.opened(path), "rb") as file:
         head = file.read(fmt.HEADER_BYTES)
     if not any(head[:8]):
         return 0
@@ -215,7 +211,7 @@ def _unposted(path: Path) -> int:
 def _nodes(place: Path) -> Iterator[dict[str, Any]]:
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(place)):
-            if not name.isdigit():
+            if inside.node(name) is None:
                 continue
             status = statusfile.read(place / name)
             yield {
@@ -236,10 +232,10 @@ def _age(path: Path) -> float | None:
 
 def _last_lines(path: Path) -> list[str]:
     try:
-        with open(path, "rb") as file:
+        with open(inside.opened(path), "rb") as file:
             file.seek(max(os.fstat(file.fileno()).st_size - 8192, 0))
             return file.read().decode(errors="replace").splitlines()[-LOG_LINES:]
-    except OSError:
+    except (OSError, CorruptError):
         return []
 
 

@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, host
-from steno.artifacts.content import MANIFEST, STAGING, place
+from steno import files, host, inside
+from steno.artifacts import content
+from steno.artifacts.content import STAGING, is_digest
 from steno.artifacts.index import NAME, IndexReader, IndexWriter
 from steno.artifacts.meanings import Meaning, Names
 from steno.collector import catalogue
 from steno.collector.storing import FULL, Store
+from steno.errors import CorruptError
 from steno.journal.bell import ring
 from steno.ledger import artifacts, streams
 from steno.ledger.incoming import Own
@@ -91,7 +93,7 @@ class Artifacts:
         self._open: dict[str, _Posted] = {}
         self._aliases: dict[str, list[_Posted]] = {}
         self._outcomes: deque[Own] = deque()
-        self._consumed: deque[tuple[int, str]] = deque()
+        self._consumed: deque[tuple[int, Path]] = deque()
         self._threads: list[threading.Thread] = []
         self._stop = False
         self._rung = 0.0
@@ -114,7 +116,7 @@ class Artifacts:
             self._write_index()
 
     def _remember(self, line: dict[str, Any]) -> None:
-        if "digest" in line:
+        if is_digest(line.get("digest")) and isinstance(line.get("size"), int):
             self._remembered[line["id"]] = line
 
     def _take_up(self, one: _Posted, outcome: dict[str, Any] | None) -> None:
@@ -159,8 +161,9 @@ class Artifacts:
         with self._lock:
             one = self._open.pop(str(outcome["id"]), None)
         if one is not None and "file" in one.payload:
-            # This posting is counted already.
-            self._consumed.append((self._poster.generation, str(one.payload["file"])))
+            with contextlib.suppress(CorruptError):  # one that leads elsewhere is left alone
+                # This posting is counted already.
+                self._consumed.append((self._poster.generation, content.snapshot(self._run_dir, one.payload)))
 
     def _say_line(self, line: dict[str, Any]) -> None:
         if self._index is None:
@@ -228,13 +231,9 @@ class Artifacts:
     def release(self, synced: int) -> None:
         """Remove the snapshots of those whose outcome is synced."""
         while self._consumed and self._consumed[0][0] <= synced:
-            _, name = self._consumed.popleft()
-            path = self._run_dir / name
+            _, path = self._consumed.popleft()
             with contextlib.suppress(OSError):
-                if path.name == MANIFEST:
-                    files.remove_tree(path.parent)
-                else:
-                    files.unlink(path)
+                content.remove(path)
 
     def sweep(self, journals: Collection[str], *, now: bool = False) -> None:
         """Remove what processes of this machine left in staging that are gone with their journals: it is nobody's.
@@ -256,10 +255,10 @@ class Artifacts:
             busy = {found.stream for found in streams.find(self._run_dir)}
             with self._lock:
                 busy |= {id.rpartition("/")[0] for id in self._open}
-            busy |= {Path(name).relative_to(STAGING).parts[0] for _, name in self._consumed}
+            busy |= {path.relative_to(staging).parts[0] for _, path in self._consumed}
             for name in left:
                 if name not in busy and self._is_of_here(name):
-                    files.remove_tree(staging / name)
+                    _sweep(staging / name)
         if now:
             with contextlib.suppress(OSError):
                 files.rmdir(staging)
@@ -336,7 +335,7 @@ class Artifacts:
                         self._lock.wait_for(lambda: self._stop, _PAUSE_SECS)
                     continue
                 known = self._remembered.get(one.id)
-                if known is not None and place(self._run_dir, known["digest"]).exists():
+                if known is not None and content.place(self._run_dir, known["digest"]).exists():
                     kept = {"what": one.payload["op"], **{name: known[name] for name in ("digest", "size")}}
                     self._complete(one, kept)
                 else:
@@ -374,6 +373,14 @@ class Artifacts:
     def abandon(self) -> None:
         """Stop without waiting."""
         self.close(0.0)
+
+
+def _sweep(place: Path) -> None:
+    """Take away the snapshots that a process has left: nothing else is in its directory."""
+    for entry in files.scan(place):
+        if inside.number(entry.name) is not None and entry.is_dir(follow_symlinks=False):
+            content.remove(Path(entry.path) / content.MANIFEST)
+    files.clear(place, lambda name: inside.number(name) is not None)
 
 
 def _meaning(one: _Posted) -> Meaning:

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host, runfile
+from steno import files, host, inside, runfile
 from steno.journal import place
-from steno.record import RunInfo
+from steno.record import NODES, RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_NODES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def claim(run_dir: Path) -> Node:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         for name in sorted(os.listdir(nodes)):
-            if name.isdigit() and host.is_described(files.read_json(nodes / name / "node.json")):
+            if inside.node(name) is not None and host.is_described(files.read_json(nodes / name / "node.json")):
                 return Node(int(name), nodes / name, _real_ledger(run_dir, nodes / name))
         # With its owner's name from the first moment, on the disk too: a node that is nobody's would have its ledger
         # forgotten, and its journals posted again.
@@ -66,7 +64,7 @@ def claim(run_dir: Path) -> Node:
         stack.callback(files.remove_tree, hidden)
         files.write_json(hidden / "node.json", host.describe(), sync=True)
         files.sync_dir(hidden)
-        for number in range(_NODES):
+        for number in range(NODES):
             mine = nodes / f"{number:02d}"
             try:
                 files.rename(hidden, mine)
@@ -86,18 +84,17 @@ def _real_ledger(run_dir: Path, node_dir: Path) -> Path:
 
 def _ledger(run_dir: Path, node_dir: Path) -> Path:
     """Where the node's ledger lies: SQLite's locks and shared memory need a local file system."""
-    inside = node_dir / place.LEDGER
-    pointer = files.read_json(node_dir / place.POINTER)
-    if pointer.get("host") == host.name():
-        elsewhere = Path(str(pointer["path"]))
-        elsewhere.parent.mkdir(parents=True, exist_ok=True)
+    elsewhere = place.elsewhere(node_dir)
+    if elsewhere is not None:
         return elsewhere
-    if inside.exists() or not place.is_remote(node_dir):
-        return inside
+    beside = node_dir / place.LEDGER
+    if beside.exists() or not place.is_remote(node_dir):
+        return beside
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     token = hashlib.sha256(str(run_dir.resolve()).encode()).hexdigest()[:16]
     elsewhere = state / "steno" / f"{token}-{node_dir.name}" / place.LEDGER
     elsewhere.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(elsewhere.parent / inside.OWNER, inside.owner(run_dir))
     files.write_json(node_dir / place.POINTER, {"host": host.name(), "path": str(elsewhere)})
     return elsewhere
 

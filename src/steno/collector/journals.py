@@ -7,10 +7,11 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from steno import files, host
+from steno import files, host, inside
 from steno.errors import CorruptError
 from steno.journal import adoption, life
 from steno.journal import format as fmt
+from steno.journal.names import is_ours
 from steno.journal.tailer import Tailer
 from steno.ledger.incoming import StreamInfo
 
@@ -264,7 +265,7 @@ class Journal:
 
     def narrow(self, segment: int, piece: Slice, error: Exception) -> None:
         """Posting a piece raised: read it in smaller pieces from now on; a single frame is set aside."""
-        with open(self.found.dir / f"{segment:06d}.seg", "rb") as file:
+        with open(inside.opened(self.found.dir / f"{segment:06d}.seg"), "rb") as file:
             file.seek(piece.start)
             length = fmt.FRAME.unpack(file.read(fmt.FRAME_BYTES))[0]
         if piece.end - piece.start <= fmt.FRAME_BYTES + length:
@@ -275,7 +276,7 @@ class Journal:
     def set_aside(self, segment: int, offset: int, why: str) -> None:
         """Copy the frame at `offset` to the poison directory and make tailers step over it."""
         path = self.found.dir / f"{segment:06d}.seg"
-        with open(path, "r+b") as file:
+        with open(inside.opened(path, os.O_RDWR), "r+b") as file:
             file.seek(offset)
             length = fmt.FRAME.unpack(file.read(fmt.FRAME_BYTES))[0]
             file.seek(offset)
@@ -314,8 +315,9 @@ class Journal:
     def _give_up(self, path: Path, error: Exception) -> None:
         """A segment whose identity is unreadable: nothing in it can be checked."""
         self._poison.mkdir(exist_ok=True)
-        with contextlib.suppress(OSError):
-            size = path.stat().st_size
+        with contextlib.suppress(OSError, CorruptError):
+            size = os.lstat(path).st_size
+            inside.refuse_link(path)
             target = self._poison / f"{self.name}-{path.name}"
             files.move(path, target)
             self._poster.note(lost_bytes=size, segment=path.name, stream=self.name, reason=str(error))
@@ -376,7 +378,8 @@ class Journal:
         with contextlib.suppress(OSError):
             if not self._seen and time.time() - os.stat(self.found.dir).st_mtime < _YOUNG_SECS:
                 return False
-        files.remove_tree(self.found.dir)
+        if not files.clear(self.found.dir, is_ours):
+            self._say(f"left {self._place}", f"{self._place} holds what is not the journal's: that stays, remove it")
         if self.found.pointer is not None:
             with contextlib.suppress(OSError):
                 files.unlink(self.found.pointer)
@@ -399,10 +402,10 @@ class Journal:
 def _begun(path: Path) -> bool:
     """Whether a segment has a frame."""
     try:
-        with open(path, "rb") as file:
+        with open(inside.opened(path), "rb") as file:
             file.seek(fmt.HEADER_BYTES)
             return any(file.read(fmt.FRAME_BYTES))
-    except OSError:
+    except (OSError, CorruptError):
         return False
 
 
@@ -412,7 +415,8 @@ def segments(place: Path) -> list[int]:
         names = os.listdir(place)
     except OSError:
         return []
-    return [int(name[:-4]) for name in names if name.endswith(".seg") and name[:-4].isdigit()]
+    found = (inside.number(name[:-4]) for name in names if name.endswith(".seg"))
+    return [number for number in found if number is not None]
 
 
 def _sides(path: Path) -> list[str]:
@@ -422,8 +426,8 @@ def _sides(path: Path) -> list[str]:
     try:
         if not any(name.startswith("side-") for name in os.listdir(path.parent)):
             return []
-        data = path.read_bytes()
-    except OSError:
+        data = inside.read(path, fmt.LARGEST_BYTES)
+    except (OSError, CorruptError):
         return []
     at, out = fmt.HEADER_BYTES, []
     while at + fmt.FRAME_BYTES + 2 <= len(data):

@@ -8,14 +8,15 @@ import sqlite3
 import struct
 from typing import TYPE_CHECKING
 
-from steno import files, statusfile
+from steno import files, inside, statusfile
 from steno.collector.followers import Delivery
 from steno.collector.journals import segments
 from steno.collector.known import known
+from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.place import LEDGER
 from steno.ledger import schema, streams
-from steno.ledger.read import LOST_LEDGER
+from steno.ledger.read import LOST_LEDGER, require_sound
 from steno.ledger.seal import adopt_parts
 from steno.ledger.steps import RUN
 
@@ -42,6 +43,7 @@ def begin(node: Node) -> sqlite3.Connection:
             found = connection.execute("pragma quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
+        require_sound(connection, node.number)
     except BaseException:
         connection.close()
         raise
@@ -130,9 +132,9 @@ class Expectation:
 def _posted_before(path: Path) -> int:
     """The number of the last record that a collector has posted from a segment."""
     try:
-        with open(path, "rb") as file:
+        with open(inside.opened(path), "rb") as file:
             return int(fmt.U64.unpack(os.pread(file.fileno(), fmt.U64.size, fmt.RECORD_AT))[0])
-    except (OSError, struct.error):
+    except (OSError, CorruptError, struct.error):
         return 0
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host, statusfile
+from steno import files, host, inside, statusfile
 from steno.collector import catalogue, ledgers
 from steno.collector.artifacts import Artifacts
 from steno.collector.durable import Syncer
@@ -100,7 +100,8 @@ class Service:
         self._poison = self.run_dir / ".steno" / "poison"
 
     def run(self) -> int:
-        """Collect until all is done: 0; 1 if destinations lack records."""
+        """Collect until all is done: 0; 1 if destinations lack records. Raises CorruptError for what is no run."""
+        inside.check(self.run_dir)
         self.node = catalogue.claim(self.run_dir)
         lock = self._take_lock()
         if lock is None:

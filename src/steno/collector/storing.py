@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files
-from steno.artifacts.content import MANIFEST, Listed, Manifest, digest_of, place
+from steno import files, inside
+from steno.artifacts import content
+from steno.artifacts.content import Listed, Manifest, digest_of, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 """Faults that pass: the work waits."""
+
+
+_MADE: Final = re.compile(r"[0-9a-f]{64}|[\w.]+-\d+-[0-9a-f]+-\d+")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file of the scratch is a copy on its way to its digest, or a directory's manifest."""
+    return _MADE.fullmatch(name) is not None
 
 
 class Store:
@@ -38,7 +48,7 @@ class Store:
         self._lock = threading.Lock()
         self.duplicates = 0
         """Contents that were there already."""
-        files.remove_tree(scratch)
+        files.clear(scratch, _is_ours)
 
     def keep(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Store what the payload's snapshot holds: what its "stored" entry says of the content.
@@ -48,8 +58,9 @@ class Store:
             InterruptedError: given up.
             OSError: no room, most likely.
             ValueError: the manifest is none.
+        CorruptError: the snapshot would be elsewhere.
         """
-        snapshot = self._run_dir / str(payload["file"])
+        snapshot = content.snapshot(self._run_dir, payload)
         if payload["op"] == "file":
             digest, size = self._keep(snapshot)
             return {"what": "file", "digest": digest, "size": size, "mode": payload.get("mode", 0o644)}
@@ -59,9 +70,6 @@ class Store:
         manifest = Manifest.read(path)
         listed = []
         for one in manifest.files:
-            if "/" in one.content or one.content in {"", ".", "..", MANIFEST}:
-                msg = f"{path} names {one.content!r}"
-                raise ValueError(msg)
             digest, size = self._keep(path.parent / one.content)
             listed.append(Listed(one.name, digest, size, one.mode))
         self._scratch.mkdir(parents=True, exist_ok=True)
@@ -103,7 +111,8 @@ class Store:
     def _copy(self, path: Path, target: Path, digest: str) -> None:
         self._scratch.mkdir(parents=True, exist_ok=True)
         with files.aside(target, self._scratch / digest, sync=True) as part:
-            shutil.copyfile(path, part)
+            with open(inside.opened(path), "rb") as source, open(part, "xb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
             os.chmod(part, 0o444)
 
     def close(self) -> None:

@@ -67,7 +67,7 @@ class Csv:
         self._run = run
         saved = run.position or {}
         self._table = _Table(int(saved.get("number", 1)))
-        self._tails = {name: Tail(run.dir / name, int(size)) for name, size in saved.get("sizes", {}).items()}
+        self._tails = {name: Tail(run.dir, name, size) for name, size in saved.get("sizes", {}).items()}
         current = self._tails.get(self._name(self._table.number))
         if current is not None and current.at:
             keys = _header(current.path)
@@ -145,7 +145,7 @@ class Csv:
         assert self._run is not None
         tail = self._tails.get(name)
         if tail is None:
-            tail = self._tails[name] = Tail(self._run.dir / name)
+            tail = self._tails[name] = Tail(self._run.dir, name)
         tail.settle()
         return tail
 

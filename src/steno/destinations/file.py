@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from steno import files
+from steno import files, inside
+from steno.errors import CorruptError, Stop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +32,22 @@ class Tail:
     kernel has it; a power loss may take what no `close` has synced).
 
     Args:
-        path: made with its directories at the first `settle`.
+        run_dir: the directory that the file stays below.
+        name: its path from there; the file is made with its directories at the first `settle`.
         at: bytes that are delivered, as the saved cursor says.
         lines: the file is lines of text. Bytes that are not ours are then stepped over and ours begin on a
             fresh line; in a binary file `append` refuses, and the caller begins a new file.
     """
 
-    __slots__ = ("_end", "_fd", "at", "foreign_bytes", "lines", "missing_bytes", "path")
+    __slots__ = ("_end", "_fd", "_name", "_run_dir", "at", "foreign_bytes", "lines", "missing_bytes", "path")
 
-    def __init__(self, path: Path, at: int = 0, *, lines: bool = True) -> None:
-        self.path = path
+    def __init__(self, run_dir: Path, name: str, at: int = 0, *, lines: bool = True) -> None:
+        # A cursor comes from the run's ledger, and the run perhaps from a stranger.
+        if not isinstance(at, int) or not 0 <= at < 2**63:
+            raise Stop(f"{name!r} is said to have {at!r} bytes")
+        self._below(run_dir, name)
+        self.path = run_dir / name
+        self._run_dir, self._name = run_dir, name
         self.at = at
         self.lines = lines
         self.foreign_bytes = 0
@@ -53,7 +60,7 @@ class Tail:
     def settle(self) -> bool:
         """Open the file, again if it was moved away; False when delivered bytes are gone from it.
 
-        `at` is then the end of what is left. Raises OSError.
+        `at` is then the end of what is left. Raises OSError, or Stop for what is a link or no file.
         """
         if self._fd >= 0 and not self._is_current():
             self.release()
@@ -113,12 +120,24 @@ class Tail:
         return self._fd >= 0
 
     def _open(self) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._below(self._run_dir, self._name)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         try:
-            self._fd = os.open(self.path, flags, 0o666)
-        except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.path, flags, 0o666)
+            try:
+                self._fd = inside.opened(self.path, flags)
+            except FileNotFoundError:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._fd = inside.opened(self.path, flags)
+        except CorruptError as error:
+            raise Stop(str(error)) from error
+
+    @staticmethod
+    def _below(run_dir: Path, name: str) -> None:
+        """Raise Stop for a name that leads out of the directory."""
+        try:
+            inside.path(run_dir, name)
+        except CorruptError as error:
+            raise Stop(str(error)) from error
 
     def _is_current(self) -> bool:
         try:

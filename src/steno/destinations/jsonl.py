@@ -44,7 +44,7 @@ class Jsonl:
         self.close()
         saved = run.position or {}
         name = saved.get("name") or name_on_node("metrics.jsonl", run.node)
-        self._tail = Tail(run.dir / name, int(saved.get("size", 0)))
+        self._tail = Tail(run.dir, name, saved.get("size", 0))
 
     def write(self, batch: Batch) -> None:
         """Append the batch; OSError when the file cannot be written."""

@@ -10,9 +10,9 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from steno import files
+from steno import files, inside
 from steno.destinations.file import Tail
-from steno.errors import Stop
+from steno.errors import CorruptError, Stop
 from steno.events.event import Event
 from steno.events.level import LogLevel
 from steno.record import EVENT, OUTPUT, Record, Ref
@@ -158,7 +158,7 @@ class TextLog:
         places = {int(rank): _Place(*numbers) for rank, numbers in saved.get("places", {}).items()}
         self._progress = _Progress(places)
         self._progress.past.extend(tuple(one) for one in saved.get("past", ()))
-        self._tails = {name: Tail(run.dir / name, int(size)) for name, size in saved.get("sizes", {}).items()}
+        self._tails = {name: Tail(run.dir, name, size) for name, size in saved.get("sizes", {}).items()}
 
     def write(self, batch: Batch) -> None:
         """Append the batch's lines; OSError when a file cannot be written, Stop when it must not be."""
@@ -229,7 +229,7 @@ class TextLog:
         if tail is None:
             if self._exclusive:
                 _claim(self._run.dir, name)
-            tail = self._tails[name] = Tail(self._run.dir / name)
+            tail = self._tails[name] = Tail(self._run.dir, name)
         tail.settle()
 
 
@@ -300,7 +300,10 @@ def _claim(run_dir: Path, name: str) -> None:
 
     The claim is written first: after a crash at any instruction the file that is found is known to be ours.
     """
-    path = run_dir / name
+    try:
+        path = inside.path(run_dir, name)
+    except CorruptError as error:
+        raise Stop(str(error)) from error
     claim = run_dir / ".steno" / "text" / name.replace("%", "%25").replace("/", "%2F")
     if claim.exists():
         return

@@ -74,7 +74,7 @@ def adopt(place: Path, node: int, host: str, time: float) -> Mark | None:
 
 def stamp(place: Path, mark: Mark) -> None:
     """Show that the work on the journal goes on. Raises OSError."""
-    os.utime(place / f"{_MARK}{mark.number}")
+    os.utime(place / f"{_MARK}{mark.number}", follow_symlinks=False)
 
 
 def leave(place: Path, mark: Mark) -> None:

@@ -29,6 +29,8 @@ import msgspec
 
 MAGIC = b"STENOJ01"
 HEADER_BYTES = 4096
+LARGEST_BYTES = 1 << 30
+"""No segment is larger: a reader looks through all of it."""
 CLOSED_AT = 8
 POSTED_AT = 16
 RECORD_AT = 24

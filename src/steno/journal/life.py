@@ -7,7 +7,8 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
-from steno import files, host
+from steno import files, host, inside
+from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.segment import read_identity
 
@@ -101,9 +102,9 @@ def _named_in_segment(place: Path) -> Writer | None:
     for entry in sorted(files.scan(place), key=lambda one: one.name):
         if entry.name.endswith(".seg") and not entry.name.startswith("."):
             try:
-                with open(entry.path, "rb") as file:
+                with open(inside.opened(entry.path), "rb") as file:
                     identity = read_identity(file.read(fmt.HEADER_BYTES))
-            except OSError:
+            except (OSError, CorruptError):
                 continue
             if identity is not None:
                 return of_identity(identity)
@@ -152,8 +153,8 @@ def stamp(place: Path) -> int | None:
     The file is opened for it: a network file system tells then what is, not what it remembers.
     """
     try:
-        fd = os.open(place / WRITER, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        fd = inside.opened(place / WRITER)
+    except (OSError, CorruptError):
         return None
     try:
         return os.fstat(fd).st_mtime_ns

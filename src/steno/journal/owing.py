@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import crc32c
 
-from steno import files
+from steno import files, inside
+from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.segment import read_identity
 
@@ -29,15 +30,15 @@ def segments(place: Path) -> list[str]:
 def is_closed(path: str) -> bool:
     """Whether the writer has left that segment: nothing more can come."""
     try:
-        with open(path, "rb") as file:
+        with open(inside.opened(path), "rb") as file:
             return any(os.pread(file.fileno(), 4, fmt.CLOSED_AT))
-    except OSError:
+    except (OSError, CorruptError):
         return False
 
 
 def _owes(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open(inside.opened(path), "rb") as file:
             head = os.pread(file.fileno(), fmt.HEADER_BYTES, 0)
             identity = read_identity(head)
             if identity is None:
@@ -52,5 +53,5 @@ def _owes(path: str) -> bool:
             # A torn frame is none that `log` has returned from.
             body = os.pread(file.fileno(), length, at + fmt.FRAME_BYTES)
             return len(body) == length and bool(crc32c.crc32c(body, identity.nonce) == check)
-    except OSError:
+    except (OSError, CorruptError):
         return False

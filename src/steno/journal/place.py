@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from steno import files, host
+from steno import files, host, inside
+from steno.journal.pointers import directory
 
 # A shared map on these is slow, not coherent, or rewrites blocks on every touch.
 REMOTE: Final = (
@@ -63,13 +64,26 @@ def excess(run_dir: Path) -> int:
     return too_many if too_many > 0 and not is_remote(run_dir) else 0
 
 
+def elsewhere(node_dir: Path) -> Path | None:
+    """A node's ledger where it lies outside the run, on a local disk of this machine; None: it does not.
+
+    Like a journal's, its directory says that it is this run's: see `steno.journal.pointers`.
+    """
+    said = files.read_json(node_dir / POINTER)
+    path = said.get("path")
+    if said.get("host") != host.name() or not isinstance(path, str) or "\0" in path:
+        return None
+    found = Path(path)
+    return found if found.name == LEDGER and inside.is_own(found.parent, node_dir.parents[2]) else None
+
+
 def ledger(node_dir: Path) -> Path | None:
     """The ledger of a node, by its pointer where it lies elsewhere; None when it cannot be reached from here."""
-    pointer = files.read_json(node_dir / POINTER)
-    if pointer.get("host") == host.name() and isinstance(pointer.get("path"), str) and os.path.exists(pointer["path"]):
-        return Path(pointer["path"])
-    inside = node_dir / LEDGER
-    return inside if inside.exists() else None
+    outside = elsewhere(node_dir)
+    if outside is not None and outside.exists():
+        return outside
+    beside = node_dir / LEDGER
+    return beside if beside.exists() else None
 
 
 def room(path: Path) -> int:
@@ -85,14 +99,14 @@ def choose(run_dir: Path, stream: str, segment_bytes: int, wanted: Path | None =
     """(directory for this stream's segments, whether it lies outside the run and needs a pointer file)."""
     inside = run_dir / ".steno" / "journal" / stream
     if wanted is not None:
-        return wanted / f"steno-{stream}", True
+        return wanted / directory(stream), True
     kind = filesystem(run_dir)
     if not kind.startswith((*REMOTE, *COPY_ON_WRITE)):
         return inside, False
     shm = Path("/dev/shm")
     if room(shm) >= 4 * segment_bytes and os.access(shm, os.W_OK):
-        return shm / f"steno-{stream}", True
+        return shm / directory(stream), True
     local = Path(tempfile.gettempdir())
     if not filesystem(local).startswith(REMOTE):
-        return local / f"steno-{stream}", True
+        return local / directory(stream), True
     return inside, False

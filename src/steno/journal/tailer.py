@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import crc32c
 import numpy as np
 
+from steno import inside
 from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.columns import Context, decode_frames
@@ -52,7 +53,7 @@ class Tailer:
         exact: have records say what was logged besides their points, by `LOGGED` in their meta; slower.
 
     Raises:
-        CorruptError: both copies of the identity are unreadable.
+        CorruptError: both copies of the identity are unreadable, or it is no file.
         OSError: the file cannot be opened.
 
     """
@@ -73,11 +74,15 @@ class Tailer:
         self._torn_at = -1
         self._writable = writable
         if fd is None:
-            fd = os.open(self.path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+            fd = inside.opened(self.path, os.O_RDWR if writable else os.O_RDONLY)
         try:
             size = os.fstat(fd).st_size
             identity = read_identity(os.pread(fd, fmt.HEADER_BYTES, 0))
-            if identity is None or size < fmt.HEADER_BYTES:
+            if (
+                identity is None
+                or size < fmt.HEADER_BYTES
+                or not fmt.HEADER_BYTES <= identity.size <= fmt.LARGEST_BYTES
+            ):
                 msg = f"{self.path}: the segment's identity is unreadable ({size} bytes)"
                 raise CorruptError(msg)
             self.identity = identity
@@ -305,12 +310,11 @@ class Tailer:
 
     def _side(self, name: str, length: int, check: int) -> bytes | None:
         """The body a SIDE frame refers to; None when the file is lost or changed."""
-        if "/" in name or name.startswith("."):
+        if "/" in name or not name.startswith("side-"):
             return None
         try:
-            with open(os.path.join(os.path.dirname(self.path), name), "rb") as file:
-                body = file.read()
-        except OSError:
+            body = inside.read(os.path.join(os.path.dirname(self.path), name), length)
+        except (OSError, CorruptError):
             return None
         return body if len(body) == length and _crc(body) == check else None
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from steno import bounds
+from steno.artifacts import names
+from steno.errors import CorruptError
 from steno.record import ARTIFACT
 
 if TYPE_CHECKING:
@@ -29,7 +32,8 @@ def is_sound(payload: Mapping[str, Any]) -> bool:
     """Whether it has what its operation needs; what does not is not of this version of steno, and left alone."""
     op = payload.get("op")
     needed = {"file": ("file",), "dir": ("file",), "link": ("target",), "failed": ("reason",)}.get(str(op), ())
-    return op in POSTED | OUTCOMES and all(isinstance(payload.get(name), str) for name in ("id", "name", *needed))
+    named = all(isinstance(payload.get(name), str) for name in ("id", "name", *needed))
+    return op in POSTED | OUTCOMES and named and names.is_one(payload["name"])
 
 
 def enter(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
@@ -70,10 +74,11 @@ def adopt(connection: sqlite3.Connection, paths: Iterable[Path]) -> None:
     found = []
     for path in paths:
         try:
+            bounds.parquet(path)
             table = pq.read_table(
                 path, columns=["record", "step", "rank", "attempt", "payload"], filters=[("kind", "=", ARTIFACT)]
             )
-        except (OSError, ValueError):
+        except (OSError, ValueError, CorruptError):
             continue  # damaged: told by whoever reads its entries
         found += table.to_pylist()
     for row in sorted(found, key=lambda row: row["record"]):

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping  # noqa: TC003 - Cursor is checked by its annotations
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from steno import files, statusfile
+from steno import files, inside, statusfile
 from steno.errors import CorruptError
 from steno.journal import place as places
-from steno.ledger import schema, verify
+from steno.ledger import artifacts, schema, verify
 from steno.ledger.rebuild import PartBatches, stretches
 from steno.record import Batch, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 _NAMES_KEPT = 500_000
+_NO_ROW: Final = (
+    CorruptError, TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError, UnicodeError,
+)  # fmt: skip
+"""What rows raise that nothing of ours has written."""
 _TRIES = 40
 _STRETCH_POINTS = 1 << 17
 _STRETCHES = 2
@@ -234,15 +241,25 @@ def _open(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"file:{str(path).replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?{mode}"
-    return sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+    return _guarded(connection)
+
+
+def _guarded(connection: sqlite3.Connection) -> sqlite3.Connection:
+    try:
+        schema.guard(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _is_wal(path: Path) -> bool:
     """Whether its header says that it has a -wal. SQLite would say no wherever it is told that nothing changes."""
     try:
-        with open(path, "rb") as file:
+        with open(inside.opened(path), "rb") as file:
             return file.read(20)[18:] == b"\2\2"
-    except OSError:
+    except (OSError, CorruptError):
         return False  # SQLite will say what is wrong
 
 
@@ -253,7 +270,7 @@ def _copied(path: Path, wal: Path, stack: contextlib.ExitStack) -> sqlite3.Conne
     shutil.copyfile(path, copy)
     with contextlib.suppress(FileNotFoundError):
         shutil.copyfile(wal, f"{copy}-wal")
-    return sqlite3.connect(copy, isolation_level=None, check_same_thread=False)
+    return _guarded(sqlite3.connect(copy, isolation_level=None, check_same_thread=False))
 
 
 class Reader:
@@ -276,7 +293,7 @@ class Reader:
         place = self.run_dir / ".steno" / "nodes"
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(place)):
-                if name.isdigit():
+                if inside.node(name) is not None:
                     found[int(name)] = places.ledger(place / name)
         return found
 
@@ -330,7 +347,7 @@ class Reader:
             if not parts:
                 return None
             try:
-                return self._rebuilt(node, id, [Part(node, *row) for row in parts])
+                return self._rebuilt(node, id, [part_of(node, row) for row in parts])
             except FileNotFoundError:
                 continue  # merged into another one meanwhile
         return None
@@ -372,9 +389,17 @@ class Reader:
         return held.batch(id)
 
     def _read_node(self, node: int, path: Path, since: int, with_batches: bool) -> Snapshot:
+        try:
+            return self._rows(node, path, since, with_batches)
+        except _NO_ROW as error:
+            raise sqlite3.DatabaseError(f"{path} holds what no ledger does: {error!r}") from error
+
+    def _rows(self, node: int, path: Path, since: int, with_batches: bool) -> Snapshot:
         with opened(path) as connection:
             fetch = connection.execute
             meta = {key: json.loads(value) for key, value in fetch("select key, value from meta")}
+            for name in ("config", "summary"):
+                msgspec.convert(meta.get(name) or {}, dict[str, Any])
             batches: list[Batch] = []
             damaged: list[Loss] = []
             if with_batches:
@@ -388,14 +413,14 @@ class Reader:
             last = fetch("select next - 1 from counters where scope='node' and name='batch'").fetchone()
             return Snapshot(
                 parts=tuple(
-                    Part(node, *row)
+                    part_of(node, row)
                     for row in fetch(f"select {part_columns(connection)} from parts order by first_batch, id")
                 ),
                 batches=tuple(batches),
                 entries=tuple(_entry(row) for row in fetch(f"select {_ENTRY} from entries where batch>?", (since,))),
                 streams=tuple(_stream(node, row) for row in fetch(f"select {_STREAM} from streams order by started")),
                 cursors=tuple(_cursor(node, row) for row in fetch(f"select {_CURSOR} from cursors")),
-                losses=(*(Loss(node, *row) for row in fetch("select kind, name, count, reason from losses")), *damaged),
+                losses=(*(_loss(node, row) for row in fetch("select kind, name, count, reason from losses")), *damaged),
                 meta=meta,
                 last_batch={node: last[0] if last else 0},
             )
@@ -453,10 +478,10 @@ def read_manifest(run_dir: Path) -> tuple[dict[str, Any], str]:
     """(the manifest of a run that ended cleanly, else nothing; why one that is there cannot be used, or "")."""
     path = run_dir / MANIFEST
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(inside.read(path))
     except FileNotFoundError:
         return {}, ""
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, CorruptError) as error:
         return {}, f"{path} cannot be read: {error}"
     why = unusable(found)
     return ({}, f"{path} cannot be used: {why}") if why else (found, "")
@@ -468,7 +493,9 @@ def unusable(manifest: Any) -> str:
         checked = msgspec.convert(manifest, _Manifest)
         for row in checked.entries:
             Entry(**row)
-    except (ValueError, TypeError) as error:
+        for part in checked.parts:
+            part_of(part.node, tuple(getattr(part, name) for name in _PART_FIELDS[1:]))
+    except (ValueError, TypeError, CorruptError) as error:
         return str(error)
     return ""
 
@@ -481,18 +508,66 @@ def found_parts(run_dir: Path, node: int | None = None) -> Iterator[Part]:
     for kind in ("metrics", "records"):
         with contextlib.suppress(FileNotFoundError):
             for name in sorted(os.listdir(run_dir / kind)):
+                whole = f"{kind}/{name}"
+                if not is_part(whole) or node not in {None, int(name.partition("-")[0])}:
+                    continue
                 head, _, tail = name.partition("-part-")
-                if head.isdigit() and tail.endswith(".parquet") and node in {None, int(head)}:
-                    with contextlib.suppress(OSError, ValueError, KeyError):
-                        if head not in noted:
-                            noted[head] = verify.noted(run_dir / ".steno" / "nodes" / head)
-                        # Not by a footer that may be damaged where there is better.
-                        known = noted[head].get(f"{kind}/{name}")
-                        facts = part_facts(run_dir / kind / name, known)
-                        id = int(tail.removesuffix(".parquet"))
-                        yield Part(node=int(head), id=id, kind=kind, name=f"{kind}/{name}", **facts)
+                with contextlib.suppress(OSError, ValueError, KeyError, CorruptError):
+                    if head not in noted:
+                        noted[head] = verify.noted(run_dir / ".steno" / "nodes" / head)
+                    # Not by a footer that may be damaged where there is better.
+                    facts = part_facts(inside.path(run_dir, whole), noted[head].get(whole))
+                    yield part_of(int(head), (int(tail[:6]), kind, whole, *facts.values()))
 
 
+def is_part(name: object) -> bool:
+    """Whether a part can be called so: its path from the run directory."""
+    return isinstance(name, str) and _PART_NAME.fullmatch(name) is not None
+
+
+def part_of(node: int, facts: Iterable[Any]) -> Part:
+    """The part that a row of a ledger, or a file's facts, tell of.
+
+    Raises:
+        CorruptError: no part is like that.
+    """
+    try:
+        part = msgspec.convert(dict(zip(_PART_FIELDS, (node, *facts), strict=True)), Part)
+    except ValueError as error:
+        raise CorruptError(f"a part is listed that is none: {error}") from error
+    if not is_part(part.name) or part.kind != part.name.partition("/")[0]:
+        raise CorruptError(f"a part is listed as {part.name!r}, kind {part.kind!r}: no part is called so")
+    return part
+
+
+def require_sound(connection: sqlite3.Connection, node: int) -> None:
+    """Look over what a collector takes on trust from a ledger.
+
+    Raises:
+        sqlite3.DatabaseError: it holds what no ledger does.
+    """
+    fetch = connection.execute
+    try:
+        for row in fetch(f"select {part_columns(connection)} from parts"):
+            part_of(node, row)
+        for row in fetch(f"select {_STREAM} from streams"):
+            _stream(node, row)
+        for row in fetch(f"select {_CURSOR} from cursors"):
+            _cursor(node, row)
+        for (took,) in fetch("select took from batches union all select value from meta where key='took'"):
+            if not verify.are_offsets(json.loads(took)):
+                raise CorruptError(f"it says that it took {took!r:.200}")
+        for record, id, payload, outcome in fetch("select record, id, payload, outcome from artifacts"):
+            if not artifacts.is_sound(json.loads(payload)) or json.loads(payload)["id"] != id:
+                raise CorruptError(f"the artifact {record} is {payload!r:.200}")
+            if outcome is not None and not artifacts.is_sound(json.loads(outcome)):
+                raise CorruptError(f"what came of the artifact {record} is {outcome!r:.200}")
+    except _NO_ROW as error:
+        raise sqlite3.DatabaseError(f"it holds what no ledger does: {error}") from error
+
+
+_PART_NAME: Final = re.compile(r"(?:metrics|records)/\d{2,6}-part-\d{6}\.parquet")
+_PART_FIELDS: Final = tuple(one.name for one in dataclasses.fields(Part))
 _PART = "id, kind, name, first_batch, last_batch, first, last, rows, bytes"
 
 
@@ -512,17 +587,25 @@ _CURSOR = "destination, batch, record, position, delivered, skipped, retries, st
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     record, time, step, rank, attempt, kind, payload = row
-    return Entry(record, time, step, rank, attempt, kind, json.loads(payload))
+    entry = Entry(record, time, step, rank, attempt, kind, json.loads(payload))
+    numbers = (record, time, rank, attempt, 0 if step is None else step)
+    if not isinstance(entry.payload, dict) or not isinstance(kind, str) or {type(one) for one in numbers} != {int}:
+        raise CorruptError(f"an entry is {row!r:.200}")
+    return entry
 
 
 def _stream(node: int, row: tuple[Any, ...]) -> Stream:
     facts = dict(zip(_STREAM.replace('"', "").split(", "), row, strict=True))
-    return Stream(**{**facts, "node": node, "primary": bool(facts["primary"])})
+    return msgspec.convert({**facts, "node": node, "primary": bool(facts["primary"])}, Stream)
 
 
 def _cursor(node: int, row: tuple[Any, ...]) -> Cursor:
     facts = dict(zip(_CURSOR.split(", "), row, strict=True))
-    return Cursor(**{**facts, "node": node, "position": json.loads(row[3]) if row[3] else None})
+    return msgspec.convert({**facts, "node": node, "position": json.loads(row[3]) if row[3] else None}, Cursor)
+
+
+def _loss(node: int, row: tuple[Any, ...]) -> Loss:
+    return msgspec.convert(dict(zip(("node", "kind", "name", "count", "reason"), (node, *row), strict=True)), Loss)
 
 
 def _with_entries(batch: Batch, entries: tuple[Entry, ...]) -> Batch:

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from steno import bounds as bounds_
+from steno.errors import CorruptError
 from steno.ledger import verify
 from steno.ledger.schema import read_ref
 from steno.record import Batch, Entry
@@ -30,7 +32,7 @@ def part_facts(path: Path, noted: Mapping[str, Any] | None = None) -> dict[str, 
     """first_batch, last_batch, first, last, rows, bytes and crc of a part, as noted, or else from its footer.
 
     Raises:
-        OSError, ValueError, KeyError: not a whole part of ours.
+        OSError, ValueError, KeyError, CorruptError: not a whole part of ours.
     """
     facts = _footer(path) if noted is None else noted
     return {name: facts[name] for name in ("first_batch", "last_batch", "first", "last", "rows")} | {
@@ -42,18 +44,20 @@ def part_facts(path: Path, noted: Mapping[str, Any] | None = None) -> dict[str, 
 def part_took(path: Path) -> list[list[Any]]:
     """[stream, segment, end] for the journal bytes that went into the part or into an older one."""
     took: list[list[Any]] = _footer(path)["took"]
+    if not verify.are_offsets(took):
+        raise ValueError(f"{path} says that it took {str(took)[:100]}")
     return took
 
 
 def part_names(path: Path) -> int:
     """How many different keys the part has."""
-    return int(_footer(path).get("names", 0))
+    return int(_footer(path).get("names") or 0)
 
 
 def _footer(path: Path) -> dict[str, Any]:
-    import pyarrow.parquet as pq
-
-    found: dict[str, Any] = json.loads(pq.read_metadata(path).metadata[FACTS])
+    found = json.loads((bounds_.parquet(path).metadata or {})[FACTS])
+    if not isinstance(found, dict):
+        raise CorruptError(f"the footer of {path} is none of ours")
     return found
 
 
@@ -94,6 +98,7 @@ def _groups(
 
     if path is None:
         return
+    bounds_.parquet(path)
     dictionaries = ["key"] if name.startswith("metrics/") else None
     with pq.ParquetFile(path, read_dictionary=dictionaries, memory_map=False) as file:
         at = file.schema_arrow.names.index("batch")

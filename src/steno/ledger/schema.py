@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import sqlite3
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -87,6 +88,7 @@ def begin(path: Path | str) -> sqlite3.Connection:
         raise StenoError(f"{msg}{LEDGER_PATH_BYTES}: move the run to a shorter path ({path})")
     connection = sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
     try:
+        guard(connection)
         # auto_vacuum and page_size hold only if they are set before the first table is made.
         connection.execute("pragma page_size=8192")
         connection.execute("pragma auto_vacuum=incremental")
@@ -109,6 +111,23 @@ def begin(path: Path | str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def guard(connection: sqlite3.Connection) -> None:
+    """Take nothing from a ledger but rows: what else a database can hold would run as code when it is read.
+
+    Raises:
+        sqlite3.DatabaseError: it holds that, or tables of ours whose columns are others.
+    """
+    connection.execute("pragma trusted_schema=off")
+    connection.execute("pragma cell_size_check=on")
+    for kind, name, text in connection.execute("select type, name, sql from sqlite_master"):
+        if kind not in {"table", "index"} or (text is not None and _CODE.search(text)):
+            raise sqlite3.DatabaseError(f"it holds the {kind} {name!r}, which no ledger has")
+
+
+_CODE: Final = re.compile(r"(?i)\bvirtual\b|\bgenerated\b|\bcheck\b|\bas\s*\(|\bwhere\b|\breferences\b|\bcollate\b")
+"""What a table's text has if it computes something. A ledger's has no default but literals, and no partial index."""
 
 
 def end(connection: sqlite3.Connection) -> None:

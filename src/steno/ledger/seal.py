@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steno import files
+from steno import bounds, files
 from steno.errors import CorruptError
 from steno.ledger import artifacts, parts, schema, verify
-from steno.ledger.read import Part, found_parts, part_columns
+from steno.ledger.read import found_parts, is_part, part_columns, part_of
 from steno.ledger.rebuild import PartBatches, part_names, part_took
 from steno.utf8 import escaped
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from steno.ledger.read import Part
 
 PART_POINTS = 1_500_000
 _PART_NAMES = 60_000
@@ -67,8 +69,10 @@ class Sealer:
             if not place.is_dir():
                 continue
             for name in os.listdir(place):
-                mine = name.lstrip(".").startswith(f"{self.node:02d}-part-")
-                if mine and (name.startswith(".") or f"{kind}/{name}" not in listed):
+                half = name.startswith(".") and name.endswith(".tmp")
+                whole = f"{kind}/{name[1:-4] if half else name}"
+                mine = is_part(whole) and name.lstrip(".").startswith(f"{self.node:02d}-part-")
+                if mine and (half or whole not in listed):
                     files.unlink(place / name)
 
     def unsealed(self) -> tuple[int, int, int]:
@@ -247,7 +251,7 @@ class Sealer:
         runs: list[list[Part]] = []
         held: list[Part] = []
         names = 0
-        for part in (Part(self.node, *row) for row in rows):
+        for part in (part_of(self.node, row) for row in rows):
             if part.crc and verify.differing(self.run_dir / part.name, part.crc):
                 # Merged, the damage would have a new checksum; readers count it, and a sound copy can replace it.
                 runs.append(held)
@@ -326,6 +330,7 @@ class Sealer:
 
         out: list[tuple[Any, ...]] = []
         for name in names:
+            bounds.parquet(self.run_dir / name)
             table = pq.read_table(self.run_dir / name)
             at = table.column_names.index("time")
             table = table.set_column(at, "time", table["time"].cast(pa.int64()))

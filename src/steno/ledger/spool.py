@@ -15,13 +15,14 @@ import contextlib
 import errno
 import mmap
 import os
+import re
 import secrets
 import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files
+from steno import files, inside
 from steno.errors import CorruptError
 from steno.media import files as media_files
 from steno.media import kinds
@@ -35,8 +36,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HASHED_BYTES: Final = 64 << 20
+_IN_A_FILE: Final = re.compile(r"value-[0-9a-f]{16,64}|raw-\d{6,18}")
+"""Where a captured value lies in its journal's directory: in a file of its own, or on a shelf."""
 _MAX_DEATHS: Final = 2
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+_PASSING: Final = _FULL | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.ESTALE}
+"""What keeps a value from being taken over for a while: the others keep it for good."""
 _PAUSE_SECS: Final = 2.0
 
 
@@ -93,7 +98,7 @@ class Spool:
         for name in names:
             digest, _, rest = name.partition(".")
             ext, _, deaths = rest.partition(".")
-            if not deaths.isdigit():
+            if inside.number(deaths) is None or Ref(digest, "", {"ext": ext}).file is None:
                 continue
             kept = media_files.place(self._run_dir, digest, media_files.KEPT)
             for part in kept.parent.glob(f".{digest}.*.part"):
@@ -126,8 +131,8 @@ class Spool:
         try:
             return self._own(kind, meta, raw)
         except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                raise  # no space, most likely: it is taken again
+            if error.errno in _PASSING:
+                raise  # it is taken again
             return self._lose(kind, meta, error)
         except Exception as error:
             return self._lose(kind, meta, error)
@@ -149,7 +154,14 @@ class Spool:
         """The value's bytes under `media/`, and its name."""
         data: bytes | None = raw.get("data")
         path, at, size = str(raw.get("file", "")), int(raw.get("at", 0)), int(raw.get("size", 0))
+        if at < 0 or size < 0:
+            msg = f"{size} bytes at {at}"
+            raise CorruptError(msg)
         whole = os.path.basename(path).startswith("value-")
+        if data is None and not _IN_A_FILE.fullmatch(os.path.basename(path)):
+            msg = f"its bytes are said to be in {os.path.basename(path)!r}"
+            raise CorruptError(msg)
+        inside.refuse_link(path)
         if data is None and (size <= _COUNTED_BYTES or not whole):
             data = _read(path, at, size)
         if data is not None and data[: len(MAGIC)] != MAGIC:
@@ -399,9 +411,9 @@ def _counted(data: bytes) -> dict[str, Any] | None:
 
 
 def _read(path: str, at: int, size: int) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = inside.opened(path)
     try:
-        data = os.pread(fd, size, at)
+        data = os.pread(fd, min(size, os.fstat(fd).st_size), at)
     finally:
         os.close(fd)
     if len(data) != size:
@@ -427,7 +439,8 @@ def _inode(path: Path) -> int | None:
 def _copy(path: str, target: Path) -> None:
     import shutil
 
-    shutil.copyfile(path, target)
+    with open(inside.opened(path), "rb") as source, open(target, "xb") as part:
+        shutil.copyfileobj(source, part, 1 << 20)
 
 
 def _give_back(path: str, at: int, size: int) -> None:
@@ -436,12 +449,12 @@ def _give_back(path: str, at: int, size: int) -> None:
         if os.path.basename(path).startswith("value-"):
             files.unlink(path)
             return
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = inside.opened(path, os.O_RDWR)
         try:
             start, end = at, -(-(at + size) // mmap.PAGESIZE) * mmap.PAGESIZE
             with mmap.mmap(fd, end - start, offset=start) as mapped:
                 mapped.madvise(mmap.MADV_REMOVE)
         finally:
             os.close(fd)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, CorruptError):
         pass  # gone already, or a file system without holes: it goes with the stream's directory

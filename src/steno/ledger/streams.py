@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from steno import files, host, statusfile
-from steno.journal import adoption, life
+from steno import files, host, inside, statusfile
+from steno.journal import adoption, life, pointers
 
-SUFFIX = ".pointer"
 _MISSED = 3
 """Stamps that a living writer may miss."""
 _STIR_SECS = 60.0
@@ -41,12 +39,11 @@ def find(run_dir: Path) -> list[Found]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.name.endswith(SUFFIX):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                facts = json.loads(Path(entry.path).read_bytes())
-                name = entry.name.removesuffix(SUFFIX)
-                out.append(Found(name, Path(facts["path"]), Path(entry.path), str(facts["host"])))
-        elif entry.is_dir():
+        if entry.name.endswith(pointers.SUFFIX):
+            said = pointers.read(run_dir, Path(entry.path))
+            if not said.problem:
+                out.append(Found(said.stream, said.dir, Path(entry.path), said.host))
+        elif entry.is_dir(follow_symlinks=False):
             out.append(Found(entry.name, Path(entry.path)))
     return out
 
@@ -91,4 +88,4 @@ def attempts(run_dir: Path) -> list[int]:
 def pid_of(found: Found) -> int:
     """The writer's process id, by the stream's name `host-pid-token`; 0 when it says none."""
     pid = found.stream.rpartition("-")[0].rpartition("-")[2]
-    return int(pid) if pid.isdecimal() else 0
+    return inside.number(pid) or 0

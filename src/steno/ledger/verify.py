@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import files
+from steno import bounds, files, inside
+from steno.errors import CorruptError
 from steno.visible import visible
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 BLOCKS = 64
 """A checksum of 64 stretches tells where a part is damaged to about a fifth of a row group, and has 520 letters."""
 _SMALLEST_BLOCK = 64
+_CHUNK_BYTES = 1 << 20
+_CHECKSUM = re.compile(r"\d{1,15}:(?:[0-9a-f]{8}){0,64}")
 NOTED = "parts.jsonl"
 _DISPENSABLE = frozenset({"meta"})
 """Columns whose loss leaves each point what it is; without any other, a row would say something never logged."""
@@ -43,13 +47,14 @@ def _crcs(path: Path, size: int) -> Iterator[int]:
     import crc32c
 
     block = _block(size)
-    view = memoryview(bytearray(block))
-    with open(path, "rb", buffering=0) as file:
+    view = memoryview(bytearray(min(block, _CHUNK_BYTES)))
+    with open(inside.opened(path), "rb", buffering=0) as file:
         for start in range(0, size, block):
-            wanted, got = min(block, size - start), 0
-            while got < wanted and (some := file.readinto(view[got:wanted])):
-                got += some
-            yield crc32c.crc32c(view[:got])
+            left, crc = min(block, size - start), 0
+            while left and (some := file.readinto(view[:left])):
+                crc = crc32c.crc32c(view[:some], crc)
+                left -= some
+            yield crc
 
 
 def _block(size: int) -> int:
@@ -63,13 +68,16 @@ def differing(path: Path, crc: str) -> Ranges:
         FileNotFoundError: it is gone.
         OSError: it cannot be read.
     """
+    actual = path.stat().st_size
+    if not _CHECKSUM.fullmatch(crc):
+        return [(0, actual)]  # nothing of ours wrote that
     text, _, digits = crc.partition(":")
-    size, actual = int(text), path.stat().st_size
+    size = int(text)
     known = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
     block = _block(size)
     bad = [
         (at * block, min((at + 1) * block, size))
-        for at, (one, other) in enumerate(zip(known, _crcs(path, size), strict=True))
+        for at, (one, other) in enumerate(zip(known, _crcs(path, size), strict=False))
         if one != other
     ]
     return bad if actual == size else [*bad, (min(size, actual), max(size, actual))]
@@ -92,20 +100,17 @@ class Damage:
 
 def footer_of(path: Path, bad: Ranges) -> pq.FileMetaData | None:
     """The footer of a part that is damaged there; None where that is the footer itself."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     size = path.stat().st_size
     if size < 12 or _touched(bad, size - 8, size):
         return None
-    with open(path, "rb") as file:
+    with open(inside.opened(path), "rb") as file:
         file.seek(size - 8)
         length = int.from_bytes(file.read(4), "little")
     if length > size - 12 or _touched(bad, size - 8 - length, size):
         return None
     try:
-        return pq.read_metadata(path)
-    except (OSError, ValueError, pa.ArrowException):
+        return bounds.parquet(path)
+    except (OSError, ValueError, CorruptError):
         return None
 
 
@@ -188,15 +193,23 @@ def note(node_dir: Path, facts: Mapping[str, Any]) -> None:
     files.append(node_dir / NOTED, b"\n" + json.dumps(facts, separators=(",", ":")).encode())
 
 
+def are_offsets(took: object) -> bool:
+    """Whether it is a list of [stream, segment, end]."""
+    return isinstance(took, list) and all(
+        isinstance(one, list) and [type(what) for what in one] == [str, int, int] and max(one[1:]) < 2**63
+        for one in took
+    )
+
+
 def noted(node_dir: Path) -> dict[str, dict[str, Any]]:
     """By name the facts of parts as `note` wrote them, the newest of each; what is torn is passed over."""
     found: dict[str, dict[str, Any]] = {}
     lines: Sequence[bytes] = ()
-    with contextlib.suppress(OSError):
-        lines = (node_dir / NOTED).read_bytes().split(b"\n")
+    with contextlib.suppress(OSError, CorruptError):
+        lines = inside.read(node_dir / NOTED).split(b"\n")
     for line in lines:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             facts = json.loads(line)
-            if facts["crc"] and isinstance(facts["took"], list):
+            if isinstance(facts["crc"], str) and are_offsets(facts["took"]):
                 found[facts["name"]] = facts
     return found

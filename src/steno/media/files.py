@@ -7,15 +7,13 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from steno import files
-from steno.errors import UsageError
+from steno import files, inside
+from steno.errors import CorruptError, UsageError
 from steno.media import kinds
 from steno.media.raw import Raw
-
-if TYPE_CHECKING:
-    from steno.record import Ref
+from steno.record import Ref
 
 WAITING: Final = "raw"
 """Extension of a value that is not encoded yet."""
@@ -28,8 +26,19 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 def place(run_dir: Path, digest: str, ext: str) -> Path:
-    """The file of that digest; two letters of it make the directory."""
-    return run_dir / "media" / digest[:2] / f"{digest}.{ext}"
+    """The file of that digest; two letters of it make the directory.
+
+    Raises:
+        CorruptError: the digest or the extension is none, or a symbolic link is in the way.
+    """
+    return found(run_dir, Ref(digest, "", {"ext": ext}))
+
+
+def found(run_dir: Path, ref: Ref) -> Path:
+    """The file of a reference that has one, there or not. Raises CorruptError as `place`."""
+    if ref.file is None:
+        raise CorruptError(f"the run names a {ref.kind} of the digest {ref.digest!r}, type {ref.meta.get('ext')!r}")
+    return inside.path(run_dir, ref.file)
 
 
 def encoded(run_dir: Path, ref: Ref, timeout: float = 0.0) -> Path | None:
@@ -39,10 +48,13 @@ def encoded(run_dir: Path, ref: Ref, timeout: float = 0.0) -> Path | None:
         run_dir: the run's directory.
         ref: the value.
         timeout: seconds to wait while the value is raw.
+
+    Raises:
+        CorruptError: the reference leads out of the run.
     """
-    if ref.file is None:
+    if not ref.digest:
         return None
-    path = run_dir / ref.file
+    path = found(run_dir, ref)
     deadline = time.monotonic() + timeout
     while not path.exists():
         if time.monotonic() >= deadline or not place(run_dir, ref.digest, WAITING).exists():
@@ -57,15 +69,16 @@ def value(run_dir: Path, ref: Ref) -> Any:
     Raises:
         UsageError: a package is missing, or the value was lost.
         FileNotFoundError: the file is gone.
+        CorruptError: the reference leads out of the run.
     """
-    if ref.file is None:
+    if not ref.digest:
         if "lost" in ref.meta:
             msg = f"this {ref.kind} was lost: {ref.meta['lost']}"
             raise UsageError(msg)
         return ref.meta["text"] if ref.kind == "text" else dict(ref.meta)
     for _ in range(2):
         # An encoder may rename the file between two looks.
-        path = run_dir / ref.file
+        path = found(run_dir, ref)
         if path.exists():
             return _cut(kinds.from_file(ref.kind, path), ref)
         for ext in (WAITING, KEPT):
@@ -74,7 +87,7 @@ def value(run_dir: Path, ref: Ref) -> Any:
             except FileNotFoundError:
                 continue
             return kinds.from_raw(ref.kind, raw)
-    msg = f"the file of this {ref.kind} is gone: {run_dir / ref.file}"
+    msg = f"the file of this {ref.kind} is gone: {found(run_dir, ref)}"
     raise FileNotFoundError(msg)
 
 
@@ -91,27 +104,24 @@ def want(journal_dir: Path) -> None:
 
 def tell(path: str, at: int, ref: Ref) -> None:
     """Say where a captured value has gone, before its raw bytes go; only where that is wanted."""
-    if not os.path.exists(os.path.join(os.path.dirname(path), WANTED)):
+    if not path or not os.path.exists(os.path.join(os.path.dirname(path), WANTED)):
         return
     files.write_json(Path(f"{path}.{at}.ref"), {"digest": ref.digest, "meta": ref.meta})
 
 
 def told(path: str, at: int, kind: str) -> Ref | None:
     """Where the captured value at that place has gone; None: nobody has said."""
-    from steno.record import Ref
-
     try:
-        with open(f"{path}.{at}.ref", encoding="utf-8") as file:
-            found = json.load(file)
+        said = json.loads(inside.read(f"{path}.{at}.ref"))
     except FileNotFoundError:
         return None
-    return Ref(str(found["digest"]), kind, found["meta"])
+    return Ref(str(said["digest"]), kind, said["meta"])
 
 
 def digest_of(path: str | os.PathLike[str], at: int = 0, size: int | None = None) -> str:
     """The content address of a stretch of a file: 40 hexadecimal digits of its SHA-256."""
     state = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
+    with open(inside.opened(path), "rb", buffering=0) as file:
         file.seek(at)
         left = os.fstat(file.fileno()).st_size - at if size is None else size
         while left > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from steno import bounds
 from steno.errors import UsageError
 from steno.media.arrays import captioned, text_of
 from steno.media.raw import Captured, Raw, capture_bytes
@@ -145,5 +146,6 @@ def from_file(path: Path) -> pa.Table:
     """The table of its file."""
     import pyarrow.parquet as pq
 
+    bounds.parquet(path, most_rows=1 << 31)
     with open(path, "rb") as file:  # a path would be taken as a URL where it looks like one, and must be valid unicode
         return pq.read_table(file)

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, host
+from steno import files, host, inside
 from steno.objects import s3
 from steno.objects.sending import DifferentError, Sending
 from steno.objects.url import protocol_of
@@ -54,8 +54,8 @@ class ObjectStore:
         return self.protocol in _S3
 
     def place(self, key: str) -> str:
-        """The key as the file system names it."""
-        return f"{self.root}/{key}"
+        """The key as the file system names it. Raises CorruptError for one that would lead out of the store's place."""
+        return f"{self.root}/{inside.relative(key.rstrip('/'))}" if key else f"{self.root}/"
 
     def listing(self, folder: str = "") -> dict[str, int]:
         """Key → size in bytes of every object (below a folder); those on their way are not among them."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.artifacts import content
 from steno.errors import CorruptError, UsageError
+from steno.ledger.artifacts import is_sound
 from steno.record import ARTIFACT
 from steno.store import download as download_
 
@@ -178,7 +179,7 @@ def shelve(run_dir: Path, entries: Iterable[Entry], rewinds: Sequence[tuple[int,
     posted: list[Entry] = []
     came: dict[str, Mapping[str, Any]] = {}
     for one in entries:
-        if one.kind == ARTIFACT and isinstance(one.payload.get("id"), str):
+        if one.kind == ARTIFACT and is_sound(one.payload):
             if one.payload.get("op") in {"file", "dir", "link"}:
                 posted.append(one)
             else:

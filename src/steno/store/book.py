@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from steno import paths
+from steno import inside, paths
 from steno.errors import UsageError
 from steno.ledger.read import Reader, read_manifest
 from steno.record import ARTIFACT, START
@@ -57,6 +57,7 @@ def open_book(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None
     Raises:
         RunNotFoundError: there is no such run.
         UsageError: several runs have that name, or the store cannot be read.
+        CorruptError: something in its machinery is a link, or no file.
     """
     if paths.is_url(run):
         return Book(_remote(run))
@@ -77,6 +78,7 @@ class Book:
     def __init__(self, run_dir: Path | str | Remote, *, engine: Engine | None = None) -> None:
         self._remote = None if isinstance(run_dir, Path | str) else run_dir
         self.dir = Path(run_dir) if isinstance(run_dir, Path | str) else run_dir.dir
+        inside.check(self.dir)
         self._begin(engine)
 
     def _begin(self, engine: Engine | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from steno import inside
 from steno.media import files
 from steno.record import Ref
 
@@ -109,11 +110,11 @@ def keys_of(key: str, known: Iterable[str]) -> list[str]:
     names = list(known)
     if key in names:
         return [key]
-    found = [name for name in names if name.startswith(f"{key}/") and name[len(key) + 1 :].isdigit()]
+    found = [name for name in names if name.startswith(f"{key}/") and inside.number(name[len(key) + 1 :]) is not None]
     return found or [key]
 
 
 def order(item: Item) -> tuple[Any, ...]:
     """By step, attempt, rank and record; within a record by place in the list."""
     place = item.key.rpartition("/")[2]
-    return item.step, item.attempt, item.rank, item.record, int(place) if place.isdigit() else 0, item.key
+    return item.step, item.attempt, item.rank, item.record, inside.number(place) or 0, item.key

@@ -73,8 +73,9 @@ class Remote:
             raise
         except Exception as error:
             raise UsageError(f"{self.url} cannot be read: {scrub(f'{type(error).__name__}: {error}')}") from None
-        token = hashlib.sha256(self.url.encode()).hexdigest()[:16]
-        self.dir = cache_dir() / "runs" / f"{token}-{about.get('id', '')}"
+        # By the run's identity too: one that was replaced by another is that one.
+        token = hashlib.sha256(f"{self.url}\0{about.get('id', '')}".encode(errors="replace")).hexdigest()[:32]
+        self.dir = cache_dir() / "runs" / token
         try:
             self.dir.mkdir(parents=True, exist_ok=True)
             sweep(self.dir)
@@ -122,15 +123,22 @@ class Remote:
                 raise CorruptError(f"the manifest of {self.url} cannot be used: {why}")
             if whole:
                 self._keep(MANIFEST, whole)
-            self._settled = bool(whole) and whole["state"] != "running"
+            self._settled = bool(whole) and whole.get("state") != "running"
             self._fresh_until = time.monotonic() + _FRESH_SECS
 
     def _manifest(self) -> dict[str, Any]:
         """The run's manifest, with what nodes at work have said since it was written."""
         whole = self._json(MANIFEST)
+        if unusable(whole):
+            return whole
         since = int(whole.get("written") or 0)
         names = [key for key in self.store.listing(_NODES) if key.endswith(".json")]
-        news = [piece for piece in map(self._json, names) if int(piece.get("written") or 0) > since]
+        pieces = [piece for piece in map(self._json, names) if isinstance(piece.get("node"), int)]
+        for piece in pieces:
+            why = unusable(piece)
+            if why:
+                raise CorruptError(f"what a node says in {self.url} cannot be used: {why}")
+        news = [piece for piece in pieces if int(piece.get("written") or 0) > since]
         if not news:
             return whole
         fresh = {piece["node"] for piece in news}
@@ -148,7 +156,7 @@ class Remote:
     def _json(self, key: str) -> dict[str, Any]:
         try:
             found = json.loads(self.store.read(key))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import threading
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steno import files
+from steno import bounds, files, inside
+from steno.errors import CorruptError
 from steno.ledger import verify
 from steno.ledger.read import Loss
 from steno.visible import visible
@@ -50,7 +52,7 @@ class Sound:
         """By path, what the damaged parts have lost."""
 
     def path(self, run_dir: Path, part: Part) -> Path | None:
-        """The file to read; None when nothing of the part is good. Without a checksum it is the part, unseen.
+        """The file to read; None when nothing of the part is good. Without a checksum it is the part itself.
 
         Raises:
             FileNotFoundError: the part is gone.
@@ -60,31 +62,32 @@ class Sound:
 
     def _compared(self, run_dir: Path, part: Part) -> Path | None:
         path = run_dir / part.name
-        if part.crc is None:
-            return path
-        stat = os.stat(path)
-        name = str(path)
-        mark = (stat.st_size, stat.st_mtime_ns, part.crc)
+        stat = os.lstat(path)
+        name, crc = str(path), part.crc or ""
+        mark = (stat.st_size, stat.st_mtime_ns, crc)
         seen = self._seen.get(name)
         if seen is None or seen.mark != mark:
             with self._lock:
                 seen = self._seen.get(name)  # another thread may have checked it meanwhile
                 if seen is None or seen.mark != mark:
-                    seen = self._seen[name] = _Seen(mark, self._check(path, part, part.crc))
+                    seen = self._seen[name] = _Seen(mark, self._check(run_dir, path, part, crc))
         return seen.path
 
-    def _check(self, path: Path, part: Part, crc: str) -> Path | None:
+    def _check(self, run_dir: Path, path: Path, part: Part, crc: str) -> Path | None:
         copy = path
         try:
-            bad = verify.differing(path, crc)
+            inside.path(run_dir, part.name)
+            bad = verify.differing(path, crc) if crc else []
             if not bad:
+                with contextlib.suppress(ValueError):  # no Parquet at all: told by whoever reads it
+                    bounds.parquet(path)
                 self.losses.pop(str(path), None)
                 return path
             copy = Path(self._copies()) / f"{len(os.listdir(self._copies())):06d}-{path.name}"
             damage = verify.salvage(path, bad, copy)
         except FileNotFoundError:
             raise
-        except OSError as error:
+        except (OSError, CorruptError) as error:
             damage = verify.Damage(None, part.bytes, 0, f"it cannot be read: {error}")
         rows = part.rows if damage.rows is None else damage.rows
         self.losses[str(path)] = Loss(part.node, DAMAGED, part.name, rows, str(damage), damage.bytes)

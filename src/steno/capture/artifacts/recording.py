@@ -21,6 +21,7 @@ from steno.capture.start import launcher
 from steno.capture.start.attempt import attempts
 from steno.errors import RecordError, UsageError
 from steno.events.level import LogLevel
+from steno.journal.pointers import SUFFIX
 from steno.record import ARTIFACT
 from steno.secrecy import mask
 from steno.utf8 import escaped
@@ -231,7 +232,7 @@ class Artifacts:
         """Whether nobody but this process can have logged something that the index does not say yet."""
         machinery = self._started.dir / ".steno"
         try:
-            journals = {name.removesuffix(".pointer") for name in os.listdir(machinery / "journal")}
+            journals = {name.removesuffix(SUFFIX) for name in os.listdir(machinery / "journal")}
             nodes = [entry for entry in files.scan(machinery / "nodes") if entry.name.isdigit()]
         except OSError:
             return False

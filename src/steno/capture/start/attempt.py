@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, host
+from steno import files, host, inside
 from steno.capture.start.launcher import digest
 from steno.capture.start.liveness import is_live
 from steno.errors import RunExistsError, RunNotFoundError, UsageError
@@ -89,6 +89,7 @@ def settle(
     Raises:
         RunNotFoundError: `resume=True`, or `rewind` without `resume="allow"`, and the run is not there.
         RunExistsError: `resume=False`, and it is.
+        CorruptError: something in its machinery is a link, or no file.
         OSError: the directory cannot be written.
         UsageError: its path is too long.
     """
@@ -117,6 +118,7 @@ def settle(
                 msg = f"{run_dir} is there but holds no run: choose another name= or dir="
                 raise (RunExistsError if resume is False else RunNotFoundError)(msg)
             continue
+        inside.check(run_dir)
         latest = attempts(run_dir)[-1:]
         live = is_live(run_dir) or is_awaited(run_dir, latest)
         mine = _of_token(run_dir, token)
@@ -240,7 +242,7 @@ def attempts(run_dir: Path) -> list[Attempt]:
     """The run's attempts in order; a file that cannot be read counts with its number alone."""
     found = []
     for path in (run_dir / ".steno" / "attempts").glob("*.json"):
-        if not path.stem.isdecimal():
+        if inside.number(path.stem) is None:
             continue
         data = files.read_json(path)
         found.append(

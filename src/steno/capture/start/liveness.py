@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from steno import files, host, statusfile
-from steno.journal import adoption, life, owing
+from steno import files, host, inside, statusfile
+from steno.journal import adoption, life, owing, pointers
 
 _STIR_SECS: Final = 60.0
 
@@ -24,11 +24,12 @@ def is_live(run_dir: Path) -> bool:
     for entry in files.scan(journal):
         if entry.name.startswith("."):
             continue
-        if entry.name.endswith(".pointer"):
-            data = files.read_json(Path(entry.path))
-            alive = Path(str(data.get("path", ""))) / "alive"
-            stream = entry.name.removesuffix(".pointer")
-            if data.get("host") != here:
+        if entry.name.endswith(pointers.SUFFIX):
+            said = pointers.read(run_dir, Path(entry.path))
+            if said.problem:
+                continue
+            alive, stream = said.dir / "alive", said.stream
+            if said.host != here:
                 # Another machine's private disk: all that can be seen is whether its records still come.
                 if _stirs(run_dir):
                     return True
@@ -36,7 +37,7 @@ def is_live(run_dir: Path) -> bool:
         else:
             alive, stream = Path(entry.path) / "alive", entry.name
         begins, _, rest = stream.rpartition("-")[0].rpartition("-")
-        pid = int(rest) if rest.isdecimal() else 0
+        pid = inside.number(rest) or 0
         local = begins == host.stem()
         if local and pid == os.getpid():
             # Our own file: opening and closing it would drop our lock. A run that this process has
@@ -55,9 +56,9 @@ def open_journals(run_dir: Path) -> dict[str, Path]:
     found = {}
     for entry in files.scan(run_dir / ".steno" / "journal"):
         place = run_dir / ".steno" / "journal" / entry.name
-        if entry.name.endswith(".pointer"):
-            path = files.read_json(place).get("path")
-            found[entry.name.removesuffix(".pointer")] = Path(path) if isinstance(path, str) else place
+        if entry.name.endswith(pointers.SUFFIX):
+            said = pointers.read(run_dir, place)
+            found[said.stream] = place if said.problem else said.dir
         elif not entry.name.startswith(".") and owing.segments(place):
             found[entry.name] = place
     return {name: place for name, place in found.items() if not adoption.is_adopted(place) or owing.owes(place)}

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from steno import inside
+from steno.errors import CorruptError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -58,10 +61,10 @@ def is_for(role: str, kind: str) -> bool:
 
 def _files(run_dir: Path, names: Iterable[str]) -> Iterator[Belonging]:
     for name in names:
-        path = run_dir / name
         try:
-            state = os.stat(path)
-        except OSError:
+            path = inside.path(run_dir, name)
+            state = os.lstat(path)
+        except (OSError, CorruptError):
             continue
         yield Belonging(name, path, state.st_size, state.st_mtime_ns)
 
@@ -77,8 +80,8 @@ def _below(run_dir: Path, folder: str) -> Iterator[Belonging]:
         try:
             if entry.is_dir(follow_symlinks=False):
                 yield from _below(run_dir, f"{folder}/{entry.name}")
-            elif entry.is_file():
-                state = entry.stat()
+            elif entry.is_file(follow_symlinks=False):
+                state = entry.stat(follow_symlinks=False)
                 yield Belonging(f"{folder}/{entry.name}", Path(entry.path), state.st_size, state.st_mtime_ns)
         except OSError:
             continue

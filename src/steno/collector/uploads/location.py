@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from steno import files
+from steno import files, inside
 from steno.objects.sending import DifferentError, Sending
 from steno.objects.sent import Arrived, Sent
 from steno.objects.store import ObjectStore, sha256_of
@@ -53,15 +53,16 @@ class Shelf:
     def settle(self, about: Mapping[str, Any], data: bytes) -> None:
         """Find the run's place, or claim it by its run.json (`about`, `data`): another run of this name keeps its own.
 
-        Raises whatever the store raises.
+        Raises whatever the store raises, or CorruptError for a run whose name would lead elsewhere.
         """
         if self._store is not None:
             return
         id = str(about["id"])
         noted = self._node_dir / f"place-{self.role}.json"
-        path = self._noted(noted)
-        plain = f"{about['project']}/{about['name']}"
-        for candidate in [path] if path else [plain, f"{plain}-{id[-8:].lower()}"]:
+        plain = inside.relative(f"{about['project']}/{about['name']}")
+        possible = [plain, inside.relative(f"{plain}-{id[-8:].lower()}")]
+        path = self._noted(noted, possible)
+        for candidate in [path] if path else possible:
             store = ObjectStore(f"{self.url}/{candidate}", self._gate)
             try:
                 there = str(json.loads(store.read(RUN)).get("id"))
@@ -76,9 +77,9 @@ class Shelf:
                 return
         raise DifferentError(f"{self.url}/{path or plain} holds another run: give this one's store another prefix")
 
-    def _noted(self, path: Path) -> str:
+    def _noted(self, path: Path, possible: list[str]) -> str:
         found = files.read_json(path)
-        return str(found.get("path") or "") if found.get("url") == self.url else ""
+        return str(found["path"]) if found.get("url") == self.url and found.get("path") in possible else ""
 
     def _take(self, store: ObjectStore) -> None:
         store.sweep()

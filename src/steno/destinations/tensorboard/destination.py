@@ -66,8 +66,7 @@ class TensorBoard:
         saved: Mapping[str, Any] = run.position or {}
         self._rewound = int(saved.get("rewound", 0))
         self._files = {
-            place: Tail(run.dir / one["name"], int(one["size"]), lines=False)
-            for place, one in saved.get("files", {}).items()
+            place: Tail(run.dir, one["name"], one["size"], lines=False) for place, one in saved.get("files", {}).items()
         }
 
     def write(self, batch: Batch) -> None:
@@ -179,13 +178,14 @@ class TensorBoard:
         """Append to the place's file, or begin the next one when there is none or it is not as we left it."""
         from steno.destinations.tensorboard.eventfile import file_version
 
+        assert self._run is not None
         tail = self._files.get(place)
         if tail is not None and tail.settle() and not tail.missing_bytes:
             head = b"" if tail.at else file_version(time)
             if tail.append(head + data):
                 return
         for path in self._paths(place, time):
-            fresh = Tail(path, lines=False)
+            fresh = Tail(self._run.dir, path.relative_to(self._run.dir).as_posix(), lines=False)
             try:
                 if fresh.append(file_version(time) + data):
                     if tail is not None:

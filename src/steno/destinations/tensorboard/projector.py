@@ -7,8 +7,9 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from steno import files
+from steno import files, inside
 from steno.destinations.tensorboard import subruns
+from steno.errors import CorruptError, Stop
 from steno.media import files as media_files
 from steno.media.bundle import from_file
 from steno.record import Ref
@@ -38,6 +39,7 @@ def place(batch: Batch, splits: NDArray[np.int64], row: int, folder: Path, run_d
 
     Raises:
         OSError: they cannot be written.
+        Stop: a symbolic link is in the way.
     """
     keys = batch.sets[batch.set[row]]
     for index, point in enumerate(range(int(splits[row]), int(splits[row + 1]))):
@@ -45,13 +47,19 @@ def place(batch: Batch, splits: NDArray[np.int64], row: int, folder: Path, run_d
         if isinstance(ref, Ref) and ref.kind == "embedding":
             path = media_files.encoded(run_dir, ref, _WAIT_SECS)
             if path is not None:
-                _write(folder, keys[index], int(batch.step[row]), ref.meta, from_file(path))
+                _write(run_dir, folder, keys[index], int(batch.step[row]), ref.meta, from_file(path))
 
 
-def _write(folder: Path, tag: str, step: int, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+def _write(
+    run_dir: Path, folder: Path, tag: str, step: int, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> None:
     name = tag.replace("%", "%25").replace("/", "%2f").replace("\\", "%5c")
     sub = f"{step:05d}/{subruns.folder(name)}"
-    target = folder / sub
+    try:
+        target = inside.path(run_dir, (folder / sub).relative_to(run_dir).as_posix())
+        inside.refuse_link(folder / _CONFIG)
+    except CorruptError as error:
+        raise Stop(str(error)) from error
     target.mkdir(parents=True, exist_ok=True)
     lines = ["\t".join(repr(value) for value in row) for row in arrays["points"].tolist()]
     files.replace(target / "tensors.tsv", ("\n".join(lines) + "\n").encode())
