@@ -213,6 +213,8 @@ class Unposted:
     """Of the newest of these records, ns since 1970, by its writer's clock; None where the journal is out of reach."""
     is_reachable: bool = True
     """Whether this machine can read it; else nothing is known of it but that it is there."""
+    problem: str = ""
+    """Why nobody may read it: its pointer leads to what does not say that it is this run's."""
 
     @property
     def age_secs(self) -> float | None:
@@ -220,6 +222,8 @@ class Unposted:
         return None if self.time is None else max(clock.time() - self.time / 1e9, 0.0)
 
     def __str__(self) -> str:
+        if self.problem:
+            return self.problem
         if not self.is_reachable:
             return f"the journal {self.stream} lies on host {self.host}, and only that one can post it"
         age = "" if self.age_secs is None else f", the newest {_duration(self.age_secs)} old"

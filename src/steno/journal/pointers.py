@@ -55,6 +55,13 @@ def write(run_dir: Path, stream: str, place: Path) -> Path:
     return pointer
 
 
+def refused(run_dir: Path) -> list[Pointer]:
+    """Those of a run that are not followed."""
+    names = (entry.name for entry in files.scan(run_dir / ".steno" / "journal"))
+    found = (read(run_dir, run_dir / ".steno" / "journal" / name) for name in sorted(names) if name.endswith(SUFFIX))
+    return [one for one in found if one.problem]
+
+
 def read(run_dir: Path, path: Path) -> Pointer:
     """What the pointer file says, looked over."""
     stream = path.name.removesuffix(SUFFIX)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from steno import inside
 from steno.errors import CorruptError
 from steno.journal import format as fmt
-from steno.journal import life, owing
+from steno.journal import life, owing, pointers
 from steno.journal.tailer import Tailer
 from steno.ledger import streams
 from steno.record import Unposted
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 
 def unposted(run_dir: Path) -> list[Unposted]:
     """All that there is now; of a run that goes on, what was logged this moment is among it."""
-    found = (_of(one) for one in streams.find(run_dir))
-    return [one for one in found if one is not None]
+    found = [_of(one) for one in streams.find(run_dir)]
+    refused = [
+        Unposted(one.stream, one.host, 0, 0, None, is_reachable=False, problem=one.problem)
+        for one in pointers.refused(run_dir)
+    ]
+    return [*(one for one in found if one is not None), *refused]
 
 
 def _of(found: Found) -> Unposted | None:
@@ -34,7 +39,7 @@ def _of(found: Found) -> Unposted | None:
     host = found.host
     for path in owing.segments(found.dir):
         with contextlib.suppress(OSError, CorruptError, ValueError):
-            with open(path, "rb") as file:
+            with open(inside.opened(path), "rb") as file:
                 file.seek(fmt.POSTED_AT)
                 posted = max(fmt.U64.unpack(file.read(8))[0], fmt.HEADER_BYTES)
             tailer = Tailer(path, posted, writable=False)

@@ -58,7 +58,8 @@ def open_journals(run_dir: Path) -> dict[str, Path]:
         place = run_dir / ".steno" / "journal" / entry.name
         if entry.name.endswith(pointers.SUFFIX):
             said = pointers.read(run_dir, place)
-            found[said.stream] = place if said.problem else said.dir
+            if not said.problem:  # nobody will post what is behind it
+                found[said.stream] = said.dir
         elif not entry.name.startswith(".") and owing.segments(place):
             found[entry.name] = place
     return {name: place for name, place in found.items() if not adoption.is_adopted(place) or owing.owes(place)}
