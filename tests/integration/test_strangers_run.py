@@ -241,12 +241,13 @@ def test_a_directorys_manifest_stays_in_the_directory(home, manifest):
     path = run.dir / "artifacts" / kept.digest[:2] / kept.digest
     path.chmod(0o644)
     path.write_text(text)
-    before = set(Path().rglob("*"))
+    # Nothing but SQLite's own, which its collector may be closing still.
+    before = {path for path in Path().rglob("*") if "ledger.sqlite-" not in path.name}
     with pytest.raises((steno.StenoError, FileNotFoundError)):
         book.artifact("d").download("out")
     with contextlib.suppress(steno.StenoError):
         assert all(one.is_relative_to(run.dir) for one in book.artifact("d").files.values())
-    assert set(Path().rglob("*")) == before
+    assert {path for path in Path().rglob("*") if "ledger.sqlite-" not in path.name} == before
 
 
 @pytest.mark.parametrize(

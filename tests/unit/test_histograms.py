@@ -100,3 +100,9 @@ def test_a_histogram_value_counts_every_number_under_every_rule(data, bins):
 def test_any_data_is_counted(data, bins):
     captured = Histogram(data, bins=bins).__steno__()
     check(counted(Raw.read(memoryview(b"".join(bytes(part) for part in captured.parts)))), data)
+
+
+def test_edges_of_any_width_are_checked_without_a_warning():
+    """-max and max differ by more than a float64 holds."""
+    found = Histogram(counts=[1, 2], edges=[-WIDE, 0.0, WIDE]).__steno__().meta
+    assert found["edges"] == [-WIDE, 0.0, WIDE]

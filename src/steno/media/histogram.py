@@ -115,7 +115,7 @@ def _edges(edges: Any) -> tuple[list[float], str]:
 
     given = as_array(edges, "Histogram edges").astype(np.float64).reshape(-1)
     array = np.clip(given[~np.isnan(given)], -_LARGEST, _LARGEST)
-    if len(array) < 2 or (np.diff(array) < 0).any():
+    if len(array) < 2 or (array[1:] < array[:-1]).any():
         msg = "Histogram: the edges of n bins are n + 1 rising numbers, two or more"
         raise UsageError(msg)
     return array.tolist(), "" if np.array_equal(array, given) else "Histogram: edges that are not finite were changed"
