@@ -13,7 +13,7 @@ from steno.capture.config import Borrowed, as_config
 from steno.capture.ending import Ending
 from steno.capture.late.device_queue import conceal
 from steno.capture.open_runs import RUNS
-from steno.capture.report import Reporter, is_terminal, say
+from steno.capture.report import Reporter, is_terminal, show
 from steno.capture.start import beginning, others
 from steno.capture.start import request as requests
 from steno.capture.tasks.guard import refuse_import
@@ -165,7 +165,7 @@ def _begin(request: Request, *, beside: bool = False) -> Run:
     ending.is_shown = request.mode == "on" and not request.settings.quiet and started.rank == 0 and is_terminal()
     if ending.is_shown:
         for line in next_steps.beginning(started.name, started.project, started.dir):
-            say(line)
+            show(f"steno: {line}")
     return run
 
 

@@ -127,7 +127,7 @@ def test_a_path_that_would_steer_the_terminal_is_shown_not_obeyed(tmp_path):
     _, lines = on_terminal(code, tmp_path, STENO_COLLECTOR="on")
     assert "\\x1b[2J" in lines[0]
     assert not any("\x1b" in line for line in lines)
-    shutil.rmtree(tmp_path / "x\x1b[2Jy")
+    shutil.rmtree(tmp_path / "x\x1b[2Jy", ignore_errors=True)  # its collector may be at its end still
 
 
 def test_a_program_whose_directory_is_gone_ends_as_before(tmp_path):

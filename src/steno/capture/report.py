@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Final
 
@@ -42,8 +43,10 @@ def is_terminal() -> bool:
 
 
 def show(line: str) -> None:
-    """One line on stderr as it is; never raises."""
-    _write(f"{visible(line)}\n")
+    """One line on stderr as it is; never raises. It is not recorded as the program's output."""
+    tap = getattr(sys.stderr, "steno_tap", None)
+    with contextlib.nullcontext() if tap is None else tap.deaf():
+        _write(f"{visible(line)}\n")
 
 
 def say(message: str) -> None:
