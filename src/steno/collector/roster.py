@@ -66,12 +66,12 @@ class Roster:
         """Find journals that are new; whether it was looked. The caller says when it has done its part: `scanned`."""
         if now < self._next_scan:
             return False
-        self._next_scan = now + _SCAN_SECS
         try:
             stamp = os.stat(self._place).st_mtime_ns
         except OSError:
-            return False
+            stamp = self._stamp
         if stamp == self._stamp:
+            self._next_scan = now + _SCAN_SECS
             return False
         for found in streams.find(self._run_dir):
             if found.stream in self.journals:

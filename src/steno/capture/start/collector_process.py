@@ -60,6 +60,10 @@ class Handed:
         return GONE
 
 
+LEFT: Final[list[subprocess.Popen[bytes]]] = []
+"""Collectors of runs that have ended here, until they were waited for."""
+
+
 class CollectorProcess:
     """Starts collectors, and hands a run to the last one when the run before has ended. Thread-safe.
 
@@ -73,6 +77,7 @@ class CollectorProcess:
     def forget(self) -> None:
         """In a forked child: the process and the pipe are the parent's."""
         self._lock = threading.Lock()
+        LEFT.clear()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()  # the collector leaves when the parent's end is closed
         self._process = None
@@ -87,6 +92,7 @@ class CollectorProcess:
             OSError: it cannot be started.
         """
         with self._lock:
+            _reap()
             if self._process is not None and self._process.poll() is not None:
                 self._dismiss(run_dir)
             if alone:
@@ -184,25 +190,22 @@ COLLECTORS: Final = CollectorProcess()
 
 
 def leave(process: subprocess.Popen[bytes]) -> None:
-    """Leave a collector to itself: it ends when its work is done."""
-    # A long-lived program that has had many runs must not collect zombies.
-    try:
-        threading.Thread(target=_reap, args=(process,), name="steno-reaper", daemon=True).start()
-    except RuntimeError:  # the interpreter is going down
-        disown(process)
+    """Leave a collector to itself: it ends when its work is done, and is waited for when another one is started."""
+    LEFT.append(process)
+    _reap()
+
+
+def _reap() -> None:
+    """Wait for those that have ended: a long-lived program that has had many runs must not collect zombies."""
+    for process in [*LEFT]:
+        if process.poll() is not None and process in LEFT:
+            LEFT.remove(process)
 
 
 def disown(process: Collecting) -> None:
     """Have nobody ask about a process that is meant to outlive this one."""
     if isinstance(process, subprocess.Popen):
         process.returncode = 0  # else it warns that it believes the process to be running
-
-
-def _reap(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait()
-    except Exception:
-        disown(process)
 
 
 def environment() -> dict[str, str]:
