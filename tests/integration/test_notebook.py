@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-import time
+import json
+import subprocess
+import sys
 
 import pytest
 
-manager = pytest.importorskip("jupyter_client.manager")
+pytest.importorskip("jupyter_client.manager")
 pytest.importorskip("ipykernel")
 
 LOAD = "import steno, time"
 BEGIN = "run = steno.init(project='nb', dir={place!r}, destinations=['console'])"
 LOOP = "for step in range(15):\n    run.log({{'loss': 1 / (step + 1)}}, step); time.sleep(0.1)"
 END = "run.finish(30)"
+# In a program of its own: the client keeps an event loop for as long as its process lives.
+DRIVER = """
+import json, sys, time
+from jupyter_client.manager import start_new_kernel
+kernel, client = start_new_kernel(kernel_name="python3")
+told = []
+try:
+    for cell in json.loads(sys.argv[1]):
+        reply = client.execute_interactive(cell, output_hook=told.append, timeout=60)
+        assert reply["content"]["status"] == "ok", reply
+        time.sleep(0.7)  # nobody runs a cell: what draws then must still know where it is
+finally:
+    client.stop_channels()
+    kernel.shutdown_kernel(now=True)
+print(json.dumps([[message["msg_type"], message["content"].get("text", "")] for message in told]))
+"""
 
 
 @pytest.mark.parametrize(
@@ -21,18 +39,11 @@ END = "run.finish(30)"
     ids=["import, init, loop", "import+init, loop", "import, init+loop"],
 )
 def test_the_console_is_one_output_that_is_replaced(tmp_path, cells):
-    kernel, client = manager.start_new_kernel(kernel_name="python3")
-    told = []
-    try:
-        for cell in cells:
-            reply = client.execute_interactive(cell.format(place=str(tmp_path)), output_hook=told.append, timeout=60)
-            assert reply["content"]["status"] == "ok", reply
-            time.sleep(0.7)  # nobody runs a cell: what draws then must still know where it is
-    finally:
-        client.stop_channels()
-        kernel.shutdown_kernel(now=True)
-    texts = [message["content"].get("text", "") for message in told if message["msg_type"] == "stream"]
-    assert not [text for text in texts if "\x1b" in text]
-    shown = [message["msg_type"] for message in told if "display" in message["msg_type"]]
+    written = json.dumps([cell.format(place=str(tmp_path)) for cell in cells])
+    done = subprocess.run([sys.executable, "-c", DRIVER, written], capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert not [text for kind, text in told if kind == "stream" and "\x1b" in text]
+    shown = [kind for kind, _ in told if "display" in kind]
     assert shown.count("display_data") == 1
     assert shown.count("update_display_data") >= 1
