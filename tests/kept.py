@@ -19,6 +19,7 @@ _THREADS = {
     "OtelBatchLogRecordProcessor": "wandb's telemetry",
     "OtelPeriodicExportingMetricReader": "wandb's telemetry",
     "fsspecIO": "fsspec's event loop, which all its file systems share",
+    "steno-reaper": "it waits for a collector that outlives its run, by design",
     "tqdm_monitor": "tqdm redraws bars that stand still",
 }
 """Daemon threads that a library starts at its first use and offers no way to end, by name."""

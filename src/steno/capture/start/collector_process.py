@@ -149,7 +149,7 @@ class CollectorProcess:
         if process.stdin is not None:
             process.stdin.close()
         if process.poll() is None:
-            leave(process)
+            LEFT.append(process)  # about to end: waited for when the next one is started, which needs no thread
             return
         if process.returncode:
             for run_dir in self._served:
@@ -190,8 +190,19 @@ COLLECTORS: Final = CollectorProcess()
 
 
 def leave(process: subprocess.Popen[bytes]) -> None:
-    """Leave a collector to itself: it ends when its work is done, and is waited for when another one is started."""
+    """Leave a collector to itself: it ends when its work is done."""
     LEFT.append(process)
+    try:
+        threading.Thread(target=_wait, args=(process,), name="steno-reaper", daemon=True).start()
+    except RuntimeError:  # the interpreter is going down
+        disown(process)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait()
+    except Exception:
+        disown(process)
     _reap()
 
 
