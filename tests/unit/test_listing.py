@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
+import time
 
 import pytest
 
@@ -24,7 +25,17 @@ def place(tmp_path_factory):
             run.log({"val/acc": number / 10 + step / 100, "loss": 1.0 / (step + 1)}, step)
         run.summary["best"] = number
         assert run.finish(60)
+        left(run.dir)
     return where
+
+
+def left(run_dir, seconds=30):
+    """Wait until the collector has left the run: all is in its manifest."""
+    deadline = time.monotonic() + seconds
+    journal = run_dir / ".steno" / "journal"
+    while not (run_dir / "manifest.json").exists() or (journal.exists() and any(journal.iterdir())):
+        assert time.monotonic() < deadline, run_dir
+        time.sleep(0.02)
 
 
 def names(found):
@@ -109,6 +120,7 @@ def test_a_run_that_goes_on_is_not_taken_for_an_ended_one(place):
         assert {one.name: one.state for one in steno.runs(place)}["r0"] == "running"
     finally:
         assert run.finish(60)
+    left(run.dir)
     assert {one.name: one.state for one in steno.runs(place)}["r0"] == "finished"
 
 
