@@ -46,11 +46,12 @@ def on_terminal(code: str, cwd: Path, **env: str) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("end", ["run.finish(30)", "", "steno.init(name='b', project='p').finish(30)"])
-def test_two_lines_at_the_beginning_and_four_at_the_end(end, tmp_path):
+def test_two_lines_at_the_beginning_and_four_at_the_end(end, tmp_path, monkeypatch):
     code = "import steno\nrun = steno.init(project='p', name='a', destinations=['tensorboard'])\n"
     code += f"run.log({{'x': 1.0}})\n{end}\n"
     status, lines = on_terminal(code, tmp_path, STENO_COLLECTOR="on")
     assert status == 0, lines
+    monkeypatch.chdir(tmp_path)  # a command may be shown by its path from there
     steno = next_steps.command("steno")
     assert lines[:2] == [
         "steno: the run 'a' of the project 'p' is recorded in runs/p/a",
