@@ -78,9 +78,9 @@ def first_calls_on_several_streams():
     right = arrived and fine(run)
     run.finish(5)
     steno.sync(run.dir)
-    book = steno.open(run.dir)
+    reader = steno.open(run.dir)
     for number in range(4):
-        right = right and book.series(f"t{number}").value.tolist() == [number * 1000 + step for step in range(count)]
+        right = right and reader.series(f"t{number}").value.tolist() == [number * 1000 + step for step in range(count)]
     return "first calls on four streams at once: every value right", str(right), right
 
 
@@ -165,8 +165,8 @@ def changed_at_once():
     right = fine(run)
     run.finish(5)
     steno.sync(run.dir)
-    book = steno.open(run.dir)
-    right = right and all(np.array_equal(book.series(key).value, np.arange(count)) for key in ("x", "fresh"))
+    reader = steno.open(run.dir)
+    right = right and all(np.array_equal(reader.series(key).value, np.arange(count)) for key in ("x", "fresh"))
     return "changed in place, or freed and used again, 10,000 times: every value right", str(right), right
 
 
@@ -181,8 +181,8 @@ def every_dtype():
     right = settle(run) and fine(run)
     run.finish(5)
     steno.sync(run.dir)
-    book = steno.open(run.dir)
-    right = right and all(book.series(str(dtype)).value[0] == value for dtype, value in values.items())
+    reader = steno.open(run.dir)
+    right = right and all(reader.series(str(dtype)).value[0] == value for dtype, value in values.items())
     return "scalars of 14 dtypes in one call: exact", str(right), right
 
 
@@ -233,8 +233,8 @@ def several_devices():
     settle(run)
     run.finish(5)
     steno.sync(run.dir)
-    book = steno.open(run.dir)
-    right = book.series("a").value.tolist() == (-book.series("b").value).tolist() == [float(i) for i in range(100)]
+    reader = steno.open(run.dir)
+    right = reader.series("a").value.tolist() == (-reader.series("b").value).tolist() == [float(i) for i in range(100)]
     return "values of two devices in one call", str(right), right
 
 

@@ -25,11 +25,11 @@ import sys, time
 began = time.perf_counter()
 import steno, s3fs
 loaded = time.perf_counter()
-book = steno.open(sys.argv[1])
+reader = steno.open(sys.argv[1])
 opened = time.perf_counter()
-series = book.series("k00")
+series = reader.series("k00")
 read = time.perf_counter()
-book.series("k01")
+reader.series("k01")
 print(loaded - began, opened - loaded, read - opened, time.perf_counter() - read, len(series))
 """
 

@@ -27,9 +27,9 @@ TARGETS_MS = {"series, warm": 30.0, "points=2000, warm": 50.0}
 COLD = """
 import json, sys, time
 begun = time.perf_counter()
-from steno.store.book import Book
+from steno.store.reader import RunReader
 imported = time.perf_counter()
-series = Book(sys.argv[1]).series(sys.argv[2])
+series = RunReader(sys.argv[1]).series(sys.argv[2])
 first = time.perf_counter()
 print(json.dumps([imported - begun, first - imported, len(series)]))
 """
@@ -142,7 +142,7 @@ def main() -> int:
     keys = [f"train/metric_{number:03d}" for number in range(chosen.keys)]
     total = chosen.keys * chosen.points
 
-    from steno.store.book import Book
+    from steno.store.reader import RunReader
 
     with tempfile.TemporaryDirectory(prefix="steno-read-back-") as place:
         run_dir = Path(place) / "bench"
@@ -156,8 +156,8 @@ def main() -> int:
         )
         middle = keys[len(keys) // 2]
         imports, first = cold(run_dir, middle)
-        book = Book(run_dir)
-        series = book.series(middle)
+        reader = RunReader(run_dir)
+        series = reader.series(middle)
         assert len(series) == chosen.points
         assert (series.step[1:] > series.step[:-1]).all()
 
@@ -167,15 +167,15 @@ def main() -> int:
         rows = {
             "series, cold (fresh process, no page cache)": (first, first),
             "  imports before it": (imports, imports),
-            "series, warm": timed(lambda number: book.series(any_key(number))),
-            "points=2000, warm": timed(lambda number: book.series(any_key(number), points=2000)),
-            "steps=(50000, 50999), warm": timed(lambda number: book.series(any_key(number), steps=(50_000, 50_999))),
-            "frame of 4 keys, arrow": timed(lambda number: book.frame(keys[number : number + 4], as_="arrow"), 5),
-            "keys, warm": timed(lambda _: book.keys(), 5),
-            "summary, first": timed(lambda _: book.summary, 1),
-            "summary, warm": timed(lambda _: book.summary, 5),
+            "series, warm": timed(lambda number: reader.series(any_key(number))),
+            "points=2000, warm": timed(lambda number: reader.series(any_key(number), points=2000)),
+            "steps=(50000, 50999), warm": timed(lambda number: reader.series(any_key(number), steps=(50_000, 50_999))),
+            "frame of 4 keys, arrow": timed(lambda number: reader.frame(keys[number : number + 4], as_="arrow"), 5),
+            "keys, warm": timed(lambda _: reader.keys(), 5),
+            "summary, first": timed(lambda _: reader.summary, 1),
+            "summary, warm": timed(lambda _: reader.summary, 5),
         }
-        book.close()
+        reader.close()
 
         steps = max(chosen.points // SCALE, 1)
         logdir = Path(place) / "tensorboard"

@@ -6,8 +6,8 @@
     run.log({"train/loss": 0.5}, step=0)
     run.finish()
 
-    book = steno.open(run.dir)
-    book.series("train/loss").value
+    reader = steno.open(run.dir)
+    reader.series("train/loss").value
 
 Public names are loaded at their first use: `import steno` alone costs next to nothing.
 The distribution is `stenolog`: `pip install stenolog`.
@@ -70,9 +70,11 @@ if TYPE_CHECKING:
     from steno.run import Run
     from steno.settings import Settings
     from steno.store.artifacts import Artifact
-    from steno.store.book import open_book as open
-    from steno.store.book import sql
+    from steno.store.info import Info
     from steno.store.listing import runs
+    from steno.store.reader import RunReader, sql
+    from steno.store.reader import open_run as open
+    from steno.store.series import Series
     from steno.writers.everywhere import GlobalSummaryWriter
     from steno.writers.logger import Logger, RunLogger
     from steno.writers.summary import SummaryWriter
@@ -124,23 +126,26 @@ _HOMES = {
     "steno.run": ("Run",),
     "steno.settings": ("Settings",),
     "steno.store.artifacts": ("Artifact",),
-    "steno.store.book": ("sql",),
+    "steno.store.info": ("Info",),
     "steno.store.listing": ("runs",),
+    "steno.store.reader": ("RunReader", "sql"),
+    "steno.store.series": ("Series",),
     "steno.writers.everywhere": ("GlobalSummaryWriter",),
     "steno.writers.logger": ("Logger", "RunLogger"),
     "steno.writers.summary": ("SummaryWriter",),
 }  # fmt: skip
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
-_HOME["open"] = ("steno.store.book", "open_book")
+_HOME["open"] = ("steno.store.reader", "open_run")
 
 __all__ = [
     "Artifact", "ArtifactHandle", "Audio", "Batch", "Callback", "ClosedError", "CorruptError", "Destination",
-    "DestinationError", "Entry", "Event", "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image", "LogLevel",
-    "Logger", "LoggerDestination", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
-    "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "Settings", "Skip", "State", "StenoError", "Stop",
-    "SummaryWriter", "Table", "TaskError", "Text", "Timestamp", "UsageError", "Video", "__version__", "async_log",
-    "config", "current", "event", "finish", "flush", "init", "is_jax_array", "link_artifact", "log", "log_artifact",
-    "log_convergence_async", "log_iteration_async", "open", "runs", "sql", "summary", "sync",
+    "DestinationError", "Entry", "Event", "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image", "Info",
+    "LogLevel", "Logger", "LoggerDestination", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
+    "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "RunReader", "Series", "Settings", "Skip", "State",
+    "StenoError", "Stop", "SummaryWriter", "Table", "TaskError", "Text", "Timestamp", "UsageError", "Video",
+    "__version__", "async_log", "config", "current", "event", "finish", "flush", "init", "is_jax_array",
+    "link_artifact", "log", "log_artifact", "log_convergence_async", "log_iteration_async", "open", "runs", "sql",
+    "summary", "sync",
 ]  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def sync(
     The journal of another machine's writer is posted once it has given no sign of life for `Settings.adopt_secs`.
 
     Args:
-        run: a run's directory, its name, or what has a directory as `.dir` (a `Run`, a book).
+        run: a run's directory, its name, or what has a directory as `.dir` (a `Run`, a `RunReader`).
         to: destinations to add, as in `init`: they get the whole run from its first record. One that the run has
             already is given what it lacks; options then must be those it has, or be left out.
         timeout: seconds; None: as long as it takes.

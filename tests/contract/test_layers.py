@@ -178,7 +178,7 @@ def test_capture_and_collector_do_not_know_each_other():
     [
         ("def f():\n    import steno.ledger.post", {"ledger"}),
         ("from steno import store", {"store"}),
-        ("from ..store import book", {"store"}),
+        ("from ..store import reader", {"store"}),
         ("if TYPE_CHECKING:\n    from steno.collector.service import run", {"collector"}),
         ("from steno import init", {"steno"}),
         ("import_module('steno.ledger.post:Poster')", {"ledger"}),

@@ -56,7 +56,7 @@ def load() -> None:
     import steno.destinations.tensorboard.destination
     import steno.destinations.tensorboard.eventfile
     import steno.run
-    import steno.store.book
+    import steno.store.reader
 
     del duckdb, np, pyarrow, event_file_loader, steno
 

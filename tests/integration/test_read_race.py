@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
 from store_runs import Writer
 
-from steno.store.book import Book
+from steno.store.reader import RunReader
 
 KEYS = ("loss", "opt/lr", "acc", "grad norm", "ü")
 SECONDS = float(os.environ.get("STENO_RACE_SECONDS") or 5)
@@ -92,7 +92,7 @@ def train(run_dir: Path, _: int, seconds: float, progress: Path) -> None:
             SLOT.pack_into(shared, 0, step)
 
 
-def check(book: Book, least: list[int], seen: dict, ways: tuple[str, ...]) -> None:
+def check(book: RunReader, least: list[int], seen: dict, ways: tuple[str, ...]) -> None:
     """One look in each of the ways; `least` steps of each node were posted before it."""
     for way in ways:
         if way in KEYS:
@@ -178,10 +178,10 @@ def writing(kind: str, run_dir: Path, count: int):
 def test_each_point_is_read_exactly_once_while_runs_are_written_sealed_and_finished(tmp_path):
     run_dir = tmp_path / "tests" / "race"
     looks, seen, turn = 0, {}, random.Random(0)
-    with writing("ledger", run_dir, 2) as (at_work, posted), Book(run_dir) as kept:
+    with writing("ledger", run_dir, 2) as (at_work, posted), RunReader(run_dir) as kept:
         while at_work():
             check(kept, posted(), seen, tuple(turn.sample(WAYS, 3)))
-            with Book(run_dir) as fresh:
+            with RunReader(run_dir) as fresh:
                 check(fresh, posted(), seen, (turn.choice(WAYS),))
             looks += 4
         check(kept, posted(), seen, WAYS)
@@ -194,11 +194,11 @@ def test_each_point_is_read_exactly_once_while_runs_are_written_sealed_and_finis
 def test_a_training_process_is_read_exactly_once_while_it_logs_finishes_and_resumes(tmp_path):
     run_dir = tmp_path / "tests" / "race"
     looks, seen, turn = 0, 0, random.Random(0)
-    with writing("train", run_dir, 1) as (at_work, posted), Book(run_dir) as kept:
+    with writing("train", run_dir, 1) as (at_work, posted), RunReader(run_dir) as kept:
         going = True
         while going:
             going = at_work()
-            with Book(run_dir) as fresh:
+            with RunReader(run_dir) as fresh:
                 for book in (kept, kept, kept, fresh):
                     number, least = turn.randrange(len(TRAIN_KEYS)), posted()[0]
                     series = book.series(TRAIN_KEYS[number])

@@ -19,7 +19,7 @@ from steno.cli.examine import examine
 from steno.ledger import manifest, parts, schema, verify
 from steno.ledger.read import Reader, found_parts
 from steno.ledger.seal import Sealer, adopt_parts
-from steno.store.book import Book
+from steno.store.reader import RunReader
 
 STEPS, KEYS = 4_000, ("a", "b", "c")
 
@@ -58,7 +58,7 @@ def flip_group(path: Path, number: int, column: str) -> None:
     flip(path, 8 * (chosen[1] + chosen[2] // 2))
 
 
-def points(book: Book) -> list[tuple[str, int, float]]:
+def points(book: RunReader) -> list[tuple[str, int, float]]:
     return book.sql("select key, step, value from metrics_all").fetchall()
 
 
@@ -72,7 +72,7 @@ def test_no_flipped_bit_makes_a_value_that_was_not_logged(writer):
     bits = [rng.randrange(8 * len(sound)) for _ in range(14)] + [8 * len(sound) - 8 * at for at in (3, 7, 40, 900)]
     for bit in bits:
         flip(path, bit)
-        with Book(writer.run_dir) as book, warnings.catch_warnings(record=True) as said:
+        with RunReader(writer.run_dir) as book, warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             found = points(book)
             (loss,) = book.info.losses
@@ -93,7 +93,7 @@ def test_no_flipped_bit_makes_a_value_that_was_not_logged(writer):
 def test_a_flipped_bit_costs_its_row_group_and_its_neighbours_stay(writer):
     path = part_of(writer.run_dir)
     flip_group(path, 1, "value")
-    with Book(writer.run_dir) as book:
+    with RunReader(writer.run_dir) as book:
         with pytest.warns(RuntimeWarning, match="1,000 rows"):
             series = book.series("a")
         assert series.step.tolist() == [*range(1_000), *range(2_000, STEPS)]
@@ -122,7 +122,7 @@ def test_a_part_of_another_length_is_damaged(writer, harm):
     path = part_of(writer.run_dir)
     data = path.read_bytes()
     path.write_bytes({"shorter": data[:-100], "longer": data + b"PAR1", "empty": b""}[harm])
-    with Book(writer.run_dir) as book:
+    with RunReader(writer.run_dir) as book:
         with pytest.warns(RuntimeWarning, match="damaged and left out"):
             assert not len(book.series("a"))
         assert [loss.count for loss in book.info.losses] == [STEPS * len(KEYS)]
@@ -134,7 +134,7 @@ def test_a_part_is_compared_once_and_again_when_it_is_replaced(writer, monkeypat
     compared = []
     differing = verify.differing
     monkeypatch.setattr(verify, "differing", lambda *some: compared.append(some) or differing(*some))
-    with Book(writer.run_dir) as book:
+    with RunReader(writer.run_dir) as book:
         for key in KEYS:
             assert len(book.series(key)) == STEPS
         assert len(compared) == 1
@@ -155,7 +155,7 @@ def test_copies_of_what_is_good_go_with_the_book(writer, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(place))
     flip_group(part_of(writer.run_dir), 0, "value")
     before = listing(writer.run_dir)
-    book = Book(writer.run_dir)
+    book = RunReader(writer.run_dir)
     with pytest.warns(RuntimeWarning, match="damaged"):
         book.series("a")
     assert list(place.glob("steno-salvaged-*/*"))
@@ -200,7 +200,7 @@ def test_a_damaged_part_is_not_merged(writer):
     damaged = hurt.read_bytes()
     assert writer.sealer.merge() == 4
     assert hurt.read_bytes() == damaged
-    with Book(writer.run_dir) as book:
+    with RunReader(writer.run_dir) as book:
         with pytest.warns(RuntimeWarning, match=hurt.name):
             assert len(book.series("a")) == STEPS + 3
         assert [loss.count for loss in book.info.losses] == [1]
@@ -216,7 +216,7 @@ def test_a_lost_ledger_takes_no_checksum_with_it(writer, where):
     for name in writer.ledger.parent.glob(f"{writer.ledger.name}*"):
         name.unlink()
     flip(path, 8 * (path.stat().st_size - 60 if where == "footer" else 500))
-    with Book(writer.run_dir) as book, pytest.warns(RuntimeWarning, match="damaged"):
+    with RunReader(writer.run_dir) as book, pytest.warns(RuntimeWarning, match="damaged"):
         without = len(book.series("a"))
     again = schema.begin(writer.ledger)
     try:
@@ -226,7 +226,7 @@ def test_a_lost_ledger_takes_no_checksum_with_it(writer, where):
         Sealer(writer.run_dir, again, threading.RLock(), 0).clean()
         took = json.loads(again.execute("select value from meta where key='took'").fetchone()[0])
         assert took == [["host-0-0-1", 0, writer.ends["host-0-0-1"]]]
-        with Book(writer.run_dir) as book, pytest.warns(RuntimeWarning, match="damaged"):
+        with RunReader(writer.run_dir) as book, pytest.warns(RuntimeWarning, match="damaged"):
             assert len(book.series("a")) == without == (1 if where == "footer" else STEPS - 999)
     finally:
         again.close()
@@ -248,10 +248,10 @@ def test_a_copy_with_its_manifest_knows_of_damage_and_one_without_is_read_as_it_
     shutil.copytree(writer.run_dir, copy)
     shutil.rmtree(copy / ".steno")
     flip_group(part_of(copy), 1, "value")
-    with Book(copy) as book, pytest.warns(RuntimeWarning, match="damaged"):
+    with RunReader(copy) as book, pytest.warns(RuntimeWarning, match="damaged"):
         assert len(book.series("a")) == STEPS - 1_000
     (copy / "manifest.json").unlink()
-    with Book(copy) as book:
+    with RunReader(copy) as book:
         assert book.verify() == ()
         assert len(book.keys()) == 3
 
@@ -259,7 +259,7 @@ def test_a_copy_with_its_manifest_knows_of_damage_and_one_without_is_read_as_it_
 def test_an_older_ledger_is_read_and_gets_checksums_from_then_on(writer):
     writer.connection.execute("alter table parts drop column crc")
     (writer.ledger.parent / verify.NOTED).unlink()
-    with Book(writer.run_dir) as book:
+    with RunReader(writer.run_dir) as book:
         assert len(book.series("a")) == STEPS
         assert book.verify() == ()
     assert Reader(writer.run_dir).batch(0, 1).id == 1
@@ -311,7 +311,7 @@ def test_the_manifest_says_what_was_rewound(tmp_path):
         assert [(one["attempt"], one["rewind"]) for one in written] == [(1, None), (2, 4)]
         assert all(one["started"] for one in written)
     shutil.rmtree(run_dir / ".steno")
-    with Book(run_dir) as book:
+    with RunReader(run_dir) as book:
         assert book.series("x").value.tolist() == [1.0] * 4 + [2.0]
         assert [(one.attempt, one.rewind) for one in book.info.attempts] == [(1, None), (2, 4)]
 
@@ -324,7 +324,7 @@ def test_a_rewind_that_the_manifest_lacks_is_told_by_the_entries(tmp_path):
         writer.sealer.finish()
         manifest.write(run_dir, writer.ledger.parent)
     shutil.rmtree(run_dir / ".steno")
-    with Book(run_dir) as book:
+    with RunReader(run_dir) as book:
         assert book.series("x").value.tolist() == [1.0] * 4 + [2.0]
 
 

@@ -13,7 +13,7 @@ from store_runs import Writer
 
 import steno
 from steno.errors import UsageError
-from steno.store.book import open_book, sql
+from steno.store.reader import open_run, sql
 
 ODD = (
     "a*b\\c",
@@ -44,7 +44,7 @@ def test_parts_are_read_whatever_their_directory_is_called(tmp_path, odd):
     for other in ("aXb/c", "axxb-c", "x"):
         shutil.rmtree(_sealed(tmp_path / other / "p" / "x") / ".steno")
     run_dir = _sealed(tmp_path / odd / "p" / "x")
-    with open_book(run_dir) as book:
+    with open_run(run_dir) as book:
         series = book.series("x")
         assert series.step.tolist() == series.value.tolist() == list(range(100))
         assert set(series.rank.tolist()) == {0}
@@ -65,7 +65,7 @@ def test_many_odd_directories_are_read_together(tmp_path):
 def test_a_relative_odd_directory_is_read(tmp_path, monkeypatch):
     _sealed(tmp_path / "a*b\\c" / "p" / "x")
     monkeypatch.chdir(tmp_path)
-    assert len(open_book("a*b\\c/p/x").series("x").value) == 100
+    assert len(open_run("a*b\\c/p/x").series("x").value) == 100
 
 
 def _deep(place, length):

@@ -13,8 +13,8 @@ from store_runs import Writer
 import steno
 from steno import runfile, statusfile
 from steno.ledger import manifest
-from steno.store.book import open_book
 from steno.store.listing import runs
+from steno.store.reader import open_run
 
 WRONG = {
     "id": 5,
@@ -72,7 +72,7 @@ def _spoil(run_dir, **wrong):
 def test_each_field_of_each_type_is_read_or_left_out_and_said(run_dir, name, value):
     _spoil(run_dir, **{name: value})
     good, wrong = runfile.read(run_dir)
-    with open_book(run_dir) as book:
+    with open_run(run_dir) as book:
         info = book.info
         assert book.series("n").step.tolist() == [0, 1, 2]
     assert (name in good) == (not wrong and value is not None)
@@ -87,7 +87,7 @@ def test_a_file_that_is_none_is_said(run_dir, data):
     good, wrong = runfile.read(run_dir)
     assert good == {}
     assert "put a sound copy in its place" in wrong
-    assert open_book(run_dir).info.unreadable == {"run.json": wrong}
+    assert open_run(run_dir).info.unreadable == {"run.json": wrong}
     assert [bool(one.problem) for one in sorted(runs(run_dir.parent.parent), key=lambda one: one.path.name)] == [
         False,
         True,
@@ -135,7 +135,7 @@ def test_a_manifest_of_wrong_types_is_said_and_the_parts_are_read(run_dir, spoil
     path.write_text(json.dumps({**found, **spoiled} if isinstance(spoiled, dict) else spoiled))
     for ledger in run_dir.glob(".steno/nodes/*/ledger.sqlite"):
         ledger.unlink()
-    with open_book(run_dir) as book:
+    with open_run(run_dir) as book:
         assert book.series("n").step.tolist() == [0, 1, 2]
         assert list(book.info.unreadable) == ["manifest.json", "node 00"]
 

@@ -8,7 +8,7 @@ import pytest
 from store_runs import Writer
 
 from steno.errors import UsageError
-from steno.store.book import Book
+from steno.store.reader import RunReader
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def run_dir(tmp_path):
 
 @pytest.fixture(params=[False, True], ids=["unsealed", "sealed"])
 def book(request, run_dir):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log((0, {"a": 1.0, "b": 10.0}), (1, {"a": 2.0}), (1, {"a": 3.0, "step": 7.0}), (2, {"b": math.nan}))
         writer.log((1, {"a": -1.0, "word": "x", "big": 2**60}), rank=1)
         if request.param:

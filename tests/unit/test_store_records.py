@@ -14,7 +14,7 @@ from store_runs import Writer
 import steno
 from steno.errors import UsageError
 from steno.record import Entry, Record
-from steno.store.book import Book
+from steno.store.reader import RunReader
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def sealed(request):
 
 
 def test_entries_are_read_in_order_by_kind(run_dir, sealed):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log((0, {"x": 1.0}), entries=[("event", {"name": "a"}), ("config", {"lr": 0.1, "n": {"deep": [1]}})])
         if sealed:
             writer.seal()
@@ -45,7 +45,7 @@ def test_entries_are_read_in_order_by_kind(run_dir, sealed):
 
 
 def test_summaries_unite_parts_and_what_is_unsealed(run_dir):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         assert book.summary == {}
         writer.log((0, {"x": 5.0, "t": "a", "n": math.nan}), (9, {"x": -1.0, "big": 2**60 + 1}))
         writer.seal()
@@ -69,7 +69,7 @@ ROWS = [(0, {"a": 0.1, 'b,"\n': 'te,x"t\n'}), (1, {"a": math.nan, "c": 2**70}), 
 
 
 def test_csv_has_a_row_per_point(run_dir, sealed, tmp_path):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log(*ROWS)
         if sealed:
             writer.seal()
@@ -86,7 +86,7 @@ def test_csv_has_a_row_per_point(run_dir, sealed, tmp_path):
 
 
 def test_jsonl_has_an_object_per_record(run_dir, sealed, tmp_path):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log(*ROWS)
         if sealed:
             writer.seal()
@@ -100,7 +100,7 @@ def test_jsonl_has_an_object_per_record(run_dir, sealed, tmp_path):
 
 def test_a_record_that_lies_across_chunks_is_one_line(run_dir, tmp_path):
     keys = [f"k{number:04d}" for number in range(700)]
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         for _ in range(4):
             writer.log(*[(None, dict.fromkeys(keys, 1.0)) for _ in range(10)])
         assert book.export("jsonl", tmp_path / "out.jsonl") == 28_000
@@ -109,7 +109,7 @@ def test_a_record_that_lies_across_chunks_is_one_line(run_dir, tmp_path):
 
 
 def test_parquet_is_one_file_with_the_columns_of_a_part(run_dir, sealed, tmp_path):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log(*ROWS)
         if sealed:
             writer.seal()
@@ -124,7 +124,7 @@ def test_parquet_is_one_file_with_the_columns_of_a_part(run_dir, sealed, tmp_pat
 
 
 def test_an_export_that_cannot_be_is_said_and_leaves_nothing(run_dir, tmp_path):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log((0, {"x": 1.0}))
         with pytest.raises(UsageError, match="the formats are csv, jsonl, parquet"):
             book.export("xlsx", tmp_path / "out")
@@ -136,7 +136,7 @@ def test_an_export_that_cannot_be_is_said_and_leaves_nothing(run_dir, tmp_path):
 
 
 def test_tail_begins_with_the_newest(run_dir, sealed):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log(*[(step, {"b": 1.0, "a": "x"}) for step in range(20)], entries=[("event", {"name": "e"})])
         if sealed:
             writer.seal()
@@ -150,7 +150,7 @@ def test_tail_begins_with_the_newest(run_dir, sealed):
 
 
 def test_tail_gives_each_new_record_once_across_seals_until_the_run_has_ended(run_dir):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log((0, {"x": 0.0}))
         ready, said = threading.Event(), []
 

@@ -13,8 +13,8 @@ from store_runs import Writer, listing
 
 from steno.errors import CorruptError, RunNotFoundError, UsageError
 from steno.record import NODE_SHIFT
-from steno.store.book import Book, open_book, sql
 from steno.store.listing import runs
+from steno.store.reader import RunReader, open_run, sql
 from steno.store.runs import find
 
 
@@ -58,17 +58,17 @@ def test_a_run_is_found_by_path_by_project_and_by_its_own_name(tmp_path, monkeyp
 def test_a_run_that_is_not_there_is_said_with_the_nearest(tmp_path):
     make(tmp_path, "digits", "happy-curie")
     with pytest.raises(RunNotFoundError, match="did you mean digits/happy-curie"):
-        open_book("hapy-curie", dir=tmp_path)
+        open_run("hapy-curie", dir=tmp_path)
     with pytest.raises(RunNotFoundError, match="steno runs"):
-        open_book("zzzzzzzz", dir=tmp_path)
+        open_run("zzzzzzzz", dir=tmp_path)
     with pytest.raises(RunNotFoundError, match="is a directory and not a run"):
-        open_book(tmp_path)
+        open_run(tmp_path)
     with pytest.raises(RunNotFoundError, match="there are no runs under"):
-        open_book("x", dir=tmp_path / "nowhere")
+        open_run("x", dir=tmp_path / "nowhere")
     with pytest.raises(RunNotFoundError, match="no run was named"):
-        open_book("", dir=tmp_path)
+        open_run("", dir=tmp_path)
     with pytest.raises(RunNotFoundError):
-        open_book("../" + tmp_path.name + "/digits/happy-curie", dir=tmp_path)
+        open_run("../" + tmp_path.name + "/digits/happy-curie", dir=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["we[i]rd*x?", "a'b\"c", "ü {0} %s", "new\nline", "#?mode=rw&x", " "])
@@ -76,7 +76,7 @@ def test_any_directory_name_can_be_read(tmp_path, name):
     path = make(tmp_path, "p", name)
     # What a pattern would match as well must not be read with it.
     shutil.copytree(path, tmp_path / "p" / "weirdAxB")
-    with Book(path) as book:
+    with RunReader(path) as book:
         assert len(book.series("x")) == 3
         assert book.sql("select run, count(*) from metrics group by 1").fetchall() == [(f"p/{name}", 3)]
         assert book.keys() == ["x"]
@@ -84,7 +84,7 @@ def test_any_directory_name_can_be_read(tmp_path, name):
 
 def test_nodes_are_united(tmp_path):
     run_dir = tmp_path / "p" / "wide"
-    with Writer(run_dir, node=0) as zero, Writer(run_dir, node=1) as one, Book(run_dir) as book:
+    with Writer(run_dir, node=0) as zero, Writer(run_dir, node=1) as one, RunReader(run_dir) as book:
         for turn in range(4):
             zero.log(*[(step, {"x": 0.0}) for step in range(turn * 5, turn * 5 + 5)], rank=0, entries=[("event", {})])
             one.log(*[(step, {"x": 1.0}) for step in range(turn * 5, turn * 5 + 5)], rank=1, entries=[("event", {})])
@@ -101,7 +101,7 @@ def test_parts_are_enough(tmp_path):
     copy = tmp_path / "copied" / "p" / "whole"
     copy.mkdir(parents=True)
     shutil.copytree(path / "metrics", copy / "metrics")
-    with Book(copy) as book:
+    with RunReader(copy) as book:
         assert book.keys() == ["x"]
         assert len(book.series("x")) == 50
     part = next((path / "metrics").glob("*.parquet"))
@@ -111,7 +111,7 @@ def test_parts_are_enough(tmp_path):
     manifest["attempts"] = [{"attempt": 1}, {"attempt": 2, "rewind": 40}]
     (copy / "manifest.json").write_text(json.dumps(manifest))
     before = listing(copy)
-    with open_book("whole", dir=tmp_path / "copied") as book:
+    with open_run("whole", dir=tmp_path / "copied") as book:
         assert len(book.series("x")) == 40
         assert len(book.series("x", attempt="all")) == 50
         info = book.info
@@ -133,12 +133,12 @@ def test_a_copy_without_machinery_still_knows_what_was_rewound(tmp_path):
         writer.log(*[(step, {"x": 1.0}) for step in range(10)], entries=[("start", {"pid": 1})])
         writer.attempt(2, rewind=4)
         writer.log((4, {"x": 2.0}), attempt=2, entries=[("start", {"pid": 2, "rewind": 4}), ("start", {"pid": 3})])
-        with Book(run_dir) as book:
+        with RunReader(run_dir) as book:
             assert book.series("x").value.tolist() == [1.0] * 4 + [2.0]
         writer.finish()
     shutil.rmtree(run_dir / ".steno")
     before = listing(run_dir)
-    with Book(run_dir) as book:
+    with RunReader(run_dir) as book:
         assert book.series("x").value.tolist() == [1.0] * 4 + [2.0]
         assert [(one.attempt, one.rewind) for one in book.info.attempts] == [(1, None), (2, 4)]
     (run_dir / "manifest.json").write_text('{"attempts": [1, 2]}')
@@ -149,14 +149,14 @@ def test_a_part_that_is_listed_and_gone_is_said(tmp_path):
     path = make(tmp_path, "p", "gone")
     part = next((path / "metrics").glob("*.parquet"))
     part.unlink()
-    with Book(path) as book, pytest.raises(CorruptError, match=f"{part.name} is listed and not there"):
+    with RunReader(path) as book, pytest.raises(CorruptError, match=f"{part.name} is listed and not there"):
         book.series("x")
 
 
 @pytest.mark.parametrize("harm", ["footer", "pages", "cut"])
 def test_a_damaged_part_is_left_out_and_said_and_the_rest_is_read(tmp_path, harm):
     run_dir = tmp_path / "p" / "hurt"
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         for first in (0, 5000):
             writer.log(*[(step, {"x": step * 0.7, "y": 1.0}) for step in range(first, first + 5000)])
             writer.seal()
@@ -210,7 +210,7 @@ def test_a_query_over_runs_leaves_out_what_each_ones_rewinds_hide(tmp_path):
 
 def test_a_wrong_query_is_said_with_duckdbs_words(tmp_path):
     path = make(tmp_path, "p", "run")
-    with Book(path) as book:
+    with RunReader(path) as book:
         for query in ("selec 1", "select nope from metrics", "select * from nothing"):
             with pytest.raises(UsageError, match="the query failed"):
                 book.sql(query)
@@ -222,8 +222,8 @@ def test_a_wrong_query_is_said_with_duckdbs_words(tmp_path):
 def test_a_forked_child_reads_on_its_own(tmp_path):
     path = make(tmp_path, "p", "run", 7)
     code = (
-        "import os, sys, warnings; warnings.simplefilter('ignore'); from steno.store.book import Book; "
-        "book = Book(sys.argv[1]); assert len(book.series('x')) == 7; child = os.fork()\n"
+        "import os, sys, warnings; warnings.simplefilter('ignore'); from steno.store.reader import RunReader; "
+        "book = RunReader(sys.argv[1]); assert len(book.series('x')) == 7; child = os.fork()\n"
         "if not child: os._exit(0 if len(book.series('x')) == 7 and book.summary['x']['count'] == 7 else 1)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
     )

@@ -13,7 +13,7 @@ from store_runs import Writer, listing
 
 from steno.errors import UsageError
 from steno.record import Ref
-from steno.store.book import Book
+from steno.store.reader import RunReader
 
 ODD = [
     math.nan, math.inf, -math.inf, -0.0, 5e-324, 1.7976931348623157e308, 2**53, 2**53 + 1, -(2**63), 2**63 - 1, 2**63,
@@ -51,7 +51,7 @@ def bits(value: float) -> bytes:
 
 
 def test_values_are_exact_at_each_stage(run_dir, stage):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         at_stage(writer, stage, [(step, {"odd": value, "plain": 0.5}) for step, value in enumerate(ODD)])
         series = book.series("odd")
         assert len(series) == len(ODD)
@@ -72,7 +72,7 @@ def test_values_are_exact_at_each_stage(run_dir, stage):
 
 
 def test_ranks_are_merged_in_order_of_step_and_chosen_by_rank(run_dir, stage):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         for rank in (1, 0):
             writer.log(*[(step, {"loss": step + rank / 10}) for step in range(20)], rank=rank)
             if stage in {"half", "sealed"}:
@@ -87,7 +87,7 @@ def test_ranks_are_merged_in_order_of_step_and_chosen_by_rank(run_dir, stage):
 
 
 def test_out_of_order_and_logged_again_steps_are_all_kept_in_order(run_dir, stage):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         at_stage(writer, stage, [(step, {"x": float(at)}) for at, step in enumerate([5, 3, 5, -2, 10**15, 3])])
         series = book.series("x")
         assert series.step.tolist() == [-2, 3, 3, 5, 5, 10**15]
@@ -95,7 +95,7 @@ def test_out_of_order_and_logged_again_steps_are_all_kept_in_order(run_dir, stag
 
 
 def test_a_range_of_steps_has_both_its_ends(run_dir, stage):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         at_stage(writer, stage, [(step, {"x": float(step)}) for step in range(-5, 30)])
         assert book.series("x", steps=(-1, 2)).step.tolist() == [-1, 0, 1, 2]
         assert book.series("x", steps=(27, None)).step.tolist() == [27, 28, 29]
@@ -104,7 +104,7 @@ def test_a_range_of_steps_has_both_its_ends(run_dir, stage):
 
 
 def test_a_rewind_hides_earlier_attempts_from_that_step_on(run_dir, stage):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.attempt(1)
         writer.log(*[(step, {"x": 1.0, "old": 0.0}) for step in range(10)])
         if stage in {"half", "sealed"}:
@@ -131,7 +131,7 @@ def test_a_rewind_hides_earlier_attempts_from_that_step_on(run_dir, stage):
 
 
 def test_downsampling_keeps_texts_at_their_points(run_dir):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log(*[(step, {"x": 2**60 + step if step % 100 == 0 else float(step)}) for step in range(1000)])
         writer.seal()
         series = book.series("x", points=50)
@@ -142,7 +142,7 @@ def test_downsampling_keeps_texts_at_their_points(run_dir):
 
 def test_one_key_of_a_part_is_told_from_the_others(run_dir):
     keys = ["a", "a/b", "b", "A", "ü", "a\nb", "'", "../x", "*", "k" * 10_000, "null\0byte", "%", '"']
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log(*[(step, {key: float(at) for at, key in enumerate(keys)}) for step in range(3)])
         for _ in range(2):
             assert book.keys() == sorted(keys)
@@ -165,14 +165,14 @@ def test_one_key_of_a_part_is_told_from_the_others(run_dir):
     ],
 )
 def test_wrong_arguments_are_said(run_dir, arguments, said):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log((0, {"x": 1.0}))
         with pytest.raises(UsageError, match=said):
             book.series("x", **arguments)
 
 
 def test_an_unknown_key_is_empty_while_the_run_may_bring_it_and_said_afterwards(run_dir):
-    with Writer(run_dir) as writer, Book(run_dir) as book:
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
         assert len(book.series("train/loss")) == 0
         writer.log((0, {"train/loss": 1.0}))
         writer.poster.end_stream("host-0-0-1", "finished")
@@ -186,7 +186,7 @@ def test_reading_leaves_nothing_behind(run_dir, stage):
     with Writer(run_dir) as writer:
         at_stage(writer, stage, [(step, {"x": float(step)}) for step in range(10)])
         before = listing(run_dir)
-        with Book(run_dir) as book:
+        with RunReader(run_dir) as book:
             assert len(book.series("x")) == 10
             book.info, book.summary, book.keys(), book.records(), book.frame("x", as_="arrow")
             book.sql("select * from metrics order by value").fetchall()
@@ -219,7 +219,7 @@ RECORDS = st.lists(
 def test_whatever_is_logged_is_read_once_in_order(records, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "tests" / "run"
     writer, expected = Writer(run_dir), {}
-    with Book(run_dir) as book:
+    with RunReader(run_dir) as book:
         for number, (step, values, rank, then) in enumerate(records, 1):
             writer.log((step, values), rank=rank)
             for key, value in values.items():
@@ -234,7 +234,7 @@ def test_whatever_is_logged_is_read_once_in_order(records, tmp_path_factory):
             elif then == "look":
                 book.series("a")
         with writer:
-            for each in (book, Book(run_dir)):
+            for each in (book, RunReader(run_dir)):
                 assert each.keys() == sorted(expected)
                 for key, points in expected.items():
                     points.sort(key=lambda point: point[:3])
@@ -252,7 +252,7 @@ def test_a_key_that_is_no_string_is_said_and_leaves_no_part_out(run_dir):
     writer = Writer(run_dir)
     writer.log((0, {"a": 1.0, "3": 2.0}))
     writer.finish()
-    book = Book(run_dir)
+    book = RunReader(run_dir)
     for ask in (lambda: book.series(3), lambda: book.frame([3]), lambda: book.frame(["a", 3])):
         with pytest.raises(UsageError, match="a key is a string, not int: 3"):
             ask()
@@ -264,7 +264,7 @@ def test_a_part_is_not_left_out_because_memory_is_short(run_dir):
     writer = Writer(run_dir)
     writer.log(*((step, {f"k/{index}": step + index / 7 for index in range(50)}) for step in range(2000)))
     writer.finish()
-    book = Book(run_dir)
+    book = RunReader(run_dir)
     book._engine.cursor().execute("set memory_limit='100KB'")
     with pytest.raises(MemoryError, match="more memory"):
         book.frame()

@@ -14,7 +14,7 @@ from steno.errors import CorruptError
 from steno.ledger import manifest, seal
 from steno.ledger.rebuild import PartBatches
 from steno.record import Ref
-from steno.store.book import Book
+from steno.store.reader import RunReader
 
 ODD = [1.5, float("nan"), 2**63 - 1, 2**200, "text", Ref("d1", "image", {"w": 3})]
 
@@ -37,7 +37,7 @@ def fill(writer, first=0, count=12):
 def test_batches_are_those_that_were_posted(tmp_path, stage):
     with Writer(tmp_path / "p" / "run") as writer:
         fill(writer)
-        with Book(writer.run_dir) as book:
+        with RunReader(writer.run_dir) as book:
             posted = [plain(batch) for batch in book.batches()]
         assert [one[1] for one in posted] == list(range(1, 13))
         assert sum(len(one[2]) for one in posted) == 45
@@ -45,18 +45,18 @@ def test_batches_are_those_that_were_posted(tmp_path, stage):
             writer.sealer.seal()
         if stage == "half":
             fill(writer, 12, 4)
-            with Book(writer.run_dir) as book:
+            with RunReader(writer.run_dir) as book:
                 posted += [plain(batch) for batch in book.batches()][12:]
             assert len(posted) == 16
         if stage in {"merged", "copied"}:
             fill(writer, 12, 4)
-            with Book(writer.run_dir) as book:
+            with RunReader(writer.run_dir) as book:
                 posted += [plain(batch) for batch in book.batches()][12:]
             writer.sealer.finish()
         if stage == "copied":
             manifest.write(writer.run_dir, writer.ledger.parent)
             shutil.rmtree(writer.run_dir / ".steno")
-        with Book(writer.run_dir) as book:
+        with RunReader(writer.run_dir) as book:
             assert [plain(batch) for batch in book.batches()] == posted
 
 
@@ -65,7 +65,7 @@ def test_nodes_follow_each_other(tmp_path):
         fill(other, 0, 3)
         fill(one, 0, 3)
         one.seal()
-        with Book(one.run_dir) as book:
+        with RunReader(one.run_dir) as book:
             found = [(batch.node, batch.id) for batch in book.batches()]
     assert found == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
 
@@ -76,7 +76,7 @@ def test_parts_may_be_merged_and_batches_sealed_on_the_way(tmp_path, monkeypatch
         fill(writer, 0, 9)
         writer.seal()
         fill(writer, 9, 3)
-        with Book(writer.run_dir) as book:
+        with RunReader(writer.run_dir) as book:
             whole = [plain(batch) for batch in book.batches()]
             found = []
             for batch in book.batches():
@@ -92,7 +92,7 @@ def test_a_part_that_is_gone_is_said_and_not_passed_over(tmp_path):
         fill(writer)
         writer.seal()
         next((writer.run_dir / "metrics").iterdir()).unlink()
-        with Book(writer.run_dir) as book, pytest.raises(CorruptError, match="is listed and not there"):
+        with RunReader(writer.run_dir) as book, pytest.raises(CorruptError, match="is listed and not there"):
             list(book.batches())
 
 
@@ -115,7 +115,7 @@ def test_an_export_holds_one_part_at_a_time(tmp_path, monkeypatch):
             for part in range(parts):
                 writer.log(*[(part * 1000 + at, {f"k{key}": float(at) for key in range(20)}) for at in range(1000)])
                 writer.seal()
-        with Book(writer.run_dir) as book:
+        with RunReader(writer.run_dir) as book:
             tracemalloc.start()
             assert events.write(book, tmp_path / f"{name}.events") == parts * 20_000
             peaks.append(tracemalloc.get_traced_memory()[1])
@@ -136,7 +136,7 @@ def test_each_rank_has_its_event_files_and_rewinds_hide_in_all(tmp_path):
                 rows = [(step, {"x": step + rank / 2}) for step in range(first, 10)]
                 writer.log(*rows, rank=rank, attempt=attempt)
             writer.seal()
-    with Book(writer.run_dir) as book:
+    with RunReader(writer.run_dir) as book:
         assert events.write(book, tmp_path / "events") == 28
     for rank, place in ((0, tmp_path / "events"), (1, tmp_path / "events" / "rank-1")):
         accumulator = EventAccumulator(str(place), size_guidance={"scalars": 0})

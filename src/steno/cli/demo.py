@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from steno.store.book import Book
+    from steno.store.reader import RunReader
 
 KEYS = ("train/loss", "train/accuracy", "learning_rate", "gradient_norm")
 REFRESH_SECS = 0.25
@@ -167,7 +167,7 @@ class _LiveRun:
 
     def __init__(self, plan: digits.Plan) -> None:
         self._place = Path(plan.dir, plan.project, plan.name)
-        self._book: Book | None = None
+        self._reader: RunReader | None = None
 
     def latest(self) -> dict[int, _Row]:
         """Each rank's newest values by rank, of the ranks that have any yet."""
@@ -175,15 +175,15 @@ class _LiveRun:
 
         import steno
 
-        if self._book is None:
+        if self._reader is None:
             try:
-                self._book = steno.open(self._place)
+                self._reader = steno.open(self._place)
             except UsageError:
                 # The first rank has not made it yet.
                 return {}
         rows: dict[int, _Row] = {}
         for key in KEYS:
-            series = self._book.series(key)
+            series = self._reader.series(key)
             for rank in np.unique(series.rank).tolist():
                 last = int(np.flatnonzero(series.rank == rank)[-1])
                 row = rows.setdefault(rank, _Row(int(series.step[last]), {}))
@@ -205,18 +205,18 @@ def _report(console: Console, plan: digits.Plan) -> None:
     import steno
     from steno.cli.show import chart_of
 
-    book = steno.open(Path(plan.dir, plan.project, plan.name))
+    reader = steno.open(Path(plan.dir, plan.project, plan.name))
     deadline = time.monotonic() + SETTLE_SECS
-    while (state := book.info.state) in {"", "running"} and time.monotonic() < deadline:
+    while (state := reader.info.state) in {"", "running"} and time.monotonic() < deadline:
         time.sleep(REFRESH_SECS)
     if state in {"", "running"}:
         raise StenoError(
-            f"the run is not posted to its end, see {book.dir}/.steno; steno sync {book.dir} goes on with it"
+            f"the run is not posted to its end, see {reader.dir}/.steno; steno sync {reader.dir} goes on with it"
         )
     console.print()
-    terminal.print_text(console, chart_of(book, "train/loss", ranks=None, points=400))
-    accuracy = book.series("test/accuracy").value
+    terminal.print_text(console, chart_of(reader, "train/loss", ranks=None, points=400))
+    accuracy = reader.series("test/accuracy").value
     reached = f"test accuracy {accuracy[-1]:.1%}; " if len(accuracy) else ""
-    console.print(f"\n{reached}{book.info.points:,} points recorded, run {state}\n", markup=False)
-    for title, text in next_steps.ended(book.dir, tensorboard=True):
+    console.print(f"\n{reached}{reader.info.points:,} points recorded, run {state}\n", markup=False)
+    for title, text in next_steps.ended(reader.dir, tensorboard=True):
         console.print(next_steps.line(title, text), markup=False, soft_wrap=True)

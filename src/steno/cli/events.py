@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from steno.destinations.base import Destination
-    from steno.store.book import Book
+    from steno.store.reader import RunReader
 
 
-def write(book: Book, target: Path) -> int:
+def write(reader: RunReader, target: Path) -> int:
     """Write all of a run's points; returns how many. Rank 0 in `target` itself, the others in `target/rank-N`.
 
     The run is read batch by batch: memory is bounded by the largest part, not by the run.
@@ -33,11 +33,11 @@ def write(book: Book, target: Path) -> int:
             raise UsageError(f"{target} is not empty; name a new directory with --out")
     except OSError as error:
         raise UsageError(f"cannot write event files in {target}: {error.strerror or error}") from error
-    info = book.info
+    info = reader.info
     made: dict[int, Destination] = {}
     points = 0
     try:
-        for batch in book.batches():
+        for batch in reader.batches():
             # Entries go to every file: a rewind hides the points of all ranks.
             for rank in sorted({*made, *batch.rank.tolist()}):
                 if rank not in made:

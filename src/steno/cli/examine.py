@@ -120,11 +120,11 @@ def examine(run_dir: Path) -> Report:
     """Look at a run without changing a byte of it; a live one may be looked at."""
     import steno
 
-    book = steno.open(run_dir)
+    reader = steno.open(run_dir)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # what a damaged part has lost stands in the report
-        book.verify()
-    info = book.info
+        reader.verify()
+    info = reader.info
     machinery = run_dir / ".steno"
     journals = list(_journals(run_dir))
     nodes = list(_nodes(machinery / "nodes"))
@@ -144,7 +144,7 @@ def examine(run_dir: Path) -> Report:
         uploads=list(_uploads(run_dir, nodes)),
         losses=[dataclasses.asdict(loss) for loss in info.losses],
         damage=damage(info.losses, info.unreadable),
-        notes=[{"time": note.time, **note.payload} for note in book.records("note")][-20:],
+        notes=[{"time": note.time, **note.payload} for note in reader.records("note")][-20:],
         poison=sorted(path.name for path in (machinery / "poison").glob("*")),
         filesystems=filesystems(("run", run_dir), *_journal_places(journals, machinery)),
     )

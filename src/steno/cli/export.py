@@ -14,7 +14,7 @@ from steno.cli import events, options, terminal
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
-    from steno.store.book import Book
+    from steno.store.reader import RunReader
 
 
 class Form(enum.StrEnum):
@@ -41,20 +41,20 @@ def export(
     """Copy a run's points to one file, or to event files that TensorBoard reads; the run stays as it is."""
     import steno
 
-    with steno.open(run, dir=options.runs_dir(dir)) as book:
-        target = Path(paths.local("--out", out or _default(book, to)))
+    with steno.open(run, dir=options.runs_dir(dir)) as reader:
+        target = Path(paths.local("--out", out or _default(reader, to)))
         if to is Form.TENSORBOARD:
-            points = events.write(book, target)
+            points = events.write(reader, target)
         else:
             if target.exists() and not force:
                 raise UsageError(f"{target} is there already; name another file with --out, or replace it with --force")
-            points = book.export(to.value, target)
+            points = reader.export(to.value, target)
     if json:
         terminal.print_json({"path": os.path.abspath(target), "points": points})
     else:
         terminal.console().print(f"{points:,} points in {target}", markup=False, soft_wrap=True)
 
 
-def _default(book: Book, to: Form) -> str:
-    name = book.info.name.replace("/", "-")
+def _default(reader: RunReader, to: Form) -> str:
+    name = reader.info.name.replace("/", "-")
     return f"{name}-tensorboard" if to is Form.TENSORBOARD else f"{name}.{to.value}"

@@ -36,13 +36,13 @@ def get(
     """Copy a file or directory kept with a run out of it, whole or not at all, and verified by its digest."""
     import steno
 
-    with steno.open(run, dir=options.runs_dir(dir)) as book:
+    with steno.open(run, dir=options.runs_dir(dir)) as reader:
         if name is None and digest is None:
             if to is not None:
                 raise UsageError("name the artifact that is to be copied; without --to they are listed")
-            _list(book.artifacts(), json=json)
+            _list(reader.artifacts(), json=json)
             return
-        found = book.artifact(name, digest=digest)
+        found = reader.artifact(name, digest=digest)
         try:
             if to == "-" and sys.stdout.isatty():
                 raise UsageError("the content of a file could steer this terminal: give --to FILE, or pipe it on")

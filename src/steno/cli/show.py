@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from steno.record import Entry
-    from steno.store.book import Book
+    from steno.store.reader import RunReader
     from steno.store.series import Series
 
 CHARTS = 4
@@ -41,20 +41,20 @@ def show(
     """Show a run: state, last, smallest and largest value per key, and a chart per key with a line per rank."""
     import steno
 
-    book = steno.open(run, dir=options.runs_dir(dir))
-    chosen = choose(book.keys(), key)
+    reader = steno.open(run, dir=options.runs_dir(dir))
+    chosen = choose(reader.keys(), key)
     if json:
-        terminal.print_json(_as_data(book, chosen, rank, points, output))
+        terminal.print_json(_as_data(reader, chosen, rank, points, output))
         return
     console = terminal.console()
-    _head(console, book)
-    _values(console, book, chosen)
+    _head(console, reader)
+    _values(console, reader, chosen)
     for each in chosen if key else _interesting(chosen):
         console.print()
-        terminal.print_text(console, chart_of(book, each, ranks=rank, points=points, height=chart_height))
+        terminal.print_text(console, chart_of(reader, each, ranks=rank, points=points, height=chart_height))
     if not key and len(chosen) > CHARTS:
         console.print(f"\n{len(chosen) - CHARTS} more keys; choose with --key", markup=False)
-    lines = [] if key else _printed(book, rank, output)
+    lines = [] if key else _printed(reader, rank, output)
     if lines:
         console.print()
         terminal.print_text(console, "\n".join(map(printed, lines)))
@@ -73,12 +73,12 @@ def choose(keys: list[str], patterns: list[str] | None) -> list[str]:
     return chosen
 
 
-def chart_of(book: Book, key: str, *, ranks: list[int] | None, points: int, height: int = 16) -> str:
+def chart_of(reader: RunReader, key: str, *, ranks: list[int] | None, points: int, height: int = 16) -> str:
     """One key's chart, a line per rank; of a key without numbers, what its values are and where."""
-    found = _by_rank(book, key, ranks, points)
+    found = _by_rank(reader, key, ranks, points)
     odd = {id(series): _unnumbered(series) for _, series in found}
     if any(odd.values()) and all(odd[id(series)] == len(series.value) for _, series in found):
-        return told(book, key, [series for _, series in found])
+        return told(reader, key, [series for _, series in found])
     lines = [chart.Line(f"rank {rank}", series.step, series.value, odd[id(series)]) for rank, series in found]
     return chart.draw(key, lines, height=height, color=terminal.in_color())
 
@@ -88,7 +88,7 @@ def _unnumbered(series: Series) -> int:
     return sum(not isinstance(value, int) for value in series.special.values())
 
 
-def told(book: Book, key: str, found: list[Series]) -> str:
+def told(reader: RunReader, key: str, found: list[Series]) -> str:
     """What the texts and media values of a key are, and where the newest is."""
     values = sorted((int(one.step[row]), one.rank[row], value) for one in found for row, value in _ordered(one))
     kinds = Counter(value.kind if isinstance(value, Ref) else "text" for _, _, value in values)
@@ -97,7 +97,7 @@ def told(book: Book, key: str, found: list[Series]) -> str:
     if not isinstance(last, Ref):
         where = repr(terminal.cut(last))
     else:
-        path = book.media(key)[-1].path
+        path = reader.media(key)[-1].path
         where = "in the run itself" if last.digest == "" else "not encoded yet" if path is None else str(path)
         where = f"lost: {last.meta['lost']}" if "lost" in last.meta else where
     return visible(f"{key}: {counts}, the last at step {step:,}: {where}")
@@ -107,20 +107,20 @@ def _ordered(series: Series) -> list[tuple[int, Any]]:
     return sorted((row, value) for row, value in series.special.items() if not isinstance(value, int))
 
 
-def _by_rank(book: Book, key: str, ranks: list[int] | None, points: int) -> list[tuple[int, Any]]:
-    known = list(book.info.ranks) or [0]
+def _by_rank(reader: RunReader, key: str, ranks: list[int] | None, points: int) -> list[tuple[int, Any]]:
+    known = list(reader.info.ranks) or [0]
     wanted = ranks if ranks is not None else known
     unknown = [rank for rank in wanted if rank not in known]
     if unknown:
         raise UsageError(f"the run has no rank {unknown[0]}; it has {', '.join(map(str, known))}")
-    return [(rank, book.series(key, rank=rank, points=points)) for rank in wanted]
+    return [(rank, reader.series(key, rank=rank, points=points)) for rank in wanted]
 
 
-def _printed(book: Book, ranks: list[int] | None, count: int) -> list[Entry]:
+def _printed(reader: RunReader, ranks: list[int] | None, count: int) -> list[Entry]:
     """The last lines that the run printed, where it records them."""
     if ranks is None:
-        return book.records(OUTPUT, last=count) if count else []
-    return [entry for entry in book.records(OUTPUT) if entry.rank in ranks][-count:] if count else []
+        return reader.records(OUTPUT, last=count) if count else []
+    return [entry for entry in reader.records(OUTPUT) if entry.rank in ranks][-count:] if count else []
 
 
 def _interesting(keys: list[str]) -> list[str]:
@@ -136,15 +136,15 @@ def _few(keys: list[str]) -> str:
     return ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "") if keys else "no keys yet"
 
 
-def _head(console: Console, book: Book) -> None:
+def _head(console: Console, reader: RunReader) -> None:
     from rich.text import Text
 
-    info = book.info
+    info = reader.info
     name = terminal.number(f"{info.project}/{info.name}")
     state = (info.state or "not posted yet", STATE_STYLES.get(info.state) or "bold")
     console.print(Text.assemble((name, "bold"), "  ", state, "  ", terminal.when(info.started)))
     facts = {
-        "directory": str(book.dir),
+        "directory": str(reader.dir),
         "ranks": len(info.ranks) if len(info.ranks) > 1 else None,
         "attempts": len(info.attempts) if len(info.attempts) > 1 else None,
         "tags": ", ".join(info.tags),
@@ -159,8 +159,8 @@ def _head(console: Console, book: Book) -> None:
             console.print(f"{name:>10}  {terminal.cut(str(value))}", markup=False)
 
 
-def _values(console: Console, book: Book, keys: list[str]) -> None:
-    summary = book.summary
+def _values(console: Console, reader: RunReader, keys: list[str]) -> None:
+    summary = reader.summary
     values = terminal.table("key", "last", "min", "max", "points", numbers=("last", "min", "max", "points"))
     for key in keys:
         entry = summary.get(key)
@@ -172,19 +172,19 @@ def _values(console: Console, book: Book, keys: list[str]) -> None:
     console.print(values)
 
 
-def _as_data(book: Book, keys: list[str], ranks: list[int] | None, points: int, output: int) -> dict[str, Any]:
+def _as_data(reader: RunReader, keys: list[str], ranks: list[int] | None, points: int, output: int) -> dict[str, Any]:
     series = {
         key: {
             str(rank): {"step": one.step, "time": one.time, "value": one.exact}
-            for rank, one in _by_rank(book, key, ranks, points)
+            for rank, one in _by_rank(reader, key, ranks, points)
         }
         for key in keys
     }
     return {
-        "dir": str(book.dir),
-        "info": dataclasses.asdict(book.info),
+        "dir": str(reader.dir),
+        "info": dataclasses.asdict(reader.info),
         "keys": keys,
-        "summary": dict(book.summary),
+        "summary": dict(reader.summary),
         "series": series,
-        "output": [{"time": one.time, "rank": one.rank, **one.payload} for one in _printed(book, ranks, output)],
+        "output": [{"time": one.time, "rank": one.rank, **one.payload} for one in _printed(reader, ranks, output)],
     }

@@ -37,20 +37,20 @@ def sync(
     import steno
 
     wanted = _with_options(to or [], option or [])
-    with steno.open(run, dir=options.runs_dir(dir)) as book:
-        there = [one.host for one in book.info.unposted if one.is_reachable and one.host != host.name()]
+    with steno.open(run, dir=options.runs_dir(dir)) as reader:
+        there = [one.host for one in reader.info.unposted if one.is_reachable and one.host != host.name()]
         if there and not adopt and not json:
             terminal.complain(
                 f"journals of {', '.join(sorted(set(there)))} are not posted: it is looked for "
                 f"{steno.Settings().adopt_secs:g} s at most whether they are still written; --adopt posts them at once"
             )
-        report = steno.sync(book.dir, to=wanted, timeout=timeout, store=store, adopt=adopt)
-        points = book.info.points
+        report = steno.sync(reader.dir, to=wanted, timeout=timeout, store=store, adopt=adopt)
+        points = reader.info.points
     if json:
         terminal.print_json({**dataclasses.asdict(report), "points": points})
     else:
         console = terminal.console()
-        console.print(f"{points:,} points are posted in {book.dir}", markup=False, soft_wrap=True)
+        console.print(f"{points:,} points are posted in {reader.dir}", markup=False, soft_wrap=True)
         for name, health in report.destinations.items():
             rest = f": {health['error']}" if name in report.lacking and health.get("error") else ""
             state = "behind" if name in report.lacking else "complete"
@@ -62,7 +62,7 @@ def sync(
         if report.error:
             console.print(report.error, markup=False, soft_wrap=True)
         if not report.complete:
-            console.print(f"something is left; steno doctor {book.dir} says more", markup=False, soft_wrap=True)
+            console.print(f"something is left; steno doctor {reader.dir} says more", markup=False, soft_wrap=True)
     if not report.complete:
         raise typer.Exit(1)
 

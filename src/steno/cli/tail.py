@@ -28,8 +28,8 @@ def tail(
     """Print the latest records of a run, then each new one until the run has ended; Ctrl-C leaves."""
     import steno
 
-    book = steno.open(run, dir=options.runs_dir(dir))
-    for one in book.tail(last=last, follow=follow):
+    reader = steno.open(run, dir=options.runs_dir(dir))
+    for one in reader.tail(last=last, follow=follow):
         if json:
             terminal.print_json(_as_data(one))
         else:

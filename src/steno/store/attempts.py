@@ -131,7 +131,7 @@ class Choice:
 def choose(
     attempts: Sequence[Attempt], attempt: int | str, rank: int | None = None, steps: tuple[Any, Any] | None = None
 ) -> Choice:
-    """The choice that the arguments of `Book.series` describe.
+    """The choice that the arguments of `RunReader.series` describe.
 
     Raises:
         UsageError: an argument is not what it may be.

@@ -36,7 +36,7 @@ class Info:
     """
     config: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
-    """What the user set; `Book.summary` adds last, min, max and count per key."""
+    """What the user set; `RunReader.summary` adds last, min, max and count per key."""
     attempts: tuple[Attempt, ...] = ()
     ranks: tuple[int, ...] = ()
     started: int | None = None

@@ -78,10 +78,10 @@ class RunSummary:
         Raises:
             RunNotFoundError: the run is gone.
         """
-        from steno.store.book import Book
+        from steno.store.reader import RunReader
 
-        with Book(self.path) as book:
-            return {key: one for key, one in book.summary.items() if isinstance(one, dict)}
+        with RunReader(self.path) as reader:
+            return {key: one for key, one in reader.summary.items() if isinstance(one, dict)}
 
     def value(self, name: str) -> Any:
         """What a name of the `where` language means here; `where.MISSING` if there is nothing of the name."""

@@ -20,7 +20,7 @@ HELD_BYTES: Final = 64 << 20
 class MediaValue:
     """An image, a sound, a table, …: what is known of it, and the value itself. For any thread.
 
-    `value` is what `book.media(key)[i].value` gives: uint8 (H, W, C) for an image, float32 (frames, channels) for a
+    `value` is what `reader.media(key)[i].value` gives: uint8 (H, W, C) for an image, float32 (frames, channels) for a
     sound, text for a text, and so on.
     """
 

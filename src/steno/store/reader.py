@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _COLUMNS = "record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 
 
-def open_book(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None = None) -> Book:
+def open_run(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None = None) -> RunReader:
     """Open a run for reading, live or ended. Nothing is written in its directory.
 
     Args:
@@ -60,15 +60,15 @@ def open_book(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None
         CorruptError: something in its machinery is a link, or no file.
     """
     if paths.is_url(run):
-        return Book(_remote(run))
-    return Book(runs_.find(run, dir))
+        return RunReader(_remote(run))
+    return RunReader(runs_.find(run, dir))
 
 
-class Book:
+class RunReader:
     """Reads one run. Each method reads anew, so a live run is as fresh as its ledger (at most 1 s behind).
 
-    Each method sees one moment: every point that was posted then, exactly once. Threads may share a book; a
-    forked child opens its own. A book keeps the unsealed points (about 60 bytes each) and a DuckDB in memory
+    Each method sees one moment: every point that was posted then, exactly once. Threads may share a reader; a
+    forked child opens its own. A reader keeps the unsealed points (about 60 bytes each) and a DuckDB in memory
     until it is closed or dropped; it holds nothing that another process waits for.
 
     Of a run in an object store `dir` is the directory of its copies; a live one is read up to what has been
@@ -92,7 +92,7 @@ class Book:
         self._starts: tuple[frozenset[str], list[Entry]] | None = None
 
     def __repr__(self) -> str:
-        return f"<Book {self._remote.url if self._remote else str(self.dir)!r}>"
+        return f"<RunReader {self._remote.url if self._remote else str(self.dir)!r}>"
 
     def __enter__(self) -> Self:
         return self
@@ -457,10 +457,10 @@ def sql(
     for one in wanted:
         for place in [_remote(one)] if paths.is_url(one) else runs_.resolve(one, dir):
             places.setdefault(place if isinstance(place, Path) else place.dir, place)
-    books = [Book(place, engine=engine) for place in places.values()]
+    readers = [RunReader(place, engine=engine) for place in places.values()]
 
     def ask() -> Any:
-        return sql_.query(engine, [book._source() for book in books], query, values)  # noqa: SLF001 - this file's class
+        return sql_.query(engine, [reader._source() for reader in readers], query, values)  # noqa: SLF001 - this file's class
 
     table = again(ask)
     return engine.cursor().from_arrow(table)
