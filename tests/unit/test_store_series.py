@@ -231,7 +231,7 @@ def test_whatever_is_logged_is_read_once_in_order(records, tmp_path_factory):
                 writer.finish()
                 writer = Writer(run_dir)
                 writer.ends, writer.mono = ends, mono
-            elif then == "look":
+            elif then == "look" and "a" in expected:  # else the run, which nobody writes, has no such key
                 book.series("a")
         with writer:
             for each in (book, RunReader(run_dir)):
