@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from typing import TYPE_CHECKING, Any, Final
@@ -88,7 +89,6 @@ def remove_tree(path: Name) -> None:
 
 def move(path: Path, target: Path) -> None:
     """Give a file a name on what may be another file system."""
-    import errno
     import shutil
 
     try:
@@ -186,6 +186,28 @@ def append(path: Name, data: bytes) -> int:
         return system.write(fd, data)
     finally:
         os.close(fd)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to the end, durably, in one write, so that the lines of several writers stay whole.
+
+    Where the last line was torn, as by a full disk, it begins a new one.
+
+    Raises:
+        CorruptError: a symbolic link, or no file, lies there.
+        OSError: no space, no permission.
+    """
+    fd = inside.opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    try:
+        size = os.fstat(fd).st_size
+        data = b"\n" + line if size and os.pread(fd, 1, size - 1) != b"\n" else line
+        if system.write(fd, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+        system.fsync(fd)
+    finally:
+        os.close(fd)
+    if not size:
+        sync_dir(path.parent)
 
 
 def write_new(path: Name, data: bytes, *, mode: int = 0o666, sync: bool = False) -> None:

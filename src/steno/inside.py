@@ -6,7 +6,7 @@ moment and has this user's rights, who needs no run for his ends.
     name       one part of a path, as a run has it; relative: a path of such
     number     one that is a number
     path       a path below a directory, no symbolic link on the way
-    read       a small file, whole
+    read       a small file, whole; read_end: the end of one of lines
     check      the directories of a run's machinery, at the door of everything that reads or writes a run
     is_own     a directory outside the run that a process of the run has made for it
 """
@@ -117,6 +117,20 @@ def read(place: str | os.PathLike[str], limit_bytes: int = LARGEST_BYTES) -> byt
         return file.read(size)  # it makes room for as much as it is asked for
 
 
+def read_end(place: str | os.PathLike[str], limit_bytes: int) -> bytes:
+    """The last bytes of a file of lines, from the beginning of a line; all of one that is not larger.
+
+    Raises:
+        CorruptError: it is a symbolic link, or no file.
+        OSError: it is not there, or cannot be read.
+    """
+    with open(opened(place), "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - limit_bytes))
+        data = file.read(min(size, limit_bytes))
+        return data if size <= limit_bytes else data.partition(b"\n")[2]
+
+
 def read_object(place: str | os.PathLike[str], limit_bytes: int = LARGEST_BYTES) -> dict[str, Any]:
     """The JSON object in a file; empty when there is none that can be read."""
     try:
@@ -146,7 +160,9 @@ def check(run_dir: Path) -> None:
                     _require(one)
 
 
-_OURS: Final = frozenset({MACHINERY, "metrics", "records", "media", "artifacts", "run.json", "manifest.json"})
+_OURS: Final = frozenset(
+    {MACHINERY, "metrics", "records", "media", "artifacts", "run.json", "manifest.json", "edits.jsonl"}
+)
 
 
 def _require(entry: os.DirEntry[str], *, may_link: bool = False) -> None:

@@ -11,11 +11,13 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "steno"
 BASE = {
     "bounds",
     "distribution",
+    "edits",
     "errors",
     "files",
     "histograms",
     "host",
     "inside",
+    "names",
     "next_steps",
     "paths",
     "record",
@@ -30,7 +32,9 @@ BASE = {
 ALLOWED: dict[str, set[str]] = {
     "bounds": {"errors", "inside"},
     "distribution": set(),
+    "edits": {"errors", "files", "host", "inside", "names", "utf8"},
     "errors": {"visible"},
+    "names": {"errors"},
     "visible": set(),
     "files": {"errors", "inside"},
     "inside": {"errors", "record"},

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import runfile
+from steno import edits, runfile
 from steno.ledger import streams
 from steno.ledger.read import ELSEWHERE, LOST_LEDGER, MANIFEST, Reader, read_manifest, run_state
 from steno.ledger.unposted import unposted
@@ -44,6 +44,9 @@ class Info:
     """When the last record came, for a run that is over; None while it is running."""
     tags: tuple[str, ...] = ()
     notes: str = ""
+    archived: bool = False
+    colour: str = ""
+    """As #rrggbb; empty: the viewer chooses. Name, tags and notes too are as they were edited; `run` is as recorded."""
     group: str | None = None
     command: str = ""
     git: Mapping[str, Any] = field(default_factory=dict)
@@ -55,7 +58,7 @@ class Info:
     unposted: tuple[Unposted, ...] = ()
     """Journals of a run that does not go on which hold more than was posted: stream, host, records, bytes, age."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    """Ledgers ("node 01"), parts (their path), "run.json", "manifest.json": those that could not be read, and why.
+    """What could not be read, and why: ledgers ("node 01"), parts (their path), run.json, manifest.json, edits.jsonl.
 
     What they held is missing.
     """
@@ -88,13 +91,14 @@ def info_of(
 ) -> Info:
     """The information on a run, from run.json, its ledgers or manifest, and its attempts."""
     (run, wrong), (manifest, unusable) = runfile.read(run_dir), read_manifest(run_dir)
+    shown, unedited = edits.shown(run_dir, run)
     left = tuple(unposted(run_dir))
     state = state_of(run_dir, snapshot, manifest, left)
     known = snapshot.streams
     started = [stream.started for stream in known if stream.started]
     return Info(
         dir=run_dir,
-        name=str(run.get("name") or run_dir.name),
+        name=str(shown.get("name") or run_dir.name),
         project=str(run.get("project") or run_dir.parent.name),
         id=str(run.get("id") or ""),
         state=state,
@@ -104,8 +108,10 @@ def info_of(
         ranks=tuple(sorted({stream.rank for stream in known})),
         started=min(started, default=None),
         ended=None if state in {"", "running"} else max((stream.last_time for stream in known), default=None),
-        tags=tuple(run.get("tags") or ()),
-        notes=str(run.get("notes") or ""),
+        tags=tuple(shown["tags"]),
+        notes=str(shown.get("notes") or ""),
+        archived=shown["archived"],
+        colour=shown["colour"],
         group=run.get("group"),
         command=_command(run.get("command")),
         git=run.get("git") or {},
@@ -114,13 +120,13 @@ def info_of(
         error=_error(known),
         losses=snapshot.losses,
         unposted=() if state == "running" else left,
-        unreadable={**_unreadable(snapshot, wrong, unusable), **(damaged or {})},
+        unreadable={**_unreadable(snapshot, wrong, unusable, unedited), **(damaged or {})},
         run=run,
     )
 
 
-def _unreadable(snapshot: Snapshot, wrong: str, unusable: str) -> dict[str, str]:
-    said = {runfile.FILE: wrong, MANIFEST: unusable}
+def _unreadable(snapshot: Snapshot, wrong: str, unusable: str, unedited: str) -> dict[str, str]:
+    said = {runfile.FILE: wrong, MANIFEST: unusable, edits.FILE: unedited}
     said.update((f"node {node:02d}", why) for node, why in snapshot.unreadable.items())
     return {name: why for name, why in said.items() if why}
 
@@ -128,7 +134,8 @@ def _unreadable(snapshot: Snapshot, wrong: str, unusable: str) -> dict[str, str]
 def damage_in(run_dir: Path) -> list[str]:
     """As `damage`, of a run whose parts are not looked at."""
     snapshot = Reader(run_dir).snapshot(batches=False)
-    return damage(snapshot.losses, _unreadable(snapshot, runfile.read(run_dir)[1], read_manifest(run_dir)[1]))
+    wrong = (runfile.read(run_dir)[1], read_manifest(run_dir)[1], edits.read(run_dir)[1])
+    return damage(snapshot.losses, _unreadable(snapshot, *wrong))
 
 
 def left_in(run_dir: Path) -> list[Unposted]:

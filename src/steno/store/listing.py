@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import runfile
+from steno import edits, runfile
 from steno.errors import UsageError
 from steno.ledger.read import Reader, read_manifest
 from steno.store import where as where_
@@ -33,6 +33,7 @@ _FIELDS: Final = (
     "group",
     "tags",
     "notes",
+    "archived",
     "started",
     "duration",
     "records",
@@ -58,10 +59,13 @@ class RunSummary:
     group: str | None = None
     tags: tuple[str, ...] = ()
     problem: str = ""
-    """What is wrong with its run.json; what is good of it is used."""
+    """What is wrong with its run.json or edits.jsonl; what is good of them is used."""
     ended: int | None = None
     """When the last record came; None while it is running."""
     notes: str = ""
+    archived: bool = False
+    colour: str = ""
+    """As #rrggbb; empty: the viewer chooses."""
     config: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     """What the user set."""
@@ -203,6 +207,7 @@ def runs(
     where: str | None = None,
     sort: str | None = None,
     limit: int | None = None,
+    archived: bool = False,
 ) -> RunList:
     """The runs under a directory, newest first; empty when there is none.
 
@@ -211,6 +216,7 @@ def runs(
         where: which of them, such as `config.lr < 1e-3 and val/acc.max > 0.9`; see docs/where.md.
         sort: a name of that language, the smallest first; `-NAME`: the largest first. Runs without it come last.
         limit: at most so many.
+        archived: also those that were archived, which are left out otherwise.
 
     Returns:
         A list that prints as a table; `frame()` has a row per run. Metrics are read only where they are asked for.
@@ -223,7 +229,7 @@ def runs(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         msg = f"limit={limit!r}: a number of runs from 0 on is needed, or None for all"
         raise UsageError(msg)
-    found = [summarise(path) for path in run_dirs(place_of(dir))]
+    found = [one for one in map(summarise, run_dirs(place_of(dir))) if archived or not one.archived]
     if query is not None:
         found = [one for one in found if query.matches(one.value)]
     found.sort(key=lambda one: (-(one.started or 0), str(one.path)))
@@ -265,7 +271,8 @@ def summarise(path: Path) -> RunSummary:
         points = sum(part.rows for part in snapshot.parts if part.kind == "metrics")
         meta = snapshot.meta
     started = min((one["started"] for one in streams if one["started"]), default=None)
-    project, name = identity(path, run)
+    shown, unedited = edits.shown(path, run)
+    project, name = identity(path, shown)
     return RunSummary(
         path=path,
         project=project,
@@ -277,10 +284,12 @@ def summarise(path: Path) -> RunSummary:
         points=sum(one["points"] for one in streams) or points,
         attempts=max((one["attempt"] for one in streams), default=1),
         group=run.get("group"),
-        tags=tuple(run.get("tags") or ()),
-        problem=wrong,
+        tags=tuple(shown["tags"]),
+        problem=wrong or unedited,
         ended=None if state in {"", "running"} else max((one["last_time"] for one in streams), default=None),
-        notes=str(run.get("notes") or ""),
+        notes=str(shown.get("notes") or ""),
+        archived=shown["archived"],
+        colour=shown["colour"],
         config={**(run.get("config") or {}), **(meta.get("config") or {})},
         summary=dict(meta.get("summary") or {}),
     )

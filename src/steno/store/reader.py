@@ -15,6 +15,7 @@ from steno.ledger.read import Reader, read_manifest
 from steno.record import ARTIFACT, START
 from steno.store import artifacts as artifacts_
 from steno.store import attempts as attempts_
+from steno.store import editing as editing_
 from steno.store import export as export_
 from steno.store import frame as frame_
 from steno.store import media as media_
@@ -380,6 +381,45 @@ class RunReader:
         if self._remote is not None:
             again(lambda: self._engine.files(self.dir, self._view().snapshot.parts))
         return stream_.batches(self.dir)
+
+    # -- edits -----------------------------------------------------------------------------------------
+
+    def edit(
+        self,
+        *,
+        name: str | None = None,
+        tags: str | Iterable[str] | None = None,
+        add_tags: str | Iterable[str] | None = None,
+        remove_tags: str | Iterable[str] | None = None,
+        notes: str | None = None,
+        archived: bool | None = None,
+        colour: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        """Change what people call the run and say of it, while it goes on or after it. See docs/edits.md.
+
+        What was recorded stays as it is; this adds a line to `edits.jsonl` in the run's directory, or an object to
+        its store. Threads, processes and machines may edit one run at once: no edit is lost, and of one field the
+        last wins. An edit is on the disk when this returns.
+
+        Args:
+            name: the name that is shown; the directory keeps its own, and both name the run. "": as recorded.
+            tags: all tags from now on.
+            add_tags, remove_tags: only these, the others stay.
+            notes: the whole text, "" for none.
+            archived: whether `steno.runs` leaves the run out.
+            colour: of its lines in the viewer, as "#0072b2"; "": the viewer chooses.
+            by: who edits; None: this user on this machine.
+
+        Raises:
+            UsageError: a value that cannot be, is too long for a line of 4 KiB, or a name that is another run's.
+            StenoError: the directory or the store cannot be written.
+        """
+        wanted = editing_.changes(
+            name=name, tags=tags, add_tags=add_tags, remove_tags=remove_tags, notes=notes, archived=archived,
+            colour=colour,
+        )  # fmt: skip
+        editing_.edit(self.dir, self._remote, wanted, by)
 
     # -- everything ------------------------------------------------------------------------------------
 

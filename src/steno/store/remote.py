@@ -6,15 +6,16 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import runfile, settings
+from steno import edits, runfile, settings
 from steno.artifacts.content import key
-from steno.errors import CorruptError, RunNotFoundError, UsageError
+from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 from steno.ledger import manifest, verify
 from steno.ledger.read import MANIFEST, Stream, run_state, unusable
 from steno.objects import url as urls
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 _TRANSFERS: Final = 8
 _FRESH_SECS: Final = 1.0
+_EDITS_SECS: Final = 5.0
+"""People edit a run after it has ended too."""
+_MOST_EDITS: Final = edits.MOST_BYTES // edits.LINE_BYTES
 _TRIES: Final = 3
 _RUN: Final = "run.json"
 _NODES: Final = "nodes"
@@ -66,6 +70,8 @@ class Remote:
         self._settled = False
         self._artifacts: ObjectStore | None = None
         self._fresh_until = 0.0
+        self._edited: dict[str, bytes] = {}
+        self._edits_until = 0.0
         try:
             self.store = ObjectStore(self.url, patient=True)
             about = self._about()
@@ -113,8 +119,13 @@ class Remote:
                 hidden.write_bytes(data)
 
     def refresh(self) -> None:
-        """Ask the store what the run has by now; of a run that is over once, of one that goes on once a second."""
+        """Ask the store what the run has by now; of a run that is over once, of one that goes on once a second.
+
+        How it was edited, every five seconds.
+        """
         with self._lock:
+            if time.monotonic() >= self._edits_until:
+                self._read_edits()
             if self._settled or time.monotonic() < self._fresh_until:
                 return
             whole = self._manifest()
@@ -152,6 +163,43 @@ class Remote:
         united["written"] = max(piece["written"] for piece in news)
         united["state"] = run_state([Stream(**row) for row in united["streams"]])
         return united
+
+    def edit(self, made: Iterable[bytes]) -> None:
+        """Write these lines, each as an object of its own.
+
+        Raises:
+            StenoError: the store refuses.
+        """
+        try:
+            for number, line in enumerate(made, time.time_ns()):
+                self.store.write(f"{edits.FOLDER}/{number:020d}-{secrets.token_hex(4)}.json", line)
+        except Exception as error:
+            said = scrub(f"{type(error).__name__}: {error}")
+            raise StenoError(f"the edit was not written to {self.url}: {said}") from None
+        with self._lock:
+            self._read_edits()
+
+    def _read_edits(self) -> None:
+        """Have the lines of all edits in the file of the copy, in the order of their names, which is that of time."""
+        sizes = self.store.listing(edits.FOLDER)
+        names = sorted(name for name in sizes if name.endswith(".json") and sizes[name] <= edits.LINE_BYTES)
+        names = names[-_MOST_EDITS:]
+        missing = [name for name in names if name not in self._edited]
+        if missing:
+            with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
+                self._edited.update(zip(missing, pool.map(self._line, missing), strict=True))
+        path = self.dir / edits.FILE
+        data = b"".join(self._edited[name] for name in names)
+        if data != (path.read_bytes() if path.exists() else b""):
+            with aside(path) as hidden:
+                hidden.write_bytes(data)
+        self._edits_until = time.monotonic() + _EDITS_SECS
+
+    def _line(self, name: str) -> bytes:
+        try:
+            return self.store.read(name).split(b"\n", 1)[0] + b"\n"
+        except FileNotFoundError:
+            return b"\n"
 
     def _json(self, key: str) -> dict[str, Any]:
         try:

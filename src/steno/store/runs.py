@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import paths, runfile, settings
+from steno import edits, paths, runfile, settings
 from steno.errors import RunNotFoundError, UsageError
 from steno.store.info import damage_in
 
@@ -53,8 +53,8 @@ def _below(place: Path, depth: int) -> Iterator[Path]:
 
 
 def identity(path: Path, run: Mapping[str, Any] | None = None) -> tuple[str, str]:
-    """(project, name), from run.json (`run`, where it was read) or else from the path."""
-    run = runfile.read(path)[0] if run is None else run
+    """(project, name) as they are shown: from `run` (run.json as it was edited), or else from the path."""
+    run = edits.shown(path, runfile.read(path)[0])[0] if run is None else run
     path = path.absolute()
     return str(run.get("project") or path.parent.name), str(run.get("name") or path.name)
 
@@ -120,9 +120,11 @@ def damaged(given: Iterable[str] | None, dir: str | os.PathLike[str] | None = No
 
 
 def _names(place: Path, path: Path) -> tuple[str, ...]:
-    """`project/name`, then the other names the run goes by."""
-    project, name = identity(path)
-    return (f"{project}/{name}", name, path.relative_to(place).as_posix(), path.name)
+    """`project/name`, then the other names the run goes by: those it was recorded under, and its directory's."""
+    run = runfile.read(path)[0]
+    (project, name), (_, recorded) = identity(path, edits.shown(path, run)[0]), identity(path, run)
+    spelt = (f"{project}/{name}", name, f"{project}/{recorded}", recorded)
+    return (*spelt, path.relative_to(place).as_posix(), path.name)
 
 
 def _not_found(text: str, path: Path, place: Path, known: dict[Path, tuple[str, ...]]) -> str:

@@ -1,4 +1,4 @@
-"""Names of runs: checked, drawn at random, or derived from the launcher's job."""
+"""Names of runs that nobody named: drawn at random, or derived from the launcher's job."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from steno.capture.start.launcher import digest
-from steno.errors import UsageError
 
 if TYPE_CHECKING:
     from steno.capture.start.launcher import Launch
 
-_MAX_BYTES: Final = 200  # 255 is the limit of most file systems; a suffix must still fit
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 _ADJECTIVES: Final = tuple(
@@ -34,34 +32,6 @@ _NOUNS: Final = tuple(
         "willow wren"
     ).split()
 )
-
-
-def check(name: str, what: str = "run name") -> str:
-    """The name, when it can be one directory; a name never becomes a path.
-
-    Raises:
-        UsageError: it is not a string, is empty, too long, or has separators or control characters.
-    """
-    if not isinstance(name, str):
-        msg = f"the {what} must be a string, not {type(name).__name__}: pass {what.rsplit(maxsplit=1)[-1]}='...'"
-        raise UsageError(msg)
-    reason = ""
-    if not name.strip():
-        reason = "it is empty"
-    elif "/" in name or "\\" in name or (os.altsep and os.altsep in name):
-        reason = "it has a path separator"
-    elif name.startswith("."):
-        reason = "it begins with a dot"
-    elif name != name.strip():
-        reason = "it begins or ends with white space"
-    elif not name.isprintable():
-        reason = "it has control or unprintable characters"
-    elif len(name.encode()) > _MAX_BYTES:
-        reason = f"it is longer than {_MAX_BYTES} bytes"
-    if reason:
-        msg = f"the {what} {name[:80]!r} cannot be used: {reason}. Use letters, digits, '-', '_', '.': 'digits-lr3e-4'"
-        raise UsageError(msg)
-    return name
 
 
 def words(seed: bytes) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from steno import paths
-from steno.capture.start import launcher, naming
+from steno import names, paths
+from steno.capture.start import launcher
 from steno.errors import UsageError
 from steno.record import LAST_STEP
 from steno.settings import read, taken
@@ -86,13 +86,13 @@ def check(
         UsageError: an argument or an environment variable cannot be used.
         DestinationError: an unknown or misconfigured destination.
     """
-    naming.check(project, "project")
+    names.check(project, "project")
     settings = taken(settings)
     launch = launcher.detect(rank=settings.rank, world_size=settings.world_size)
     if name is None:
         name = read("STENO_RUN") or None
     if name is not None:
-        naming.check(name)
+        names.check(name)
     asked_for, resume = resume, _resume(resume)
     if rewind is not None:
         rewind = _whole("rewind", rewind)
