@@ -19,6 +19,7 @@ from steno.store import editing as editing_
 from steno.store import export as export_
 from steno.store import frame as frame_
 from steno.store import media as media_
+from steno.store import ranks as ranks_
 from steno.store import records as records_
 from steno.store import runs as runs_
 from steno.store import sql as sql_
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from steno.store.artifacts import Artifact
     from steno.store.attempts import Attempt, Choice
     from steno.store.media import Item
+    from steno.store.ranks import Stragglers
     from steno.store.remote import Remote
 
 _COLUMNS = "record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
@@ -204,8 +206,15 @@ class RunReader:
         rank: int | None = None,
         attempt: int | str = "latest",
         steps: tuple[int | None, int | None] | None = None,
+        over: str | None = None,
+        x: str = "step",
     ) -> Series:
         """One key's points in order of step, as numpy arrays of shape (n,).
+
+        With `over` all ranks' points at a step are one: of one rank's several points at a step the last record
+        counts. mean, median, sum and std (of all ranks, so over n) are those of the finite values, NaN without
+        any; min and max leave NaN out, and are the point itself, with its `rank`, `record` and time; count is the
+        number of ranks with a point, whatever it is. Else `rank` and `record` are -1, and `time` is the latest.
 
         Args:
             key: the key; one that a running run does not have yet gives an empty series.
@@ -215,17 +224,51 @@ class RunReader:
             attempt: "latest": what rewinds leave; "all": everything; a number: that attempt's, whether hidden
                 or not.
             steps: (first, last), both included; None leaves a side open.
+            over: "mean", "min", "max", "std", "sum", "count" or "median" of the ranks; None: each point by itself.
+            x: what ranks are aligned by: "step", or "index", where each rank's first points are one, then its
+                second ones, in order of step; `step` then counts from 0. Automatic steps are counted over all
+                ranks together, so that no two ranks have the same: they are aligned by "index".
 
         Raises:
             UsageError: a run that has ended has no such key, or an argument is not what it may be.
             CorruptError: a part that is listed is not there.
         """
+        ranks_.check(over, x)
         key = spelt(key)
         found = again(lambda: self._points([key], attempts_.choose(self._attempts(), attempt, rank, steps)))
         if not len(found):
             self._require([key])
         series = series_of(key, found)
+        if over is not None:
+            series = ranks_.united(series, over, x)
         return series if points is None else series.take(downsample(series.value, points))
+
+    def stragglers(
+        self,
+        key: str,
+        *,
+        attempt: int | str = "latest",
+        steps: tuple[int | None, int | None] | None = None,
+        x: str = "step",
+    ) -> Stragglers:
+        """Every rank by how far it is from the others, the farthest first: of a step's duration, the slowest ones.
+
+        At each step where at least two ranks have a finite value, a rank deviates by its value minus the median of
+        the ranks. Its `deviation` is the median of that over the steps, so that single pauses count for nothing.
+        Its `score` is the deviation minus the ranks' median deviation, divided by 1.4826 times the median of the
+        absolute differences from it (where that is 0, by 1.2533 times their mean). An outlier has a score beyond
+        3.5 either way, and is on that side of the ranks' median at 3 of 4 steps at least. Of two ranks nobody can
+        say which one is apart.
+
+        Args:
+            key, attempt, steps, x: as for `series`.
+
+        Raises:
+            UsageError: a run that has ended has no such key, or an argument is not what it may be.
+            CorruptError: a part that is listed is not there.
+        """
+        ranks_.check("median", x)
+        return ranks_.stragglers(self.series(key, attempt=attempt, steps=steps), x)
 
     def frame(
         self,
