@@ -70,6 +70,9 @@ if TYPE_CHECKING:
     from steno.run import Run
     from steno.settings import Settings
     from steno.store.artifacts import Artifact
+    from steno.store.bins.answer import Curves
+    from steno.store.bins.curve import Curve
+    from steno.store.bins.curves import bins
     from steno.store.info import Info
     from steno.store.listing import runs
     from steno.store.reader import RunReader, sql
@@ -127,6 +130,9 @@ _HOMES = {
     "steno.settings": ("Settings",),
     "steno.store.artifacts": ("Artifact",),
     "steno.store.info": ("Info",),
+    "steno.store.bins.answer": ("Curves",),
+    "steno.store.bins.curve": ("Curve",),
+    "steno.store.bins.curves": ("bins",),
     "steno.store.listing": ("runs",),
     "steno.store.reader": ("RunReader", "sql"),
     "steno.store.series": ("Series",),
@@ -138,12 +144,12 @@ _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME["open"] = ("steno.store.reader", "open_run")
 
 __all__ = [
-    "Artifact", "ArtifactHandle", "Audio", "Batch", "Callback", "ClosedError", "CorruptError", "Destination",
-    "DestinationError", "Entry", "Event", "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image", "Info",
-    "LogLevel", "Logger", "LoggerDestination", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry", "Run",
-    "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "RunReader", "Series", "Settings", "Skip", "State",
-    "StenoError", "Stop", "SummaryWriter", "Table", "TaskError", "Text", "Timestamp", "UsageError", "Video",
-    "__version__", "async_log", "config", "current", "event", "finish", "flush", "init", "is_jax_array",
+    "Artifact", "ArtifactHandle", "Audio", "Batch", "Callback", "ClosedError", "CorruptError", "Curve", "Curves",
+    "Destination", "DestinationError", "Entry", "Event", "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image",
+    "Info", "LogLevel", "Logger", "LoggerDestination", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry",
+    "Run", "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "RunReader", "Series", "Settings", "Skip",
+    "State", "StenoError", "Stop", "SummaryWriter", "Table", "TaskError", "Text", "Timestamp", "UsageError", "Video",
+    "__version__", "async_log", "bins", "config", "current", "event", "finish", "flush", "init", "is_jax_array",
     "link_artifact", "log", "log_artifact", "log_convergence_async", "log_iteration_async", "open", "runs", "sql",
     "summary", "sync",
 ]  # fmt: skip

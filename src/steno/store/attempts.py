@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from steno.errors import UsageError
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from steno.record import Entry
-    from steno.store.points import Points
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +87,17 @@ def _nanos(time: Any) -> int:
     return int(time or 0)
 
 
+class Placed(Protocol):
+    """Points, as far as a choice looks at them; arrays of shape (n,)."""
+
+    @property
+    def attempt(self) -> NDArray[np.int32]: ...
+    @property
+    def rank(self) -> NDArray[np.int32]: ...
+    @property
+    def step(self) -> NDArray[np.int64]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Which points of a run are meant: an attempt or what the rewinds leave, a rank, a range of steps."""
@@ -106,7 +116,7 @@ class Choice:
             terms.append(f"{column} {sign} {bound}")
         return " and ".join(terms) or "true"
 
-    def mask(self, points: Points) -> NDArray[np.bool_] | None:
+    def mask(self, points: Placed) -> NDArray[np.bool_] | None:
         """The choice over points as a boolean mask, shape (n,); None when all are meant."""
         mask: NDArray[np.bool_] | None = None
         for number, step in self.hidden:

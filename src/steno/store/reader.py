@@ -97,6 +97,11 @@ class RunReader:
     def __repr__(self) -> str:
         return f"<RunReader {self._remote.url if self._remote else str(self.dir)!r}>"
 
+    @property
+    def url(self) -> str | None:
+        """Where the run is in an object store; None for one on this machine."""
+        return None if self._remote is None else self._remote.url
+
     def __enter__(self) -> Self:
         return self
 

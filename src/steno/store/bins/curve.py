@@ -1,0 +1,103 @@
+"""One curve: its points, or its bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CurvePoints:
+    """The points of a curve in order of x; arrays of shape (n,)."""
+
+    x: NDArray[Any]
+    """int64 steps; datetime64[ns], UTC, for time; timedelta64[ns] for relative; float64 values of a key."""
+    step: NDArray[np.int64]
+    time: NDArray[np.datetime64]
+    """datetime64[ns], UTC."""
+    rank: NDArray[np.int32]
+    attempt: NDArray[np.int32]
+    value: NDArray[np.float64]
+    """NaN for a text or a file; the nearest float for an int beyond 2**53."""
+    other: NDArray[np.bool_]
+    """Whether it is no number: a text or a file."""
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """One point of each bin; arrays of shape (n,). Where a bin has no such point, `value` is NaN and the rest is 0."""
+
+    x: NDArray[Any]
+    step: NDArray[np.int64]
+    time: NDArray[np.datetime64]
+    attempt: NDArray[np.int32]
+    value: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CurveBins:
+    """The bins of a curve that hold a point, in order; arrays of shape (n,).
+
+    Bin `i` holds the points with `i * w <= x < (i + 1) * w`, where `w` is the width of the answer's bins.
+    """
+
+    index: NDArray[np.int64]
+    """Number `i` of the bin."""
+    count: NDArray[np.int64]
+    """Points of any kind."""
+    nan: NDArray[np.int64]
+    """Of them NaN,"""
+    posinf: NDArray[np.int64]
+    neginf: NDArray[np.int64]
+    other: NDArray[np.int64]
+    """no numbers at all: texts and files."""
+    first: Place
+    """In order of x; NaN where it is no number."""
+    last: Place
+    min: Place
+    """The smallest finite value; of equal ones the first."""
+    max: Place
+    mean: NDArray[np.float64]
+    """Of the finite values; NaN without any."""
+    std: NDArray[np.float64]
+    """Of the finite values, divided by their number as `numpy.std` does."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def finite(self) -> NDArray[np.int64]:
+        """Points with a finite value."""
+        return self.count - self.nan - self.posinf - self.neginf - self.other
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One key of one run, of one rank or of all together: its points where they are few, else bins."""
+
+    run: str
+    """`project/name`."""
+    dir: Path
+    key: str
+    rank: int | None
+    """None: the points of all ranks that were asked for, together."""
+    total: int
+    """Points in the range."""
+    points: CurvePoints | None
+    bins: CurveBins | None
+    is_monotonic: bool = True
+    """Whether x never falls; it may where x is a key."""
+
+    def __repr__(self) -> str:
+        rank = "" if self.rank is None else f" rank {self.rank}"
+        shown = f"{self.total} points" if self.bins is None else f"{len(self.bins)} bins of {self.total} points"
+        return f"<Curve {self.run} {self.key!r}{rank}: {shown}>"

@@ -1,0 +1,173 @@
+"""Curves of many runs at once: which width their bins have, and what becomes of each series."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.store.bins import exact, spans
+from steno.store.bins.answer import Curves
+from steno.store.bins.curve import Curve, CurveBins, CurvePoints, Place
+from steno.store.bins.question import ask
+from steno.store.bins.shown import shown
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from steno.ledger.bins import Bins, Marks
+    from steno.store.bins.engine import Engine, Facts, Member, Reading
+    from steno.store.bins.question import Question
+    from steno.store.bins.rows import Rows
+
+_WIDEST: Final = 62
+
+
+def bins(
+    keys: str | Iterable[str],
+    runs: Any = None,
+    *,
+    x: str = "step",
+    range: Sequence[Any] | None = None,
+    width: int = 500,
+    ranks: int | str | Iterable[int] | None = None,
+    dir: str | os.PathLike[str] | None = None,
+) -> Curves:
+    """Curves of many runs at once: each as its points where they are few, else as bins with exact extremes.
+
+    Bins are `[i * w, (i + 1) * w)`, with `w` a power of two of a step (of a second, from 1/512 s on, where x is a
+    time), the same for all curves of an answer, the smallest that gives at most `width` bins. A series with at
+    most `2 * width` points in the range comes as its points. Points that a rewind hides are in none.
+
+    Args:
+        keys: one or several.
+        runs: what `steno.runs` gives, a run or several by name, directory or URL, a directory of runs; None: all
+            runs under `dir`.
+        x: "step"; "time"; "relative": since the run's first record, without the gaps between attempts.
+        range: (first, last) in units of x, both included; None leaves a side open. Times are seconds since 1970,
+            or datetimes; relative ones are seconds.
+        width: at most so many bins, 1 to 8,192.
+        ranks: None: the points of all ranks together; "all": a curve for each; a rank or a list of ranks: a curve
+            for each of those.
+        dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
+
+    Returns:
+        The curves by run, key and rank. A run that is damaged or gone costs no other; `left_out` names it.
+
+    Raises:
+        RunNotFoundError: there is no run at all.
+        UsageError: an argument is not what it may be.
+    """
+    question = ask(keys, x, range, width, ranks)
+    found, missing = shown(runs, dir)
+    engine: Engine = exact.shared()
+    reading = engine.read(question, found)
+    shift = narrowest(reading.members, question)
+    return Curves(
+        keys=question.keys,
+        x=question.x,
+        runs=tuple(run.name for run in reading.runs if run is not None),
+        width=(1 << shift) if question.unit == 1 else 2.0 ** (shift - 9),
+        curves=tuple(_curves(reading, question, shift)),
+        marks=spans.marks_of(reading.runs, question),
+        left_out=(*missing, *reading.left_out),
+    )
+
+
+def narrowest(members: Sequence[Member], question: Question) -> int:
+    """The exponent of the smallest width, in the question's unit, that gives all series together enough bins."""
+    if not members:
+        return 0
+    low = min(one.low for one in members) // question.unit
+    high = max(one.high for one in members) // question.unit
+    shift = 0
+    while (high >> shift) - (low >> shift) >= question.width and shift < _WIDEST:
+        shift += 1
+    return shift
+
+
+def _curves(reading: Reading, question: Question, shift: int) -> list[Curve]:
+    members = reading.members
+    few = [at for at, one in enumerate(members) if one.total <= 2 * question.width]
+    many = [at for at, one in enumerate(members) if one.total > 2 * question.width]
+    rows = reading.points(few)
+    found: dict[int, tuple[CurvePoints | None, CurveBins | None]] = {}
+    begin = 0
+    for at in few:
+        end = begin + members[at].total
+        found[at] = (_points(rows.take(slice(begin, end)), question), None)
+        begin = end
+    if many:
+        several = _bins(*reading.bins(many, 1 << shift), shift, question)
+        found.update((at, (None, one)) for at, one in zip(many, several, strict=True))
+    return [
+        Curve(
+            _of(reading.runs[one.run]).name,
+            _of(reading.runs[one.run]).dir,
+            question.keys[one.key],
+            one.rank,
+            one.total,
+            *found[at],
+        )
+        for at, one in enumerate(members)
+    ]
+
+
+def _of(run: Facts | None) -> Facts:
+    assert run is not None
+    return run
+
+
+def _axis(x: NDArray[Any], question: Question) -> NDArray[Any]:
+    kinds = {"time": "datetime64[ns]", "relative": "timedelta64[ns]"}
+    return x.view(kinds[question.x]) if question.x in kinds else x
+
+
+def _points(rows: Rows, question: Question) -> CurvePoints:
+    return CurvePoints(
+        x=_axis(rows.x, question),
+        step=rows.step,
+        time=rows.time.view("datetime64[ns]"),
+        rank=rows.rank,
+        attempt=rows.attempt,
+        value=rows.value,
+        other=rows.other,
+    )
+
+
+def _bins(found: Bins, rows: Rows, shift: int, question: Question) -> list[CurveBins]:
+    """The bins of each series, out of those of all."""
+    import numpy as np
+
+    index = found.start >> shift
+    finite = found.finite
+    with np.errstate(invalid="ignore", divide="ignore"):
+        std = np.sqrt(found.m2 / finite)
+    empty = finite == 0
+    absent = empty if empty.any() else None
+    places = [_place(one, None, rows, question) for one in (found.first, found.last)]
+    places += [_place(one, absent, rows, question) for one in (found.min, found.max)]
+    edges = np.r_[0, np.flatnonzero(np.diff(found.key)) + 1, len(found)].tolist()
+    out = []
+    for begin, end in itertools.pairwise(edges):
+        piece = slice(begin, end)
+        first, last, low, high = (Place(*(column[piece] for column in columns)) for columns in places)
+        out.append(
+            CurveBins(
+                index[piece], found.count[piece], found.nan[piece], found.posinf[piece], found.neginf[piece],
+                found.other[piece], first, last, low, high, found.mean[piece], std[piece],
+            )
+        )  # fmt: skip
+    return out
+
+
+def _place(marks: Marks, absent: NDArray[np.bool_] | None, rows: Rows, question: Question) -> tuple[NDArray[Any], ...]:
+    at = marks.record
+    columns = [_axis(rows.x, question)[at], rows.step[at], rows.time.view("datetime64[ns]")[at], rows.attempt[at]]
+    if absent is not None:
+        for column in columns:
+            column[absent] = column.dtype.type(0)
+    return (*columns, marks.value)

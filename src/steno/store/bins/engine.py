@@ -1,0 +1,94 @@
+"""The seam between what is computed of curves and where their points and bins come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from steno.ledger.bins import Bins
+    from steno.store.attempts import Attempt
+    from steno.store.bins.answer import LeftOut
+    from steno.store.bins.question import Question
+    from steno.store.bins.rows import Rows
+    from steno.store.bins.shown import Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One series of an answer."""
+
+    run: int
+    """Position in the runs."""
+    key: int
+    """Position in the keys asked for."""
+    rank: int | None
+    """None: all ranks together."""
+    total: int
+    """Points in the range."""
+    low: int
+    high: int
+    """Smallest and largest x of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When an attempt was."""
+
+    attempt: Attempt
+    began: int
+    """Its first record, in nanoseconds since 1970, UTC; 0 where nothing says."""
+    ended: int
+    """Its last record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a run beside its points."""
+
+    name: str
+    dir: Path
+    spans: tuple[Span, ...]
+    """By number of the attempt."""
+    is_running: bool
+
+
+class Reading(Protocol):
+    """What an engine has read for one question, at one moment of each run."""
+
+    @property
+    def runs(self) -> Sequence[Facts | None]:
+        """In the order asked for; None: it is left out."""
+
+    @property
+    def left_out(self) -> Sequence[LeftOut]:
+        """What could not be read, and why."""
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """Every series that has a point in the range, by run, key and rank."""
+
+    def points(self, members: Sequence[int]) -> Rows:
+        """All points in the range of these series, in their order; `Rows.series` counts in `members`."""
+
+    def bins(self, members: Sequence[int], width: int) -> tuple[Bins, Rows]:
+        """The bins of these series, and the points that they name.
+
+        Args:
+            members: which, as positions in `self.members`.
+            width: of the bins in units of x, times the question's `unit` in whole numbers of it.
+
+        Returns:
+            Bins by series and x. `Bins.key` counts in `members`; `start` is in `Question.unit`, rank and attempt
+            are 0; `record` of each of its marks is the row of that point in the rows.
+        """
+
+
+class Engine(Protocol):
+    """Something that reads runs: their files, or a database that has them. All engines pass the same tests."""
+
+    def read(self, question: Question, shown: Sequence[Shown]) -> Reading:
+        """Read the runs; one that is damaged or gone is named in `left_out` and costs no other."""

@@ -1,0 +1,146 @@
+"""What a run has at one moment: parts, points that are in none, what rewinds hide, and when its attempts were."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from steno import inside
+from steno.errors import RunNotFoundError
+from steno.ledger.read import Part, Stream, read_manifest
+from steno.record import START
+from steno.store import attempts as attempts_
+from steno.store import info, records
+from steno.store.unsealed import Unsealed, View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+    from typing import Any, Final
+
+    from steno.record import Entry
+    from steno.store.bins.shown import Shown
+    from steno.store.engine import Engine
+    from steno.store.points import Points
+
+_RUNS_KEPT: Final = 256
+_POINTS_KEPT: Final = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One run as it is read."""
+
+    parts: tuple[Part, ...]
+    """Those that hold points."""
+    chunks: tuple[Points, ...]
+    ids: Mapping[str, int]
+    """Key → `Points.key` in the chunks."""
+    choice: attempts_.Choice
+    attempts: tuple[attempts_.Attempt, ...]
+    streams: tuple[Stream, ...]
+    damage: tuple[str, ...]
+    """What of it is lost, a line each."""
+    running: bool
+
+
+class Live:
+    """Follows the points that are in no part yet, of the runs that were looked at last. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Path, Unsealed] = OrderedDict()
+        self._points: dict[Path, int] = {}
+
+    def view(self, run_dir: Path) -> View:
+        """What is readable of a run now."""
+        with self._lock:
+            one = self._kept.setdefault(run_dir, Unsealed(run_dir))
+            self._kept.move_to_end(run_dir)
+        view = one.view()
+        with self._lock:
+            if run_dir in self._kept:
+                self._points[run_dir] = sum(map(len, view.chunks))
+            while len(self._kept) > _RUNS_KEPT or (len(self._kept) > 1 and sum(self._points.values()) > _POINTS_KEPT):
+                gone, _ = self._kept.popitem(last=False)
+                self._points.pop(gone, None)
+        return view
+
+
+def look(shown: Shown, engine: Engine, live: Live) -> Moment:
+    """The run as it is now; one that has ended is read from its manifest alone.
+
+    Raises:
+        RunNotFoundError: it is gone.
+        CorruptError: something in its machinery is a link, or no file.
+        OSError: it cannot be read.
+    """
+    if shown.remote is not None:
+        engine.fetch[shown.dir] = shown.remote.parts
+        shown.remote.refresh()
+    if not os.path.isdir(shown.dir):
+        raise RunNotFoundError(f"the run {shown.dir} is gone")
+    inside.check(shown.dir)
+    manifest, wrong = read_manifest(shown.dir)
+    if manifest.get("state") not in {None, "", "running"} and manifest.get("streams") and not _has_journals(shown.dir):
+        parts = [Part(**row) for row in manifest["parts"]]
+        return _moment(
+            shown.dir, manifest, parts, (), {}, tuple(Stream(**row) for row in manifest["streams"]), (),
+            lambda: _starts(engine, shown.dir, live), running=False,
+        )  # fmt: skip
+    view = live.view(shown.dir)
+    snapshot = view.snapshot
+    said = info.damage(
+        snapshot.losses, {**_unreadable(snapshot.unreadable), **({"manifest.json": wrong} if wrong else {})}
+    )
+    state = info.state_of(shown.dir, snapshot, manifest)
+    return _moment(
+        shown.dir, manifest, snapshot.parts, view.chunks, view.ids, snapshot.streams, tuple(said),
+        lambda: _starts(engine, shown.dir, live), running=state in {"", "running"},
+    )  # fmt: skip
+
+
+def _moment(
+    run_dir: Path,
+    manifest: Mapping[str, Any],
+    parts: Iterable[Part],
+    chunks: tuple[Points, ...],
+    ids: Mapping[str, int],
+    streams: tuple[Stream, ...],
+    said: tuple[str, ...],
+    starts: Callable[[], Iterable[Entry]],
+    *,
+    running: bool,
+) -> Moment:
+    attempts = attempts_.read_attempts(run_dir, manifest, starts)
+    return Moment(
+        parts=tuple(part for part in parts if part.kind == "metrics"),
+        chunks=chunks,
+        ids=ids,
+        choice=attempts_.choose(attempts, "latest"),
+        attempts=attempts,
+        streams=streams,
+        damage=said,
+        running=running,
+    )
+
+
+def _starts(engine: Engine, run_dir: Path, live: Live) -> list[Entry]:
+    view = live.view(run_dir)
+    found = [*records.read_entries(engine, run_dir, view), *view.snapshot.entries]
+    return [entry for entry in found if entry.kind == START]
+
+
+def _unreadable(nodes: Mapping[Any, str]) -> dict[str, str]:
+    return {f"node {node}": why for node, why in nodes.items()}
+
+
+def _has_journals(run_dir: Path) -> bool:
+    try:
+        with os.scandir(run_dir / ".steno" / "journal") as found:
+            return next(found, None) is not None
+    except OSError:
+        return False

@@ -1,0 +1,95 @@
+"""Which runs are shown, out of what the caller names them by."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from steno import paths
+from steno.errors import RunNotFoundError, StenoError, UsageError
+from steno.store import runs as runs_
+from steno.store.bins.answer import LeftOut
+from steno.store.listing import RunSummary
+from steno.store.reader import RunReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from steno.store.remote import Remote
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A run that is to be read."""
+
+    dir: Path
+    name: str
+    """`project/name`."""
+    remote: Remote | None = None
+    summary: RunSummary | None = None
+    """What is known of it already."""
+
+
+def shown(given: Any, dir: str | os.PathLike[str] | None) -> tuple[list[Shown], list[LeftOut]]:
+    """The runs, each once, and those that are not there.
+
+    Raises:
+        RunNotFoundError: there is none at all.
+        UsageError: it names no runs.
+    """
+    found: dict[Path, Shown] = {}
+    missing: list[LeftOut] = []
+    first: StenoError | None = None
+    for one in _several(given):
+        try:
+            for run in _runs(one, dir):
+                found.setdefault(run.dir, run)
+        except StenoError as error:
+            first = first or error
+            missing.append(LeftOut(_label(one), str(error)))
+    if not found and first is not None:
+        raise first
+    if not found:
+        raise RunNotFoundError("no run is named: give runs, their names, or a directory of runs")
+    return list(found.values()), missing
+
+
+def _label(one: Any) -> str:
+    return f"{one.project}/{one.name}" if isinstance(one, RunSummary) else str(one)
+
+
+def _several(given: Any) -> list[Any]:
+    if given is None or isinstance(given, str | os.PathLike | RunSummary | RunReader):
+        return [given]
+    try:
+        return list(given)
+    except TypeError:
+        raise UsageError(f"runs={given!r}: give runs of steno.runs(), names, directories, or None for all") from None
+
+
+def _runs(one: Any, dir: str | os.PathLike[str] | None) -> Iterator[Shown]:
+    if isinstance(one, RunSummary):
+        if not os.path.isdir(one.path):
+            raise RunNotFoundError(f"the run {one.path} is gone")
+        yield Shown(one.path, f"{one.project}/{one.name}", summary=one)
+    elif isinstance(one, RunReader) or paths.is_url(one):
+        url = one.url if isinstance(one, RunReader) else os.fspath(one)
+        yield _named(one.dir) if url is None else _far(url)
+    elif one is None or isinstance(one, str | os.PathLike):
+        for path in runs_.resolve(one, dir):
+            yield _named(path)
+    else:
+        raise UsageError(f"{one!r} is no run: give one of steno.runs(), a name, a directory or a URL")
+
+
+def _far(url: str) -> Shown:
+    from steno.store.remote import Remote
+
+    remote = Remote(url)
+    return _named(remote.dir, remote)
+
+
+def _named(path: Path, remote: Remote | None = None) -> Shown:
+    return Shown(path, "/".join(runs_.identity(path)), remote)

@@ -1,0 +1,381 @@
+"""Curves of many runs are what numpy computes from each run's exact series."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+
+import numpy as np
+import pytest
+from store_runs import START_NS, Writer
+
+import steno
+from steno.errors import RunNotFoundError, UsageError
+from steno.record import Ref
+from steno.store.reader import RunReader
+
+STAGES = ["unsealed", "sealed", "half", "finished"]
+
+
+def made(place, name, records, stage="sealed", *, rewinds=(), ranks=1):
+    """A run with `records`, in pieces, at a stage; `rewinds`: (attempt, step, records)."""
+    run_dir = place / "tests" / name
+    with Writer(run_dir) as writer:
+        writer.attempt(1)
+        for rank in range(ranks):
+            some = [
+                (step, {key: value if isinstance(value, str | Ref) else value + rank for key, value in row.items()})
+                for step, row in records
+            ]
+            half = len(some) // 2
+            for piece in (some[:half], some[half:]):
+                if piece:
+                    writer.log(*piece, rank=rank)
+                if stage == "sealed" or (stage == "half" and piece is not some[half:]):
+                    writer.seal()
+        for attempt, step, more in rewinds:
+            writer.attempt(attempt, rewind=step)
+            writer.log(*more, attempt=attempt)
+            if stage == "sealed":
+                writer.seal()
+        if stage == "finished":
+            writer.finish()
+    return run_dir
+
+
+def odd_records(rng, count, keys=("loss",)):
+    """Falling and repeated steps, NaN, infinities, texts, big ints."""
+    steps = rng.integers(-500, 4 * count, count)
+    out = []
+    for step in steps.tolist():
+        row = {}
+        for key in keys:
+            value = float(rng.normal(1e8, 1.0)) if rng.random() < 0.5 else float(rng.normal())
+            pick = rng.random()
+            if pick < 0.02:
+                value = math.nan
+            elif pick < 0.04:
+                value = math.inf
+            elif pick < 0.06:
+                value = -math.inf
+            elif pick < 0.08:
+                value = "a text"
+            elif pick < 0.09:
+                value = 2**60 + 1
+            row[key] = value
+        out.append((step, row))
+    return out
+
+
+def place_is(place, at, series, x):
+    assert place.value[at].tobytes() == np.float64(series.value[x]).tobytes() or (
+        math.isnan(place.value[at]) and math.isnan(series.value[x])
+    )
+    assert place.step[at] == series.step[x]
+    assert place.time[at] == series.time[x]
+    assert place.attempt[at] == series.attempt[x]
+
+
+def check(curves, x=None, low=None, high=None):
+    """Every curve against the exact series of its run."""
+    assert curves.curves
+    for curve in curves.curves:
+        with RunReader(curve.dir) as reader:
+            series = reader.series(curve.key, rank=curve.rank)
+        where = series.step if x is None else x(series)
+        keep = np.ones(len(series), bool)
+        if low is not None:
+            keep &= where >= low
+        if high is not None:
+            keep &= where <= high
+        rows = np.flatnonzero(keep)
+        if x is not None:
+            rows = rows[np.argsort(where[rows], kind="stable")]
+        series, where = series.take(rows), where[rows]
+        assert curve.total == len(series)
+        text = np.array([isinstance(one, str | Ref) for one in series.exact])
+        if curve.bins is None:
+            points = curve.points
+            assert len(points) == len(series)
+            for name in ("step", "time", "rank", "attempt"):
+                assert (getattr(points, name) == getattr(series, name)).all()
+            assert points.value.tobytes() == series.value.tobytes()
+            assert (points.other == text).all()
+            continue
+        bins = curve.bins
+        unit = 1 if x is None else 1e9
+        number = where // int(curves.width * unit)
+        assert bins.index.tolist() == np.unique(number).tolist()
+        for at, index in enumerate(bins.index.tolist()):
+            rows = np.flatnonzero(number == index)
+            value = series.value[rows]
+            finite = rows[np.isfinite(value) & ~text[rows]]
+            assert bins.count[at] == len(rows)
+            assert bins.nan[at] == (np.isnan(value) & ~text[rows]).sum()
+            assert bins.posinf[at] == (value == math.inf).sum()
+            assert bins.neginf[at] == (value == -math.inf).sum()
+            assert bins.other[at] == text[rows].sum()
+            assert bins.finite[at] == len(finite)
+            place_is(bins.first, at, series, rows[0])
+            place_is(bins.last, at, series, rows[-1])
+            if not len(finite):
+                assert math.isnan(bins.mean[at])
+                assert math.isnan(bins.min.value[at])
+                assert math.isnan(bins.std[at])
+                continue
+            place_is(bins.min, at, series, finite[np.argmin(series.value[finite])])
+            place_is(bins.max, at, series, finite[np.argmax(series.value[finite])])
+            most = np.abs(series.value[finite]).max()
+            assert abs(bins.mean[at] - math.fsum(series.value[finite]) / len(finite)) <= 1e-12 * most
+            exact = series.value[finite].astype(np.longdouble)
+            assert abs(bins.std[at] - float(np.std(exact))) <= 1e-12 * most
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_curves_are_what_numpy_computes(tmp_path, stage):
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        records = odd_records(rng, 400, ("loss", "val/acc"))
+        again = [(step, row) for step, row in odd_records(rng, 100) if step >= 300]
+        made(tmp_path, f"r{number}", records, stage, rewinds=[(2, 300, again)] if number else (), ranks=1 + number % 2)
+    runs = steno.runs(tmp_path)
+    for width in (7, 50, 100):
+        for ranks in (None, "all", 0, [0, 1]):
+            curves = steno.bins(["loss", "val/acc"], runs, width=width, ranks=ranks)
+            assert curves.left_out == ()
+            if ranks != "all" and ranks != [0, 1]:
+                assert len(curves) == 6
+            low = min(one.bins.index[0] for one in curves.curves if one.bins)
+            high = max(one.bins.index[-1] for one in curves.curves if one.bins)
+            assert high - low < width
+            if ranks is None:
+                check(curves)
+            else:
+                assert {one.rank for one in curves.curves} <= {0, 1}
+                check(curves)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_range_cuts_bins_exactly(tmp_path, stage):
+    rng = np.random.default_rng(2)
+    made(tmp_path, "r", odd_records(rng, 600), stage)
+    for low, high in [(100, 1501), (None, 77), (33, None), (99.5, 1200.5)]:
+        curves = steno.bins("loss", tmp_path, range=(low, high), width=8)
+        assert curves.curve().bins is not None
+        check(curves, low=low, high=high)
+
+
+def test_the_width_is_the_smallest_power_of_two_that_gives_at_most_so_many_bins(tmp_path):
+    made(tmp_path, "r", [(step, {"loss": float(step)}) for step in range(1000)])
+    curves = steno.bins("loss", tmp_path, width=100)
+    assert (curves.width, len(curves.curve().bins)) == (16, 63)
+    assert steno.bins("loss", tmp_path, width=63).width == 16
+    assert steno.bins("loss", tmp_path, width=62).width == 32
+    # Two bins more than the steps have when they do not begin at an edge.
+    assert steno.bins("loss", tmp_path, range=(1, 512), width=32).width == 32
+    assert steno.bins("loss", tmp_path, range=(0, 511), width=32).width == 16
+
+
+def test_edges_are_the_same_for_all_runs_and_windows(tmp_path):
+    made(tmp_path, "short", [(step, {"loss": 1.0}) for step in range(500, 600)])
+    made(tmp_path, "long", [(step, {"loss": 1.0}) for step in range(-3000, 5000)])
+    curves = steno.bins("loss", tmp_path, width=40)
+    assert curves.width == 256
+    short, long = curves.curve("short"), curves.curve("long")
+    assert set(short.bins.index.tolist()) == {1, 2}
+    assert long.bins.index[0] == -3000 // 256
+    part = steno.bins("loss", tmp_path, width=20, range=(0, 10_000)).curve("long").bins
+    inside = np.isin(long.bins.index, part.index[:-1])
+    assert long.bins.count[inside].tolist() == part.count[:-1].tolist()
+
+
+def test_a_series_of_few_points_comes_as_its_points(tmp_path):
+    made(tmp_path, "few", [(step * 1000, {"loss": step / 3}) for step in range(100)])
+    made(tmp_path, "many", [(step, {"loss": step / 3}) for step in range(101)])
+    curves = steno.bins("loss", tmp_path, width=50)
+    assert (curves.curve("few").bins, curves.curve("many").points) == (None, None)
+    check(curves)
+    curves = steno.bins("loss", tmp_path, width=50, range=(0, 99))
+    assert curves.curve("many").total == len(curves.curve("many").points) == 100
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_bins_of_time(tmp_path, stage):
+    made(tmp_path, "r", [(step % 100, {"loss": float(step)}) for step in range(3000)], stage)
+    curves = steno.bins("loss", tmp_path, x="time", width=100)
+    assert curves.width == 2.0**-5
+    check(curves, lambda series: series.time.view(np.int64))
+    bins = curves.curve().bins
+    assert bins.first.x.dtype == np.dtype("datetime64[ns]")
+    assert (bins.first.x == bins.first.time).all()
+    low = START_NS / 1e9 + 1
+    part = steno.bins("loss", tmp_path, x="time", range=(low, None), width=100)
+    assert (part.curve().bins.first.time[0].astype(np.int64) - START_NS) / 1e9 >= 1
+    assert part.total == sum(part.curve().bins.count) < 3000
+    import datetime as dt
+
+    moment = dt.datetime.fromtimestamp(START_NS / 1e9, dt.UTC) + dt.timedelta(seconds=1)
+    assert steno.bins("loss", tmp_path, x="time", range=(moment, None)).total == part.total
+    assert (
+        steno.bins("loss", tmp_path, x="time", range=(np.datetime64(START_NS + 10**9, "ns"), None)).total == part.total
+    )
+
+
+def test_relative_time_begins_with_each_run_and_leaves_the_gap_between_attempts_out(tmp_path):
+    for name, pause in (("a", 0), ("b", 3600 * 10**9)):
+        run_dir = tmp_path / "tests" / name
+        with Writer(run_dir) as writer:
+            writer.attempt(1)
+            writer.mono = 5 * pause
+            writer.log(*[(step, {"loss": 1.0}) for step in range(10)])
+            writer.mono += pause
+            writer.attempt(2, rewind=8)
+            began = START_NS + writer.mono + 1
+            with writer.connection:
+                writer.log(*[(step, {"loss": 2.0}) for step in range(8, 12)], attempt=2)
+                writer.connection.execute("update streams set started = ? where attempt = 1", (START_NS + 5 * pause,))
+                writer.connection.execute("update streams set started = ? where attempt = 2", (began,))
+            writer.seal()
+    curves = steno.bins("loss", tmp_path, x="relative")
+    a, b = curves.curve("a").points, curves.curve("b").points
+    assert a.x.dtype == np.dtype("timedelta64[ns]")
+    assert a.value.tolist() == [1.0] * 8 + [2.0] * 4
+    assert a.x.astype(np.int64).tolist() == b.x.astype(np.int64).tolist()
+    assert a.x[0] < np.timedelta64(2, "ms")
+    assert a.x[-1] < np.timedelta64(20, "ms")
+    mark = next(one for one in curves.marks if one.run == "tests/b")
+    assert (mark.attempt, mark.step) == (2, 8)
+    assert mark.gap == pytest.approx(3600, abs=0.01)
+    assert mark.x == pytest.approx(0.01, abs=0.001)
+    assert steno.bins("loss", tmp_path, x="relative", range=(0, 0.008)).total == 16
+    by_step = steno.bins("loss", tmp_path)
+    assert [mark.x for mark in by_step.marks] == [8, 8]
+
+
+def test_a_run_that_is_gone_or_damaged_costs_no_other(tmp_path):
+    for name in ("good", "gone", "bad"):
+        made(tmp_path, name, [(step, {"loss": float(step)}) for step in range(3000)], "finished")
+    runs = steno.runs(tmp_path)
+    shutil.rmtree(tmp_path / "tests" / "gone")
+    part = next((tmp_path / "tests" / "bad" / "metrics").iterdir())
+    part.write_bytes(b"PAR1" + b"\0" * 500)
+    with pytest.warns(RuntimeWarning, match="damaged"):
+        curves = steno.bins("loss", runs, width=100)
+    assert [one.run for one in curves.curves] == ["tests/good"]
+    left = {one.run.rpartition("/")[2]: one.why for one in curves.left_out}
+    assert "gone" in left["gone"]
+    assert "damaged" in left["bad"]
+    assert "3,000" in left["bad"]
+    check(curves)
+    # Named by texts as well.
+    names = [str(run.path) for run in runs]
+    assert len(steno.bins("loss", names, width=100)) == 1
+
+
+def test_a_part_that_stays_missing_costs_its_run_alone(tmp_path):
+    for name in ("good", "bad"):
+        made(tmp_path, name, [(step, {"loss": float(step)}) for step in range(30)], "finished")
+    next((tmp_path / "tests" / "bad" / "metrics").iterdir()).unlink()
+    curves = steno.bins("loss", tmp_path)
+    assert [one.run for one in curves.curves] == ["tests/good"]
+    assert [one.run for one in curves.left_out] == ["tests/bad"]
+    assert "not there" in curves.left_out[0].why
+
+
+def test_no_run_at_all_is_an_error(tmp_path):
+    with pytest.raises(RunNotFoundError):
+        steno.bins("loss", tmp_path)
+    with pytest.raises(RunNotFoundError):
+        steno.bins("loss", ["no-such-run"], dir=tmp_path)
+    with pytest.raises(RunNotFoundError):
+        steno.bins("loss", [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"keys": []}, {"keys": [1]}, {"keys": 5}, {"width": 0}, {"width": 1.5}, {"width": 10**9}, {"width": True}, {"x": ""}, {"x": 3},
+        {"range": 5}, {"range": (1, 2, 3)}, {"range": ("a", None)}, {"range": (math.nan, None)}, {"range": (2, 1)},
+        {"ranks": "some"}, {"ranks": []}, {"ranks": [1.5]}, {"ranks": True}, {"runs": 5}, {"runs": [5]},
+    ],
+)  # fmt: skip
+def test_bad_arguments_are_refused(tmp_path, arguments):
+    made(tmp_path, "r", [(0, {"loss": 1.0})])
+    with pytest.raises(UsageError):
+        steno.bins(**{"keys": "loss", "runs": str(tmp_path), **arguments})
+
+
+def test_extreme_steps_have_bins_too(tmp_path):
+    steps = [-(2**62), -5, 0, 7, 2**62]
+    made(tmp_path, "r", [(step, {"loss": 1.0}) for step in steps * 5])
+    curves = steno.bins("loss", tmp_path, width=2)
+    assert curves.curve().bins.count.sum() == 25
+    check(curves)
+
+
+def test_keys_that_are_no_valid_unicode_are_found_as_they_were_escaped(tmp_path):
+    from steno.utf8 import escaped
+
+    made(tmp_path, "r", [(0, {escaped("a\udc80"): 1.0, "ü b": 2.0})])
+    assert len(steno.bins(["a\udc80", "ü b", "not there"], tmp_path)) == 2
+
+
+@pytest.mark.parametrize("as_", ["pandas", "polars", "arrow"])
+def test_frame_has_a_row_per_bin_or_point(tmp_path, as_):
+    made(tmp_path, "many", [(step, {"loss": float(step)}) for step in range(1000)])
+    made(tmp_path, "few", [(step, {"loss": float(step), "text": "t"}) for step in range(10)])
+    for x in ("step", "time", "relative"):
+        curves = steno.bins(["loss", "text"], tmp_path, width=100, ranks="all", x=x)
+        frame = curves.frame(as_)
+        rows = sum(len(one.bins if one.bins is not None else one.points) for one in curves.curves)
+        assert len(frame) == rows
+    if as_ == "pandas":
+        curves = steno.bins(["loss", "text"], tmp_path, width=100)
+        frame = curves.frame()
+        many = frame[frame.run == "tests/many"]
+        assert many["count"].sum() == 1000
+        assert many.x.tolist() == [16 * index for index in range(63)]
+        assert many["max"].tolist() == [min(16 * index + 15, 999) for index in range(63)]
+        assert frame["rank"].isna().all()
+        assert frame[frame.key == "text"]["other"].sum() == 10
+
+
+def test_an_empty_answer_has_a_frame(tmp_path):
+    made(tmp_path, "r", [(0, {"loss": 1.0})])
+    curves = steno.bins("loss", tmp_path, range=(5, 6))
+    assert (len(curves), curves.total, len(curves.frame("arrow"))) == (0, 0, 0)
+    assert repr(curves) == "<Curves of 'loss': 0 over step>"
+
+
+def test_a_late_value_stands_in_its_place(tmp_path):
+    """Records of equal steps stand in order of their numbers, however they came into parts."""
+    run_dir = tmp_path / "tests" / "r"
+    with Writer(run_dir) as writer:
+        for at in range(30):
+            writer.log((at % 3, {"loss": float(at)}))
+            if at % 7 == 0:
+                writer.seal()
+        check(steno.bins("loss", tmp_path, width=5))
+        check(steno.bins("loss", tmp_path, width=500))
+
+
+def test_a_running_run_is_followed(tmp_path):
+    run_dir = tmp_path / "tests" / "r"
+    with Writer(run_dir) as writer:
+        for at in range(50):
+            writer.log(*[(at * 40 + step, {"loss": float(at)}) for step in range(40)])
+            if at % 9 == 0:
+                writer.seal()
+            assert steno.bins("loss", tmp_path, width=20).total == (at + 1) * 40
+        check(steno.bins("loss", tmp_path, width=20))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_reads_too(tmp_path):
+    made(tmp_path, "r", [(step, {"loss": 1.0}) for step in range(30)])
+    assert steno.bins("loss", tmp_path).total == 30
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if steno.bins("loss", tmp_path).total == 30 else 1)
+    assert os.waitpid(pid, 0)[1] == 0
