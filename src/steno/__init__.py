@@ -75,7 +75,8 @@ if TYPE_CHECKING:
     from steno.store.bins.curves import bins
     from steno.store.info import Info
     from steno.store.listing import runs
-    from steno.store.reader import RunReader, sql
+    from steno.store.query import sql
+    from steno.store.reader import RunReader
     from steno.store.reader import open_run as open
     from steno.store.series import Series
     from steno.writers.everywhere import GlobalSummaryWriter
@@ -134,7 +135,8 @@ _HOMES = {
     "steno.store.bins.curve": ("Curve",),
     "steno.store.bins.curves": ("bins",),
     "steno.store.listing": ("runs",),
-    "steno.store.reader": ("RunReader", "sql"),
+    "steno.store.query": ("sql",),
+    "steno.store.reader": ("RunReader",),
     "steno.store.series": ("Series",),
     "steno.writers.everywhere": ("GlobalSummaryWriter",),
     "steno.writers.logger": ("Logger", "RunLogger"),

@@ -277,7 +277,7 @@ def test_wrong_sql_is_one_line(run):
     status, _, err = run("sql", "select * from points")
     assert status == 2
     assert err.count("\n") == 1
-    assert err.endswith("The tables are metrics, metrics_all, records\n")
+    assert err.endswith("The tables are metrics, metrics_all, records, runs, config\n")
 
 
 def test_a_reader_that_leaves_is_no_traceback(place):

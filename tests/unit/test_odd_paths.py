@@ -13,7 +13,8 @@ from store_runs import Writer
 
 import steno
 from steno.errors import UsageError
-from steno.store.reader import open_run, sql
+from steno.store.query import sql
+from steno.store.reader import open_run
 
 ODD = (
     "a*b\\c",

@@ -14,7 +14,8 @@ from store_runs import Writer, listing
 from steno.errors import CorruptError, RunNotFoundError, UsageError
 from steno.record import NODE_SHIFT
 from steno.store.listing import runs
-from steno.store.reader import RunReader, open_run, sql
+from steno.store.query import sql
+from steno.store.reader import RunReader, open_run
 from steno.store.runs import find
 
 

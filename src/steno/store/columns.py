@@ -60,12 +60,31 @@ def to_arrow(array: NDArray[Any], kind: pa.DataType, missing: NDArray[np.bool_] 
     return pa.Array.from_buffers(kind, len(array), [valid, pa.py_buffer(np.ascontiguousarray(array))])
 
 
-def strings(texts: Sequence[str]) -> pa.Array:
-    """A column of strings."""
+def strings(texts: Sequence[str | None]) -> pa.Array:
+    """A column of strings; None is null."""
     import numpy as np
     import pyarrow as pa
 
-    coded = [text.encode() for text in texts]
+    coded = [b"" if text is None else text.encode() for text in texts]
     ends = np.zeros(len(coded) + 1, np.int32)
     np.cumsum([len(text) for text in coded], out=ends[1:])
-    return pa.Array.from_buffers(pa.string(), len(coded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(coded))])
+    valid = _valid(texts)
+    return pa.Array.from_buffers(pa.string(), len(coded), [valid, pa.py_buffer(ends), pa.py_buffer(b"".join(coded))])
+
+
+def integers(numbers: Sequence[int | None], kind: pa.DataType) -> pa.Array:
+    """A column of integers, or of times, of a type of fixed width; None is null."""
+    import numpy as np
+    import pyarrow as pa
+
+    column = np.array([0 if number is None else number for number in numbers], f"int{kind.bit_width}")
+    return pa.Array.from_buffers(kind, len(column), [_valid(numbers), pa.py_buffer(column)])
+
+
+def _valid(values: Sequence[object]) -> pa.Buffer | None:
+    """Which are not None, one bit each; nothing where all are."""
+    import numpy as np
+    import pyarrow as pa
+
+    given = [value is not None for value in values]
+    return None if all(given) else pa.py_buffer(np.packbits(given, bitorder="little"))

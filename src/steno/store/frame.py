@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
 from steno.record import Ref
-from steno.store.columns import to_arrow
+from steno.store.columns import integers, strings, to_arrow
 from steno.store.points import INT64_MAX, INT64_MIN
 
 if TYPE_CHECKING:
@@ -97,13 +97,12 @@ def _objects(objects: list[Any]) -> pa.Array:
     if all(isinstance(one, int) or (isinstance(one, float) and one.is_integer()) for one in present):
         whole = [None if one is None else int(one) for one in objects]
         if all(INT64_MIN <= one <= INT64_MAX for one in whole if one is not None):
-            return pa.array(whole, pa.int64())
-    return pa.array(
+            return integers(whole, pa.int64())
+    return strings(
         [
             one if one is None or isinstance(one, str) else str(one) if isinstance(one, Ref) else repr(one)
             for one in objects
-        ],
-        pa.string(),
+        ]
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.ledger.schema import read_ref, ref_text
 from steno.record import Ref
-from steno.store.columns import strings, to_arrow, to_numpy, valid_rows
+from steno.store.columns import integers, strings, to_arrow, to_numpy, valid_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -221,4 +221,4 @@ def _sparse(found: Mapping[int, Any], length: int, kind: pa.DataType) -> pa.Arra
     out: list[Any] = [None] * length
     for row, value in found.items():
         out[row] = value
-    return pa.array(out, kind)
+    return strings(out) if kind == pa.string() else integers(out, kind)

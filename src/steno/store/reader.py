@@ -63,7 +63,7 @@ def open_run(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None 
         CorruptError: something in its machinery is a link, or no file.
     """
     if paths.is_url(run):
-        return RunReader(_remote(run))
+        return RunReader(remote(run))
     return RunReader(runs_.find(run, dir))
 
 
@@ -472,7 +472,7 @@ class RunReader:
     # -- everything ------------------------------------------------------------------------------------
 
     def sql(self, query: str, values: Sequence[Any] | None = None) -> duckdb.DuckDBPyRelation:
-        """The result of a query over the views `metrics`, `metrics_all` and `records`; see `steno.store.sql`.
+        """The result of a query over `metrics`, `metrics_all`, `records`, `runs` and `config`; see `steno.sql`.
 
         It is read whole, at one moment; take it with `.df()`, `.pl()`, `.fetchall()` or `.to_arrow_table()`.
 
@@ -492,7 +492,8 @@ class RunReader:
 
     def _source(self) -> sql_.Source:
         view = self._view()
-        return sql_.Source(self._label(), self.dir, view, attempts_.choose(self._attempts(), "latest"))
+        choice = attempts_.choose(self._attempts(), "latest")
+        return sql_.Source(self._label(), self.dir, view, choice, lambda: self.info)
 
     def _label(self) -> str:
         summary = runs_.identity(self.dir)
@@ -503,7 +504,8 @@ def _renumbered(points: Points, numbers: Any) -> Points:
     return replace(points, key=numbers[points.key])
 
 
-def _remote(url: Any) -> Remote:
+def remote(url: Any) -> Remote:
+    """The run at a URL; what reads object stores is loaded now."""
     from steno.store.remote import Remote
 
     return Remote(url)
@@ -519,36 +521,3 @@ def spelt(key: Any) -> str:
         msg = f"a key is a string, not {type(key).__name__}: {key!r}"
         raise UsageError(msg)
     return escaped(key)
-
-
-def sql(
-    query: str,
-    runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
-    *,
-    values: Sequence[Any] | None = None,
-    dir: str | os.PathLike[str] | None = None,
-) -> duckdb.DuckDBPyRelation:
-    """The result of a query over one or many runs; the column `run` of each view says `project/name`.
-
-    Args:
-        query: SQL over the views `metrics`, `metrics_all` and `records`.
-        runs: a run (or its URL), several, or a directory of runs; None: all runs under `dir`.
-        dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
-
-    Raises:
-        RunNotFoundError: a run is not there, or there is none.
-        UsageError: the query is wrong.
-    """
-    engine = Engine()  # one for all: a database takes tens of milliseconds to make
-    wanted = [runs] if runs is None or isinstance(runs, str | os.PathLike) else list(runs)
-    places: dict[Any, Path | Remote] = {}
-    for one in wanted:
-        for place in [_remote(one)] if paths.is_url(one) else runs_.resolve(one, dir):
-            places.setdefault(place if isinstance(place, Path) else place.dir, place)
-    readers = [RunReader(place, engine=engine) for place in places.values()]
-
-    def ask() -> Any:
-        return sql_.query(engine, [reader._source() for reader in readers], query, values)  # noqa: SLF001 - this file's class
-
-    table = again(ask)
-    return engine.cursor().from_arrow(table)

@@ -1,20 +1,22 @@
-"""SQL over one run or many: the views `metrics` and `records`."""
+"""The tables that a query over runs sees, and the query itself."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
-from steno.store.columns import strings, to_arrow
+from steno.store.columns import integers, strings, to_arrow
 from steno.store.engine import quoted, require, scan
 from steno.store.points import table_of
+from steno.store.runtables import CONFIG, RUNS, config_table, runs_table
 from steno.utf8 import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     import duckdb
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from steno.store.attempts import Choice
     from steno.store.engine import Engine
+    from steno.store.runtables import About
     from steno.store.unsealed import View
 
 COLUMNS = "record, key, step, time::timestamp_ns as time, rank, attempt, value, exact, text, ref"
@@ -46,38 +49,61 @@ class Source:
     dir: Path
     view: View
     choice: Choice
+    about: Callable[[], About]
+    """What is known of it beside its points; asked where a query names the tables of that."""
 
     def parts(self, engine: Engine, kind: str) -> list[Path]:
         """The files to read for the parts of a kind. Raises PartGone."""
         return engine.files(self.dir, (part for part in self.view.snapshot.parts if part.kind == kind))
 
 
-@contextlib.contextmanager
-def views(engine: Engine, sources: Sequence[Source]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with the views over the sources; what they show is fixed until it is closed.
+TABLES = ("metrics", "metrics_all", "records", "runs", "config")
 
-    metrics      run, record, key, step, time (UTC), rank, attempt, value, exact, text, ref: the points
-                 that rewinds leave
-    metrics_all  the same with the points that rewinds hide
-    records      run, record, time (UTC), step, rank, attempt, kind, payload (JSON): what is not a point
+
+def named(text: str) -> set[str]:
+    """The tables that a query may speak of: what no word of it is need not be there."""
+    words = {word.lower() for word in re.findall(r"\w+", text)}
+    found = words.intersection(TABLES)
+    # A word that is not there as such may be spelt otherwise, or the query lists the tables.
+    return found or set(TABLES)
+
+
+@contextlib.contextmanager
+def views(
+    engine: Engine, sources: Sequence[Source], wanted: Collection[str] = ("metrics", "metrics_all", "records")
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the tables that are wanted, of the sources; what they show is fixed until it is closed.
+
+    See `steno.sql` for their columns.
     """
     cursor = engine.cursor()
     try:
         cursor.execute("set TimeZone='UTC'")
-        paths = {kind: _paths(engine, sources, kind) for kind in ("metrics", "records")}
-        points = _sealed(cursor, "metrics", COLUMNS, paths["metrics"])
-        unsealed = [table for source in sources for table in _unsealed(source)]
-        points += _registered(cursor, "unsealed", COLUMNS, unsealed)
-        rewinds = [(source.run, *hidden) for source in sources for hidden in source.choice.hidden]
-        union = " union all ".join(points or [EMPTY])
-        cursor.execute(f"create temp view metrics_all as {union}")
-        cursor.execute(f"create temp view metrics as {_left(rewinds, sources, points)}")
-        entries = _sealed(cursor, "records", ENTRY_COLUMNS, paths["records"])
-        entries += _registered(cursor, "entries", ENTRY_COLUMNS, [_entries(source) for source in sources])
-        cursor.execute(f"create temp view records as {' union all '.join(entries or [ENTRY_EMPTY])}")
+        if not {"metrics", "metrics_all"}.isdisjoint(wanted):
+            _points(cursor, engine, sources)
+        if "records" in wanted:
+            entries = _sealed(cursor, "records", ENTRY_COLUMNS, _paths(engine, sources, "records"))
+            entries += _registered(cursor, "entries", ENTRY_COLUMNS, [_entries(source) for source in sources])
+            cursor.execute(f"create temp view records as {' union all '.join(entries or [ENTRY_EMPTY])}")
+        if not {"runs", "config"}.isdisjoint(wanted):
+            known = [(source.run, source.dir, source.about()) for source in sources]
+            for name, columns, table in (("runs", RUNS, runs_table), ("config", CONFIG, config_table)):
+                if name in wanted:
+                    cursor.register(f"{name}_known", table(known))
+                    cursor.execute(f"create temp view {name} as select {columns} from {name}_known")
         yield cursor
     finally:
         cursor.close()
+
+
+def _points(cursor: duckdb.DuckDBPyConnection, engine: Engine, sources: Sequence[Source]) -> None:
+    points = _sealed(cursor, "metrics", COLUMNS, _paths(engine, sources, "metrics"))
+    unsealed = [table for source in sources for table in _unsealed(source)]
+    points += _registered(cursor, "unsealed", COLUMNS, unsealed)
+    rewinds = [(source.run, *hidden) for source in sources for hidden in source.choice.hidden]
+    union = " union all ".join(points or [EMPTY])
+    cursor.execute(f"create temp view metrics_all as {union}")
+    cursor.execute(f"create temp view metrics as {_left(rewinds, sources, points)}")
 
 
 def _paths(engine: Engine, sources: Sequence[Source], kind: str) -> dict[Path, str]:
@@ -142,13 +168,13 @@ def _entries(source: Source) -> pa.Table:
     entries = source.view.snapshot.entries
     table = pa.table(
         {
-            "record": pa.array([entry.record for entry in entries], pa.int64()),
-            "time": pa.array([entry.time for entry in entries], pa.int64()).cast(pa.timestamp("ns")),
-            "step": pa.array([entry.step for entry in entries], pa.int64()),
-            "rank": pa.array([entry.rank for entry in entries], pa.int32()),
-            "attempt": pa.array([entry.attempt for entry in entries], pa.int32()),
-            "kind": pa.array([entry.kind for entry in entries], pa.string()),
-            "payload": pa.array([json.dumps(dict(entry.payload), default=str) for entry in entries], pa.string()),
+            "record": integers([entry.record for entry in entries], pa.int64()),
+            "time": integers([entry.time for entry in entries], pa.timestamp("ns")),
+            "step": integers([entry.step for entry in entries], pa.int64()),
+            "rank": integers([entry.rank for entry in entries], pa.int32()),
+            "attempt": integers([entry.attempt for entry in entries], pa.int32()),
+            "kind": strings([entry.kind for entry in entries]),
+            "payload": strings([json.dumps(dict(entry.payload), default=str) for entry in entries]),
         }
     )
     return _of_run(source.run, table)
@@ -163,20 +189,21 @@ def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence
     """
     import duckdb
 
-    paths = [path for source in sources for kind in ("metrics", "records") for path in source.parts(engine, kind)]
+    wanted = named(text)
     try:
-        with views(engine, sources) as cursor:
+        with views(engine, sources, wanted) as cursor:
             return _run(cursor, text, values)
     except duckdb.Error as error:
+        paths = [path for source in sources for kind in ("metrics", "records") for path in source.parts(engine, kind)]
         require(path for path in paths if str(path) not in engine.damaged)
         before = len(engine.damaged)
         engine.sound(paths)
         if len(engine.damaged) == before:
             unknown = isinstance(error, duckdb.CatalogException)
-            tables = ". The tables are metrics, metrics_all, records" if unknown else ""
+            tables = f". The tables are {', '.join(TABLES)}" if unknown else ""
             msg = f"the query failed: {error}{tables}"
             raise UsageError(msg) from error
-    with views(engine, sources) as cursor:
+    with views(engine, sources, wanted) as cursor:
         return _run(cursor, text, values)
 
 
