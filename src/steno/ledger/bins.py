@@ -32,7 +32,7 @@ class Marks:
     record: NDArray[np.int64]
     value: NDArray[np.float64]
 
-    def take(self, rows: NDArray[Any]) -> Marks:
+    def take(self, rows: NDArray[Any] | slice) -> Marks:
         """Those of some bins."""
         return Marks(*(getattr(self, name)[rows] for name in _MARKS))
 
@@ -87,8 +87,8 @@ class Bins:
         """How many values are finite numbers."""
         return self.count - self.nan - self.posinf - self.neginf - self.other
 
-    def take(self, rows: NDArray[Any]) -> Bins:
-        """The bins of a boolean mask, or of row numbers in the order given."""
+    def take(self, rows: NDArray[Any] | slice) -> Bins:
+        """The bins of a boolean mask, of a slice, or of row numbers in the order given."""
         return Bins(*(_some(getattr(self, one.name), rows) for one in fields(self)))
 
 
@@ -99,7 +99,7 @@ MARKED: Final = ("first", "last", "min", "max", "low", "high")
 """The columns of `Bins` that are points."""
 
 
-def _some(column: Any, rows: NDArray[Any]) -> Any:
+def _some(column: Any, rows: NDArray[Any] | slice) -> Any:
     return column.take(rows) if isinstance(column, Marks) else column[rows]
 
 

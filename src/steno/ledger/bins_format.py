@@ -37,6 +37,7 @@ COARSER: Final = 16
 """A bin of level 2 holds so many of level 1."""
 LEVELS: Final = (1, 2)
 _HEAD: Final = struct.Struct("<8sIIQQqIIIIII")
+HEAD_BYTES: Final = _HEAD.size
 _SEALED: Final = 16
 """Where the bytes begin that the checksum of the head is of."""
 _BLOCK: Final = np.dtype([("key", "<u4"), ("keys", "<u4"), ("size", "<u4"), ("unpacked", "<u4"), ("crc", "<u4")])

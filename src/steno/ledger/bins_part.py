@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from steno import files, inside
+from steno.errors import CorruptError
 from steno.ledger import bins_format
 from steno.ledger.bins import WIDEST, Bins, Points, concat, none, of_points, unite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -27,8 +30,40 @@ SUFFIX: Final = ".bins"
 
 
 def name_of(part: str) -> str:
-    """The name of the file of bins that lies beside the part of that name."""
+    """The name of the file of bins that lies beside the metrics part of that name."""
     return part.removesuffix(".parquet") + SUFFIX
+
+
+def part_named(name: str) -> str:
+    """The name of the part that a file of bins lies beside; any other name as it is."""
+    return name.removesuffix(SUFFIX) + ".parquet" if name.endswith(SUFFIX) else name
+
+
+def write(part: Path, bins: PartBins, of: Identity) -> None:
+    """Put a file of bins beside the part, in place of one that is there.
+
+    It is not synced, and may be there before its part is: what a power loss tears, and what is another part's by its
+    head, answers for nothing and is made anew.
+
+    Raises:
+        OSError: no space, no permission; what was there stays.
+    """
+    path = part.with_name(name_of(part.name))
+    hidden = path.with_name(f".{path.name}.tmp")
+    files.unlink(hidden, missing_ok=True)
+    with files.aside(path, hidden):
+        files.write_new(hidden, bins.encoded(of))
+
+
+def is_there(part: Path, of: Identity) -> bool:
+    """Whether the part has a file of bins of this version; its blocks are not looked at."""
+    try:
+        with open(inside.opened(part.with_name(name_of(part.name))), "rb") as file:
+            begin = file.read(bins_format.HEAD_BYTES)
+            begin += file.read(bins_format.head_bytes(begin) - len(begin))
+        return bins_format.read_head(begin).of == of
+    except (OSError, CorruptError):
+        return False
 
 
 class PartBins:
@@ -44,6 +79,10 @@ class PartBins:
         self._totals = totals
         self._wanted = totals >= FEWEST_POINTS
         self._pieces: list[Bins] = []
+
+    def wants(self, keys: NDArray[Any]) -> bool:
+        """Whether one of the keys, a stretch in order, has bins."""
+        return bool(self._wanted[int(keys[0]) : int(keys[-1]) + 1].any())
 
     def add(self, points: Points) -> None:
         """Take the next points; those of keys without bins may be left out."""

@@ -11,6 +11,8 @@ import numpy as np
 
 from steno import files
 from steno.ledger import schema
+from steno.ledger.bins import Points as BinPoints
+from steno.ledger.bins_part import PartBins
 from steno.ledger.rebuild import FACTS
 from steno.record import Ref
 
@@ -113,6 +115,8 @@ class _Group:
     ranks: NDArray[Any]
     """Per point, its key's place in `names`; rising."""
     value: NDArray[np.float64]
+    of: Callable[[NDArray[Any]], NDArray[Any]]
+    """A column by row → by point."""
     take: Callable[[NDArray[Any], Any], Any]
     """A column by row and its Arrow type → by point, for Arrow."""
     row: Callable[[], NDArray[Any]]
@@ -147,7 +151,12 @@ def _arrange(points: Points) -> Iterator[_Group]:
 
 def _picked(points: Points, point: NDArray[Any], row: NDArray[Any], ranks: NDArray[Any]) -> _Group:
     return _Group(
-        ranks, points.value[point], lambda column, kind: _array(column[row], kind), lambda: row, lambda: point
+        ranks,
+        points.value[point],
+        lambda column: column[row],
+        lambda column, kind: _array(column[row], kind),
+        lambda: row,
+        lambda: point,
     )
 
 
@@ -178,9 +187,12 @@ def _stretched(
     columns = [column for column, _ in stretches]
     lengths = [part.stop - part.start for _, part in stretches]
 
+    def of(column: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([column[part] for part in parts]) if len(parts) > 1 else column[parts[0]]
+
     def take(column: NDArray[Any], kind: Any) -> Any:
         if sum(lengths) < _STRETCH_ROWS * len(lengths):
-            return _array(np.concatenate([column[part] for part in parts]), kind)
+            return _array(of(column), kind)
         return pa.chunked_array([_array(column[part], kind) for part in parts])
 
     def row() -> NDArray[Any]:
@@ -190,6 +202,7 @@ def _stretched(
     return _Group(
         np.repeat(ranks[columns], lengths),
         np.concatenate([table[column, part] for column, part in zip(columns, parts, strict=True)]),
+        of,
         take,
         row,
         lambda: row() * len(table) + np.repeat(columns, lengths),
@@ -204,8 +217,8 @@ def _stable_argsort(ranks: NDArray[Any]) -> NDArray[np.int64]:
     return low[np.argsort((ranks[low] >> 16).astype(np.uint16), kind="stable")]
 
 
-def write_metrics(path: Path, points: Points, facts: Mapping[str, Any]) -> int:
-    """Write a part to `path` and sync it; returns its rows. `facts` go into the footer.
+def write_metrics(path: Path, points: Points, facts: Mapping[str, Any], bins: PartBins | None = None) -> int:
+    """Write a part to `path` and sync it; returns its rows. `facts` go into the footer, the points into `bins`.
 
     Raises:
         OSError: no space, no permission; what was written of the file stays.
@@ -273,8 +286,47 @@ def write_metrics(path: Path, points: Points, facts: Mapping[str, Any]) -> int:
                 group.take(points.batch, pa.int64()),
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=layout), row_group_size=GROUP_ROWS)
+            if bins is not None and bins.wants(group.ranks):
+                bins.add(_for_bins(points, group, marked))
     files.sync_file(path)
     return len(points.value)
+
+
+def bins_of(points: Points) -> PartBins:
+    """What gathers the bins of these points while they are written."""
+    used = np.bincount(points.first, minlength=len(points.ranks))
+    width = np.zeros(len(points.ranks), np.int64)
+    width[points.first] = points.width
+    begins = np.flatnonzero(used)
+    width = width[begins]
+    inside = np.arange(int(width.sum())) + np.repeat(begins - (np.cumsum(width) - width), width)
+    totals = np.bincount(points.ranks[inside], np.repeat(used[begins], width), minlength=len(points.names))
+    return PartBins(points.names, totals.astype(np.int64))
+
+
+def _for_bins(points: Points, group: _Group, marked: NDArray[np.bool_]) -> BinPoints:
+    value, other, exact = group.value, None, None
+    if points.special:
+        some = group.point()
+        hits = np.flatnonzero(marked[some])
+        if len(hits):
+            other, exact = np.zeros(len(value), np.bool_), np.zeros(len(value), np.bool_)
+            for at, point in zip(hits.tolist(), some[hits].tolist(), strict=True):
+                (exact if isinstance(points.special[point], int) else other)[at] = True
+            value = np.where(other, np.nan, value)
+    one_rank, one_attempt = (bool((column == column[0]).all()) for column in (points.rank, points.attempt))
+    return BinPoints(
+        key=group.ranks,
+        rank=int(points.rank[0]) if one_rank else group.of(points.rank),
+        attempt=int(points.attempt[0]) if one_attempt else group.of(points.attempt),
+        step=group.of(points.step),
+        time=group.of(points.time),
+        node=0,
+        record=group.of(points.record),
+        value=value,
+        other=other,
+        exact=exact,
+    )
 
 
 def _array(column: NDArray[Any], kind: Any, absent: NDArray[np.bool_] | None = None) -> Any:

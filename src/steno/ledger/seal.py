@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steno import bounds, files
 from steno.errors import CorruptError
-from steno.ledger import artifacts, parts, schema, verify
+from steno.ledger import artifacts, bins_format, bins_part, parts, schema, verify
+from steno.ledger.bins_part import part_named
 from steno.ledger.read import found_parts, is_part, part_columns, part_of
 from steno.ledger.rebuild import PartBatches, part_names, part_took
 from steno.utf8 import escaped
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from steno.ledger.bins_part import PartBins
     from steno.ledger.read import Part
 
 PART_POINTS = 1_500_000
@@ -62,7 +65,7 @@ class Sealer:
         self.node = node
 
     def clean(self) -> None:
-        """Remove what a death left behind: parts half written, or written and not yet in the ledger."""
+        """Remove what a death left behind: parts half written, or written and not yet in the ledger; and their bins."""
         listed = {row[0] for row in self.connection.execute("select name from parts")}
         for kind in ("metrics", "records"):
             place = self.run_dir / kind
@@ -70,7 +73,7 @@ class Sealer:
                 continue
             for name in os.listdir(place):
                 half = name.startswith(".") and name.endswith(".tmp")
-                whole = f"{kind}/{name[1:-4] if half else name}"
+                whole = part_named(f"{kind}/{name[1:-4] if half else name}")
                 mine = is_part(whole) and name.lstrip(".").startswith(f"{self.node:02d}-part-")
                 if mine and (half or whole not in listed):
                     files.unlink(place / name)
@@ -131,7 +134,10 @@ class Sealer:
         if batches:
             points = parts.points_of(batches, names)
             facts["names"] = len(points.names)
-            made.append(self._write("metrics", lambda path: parts.write_metrics(path, points, facts), facts))
+            bins = parts.bins_of(points)
+            made.append(
+                self._write("metrics", lambda path: parts.write_metrics(path, points, facts, bins), facts, bins)
+            )
         if entries:
             made.append(self._write("records", lambda path: parts.write_records(path, entries, facts), facts))
         with self.lock:
@@ -182,7 +188,7 @@ class Sealer:
             names.update(self.connection.execute(f"select id, key from keys where id in ({marks})", some))
         return names
 
-    def _write(self, kind: str, write: Any, facts: dict[str, Any]) -> Made:
+    def _write(self, kind: str, write: Any, facts: dict[str, Any], bins: PartBins | None = None) -> Made:
         place = self.run_dir / kind
         place.mkdir(exist_ok=True)
         with self.lock:
@@ -195,6 +201,9 @@ class Sealer:
         crc = verify.checksum(hidden)
         known = {**facts, "name": f"{kind}/{name}", "rows": rows, "crc": crc}
         verify.note(self.run_dir / ".steno" / "nodes" / f"{self.node:02d}", known)
+        if bins is not None and rows >= bins_part.FEWEST_POINTS:
+            with contextlib.suppress(OSError):  # the part is whole without them
+                bins_part.write(place / name, bins, bins_format.identity(hidden.stat().st_size, rows, self.node, crc))
         files.rename(hidden, place / name)
         files.sync_dir(place)
         return f"{kind}/{name}", rows, crc
@@ -281,7 +290,9 @@ class Sealer:
         if kind == "metrics":
             points = self._points([part.name for part in run])
             facts["names"] = len(points.names)
-            made = self._write(kind, lambda path: parts.write_metrics(path, points, facts), facts)
+            bins = parts.bins_of(points)
+            write = partial(parts.write_metrics, points=points, facts=facts, bins=bins)
+            made = self._write(kind, write, facts, bins)
         else:
             entries = self._entries([part.name for part in run])
             made = self._write(kind, lambda path: parts.write_records(path, entries, facts), facts)
@@ -293,6 +304,8 @@ class Sealer:
             self._sync()  # a ledger that a power loss takes back lists the old parts
         for part in run:
             files.unlink(self.run_dir / part.name)
+            if kind == "metrics":
+                files.unlink(self.run_dir / bins_part.name_of(part.name), missing_ok=True)
 
     def _sync(self) -> None:
         path = self.connection.execute("pragma database_list").fetchone()[2]

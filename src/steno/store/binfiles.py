@@ -1,0 +1,235 @@
+"""The bins that lie beside the parts of runs, and what they do not answer."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from steno import inside
+from steno.errors import CorruptError
+from steno.ledger import bins_format
+from steno.ledger.bins import Bins, Points, concat
+from steno.ledger.bins_part import name_of
+from steno.record import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from steno.ledger.bins_format import Head
+    from steno.ledger.read import Part
+    from steno.store.attempts import Choice
+    from steno.store.points import Points as Rows
+
+_FIRST_BYTES: Final = 1 << 16
+"""Read of a file before it is known how long its head is: most heads, and much of level 2."""
+_HEADS_BYTES: Final = 64 << 20
+_KEPT_ROWS: Final = 400_000
+"""Bins that are kept unpacked, about 250 bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Points of a part that no bin answers for: those of the key at the steps `first` to `last`."""
+
+    key: int
+    """Position in the keys that were asked for."""
+    first: int | None
+    """None: of any step. The key may have no points in the part at all."""
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the bins of a part tell of the points that were chosen: each is in one bin, or in one stretch."""
+
+    bins: Bins
+    """By key, rank, attempt and start, each as wide as its key has it in this part; `key` counts in the keys."""
+    raw: tuple[Stretch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    mark: tuple[int, int, int]
+    """Size, mtime in ns and inode that it was read by."""
+    head: Head
+    begin: bytes
+
+
+class BinFiles:
+    """Reads files of bins, and keeps what it read, up to a bound. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: OrderedDict[str, _File] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, tuple[int, int, int], int, int], Bins] = OrderedDict()
+        self._bytes = 0
+        self._rows = 0
+
+    def read(self, run_dir: Path, part: Part, keys: Sequence[str], choice: Choice, width: int | None = None) -> Found:
+        """The bins of the chosen points of a part.
+
+        A file of bins that is not there, is damaged, or is another part's answers for nothing.
+
+        Args:
+            run_dir: the run's directory.
+            part: one of the run's metrics parts.
+            keys: whose points.
+            choice: which of them.
+            width: no bin is wider; None: the widest there are.
+        """
+        path = os.path.join(run_dir, name_of(part.name))
+        pieces: list[Bins] = []
+        raw: list[Stretch] = []
+        file = self._file(path, part)
+        for key, name in enumerate(keys):
+            number = -1 if file is None else file.head.find(name)
+            level = 0 if file is None or number < 0 else _level(file.head, number, width)
+            found = self._bins(path, file, number, level) if file is not None and level else None
+            if found is None:
+                raw.append(Stretch(key, None, None))
+                continue
+            found, cut = _chosen(replace(found, key=np.full(len(found), key, np.int32)), choice)
+            pieces.append(found)
+            raw += [Stretch(key, *one) for one in cut]
+        return Found(concat(pieces), tuple(raw))
+
+    def _file(self, path: str, part: Part) -> _File | None:
+        try:
+            state = os.lstat(path)
+            mark = (state.st_size, state.st_mtime_ns, state.st_ino)
+            with self._lock:
+                file = self._files.get(path)
+                if file is not None:
+                    self._files.move_to_end(path)
+            if file is None or file.mark != mark:
+                file = _opened(path, mark)
+                with self._lock:
+                    self._keep(path, file)
+        except (OSError, CorruptError):
+            return None
+        of = file.head.of
+        wanted = bins_format.identity(part.bytes, part.rows, part.node, part.crc)
+        return file if of == (wanted if part.crc is not None else replace(wanted, crc=of.crc)) else None
+
+    def _keep(self, path: str, file: _File) -> None:
+        old = self._files.pop(path, None)
+        self._bytes += len(file.begin) - (len(old.begin) if old is not None else 0)
+        self._files[path] = file
+        while self._bytes > _HEADS_BYTES and len(self._files) > 1:
+            self._bytes -= len(self._files.popitem(last=False)[1].begin)
+
+    def _bins(self, path: str, file: _File, number: int, level: int) -> Bins | None:
+        """The bins of a key at a level; None where they cannot be read."""
+        head, block = file.head, file.head.block_of(number, level)
+        place = (path, file.mark, level, block)
+        with self._lock:
+            found = self._blocks.get(place)
+            if found is not None:
+                self._blocks.move_to_end(place)
+        if found is None:
+            try:
+                found = bins_format.read_block(head, block, level, _bytes(path, file, *head.place(block, level)))
+            except (OSError, CorruptError):
+                return None
+            with self._lock:
+                if place not in self._blocks:
+                    self._blocks[place] = found
+                    self._rows += len(found)
+                while self._rows > _KEPT_ROWS and len(self._blocks) > 1:
+                    self._rows -= len(self._blocks.popitem(last=False)[1])
+        if int(found.key[0]) == int(found.key[-1]) == number:
+            return found
+        first, last = (int(np.searchsorted(found.key, number, side)) for side in ("left", "right"))
+        return found.take(slice(first, last))
+
+
+def _opened(path: str, mark: tuple[int, int, int]) -> _File:
+    fd = inside.opened(path)
+    try:
+        begin = os.pread(fd, _FIRST_BYTES, 0)
+        size = bins_format.head_bytes(begin)
+        if size > len(begin):
+            begin += os.pread(fd, size - len(begin), len(begin))
+    finally:
+        os.close(fd)
+    return _File(mark, bins_format.read_head(begin), begin)
+
+
+def _bytes(path: str, file: _File, begin: int, size: int) -> bytes:
+    if begin + size <= len(file.begin):
+        return file.begin[begin : begin + size]
+    fd = inside.opened(path)
+    try:
+        return os.pread(fd, min(size, max(os.fstat(fd).st_size - begin, 0)), begin)
+    finally:
+        os.close(fd)
+
+
+def _level(head: Head, number: int, width: int | None) -> int:
+    """The level of a key's widest bins that are not too wide, or 0."""
+    if width is None:
+        return 2
+    return next((level for level in (2, 1) if head.width(number, level) <= width), 0)
+
+
+def _chosen(bins: Bins, choice: Choice) -> tuple[Bins, list[tuple[int, int]]]:
+    """The bins all of whose points are chosen, and the steps of those of which only some are."""
+    whole, part = _whole(bins, choice)
+    if not part.any():
+        return (bins if whole.all() else bins.take(np.flatnonzero(whole))), []
+    # A stretch has no rank and no attempt: the other bins of its steps are answered from the points as well.
+    starts = np.unique(bins.start[part])
+    whole &= ~np.isin(bins.start, starts)
+    width = int(bins.width[0])
+    return bins.take(np.flatnonzero(whole)), _joined(starts.tolist(), width)
+
+
+def _whole(bins: Bins, choice: Choice) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which bins have only chosen points, and which have chosen ones and others."""
+    first, last = bins.first.step, bins.last.step
+    some, whole = np.ones(len(bins), np.bool_), np.ones(len(bins), np.bool_)
+    for number, step in choice.hidden:
+        before = bins.attempt < number
+        some &= ~(before & (first >= step))
+        whole &= ~(before & (last >= step))
+    if choice.attempt is not None:
+        some &= bins.attempt == choice.attempt
+    if choice.rank is not None:
+        some &= bins.rank == choice.rank
+    if choice.first is not None:
+        some &= last >= choice.first
+        whole &= first >= choice.first
+    if choice.last is not None:
+        some &= first <= choice.last
+        whole &= last <= choice.last
+    return some & whole, some & ~whole
+
+
+def _joined(starts: Sequence[int], width: int) -> list[tuple[int, int]]:
+    """The stretches of steps of bins that begin there, neighbours as one."""
+    found: list[tuple[int, int]] = []
+    for start in starts:
+        if found and found[-1][1] + 1 == start:
+            found[-1] = (found[-1][0], start + width - 1)
+        else:
+            found.append((start, start + width - 1))
+    return found
+
+
+def points_of(rows: Rows) -> Points:
+    """Points as `steno.ledger.bins` takes them."""
+    other = exact = None
+    if rows.special:
+        other, exact = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
+        for row, value in rows.special.items():
+            (other if isinstance(value, str | Ref) else exact)[row] = True
+    node = np.asarray(rows.node, np.int64)
+    return Points(rows.key, rows.rank, rows.attempt, rows.step, rows.time, node, rows.record, rows.value, other, exact)
