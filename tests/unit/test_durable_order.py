@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from journal_language import Book
 from ledger_slices import info, piece
@@ -15,7 +16,7 @@ from steno.collector.durable import Syncer
 from steno.collector.journals import Journal
 from steno.collector.reading import Marker
 from steno.journal import place
-from steno.ledger import manifest, schema, streams
+from steno.ledger import bins_format, bins_name, bins_part, bins_rebuild, manifest, schema, streams
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader
 from steno.ledger.seal import Sealer
@@ -82,6 +83,46 @@ def test_a_part_is_on_the_disk_with_its_name_before_its_batches_leave_the_ledger
     recorder.index("fsync metrics", named)
     for step, loss, after in after_each(recorder, tmp_path):
         assert after.values() == [float(i) for i in range(200)], (step, loss)
+
+
+def bins_of(run):
+    """By part, whether its bins lie beside it; those that do are the points'."""
+    found = {}
+    for part in Reader(run.dir).snapshot().parts:
+        path, of = run.dir / part.name, bins_format.identity(part.bytes, part.rows, part.node, part.crc)
+        if part.kind == "metrics":
+            found[part.name] = bins_part.is_there(path, of)
+            if found[part.name]:
+                names, *levels = bins_rebuild.rebuilt(path).levels()
+                head, *kept = bins_format.read_all((run.dir / bins_name.name_of(part.name)).read_bytes())
+                assert [head.name(at).decode() for at in range(len(head))] == names == ["word", "x"]
+                for one, other in zip(kept, levels, strict=True):
+                    assert one.start.tolist() == other.start.tolist()
+                    assert one.last.record.tolist() == other.last.record.tolist()
+                    np.testing.assert_array_equal(one.max.value, other.max.value)
+    return found
+
+
+def test_bins_are_those_of_their_part_or_made_anew_whatever_a_power_loss_leaves(run, tmp_path):
+    for first in (0, 2000):
+        run.post(first, 2000)
+        run.sealer.seal()
+    run.post(4000, 2000)
+    run.syncer.sync()
+    with Recorder(run.dir, ledger=run.ledger) as recorder:
+        run.sealer.finish()
+    assert bins_of(run) == {"metrics/00-part-000004.parquet": True}
+    assert [path.name for path in (run.dir / "metrics").iterdir() if path.suffix == ".bins"] == ["00-part-000004.bins"]
+    missing = 0
+    for step, loss, after in after_each(recorder, tmp_path):
+        missing += not all(bins_of(after).values())
+        assert after.values() == [float(i) for i in range(6000)], (step, loss)
+        after.sealer.finish()
+        assert bins_of(after) == dict.fromkeys(bins_of(after), True), (step, loss)
+        beside = {path.stem for path in (after.dir / "metrics").iterdir()}
+        listed = {part.name[8:-8] for part in Reader(after.dir).snapshot().parts if part.kind == "metrics"}
+        assert beside == listed, (step, loss)
+    assert missing, "bins are not synced, so a power loss takes some"
 
 
 def test_parts_that_were_merged_go_once_the_ledger_lists_the_merged_one_for_good(run, tmp_path):

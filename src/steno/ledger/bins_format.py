@@ -37,7 +37,6 @@ COARSER: Final = 16
 """A bin of level 2 holds so many of level 1."""
 LEVELS: Final = (1, 2)
 _HEAD: Final = struct.Struct("<8sIIQQqIIIIII")
-HEAD_BYTES: Final = _HEAD.size
 _SEALED: Final = 16
 """Where the bytes begin that the checksum of the head is of."""
 _BLOCK: Final = np.dtype([("key", "<u4"), ("keys", "<u4"), ("size", "<u4"), ("unpacked", "<u4"), ("crc", "<u4")])
@@ -397,6 +396,20 @@ def _joined(data: bytes, at: int, rows: int, size: int) -> NDArray[np.int64]:
     out = np.zeros((rows, 8), np.uint8)
     out[:, :size] = planes.T
     return out.reshape(-1).view("<i8")
+
+
+def is_sound(data: bytes, of: Identity) -> bool:
+    """Whether these are the bytes of a file of that part as they were written, by their checksums."""
+    try:
+        head = read_head(data)
+    except CorruptError:
+        return False
+    places = [(level, block) for level in LEVELS for block in range(len(head.blocks[level - 1]))]
+    for level, block in places:
+        begin, size = head.place(block, level)
+        if _crc(data[begin : begin + size]) != head.blocks[level - 1]["crc"][block]:
+            return False
+    return head.of == of
 
 
 def read_all(data: bytes) -> tuple[Head, Bins, Bins]:

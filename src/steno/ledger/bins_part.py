@@ -11,6 +11,7 @@ from steno import files, inside
 from steno.errors import CorruptError
 from steno.ledger import bins_format
 from steno.ledger.bins import WIDEST, Bins, Points, concat, none, of_points, unite
+from steno.ledger.bins_name import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +27,6 @@ BIN_POINTS: Final = 256
 """So many points, at the least, has a bin whose steps are as dense as its key's are in the part."""
 _CROWDED: Final = BIN_POINTS // 2
 """Bins of fewer points on average cost too many bytes: they are made wider, or are not there."""
-SUFFIX: Final = ".bins"
-
-
-def name_of(part: str) -> str:
-    """The name of the file of bins that lies beside the metrics part of that name."""
-    return part.removesuffix(".parquet") + SUFFIX
-
-
-def part_named(name: str) -> str:
-    """The name of the part that a file of bins lies beside; any other name as it is."""
-    return name.removesuffix(SUFFIX) + ".parquet" if name.endswith(SUFFIX) else name
 
 
 def write(part: Path, bins: PartBins, of: Identity) -> None:
@@ -56,12 +46,9 @@ def write(part: Path, bins: PartBins, of: Identity) -> None:
 
 
 def is_there(part: Path, of: Identity) -> bool:
-    """Whether the part has a file of bins of this version; its blocks are not looked at."""
+    """Whether the part has a file of bins of this version, whole and its own."""
     try:
-        with open(inside.opened(part.with_name(name_of(part.name))), "rb") as file:
-            begin = file.read(bins_format.HEAD_BYTES)
-            begin += file.read(bins_format.head_bytes(begin) - len(begin))
-        return bins_format.read_head(begin).of == of
+        return bins_format.is_sound(inside.read(part.with_name(name_of(part.name))), of)
     except (OSError, CorruptError):
         return False
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from steno import bounds, files
 from steno.errors import CorruptError
-from steno.ledger import artifacts, bins_format, bins_part, parts, schema, verify
-from steno.ledger.bins_part import part_named
+from steno.ledger import artifacts, bins_format, bins_part, bins_rebuild, parts, schema, verify
+from steno.ledger.bins_name import name_of, part_named
 from steno.ledger.read import found_parts, is_part, part_columns, part_of
 from steno.ledger.rebuild import PartBatches, part_names, part_took
 from steno.utf8 import escaped
@@ -63,6 +63,8 @@ class Sealer:
         self.connection = connection
         self.lock = lock
         self.node = node
+        self._binned: set[str] = set()
+        """Parts that are known to have their bins beside them."""
 
     def clean(self) -> None:
         """Remove what a death left behind: parts half written, or written and not yet in the ledger; and their bins."""
@@ -148,6 +150,7 @@ class Sealer:
                 ("delete from entries where batch between ? and ?", between),
                 *(_damage(id, why) for id, why in damaged),
             )
+        self.mend_bins()
         return len(chosen)
 
     def _keep_damaged(self, id: int, blob: bytes) -> None:
@@ -237,6 +240,31 @@ class Sealer:
                 execute("rollback")
             raise
 
+    # -- bins ------------------------------------------------------------------------------------------------
+
+    def mend_bins(self, most: int = 1) -> int:
+        """Make the bins of parts that have none of this version, or damaged ones; returns how many parts' were made.
+
+        Those of a part that is damaged itself stay as they are: they say what it was.
+        """
+        with self.lock:
+            rows = self.connection.execute(
+                f"select {part_columns(self.connection)} from parts where kind='metrics' and rows >= ? order by id",
+                (bins_part.FEWEST_POINTS,),
+            ).fetchall()
+        made = 0
+        for part in (part_of(self.node, row) for row in rows):
+            if part.name in self._binned or made >= most:
+                continue
+            self._binned.add(part.name)
+            path = self.run_dir / part.name
+            of = bins_format.identity(part.bytes, part.rows, part.node, part.crc)
+            with contextlib.suppress(OSError, ValueError, CorruptError):
+                if not bins_part.is_there(path, of) and not (part.crc and verify.differing(path, part.crc)):
+                    bins_part.write(path, bins_rebuild.rebuilt(path), of)
+                    made += 1
+        return made
+
     # -- the end -----------------------------------------------------------------------------------------
 
     def merge(self) -> int:
@@ -305,7 +333,7 @@ class Sealer:
         for part in run:
             files.unlink(self.run_dir / part.name)
             if kind == "metrics":
-                files.unlink(self.run_dir / bins_part.name_of(part.name), missing_ok=True)
+                files.unlink(self.run_dir / name_of(part.name), missing_ok=True)
 
     def _sync(self) -> None:
         path = self.connection.execute("pragma database_list").fetchone()[2]
@@ -355,6 +383,7 @@ class Sealer:
         while self.seal():
             pass
         self.merge()
+        self.mend_bins(most=1 << 31)
         with self.lock:
             # The newest key stays: an id given anew would have another name than readers remember.
             self.connection.execute(

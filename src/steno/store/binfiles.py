@@ -14,7 +14,7 @@ from steno import inside
 from steno.errors import CorruptError
 from steno.ledger import bins_format
 from steno.ledger.bins import Bins, Points, concat
-from steno.ledger.bins_part import name_of
+from steno.ledger.bins_name import name_of
 from steno.record import Ref
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from steno import inside
 from steno.errors import CorruptError
+from steno.ledger.bins_name import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,13 +46,21 @@ def of_run(run_dir: Path, parts: Iterable[Part], roles: Iterable[str]) -> dict[s
     asked = set(roles)
     found: dict[str, list[Belonging]] = {role: list(_files(run_dir, [RUN])) for role in asked}
     for role in asked:
-        found[role] += _files(run_dir, (part.name for part in parts if is_for(role, part.kind)))
+        found[role] += _files(run_dir, names_of(part.name for part in parts if is_for(role, part.kind)))
     if STORE in asked:
         found[STORE] += _below(run_dir, "media")
     role = ARTIFACTS if ARTIFACTS in asked else STORE
     if role in asked:
         found[role] += _below(run_dir, "artifacts")
     return found
+
+
+def names_of(parts: Iterable[str]) -> Iterator[str]:
+    """The names of parts, and of the files of bins that may lie beside them."""
+    for name in parts:
+        yield name
+        if name.startswith("metrics/"):
+            yield name_of(name)
 
 
 def is_for(role: str, kind: str) -> bool:

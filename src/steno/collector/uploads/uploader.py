@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, runfile
 from steno.collector.uploads import artifacts_json
-from steno.collector.uploads.files import ARTIFACTS, ROLES, RUN, STORE, Belonging, is_for, of_run
+from steno.collector.uploads.files import ARTIFACTS, ROLES, RUN, STORE, Belonging, is_for, names_of, of_run
 from steno.collector.uploads.location import Shelf
 from steno.collector.uploads.progress import Tally
 from steno.delivery.backoff import Backoff
@@ -222,7 +222,7 @@ class Uploader:
             listed = {**whole, "parts": [row for row in whole["parts"] if is_for(shelf.role, row["kind"])]}
             if self._put(shelf, MANIFEST, json.dumps(listed).encode()):
                 self._untidy.add(shelf.role)
-            self._tidy(shelf, {row["name"] for row in listed["parts"]})
+            self._tidy(shelf, set(names_of(row["name"] for row in listed["parts"])))
             return
         mine = manifest.piece(snapshot, self._node)
         mine["parts"] = [row for row in mine["parts"] if is_for(shelf.role, row["kind"])]
@@ -241,7 +241,7 @@ class Uploader:
         self._published[shelf.role, key], self._news[shelf.role] = known.encode(), now + _NEWS_SECS
         if ended:
             self._untidy.add(shelf.role)
-            self._tidy(shelf, {row["name"] for row in mine["parts"]})
+            self._tidy(shelf, set(names_of(row["name"] for row in mine["parts"])))
 
     def _put(self, shelf: Shelf, key: str, data: bytes) -> bool:
         """Write a small object unless it is there as it should be; whether it was not."""

@@ -1,0 +1,106 @@
+"""The bins of a part again, out of its points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from steno import bounds
+from steno.ledger.bins import Points
+from steno.ledger.bins_part import PartBins
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_COLUMNS: Final = ("key", "rank", "attempt", "step", "time", "record", "value")
+_ODD: Final = ("exact", "text", "ref")
+_NS: Final = {"ns": 1, "us": 1000}
+
+
+def rebuilt(part: Path) -> PartBins:
+    """What gathered the bins of a part when it was written; one row group is in memory at a time.
+
+    Raises:
+        OSError, ValueError, CorruptError: it cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    bounds.parquet(part)
+    with pq.ParquetFile(part, read_dictionary=["key"], memory_map=False) as file:
+        totals: dict[str, int] = {}
+        groups = range(file.num_row_groups)
+        for number in groups:
+            for name, count in _counted(file.read_row_group(number, ["key"], use_threads=False)["key"]):
+                totals[name] = totals.get(name, 0) + count
+        names = sorted(totals)
+        numbers = {name: number for number, name in enumerate(names)}
+        bins = PartBins(names, np.array([totals[name] for name in names], np.int64))
+        for number in groups:
+            table = file.read_row_group(number, [*_COLUMNS, *_ODD], use_threads=False)
+            key = np.concatenate([np.empty(0, np.int32), *_keys(table["key"], numbers)])
+            if len(key) and bins.wants(key):
+                bins.add(_points(table, key))
+    return bins
+
+
+def _counted(column: Any) -> list[tuple[str, int]]:
+    found = []
+    for chunk in column.chunks:
+        counts = np.bincount(_numbers(chunk.indices), minlength=len(chunk.dictionary))
+        found += list(zip(chunk.dictionary.to_pylist(), counts.tolist(), strict=True))
+    return [(name, count) for name, count in found if count]
+
+
+def _keys(column: Any, numbers: dict[str, int]) -> list[NDArray[np.int32]]:
+    pieces = []
+    for chunk in column.chunks:  # each with a dictionary of its own, which may have keys that it has no row of
+        own = np.array([numbers.get(name, 0) for name in chunk.dictionary.to_pylist()], np.int32)
+        pieces.append(own[_numbers(chunk.indices)])
+    return pieces
+
+
+def _points(table: Any, key: NDArray[np.int32]) -> Points:
+    columns = {name: _whole(table[name]) for name in _COLUMNS[1:]}
+    columns["time"] = columns["time"] * _NS[table["time"].type.unit]
+    given = {name: _given(table[name]) for name in _ODD}
+    other = exact = None
+    if any(column is not None for column in given.values()):
+        no = np.zeros(len(key), np.bool_)
+        integers, texts, refs = (no if given[name] is None else given[name] for name in _ODD)
+        # A text beside a number is the digits of an int beyond 64 bits.
+        other = refs | (texts & np.isnan(columns["value"]))
+        exact = integers | (texts & ~other)
+    return Points(key=key, node=0, other=other, exact=exact, **columns)
+
+
+def _whole(column: Any) -> NDArray[Any]:
+    """A column of numbers or times, nulls as NaN; `to_numpy` would import pandas."""
+    pieces = []
+    for chunk in column.chunks:
+        numbers = _numbers(chunk)
+        pieces.append(np.where(_valid(chunk), numbers, np.nan) if chunk.null_count else numbers)
+    return np.concatenate(pieces)
+
+
+def _numbers(array: Any) -> NDArray[Any]:
+    width = array.type.bit_width // 8
+    kind = f"f{width}" if str(array.type) == "double" else f"i{width}"
+    return np.frombuffer(array.buffers()[1], kind, len(array), array.offset * width)
+
+
+def _given(column: Any) -> NDArray[np.bool_] | None:
+    """Which values are not null; None: none is."""
+    if column.null_count == len(column):
+        return None
+    return np.concatenate([_valid(chunk) for chunk in column.chunks])
+
+
+def _valid(array: Any) -> NDArray[np.bool_]:
+    bits = array.buffers()[0]
+    if bits is None:
+        return np.ones(len(array), np.bool_)
+    every = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
+    return every[array.offset :][: len(array)].astype(np.bool_)
