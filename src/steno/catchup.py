@@ -120,6 +120,20 @@ def sync(
     )
 
 
+def owes(run_dir: Path) -> bool:
+    """Whether a sync of the run on this machine has something to do, as far as its files say.
+
+    A run that is being recorded, or that a collector is at work on, needs none.
+    """
+    if not (run_dir / ".steno").is_dir() or liveness.is_live(run_dir) or is_running(run_dir):
+        return False
+    if liveness.open_journals(run_dir):
+        return True
+    current = status(run_dir)
+    owing = _unstored(current) or behind(run_dir, int(current.get("record") or 0)) or uploading.lacking(run_dir)
+    return bool(owing)
+
+
 def _collect(run_dir: Path, deadline: float | None, *, adopt: bool) -> str:
     """One collector's work on what is there now; what went wrong, or ""."""
     left = None if deadline is None else max(0.0, deadline - time.monotonic())

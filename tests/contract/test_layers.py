@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     "writers": BASE | {"face", "logdir", "media", "run"},
     # An integration's own run stands beside the user's.
     "integrations": BASE | {"steno", "face"},
+    "__main__": {"cli"},
     "cli": BASE | {"steno", "store", "destinations"},
     # One framework's own way to log: `steno.torch.log` in compiled code and the like.
     "torch": BASE | {"face"},
@@ -81,6 +82,8 @@ ALLOWED: dict[str, set[str]] = {
 EXCEPTIONS = {
     # The doctor looks into journals itself: it has to tell what is there when nothing can post them.
     "cli/examine.py": {"journal"},
+    # Of all runs, those that owe something are told before a collector is started for each.
+    "cli/sync.py": {"catchup"},
     # What is imported has times of its own, for which `run.log` has no argument.
     "cli/event_runs.py": {"capture"},
     # Encoded values are read back by those who encoded them.

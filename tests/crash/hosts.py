@@ -183,7 +183,7 @@ def faults(root: Path, *numbers: int) -> list[str]:
 
 def sync(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "steno.cli", "sync", str(root / "p" / "r"), *arguments],
+        [sys.executable, "-m", "steno", "sync", str(root / "p" / "r"), *arguments],
         env=environment(),
         capture_output=True,
         text=True,

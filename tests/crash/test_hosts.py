@@ -101,7 +101,7 @@ def _command(*arguments: str) -> str:
     import subprocess
 
     done = subprocess.run(
-        [sys.executable, "-m", "steno.cli", *arguments],
+        [sys.executable, "-m", "steno", *arguments],
         env=environment(),
         capture_output=True,
         text=True,
@@ -117,7 +117,7 @@ def test_without_a_lease_only_sync_adopts_and_then_at_once(tmp_path, started):
     never = Host("host-2", sys.executable, "-m", "steno.collector", str(run_dir), "--once", STENO_ADOPT_SECS="0")
     never.end()
     assert journals(tmp_path, "*/adopted-*") == []
-    at_once = Host("host-2", sys.executable, "-m", "steno.cli", "sync", str(run_dir), "--adopt", STENO_ADOPT_SECS="0")
+    at_once = Host("host-2", sys.executable, "-m", "steno", "sync", str(run_dir), "--adopt", STENO_ADOPT_SECS="0")
     at_once.end()
     assert [one for one in faults(tmp_path, 1) if "state crashed" not in one] == []
 
@@ -140,7 +140,7 @@ def test_an_adopter_that_dies_is_followed_by_another(tmp_path, started):
     first = Host("host-2", sys.executable, "-m", "steno.collector", str(run_dir), "--once", "--adopt")
     wait_for(lambda: (place / "adopted-1").exists())
     first.kill()  # with its mark made, whatever it has posted
-    done = Host("host-3", sys.executable, "-m", "steno.cli", "sync", str(run_dir))
+    done = Host("host-3", sys.executable, "-m", "steno", "sync", str(run_dir))
     done.end()
     assert [one for one in faults(tmp_path, 1) if "state crashed" not in one] == []
 

@@ -138,7 +138,7 @@ def sync(run_dir: Path, name: str, **options: str) -> str:
     """`steno sync RUN --to NAME --option …`: its output; it succeeds."""
     arguments = [part for key, value in options.items() for part in ("--option", f"{key}={value}")]
     done = subprocess.run(
-        [sys.executable, "-m", "steno.cli", "sync", os.fspath(run_dir), "--to", name, *arguments],
+        [sys.executable, "-m", "steno", "sync", os.fspath(run_dir), "--to", name, *arguments],
         env=environment(STENO_COLLECTOR="on", **SECRETS), capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -29,7 +29,7 @@ def clean_environment():
 
 def command(*arguments, cwd, **options):
     return subprocess.run(
-        [sys.executable, "-m", "steno.cli", *arguments],
+        [sys.executable, "-m", "steno", *arguments],
         check=False,
         cwd=cwd,
         env=clean_environment(),
@@ -141,7 +141,7 @@ def _group(number):
 def test_ctrl_c_ends_it_all(tmp_path):
     """Ctrl-C reaches the whole group: every process leaves, the run is marked, and nobody prints a traceback."""
     with subprocess.Popen(
-        [sys.executable, "-m", "steno.cli", "demo", "--steps", "5000", "--workers", "2"],
+        [sys.executable, "-m", "steno", "demo", "--steps", "5000", "--workers", "2"],
         cwd=tmp_path,
         env=clean_environment(),
         stdout=subprocess.PIPE,
@@ -171,7 +171,7 @@ def test_ctrl_c_ends_it_all(tmp_path):
 def test_a_dead_rank_ends_the_others(tmp_path):
     """One rank killed: the demo says so with exit status 1, soon, and the run is marked as crashed or failed."""
     with subprocess.Popen(
-        [sys.executable, "-m", "steno.cli", "demo", "--steps", "5000", "--workers", "2"],
+        [sys.executable, "-m", "steno", "demo", "--steps", "5000", "--workers", "2"],
         cwd=tmp_path,
         env=clean_environment(),
         stdout=subprocess.PIPE,

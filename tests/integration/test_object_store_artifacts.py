@@ -65,7 +65,7 @@ def test_artifacts_are_read_from_the_store_live_and_after(place, apart):
     copy = book.artifact("tree").download(place / "copy")
     assert (copy / "deep" / "b.txt").read_text() == "b"
     got = subprocess.run(
-        [sys.executable, "-m", "steno.cli", "get", url, "latest", "--to", str(place / "got.bin")],
+        [sys.executable, "-m", "steno", "get", url, "latest", "--to", str(place / "got.bin")],
         capture_output=True, text=True,
     )  # fmt: skip
     assert got.returncode == 0, got.stderr

@@ -110,7 +110,7 @@ def test_a_finished_run_is_read_from_its_store_as_from_its_directory(gate, s3, b
         assert url in repr(there)
     rows = steno.sql("select run, count(*) from metrics group by run", [url]).fetchall()
     assert rows == [("p/there", 401)]
-    shown = subprocess.run([sys.executable, "-m", "steno.cli", "show", url], capture_output=True, text=True, check=True)
+    shown = subprocess.run([sys.executable, "-m", "steno", "show", url], capture_output=True, text=True, check=True)
     assert "loss" in shown.stdout
 
     # Nothing is sent twice, whatever is asked for again.
@@ -238,7 +238,7 @@ def test_a_store_that_is_down_delays_only_itself_and_sync_ends_it(gate, s3, buck
     eventually(lambda: not object_stores.uploader_pids(run.dir))
     assert status(run.dir)["destinations"]["jsonl"]["lag"] == 0
     doctor = subprocess.run(
-        [sys.executable, "-m", "steno.cli", "doctor", str(run.dir)], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "steno", "doctor", str(run.dir)], capture_output=True, text=True, check=True
     ).stdout
     assert f"s3://{bucket}/y" in doctor
     assert "last error" in doctor
@@ -292,7 +292,7 @@ def test_a_run_can_be_put_into_a_store_later_and_goes_on_there(store, tmp_path):
     with steno.init("p", "later", dir=tmp_path / "runs") as run:
         run.log({"a": 1.0}, step=0)
     done = subprocess.run(
-        [sys.executable, "-m", "steno.cli", "sync", str(run.dir), "--store", store], capture_output=True, text=True
+        [sys.executable, "-m", "steno", "sync", str(run.dir), "--store", store], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"upload to {store}/p/later: complete" in done.stdout

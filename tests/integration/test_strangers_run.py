@@ -93,7 +93,7 @@ def ended(name="evil", **more) -> Path:
 
 
 def sync(run_dir: Path, *more: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "steno.cli", "sync", str(run_dir), "--timeout", "30", *more]
+    command = [sys.executable, "-m", "steno", "sync", str(run_dir), "--timeout", "30", *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90)
     assert "Traceback" not in done.stdout + done.stderr, done
     return done
@@ -131,7 +131,7 @@ def test_a_planted_pointer_leads_nowhere(home, tmp_path, act, where):
     act(run_dir)
     if where == "named":
         assert tree(place) == before
-    doctor = subprocess.run([sys.executable, "-m", "steno.cli", "doctor", str(run_dir)], capture_output=True, text=True)
+    doctor = subprocess.run([sys.executable, "-m", "steno", "doctor", str(run_dir)], capture_output=True, text=True)
     assert doctor.returncode == 0, doctor.stderr
     assert "x-1-a" in doctor.stdout
 
@@ -268,7 +268,7 @@ def test_a_link_in_the_machinery_is_one_clear_error(home, what):
     place.symlink_to(home / "thesis" / "chapter1.tex" if "." in place.name[1:] or place.name == "reading" else home)
     for command in (["sync", run_dir], ["show", run_dir], ["doctor", run_dir]):
         done = subprocess.run(
-            [sys.executable, "-m", "steno.cli", *map(str, command)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "steno", *map(str, command)], capture_output=True, text=True, timeout=60
         )
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done
         assert "is a symbolic link" in done.stderr
@@ -297,7 +297,7 @@ def test_a_pipe_in_the_machinery_holds_up_nobody(what):
         ["tail", run_dir, "--no-follow"],
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "steno.cli", *map(str, command)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "steno", *map(str, command)], capture_output=True, text=True, timeout=60
         )
         assert "Traceback" not in done.stderr, done
 
@@ -349,7 +349,7 @@ def test_a_ledger_that_runs_code_is_no_ledger(code):
     ):
         connection.executescript(code)
     done = subprocess.run(
-        [sys.executable, "-m", "steno.cli", "show", str(run_dir)], capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "steno", "show", str(run_dir)], capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 0, done
     assert sync(run_dir).returncode == 0

@@ -31,7 +31,7 @@ def in_a_terminal(*arguments: str, cwd: str) -> str:
     if pid == 0:
         os.chdir(cwd)
         os.environ.update(TERM="xterm-256color", COLUMNS="200", PYTHONPATH=os.pathsep.join(sys.path))
-        os.execv(sys.executable, [sys.executable, "-m", "steno.cli", *arguments])
+        os.execv(sys.executable, [sys.executable, "-m", "steno", *arguments])
     out = b""
     with contextlib.suppress(OSError):
         while data := os.read(fd, 1 << 16):

@@ -12,9 +12,9 @@ import pytest
 
 import steno
 from steno.cli import main
-from steno.cli.commands import app
+from steno.cli.commands import app_for
 
-NAMES = [command.name for command in app.registered_commands]
+NAMES = [command.name for command in app_for([]).registered_commands]
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_tail_follows_a_live_run(tmp_path, monkeypatch):
         live.log({"x": 0.5})
         assert live.flush(20)
         tail = subprocess.Popen(
-            [sys.executable, "-m", "steno.cli", "tail", str(live.dir), "--json"], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "steno", "tail", str(live.dir), "--json"], stdout=subprocess.PIPE, text=True
         )
         with tail:
             line = ""
@@ -283,7 +283,7 @@ def test_wrong_sql_is_one_line(run):
 def test_a_reader_that_leaves_is_no_traceback(place):
     """`steno show RUN | head -1` ends quietly."""
     done = subprocess.run(
-        f"{sys.executable} -m steno.cli show {place}/digits/first | head -1",
+        f"{sys.executable} -m steno show {place}/digits/first | head -1",
         shell=True,
         check=False,
         capture_output=True,

@@ -37,7 +37,7 @@ def test_what_collectors_said_is_shown(tmp_path):
     (run.dir / ".steno/nodes/00").mkdir(parents=True)
     (run.dir / ".steno/collector.log").write_text("why it ended\n")
     (run.dir / ".steno/nodes/00/collector.log").write_text("what it met\n")
-    outside = [sys.executable, "-m", "steno.cli", "doctor", str(run.dir)]
+    outside = [sys.executable, "-m", "steno", "doctor", str(run.dir)]
     found = subprocess.run(outside, check=True, capture_output=True, text=True, timeout=60).stdout
     assert "why it ended" in found
     assert "what it met" in found
@@ -55,7 +55,7 @@ def test_looking_from_inside_does_not_let_go_of_the_lock(tmp_path):
     with steno.init(project="quiet", name="one", dir=tmp_path, collector=False) as run:
         run.log({"x": 1.0})
         assert examine(run.dir).journals[0].alive
-        outside = [sys.executable, "-m", "steno.cli", "doctor", str(run.dir), "--json"]
+        outside = [sys.executable, "-m", "steno", "doctor", str(run.dir), "--json"]
         found = json.loads(subprocess.run(outside, check=True, capture_output=True, timeout=60).stdout)
         assert found["journals"][0]["alive"]
 

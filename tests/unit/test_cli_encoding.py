@@ -32,7 +32,7 @@ def test_no_command_fails_for_a_character(run_dir, encoding, arguments):
     command, *rest = arguments
     target = ["--dir", str(run_dir.parents[1])] if command == "runs" else [str(run_dir)]
     env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "TERM": "dumb", "COLUMNS": "100"}
-    done = subprocess.run([sys.executable, "-m", "steno.cli", command, *target, *rest], capture_output=True, env=env)
+    done = subprocess.run([sys.executable, "-m", "steno", command, *target, *rest], capture_output=True, env=env)
     assert (done.returncode, done.stderr) == (0, b"")
     text = done.stdout.decode(encoding)
     if "--json" in rest:
@@ -46,7 +46,7 @@ def test_no_command_fails_for_a_character(run_dir, encoding, arguments):
 def test_a_wrong_use_is_told_in_ascii_too(tmp_path):
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run(
-        [sys.executable, "-m", "steno.cli", "show", "größe", "--dir", str(tmp_path)], capture_output=True, env=env
+        [sys.executable, "-m", "steno", "show", "größe", "--dir", str(tmp_path)], capture_output=True, env=env
     )
     assert done.returncode == 2
     assert done.stderr.startswith(b"steno: ")
@@ -59,7 +59,7 @@ def test_what_is_drawn_looks_alike():
 
 def test_show_says_what_texts_and_media_are_and_where(run_dir):
     done = subprocess.run(
-        [sys.executable, "-m", "steno.cli", "show", str(run_dir), "-k", "txt", "-k", "bild"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "steno", "show", str(run_dir), "-k", "txt", "-k", "bild"], capture_output=True, text=True, check=True
     )  # fmt: skip
     assert "txt: 50 texts, the last at step 49: '😀'" in done.stdout
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("bild: 50 images, the last at step 49: ")]

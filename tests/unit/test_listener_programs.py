@@ -169,7 +169,7 @@ def test_what_is_outstanding_when_the_process_is_killed_is_in_the_run(tmp_path):
         assert program.stdout.readline() == "logged\n"
         program.kill()
     done = subprocess.run(
-        [sys.executable, "-m", "steno.cli", "sync", str(tmp_path / "runs" / "default" / "r")],
+        [sys.executable, "-m", "steno", "sync", str(tmp_path / "runs" / "default" / "r")],
         check=False, capture_output=True, text=True, env=environment(), cwd=tmp_path, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -43,7 +43,7 @@ def run_dir(tmp_path):
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "steno.cli", *arguments],
+        [sys.executable, "-m", "steno", *arguments],
         check=False,
         capture_output=True,
         text=True,

@@ -124,7 +124,7 @@ def test_a_run_that_was_moved_to_a_long_path_is_read_and_sync_says_why_not(tmp_p
     shutil.move(run.dir, away)
     assert len(steno.open(away).series("n").value) == 1
     done = subprocess.run(
-        [sys.executable, "-m", "steno.cli", "sync", str(away)],
+        [sys.executable, "-m", "steno", "sync", str(away)],
         check=False,
         capture_output=True,
         text=True,

@@ -99,7 +99,7 @@ def test_no_command_has_a_traceback(run_dir, command):
     _spoil(run_dir, **WRONG)
     arguments = [part.format(run=run_dir, place=run_dir.parent.parent) for part in command]
     done = subprocess.run(
-        [sys.executable, "-m", "steno.cli", *arguments],
+        [sys.executable, "-m", "steno", *arguments],
         check=False,
         capture_output=True,
         text=True,

@@ -13,13 +13,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Run `steno`; ends by SystemExit: 0 done, 1 failed, 2 wrong usage or no such run, 130 interrupted."""
     from typer.main import get_command
 
-    from steno.cli.commands import app
+    from steno.cli.commands import app_for
     from steno.cli.encoding import make_safe
 
     make_safe()
     try:
         # Not app(): that leaves an excepthook of typer's in the process.
-        get_command(app)(args=arguments, prog_name="steno")
+        given = sys.argv[1:] if arguments is None else arguments
+        get_command(app_for(given))(args=given, prog_name="steno")
     except UsageError as error:
         _say(error)
         sys.exit(2)

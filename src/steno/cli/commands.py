@@ -1,21 +1,49 @@
-"""The list of commands, each with its example."""
+"""The list of commands, each with its example; only the one that is called is imported."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 
-from steno.cli import demo, doctor, export, get, import_, runs, show, sql, sync, tail
+COMMANDS: Final = {
+    "demo": ("demo", "demo", "steno demo --steps 300 --workers 4"),
+    "runs": ("runs", "runs", "steno runs --last 10 --columns config.lr,val/acc.max"),
+    "show": ("show", "show", "steno show digits/my-run --key 'train/*' --rank 0"),
+    "tail": ("tail", "tail", "steno tail digits/my-run --last 5"),
+    "export": ("export", "export", "steno export digits/my-run --to csv --out metrics.csv"),
+    "get": ("get", "get", "steno get digits/my-run latest --to model.pt"),
+    "tag": ("edit", "tag", "steno tag digits/my-run baseline --remove draft"),
+    "note": ("edit", "note", "steno note digits/my-run 'diverged after step 900'"),
+    "rename": ("edit", "rename", "steno rename digits/20261130-101500-warm-pine baseline"),
+    "archive": ("edit", "archive", "steno archive digits/my-run"),
+    "rm": ("rm", "rm", "steno rm digits/my-run"),
+    "import": ("import_", "import_", "steno import old/tensorboard/logs --project digits"),
+    "sync": ("sync", "sync", "steno sync runs/digits/my-run --to tensorboard"),
+    "doctor": ("doctor", "doctor", "steno doctor digits/my-run"),
+    "sql": ("sql", "sql", 'steno sql "select key, max(value) from metrics group by key" --run digits/my-run'),
+}
+"""By name: the file, the function, an example."""
 
-app = typer.Typer(
-    name="steno",
-    help="Records what happens in a training run without slowing the step and without losing a record.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+
+def app_for(arguments: list[str]) -> typer.Typer:
+    """The program with the command that these arguments call, or with all where they call none."""
+    app = typer.Typer(
+        name="steno",
+        help="Records what happens in a training run without slowing the step and without losing a record.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    called = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    for name, (file, function, example) in COMMANDS.items():
+        if called in {None, name}:
+            command = getattr(import_module(f"steno.cli.{file}"), function)
+            app.command(name, epilog=f"Example: {example}")(command)
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -26,26 +54,10 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
-
-
-for _name, _command, _example in (
-    ("demo", demo.demo, "steno demo --steps 300 --workers 4"),
-    ("runs", runs.runs, "steno runs --dir runs --json"),
-    ("show", show.show, "steno show digits/my-run --key 'train/*' --rank 0"),
-    ("tail", tail.tail, "steno tail digits/my-run --last 5"),
-    ("export", export.export, "steno export digits/my-run --to csv --out metrics.csv"),
-    ("get", get.get, "steno get digits/my-run latest --to model.pt"),
-    ("import", import_.import_, "steno import old/tensorboard/logs --project digits"),
-    ("sync", sync.sync, "steno sync runs/digits/my-run --to tensorboard"),
-    ("doctor", doctor.doctor, "steno doctor digits/my-run"),
-    ("sql", sql.sql, 'steno sql "select key, max(value) from metrics group by key" --run digits/my-run'),
-):
-    app.command(_name, epilog=f"Example: {_example}")(_command)

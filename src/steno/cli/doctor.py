@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steno.cli import examine, options, terminal
+from steno.cli import choosing, examine, options, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,11 +24,10 @@ def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = Fal
 
     Exit status 1 if something that was recorded is lost or cannot be read.
     """
-    import steno
     from steno import distribution
 
     place = options.runs_dir(dir)
-    report = examine.examine(Path(steno.open(run, dir=place).dir)) if run is not None else None
+    report = examine.examine(Path(choosing.opened(run, dir).dir)) if run is not None else None
     versions = examine.versions()
     strangers = distribution.strangers()
     here = report.filesystems if report else examine.filesystems(("runs", Path(place)), ("here", Path.cwd()))
@@ -75,7 +74,7 @@ def _print_run(console: Console, report: examine.Report) -> None:
         console.print(_loss(loss), markup=False)
     for note in report.notes:
         rest = ", ".join(f"{name}={value}" for name, value in note.items() if name != "time")
-        console.print(f"note {terminal.when(note['time'])}: {rest}", markup=False)
+        console.print(f"note {note['time'][:19]}Z: {rest}", markup=False)
 
 
 def _artifacts(counts: dict[str, int]) -> str:

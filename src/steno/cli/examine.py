@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno import files, host, inside, statusfile
+from steno.cli.terminal import iso
 from steno.errors import CorruptError
 from steno.journal import pointers
 from steno.store.info import damage, left_in
@@ -133,7 +134,7 @@ def examine(run_dir: Path) -> Report:
         state=info.state,
         journals=journals,
         unposted_bytes=sum(one.unposted_bytes for one in journals),
-        unposted=[{**dataclasses.asdict(one), "text": str(one)} for one in left_in(run_dir)],
+        unposted=[{**dataclasses.asdict(one), "time": iso(one.time), "text": str(one)} for one in left_in(run_dir)],
         nodes=nodes,
         log=[
             line
@@ -144,7 +145,7 @@ def examine(run_dir: Path) -> Report:
         uploads=list(_uploads(run_dir, nodes)),
         losses=[dataclasses.asdict(loss) for loss in info.losses],
         damage=damage(info.losses, info.unreadable),
-        notes=[{"time": note.time, **note.payload} for note in reader.records("note")][-20:],
+        notes=[{**note.payload, "time": iso(note.time)} for note in reader.records("note")][-20:],
         poison=sorted(path.name for path in (machinery / "poison").glob("*")),
         filesystems=filesystems(("run", run_dir), *_journal_places(journals, machinery)),
     )

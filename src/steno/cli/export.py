@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steno import paths
-from steno.cli import events, options, terminal
+from steno.cli import choosing, events, options, terminal
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def export(
     json: options.Json = False,
 ) -> None:
     """Copy a run's points to one file, or to event files that TensorBoard reads; the run stays as it is."""
-    import steno
-
-    with steno.open(run, dir=options.runs_dir(dir)) as reader:
+    with choosing.opened(run, dir) as reader:
         target = Path(paths.local("--out", out or _default(reader, to)))
         if to is Form.TENSORBOARD:
             points = events.write(reader, target)

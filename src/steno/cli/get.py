@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steno.cli import options, terminal
+from steno.cli import choosing, options, terminal
 from steno.errors import CorruptError, UsageError
 
 if TYPE_CHECKING:
@@ -34,9 +33,7 @@ def get(
     json: options.Json = False,
 ) -> None:
     """Copy a file or directory kept with a run out of it, whole or not at all, and verified by its digest."""
-    import steno
-
-    with steno.open(run, dir=options.runs_dir(dir)) as reader:
+    with choosing.opened(run, dir) as reader:
         if name is None and digest is None:
             if to is not None:
                 raise UsageError("name the artifact that is to be copied; without --to they are listed")
@@ -62,7 +59,7 @@ def get(
 def _facts(one: Artifact) -> dict[str, Any]:
     names = ("name", "kind", "digest", "size", "step", "rank", "attempt", "aliases", "level", "source", "metadata")
     facts = {name: getattr(one, name) for name in names}
-    return {**facts, "time": dt.datetime.fromtimestamp(one.time / 1e9, tz=dt.UTC), "versions": len(one.versions)}
+    return {**facts, "time": terminal.iso(one.time), "versions": len(one.versions)}
 
 
 def _list(found: list[Artifact], *, json: bool) -> None:

@@ -8,10 +8,10 @@ import typer
 
 from steno import settings
 
-Run = Annotated[
-    str,
-    typer.Argument(metavar="RUN", help="A run's directory, its project/name, or its name if only one run has it."),
-]
+_WHICH = "A run's directory, its project/name, its name, or the part of a name that only one run has"
+Run = Annotated[str, typer.Argument(metavar="RUN", help=f"{_WHICH}.")]
+Newest = Annotated[str | None, typer.Argument(metavar="[RUN]", help=f"{_WHICH}. Default: the newest run.")]
+Runs = Annotated[list[str] | None, typer.Argument(metavar="[RUN]…", help=f"{_WHICH}; several may be given.")]
 Dir = Annotated[str | None, typer.Option("--dir", help="Where runs are kept (default: $STENO_DIR, else runs).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs; NaN and infinities as strings.")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,13 +29,14 @@ def runs(
     columns: Annotated[
         list[str] | None, typer.Option("--column", "-c", help="A further column: config.lr, val/acc.max; repeatable.")
     ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Also those that were archived.")] = False,
     json: options.Json = False,
 ) -> None:
     """List the runs under a directory, newest first, or those that a query chooses."""
     import steno
 
     place = options.runs_dir(dir)
-    found = steno.runs(place, where=where, sort=sort, limit=last or None)
+    found = steno.runs(place, where=where, sort=sort, limit=last or None, archived=all_)
     names = [name_of(column) for column in columns or ()]
     if json:
         terminal.print_json([_as_data(one, names) for one in found])
@@ -65,8 +65,5 @@ def _known(one: RunSummary, name: str) -> Any:
 
 
 def _as_data(one: RunSummary, names: list[str]) -> dict[str, Any]:
-    times = {
-        name: None if nanos is None else dt.datetime.fromtimestamp(nanos / 1e9, dt.UTC)
-        for name, nanos in (("started", one.started), ("ended", one.ended))
-    }
+    times = {"started": terminal.iso(one.started), "ended": terminal.iso(one.ended)}
     return {**dataclasses.asdict(one), **times, **{name: _known(one, name) for name in names}}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steno.cli import chart, options, terminal
+from steno.cli import chart, choosing, options, terminal
 from steno.cli.runs import STATE_STYLES
 from steno.cli.tail import printed
 from steno.errors import UsageError
@@ -39,9 +39,7 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show a run: state, last, smallest and largest value per key, and a chart per key with a line per rank."""
-    import steno
-
-    reader = steno.open(run, dir=options.runs_dir(dir))
+    reader = choosing.opened(run, dir)
     chosen = choose(reader.keys(), key)
     if json:
         terminal.print_json(_as_data(reader, chosen, rank, points, output))

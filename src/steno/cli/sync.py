@@ -1,21 +1,32 @@
-"""`steno sync`: post and deliver what a run left behind."""
+"""`steno sync`: post and deliver what runs left behind."""
 
 from __future__ import annotations
 
 import dataclasses
 from json import loads as json_of
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steno import host
-from steno.cli import options, terminal
-from steno.errors import UsageError
+from steno.cli import choosing, options, terminal
+from steno.errors import CorruptError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from steno.catchup import SyncReport
+
+Run = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run's directory, its project/name, its name, or a part of it; or --all."),
+]
 
 
 def sync(
-    run: options.Run,
+    run: Run = None,
     *,
+    all_: Annotated[bool, typer.Option("--all", help="Each run that has something left.")] = False,
     to: Annotated[
         list[str] | None, typer.Option("--to", help="Also deliver to this destination, from the first record on.")
     ] = None,
@@ -29,15 +40,47 @@ def sync(
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Post the journals of other machines at once, as those of dead ones.")
     ] = False,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Give up after so many seconds.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Give a run up after so many seconds.")
+    ] = None,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
     """Post a run's journals, deliver what destinations and stores lack; exit status 1 if something is left."""
+    if (run is None) != all_:
+        raise UsageError("name one run, or give --all for each run that has something left")
+    wanted = _with_options(to or [], option or [])
+    if run is not None:
+        places = [choosing.place(run, dir)]
+    else:
+        places = _owing(options.runs_dir(dir), everything=bool(to or store))
+        if not places and not json:
+            terminal.say("no run has anything left")
+    complete = True
+    for place in places:
+        try:
+            complete &= _one(place, wanted, store, adopt, timeout, json=json)
+        except (UsageError, CorruptError) as error:
+            if run is not None:
+                raise
+            terminal.complain(f"steno: {place}: {error}")
+            complete = False
+    if not complete:
+        raise typer.Exit(1)
+
+
+def _owing(place: str, *, everything: bool) -> list[Path]:
+    """The runs with something left, or all that nobody records where something is to be added."""
+    from steno.catchup import owes
+    from steno.store.runs import place_of, run_dirs
+
+    return [one for one in run_dirs(place_of(place)) if (everything and (one / ".steno").is_dir()) or owes(one)]
+
+
+def _one(place: Path, wanted: list[Any], store: str | None, adopt: bool, timeout: float | None, *, json: bool) -> bool:
     import steno
 
-    wanted = _with_options(to or [], option or [])
-    with steno.open(run, dir=options.runs_dir(dir)) as reader:
+    with steno.open(place) as reader:
         there = [one.host for one in reader.info.unposted if one.is_reachable and one.host != host.name()]
         if there and not adopt and not json:
             terminal.complain(
@@ -47,24 +90,27 @@ def sync(
         report = steno.sync(reader.dir, to=wanted, timeout=timeout, store=store, adopt=adopt)
         points = reader.info.points
     if json:
-        terminal.print_json({**dataclasses.asdict(report), "points": points})
+        unposted = [{**dataclasses.asdict(one), "time": terminal.iso(one.time)} for one in report.unposted]
+        facts = {**dataclasses.asdict(report), "unposted": unposted}
+        terminal.print_json({"dir": str(place), **facts, "points": points})
     else:
-        console = terminal.console()
-        console.print(f"{points:,} points are posted in {reader.dir}", markup=False, soft_wrap=True)
-        for name, health in report.destinations.items():
-            rest = f": {health['error']}" if name in report.lacking and health.get("error") else ""
-            state = "behind" if name in report.lacking else "complete"
-            console.print(f"{name} is {state}{rest}", markup=False, soft_wrap=True)
-        if report.uploads:
-            console.print(terminal.uploads(report.uploads), markup=False, soft_wrap=True)
-        for one in report.unposted:
-            console.print(str(one), markup=False, soft_wrap=True)
-        if report.error:
-            console.print(report.error, markup=False, soft_wrap=True)
-        if not report.complete:
-            console.print(f"something is left; steno doctor {reader.dir} says more", markup=False, soft_wrap=True)
+        _tell(place, report, points)
+    return report.complete
+
+
+def _tell(place: Path, report: SyncReport, points: int) -> None:
+    terminal.say(f"{points:,} points are posted in {place}")
+    for name, health in report.destinations.items():
+        rest = f": {health['error']}" if name in report.lacking and health.get("error") else ""
+        terminal.say(f"{name} is {'behind' if name in report.lacking else 'complete'}{rest}")
+    if report.uploads:
+        terminal.say(terminal.uploads(report.uploads))
+    for one in report.unposted:
+        terminal.say(str(one))
+    if report.error:
+        terminal.say(report.error)
     if not report.complete:
-        raise typer.Exit(1)
+        terminal.say(f"something is left; steno doctor {place} says more")
 
 
 def _with_options(to: list[str], given: list[str]) -> list[str | tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steno.cli import options, terminal
+from steno.cli import choosing, options, terminal
 from steno.record import OUTPUT, Record
 from steno.visible import on_one_line
 
@@ -26,9 +26,7 @@ def tail(
     json: options.Json = False,
 ) -> None:
     """Print the latest records of a run, then each new one until the run has ended; Ctrl-C leaves."""
-    import steno
-
-    reader = steno.open(run, dir=options.runs_dir(dir))
+    reader = choosing.opened(run, dir)
     for one in reader.tail(last=last, follow=follow):
         if json:
             terminal.print_json(_as_data(one))
@@ -61,7 +59,8 @@ def _text(value: Any) -> str:
 
 
 def _as_data(one: Record | Entry) -> dict[str, Any]:
-    data = {name: getattr(one, name) for name in ("record", "time", "step", "rank", "attempt")}
+    facts = {name: getattr(one, name) for name in ("record", "step", "rank", "attempt")}
+    data = {**facts, "time": terminal.iso(one.time)}
     return {**data, "values": one.values} if isinstance(one, Record) else {**data, "kind": one.kind, **_payload(one)}
 
 

@@ -139,6 +139,14 @@ def when(moment: Any) -> str:
     return when(dt.datetime.fromtimestamp(nanos / 1e9, tz=dt.UTC))
 
 
+def iso(nanos: int | None) -> str | None:
+    """Nanoseconds since 1970 as ISO 8601 in UTC, with all nine digits."""
+    if nanos is None:
+        return None
+    seconds, rest = divmod(int(nanos), 1_000_000_000)
+    return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
 def print_json(value: Any) -> None:
     """One JSON value on standard output, as `plain` gives it."""
     sys.stdout.write(in_json(json.dumps(plain(value), ensure_ascii=not is_unicode())) + "\n")

@@ -18,6 +18,10 @@ DEPTH = 4
 """Levels below the runs' directory that are searched: project, name, and names with one or two slashes."""
 
 
+_FEW = 10
+"""Runs that a message names."""
+
+
 def is_run(path: Path) -> bool:
     """Whether the directory is a run's."""
     return any(
@@ -59,8 +63,13 @@ def identity(path: Path, run: Mapping[str, Any] | None = None) -> tuple[str, str
     return str(run.get("project") or path.parent.name), str(run.get("name") or path.name)
 
 
-def find(run: str | os.PathLike[str], dir: str | os.PathLike[str] | None = None) -> Path:
+def find(run: str | os.PathLike[str], dir: str | os.PathLike[str] | None = None, *, part: bool = False) -> Path:
     """The directory of a run, given by path, by `project/name`, or by its name where only one run has it.
+
+    Args:
+        run: which one.
+        dir: where runs are kept, for names.
+        part: the beginning of a name or another part of it will do, where only one run has it.
 
     Raises:
         RunNotFoundError: there is none; the message names the nearest.
@@ -78,13 +87,26 @@ def find(run: str | os.PathLike[str], dir: str | os.PathLike[str] | None = None)
         return place / path
     known = {found: _names(place, found) for found in run_dirs(place)}
     hits = [found for found, names in known.items() if text in names]
+    what = "the name"
+    if not hits and part and text and not path.is_dir():
+        hits = [found for found, names in known.items() if any(name.startswith(text) for name in names)]
+        hits = hits or [found for found, names in known.items() if any(text in name for name in names)]
+        what = "part of the names"
     if len(hits) == 1:
         return hits[0]
     if hits:
-        several = ", ".join(sorted(_names(place, hit)[0] for hit in hits))
-        msg = f"{text!r} is the name of {len(hits)} runs: say which, {several}"
+        hits.sort(key=lambda hit: known[hit][0])
+        more = f" and {len(hits) - _FEW} more" if len(hits) > _FEW else ""
+        several = ", ".join(_told(hit, known) for hit in hits[:_FEW])
+        msg = f"{text!r} is {what} of {len(hits)} runs: say which, {several}{more}"
         raise UsageError(msg)
     raise RunNotFoundError(_not_found(text, path, place, known))
+
+
+def _told(path: Path, known: Mapping[Path, tuple[str, ...]]) -> str:
+    """A run's name where no other has it, else its directory."""
+    name = known[path][0]
+    return name if sum(name in names for names in known.values()) == 1 else str(path)
 
 
 def resolve(

@@ -1,4 +1,4 @@
-"""`python -m steno.cli`, the same as `steno`."""
+"""`python -m steno`, the same as `steno`."""
 
 from __future__ import annotations
 

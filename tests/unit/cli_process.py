@@ -1,0 +1,29 @@
+"""The command line as a user has it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+
+def steno(*arguments, cwd=None, stdin="", **environment) -> subprocess.CompletedProcess[str]:
+    """Run `python -m steno` with these arguments."""
+    return subprocess.run(
+        [sys.executable, "-m", "steno", *map(str, arguments)],
+        cwd=cwd,
+        input=stdin,
+        env={**os.environ, "COLUMNS": "140", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def answer(*arguments, **options):
+    """The JSON value that a command prints."""
+    done = steno(*arguments, "--json", **options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout, parse_constant=lambda name: ValueError(f"{name} is not JSON"))
