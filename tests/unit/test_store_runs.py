@@ -116,7 +116,7 @@ def test_parts_are_enough(tmp_path):
         assert len(book.series("x")) == 40
         assert len(book.series("x", attempt="all")) == 50
         info = book.info
-        assert (info.state, info.config, book.summary["best"], book.summary["x"]["count"]) == (
+        assert (info.state, info.config, info.summary["best"], book.summary["x"]["count"]) == (
             "finished",
             {"lr": 1},
             2,

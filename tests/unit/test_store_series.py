@@ -124,7 +124,9 @@ def test_a_rewind_hides_earlier_attempts_from_that_step_on(run_dir, stage):
         assert len(book.series("x", attempt="all")) == 10 + 8 + 3
         assert book.series("x", attempt=2).step.tolist() == list(range(6, 14))
         assert book.series("old").step.tolist() == list(range(6))
-        assert book.summary["x"] == {"last": 3.0, "min": 1.0, "max": 3.0, "count": 12}
+        found = book.summary["x"]
+        assert (found["last"], found["min"], found["max"], found["count"]) == (3.0, 1.0, 3.0, 12)
+        assert (found["last_step"], found["min_step"], found["max_step"]) == (11, 0, 9)
         assert [one.rewind for one in book.info.attempts] == [None, 6, 9]
         counts = "select (select count(*) from metrics where key = 'x'), (select count(*) from metrics_all)"
         assert book.sql(counts).fetchall() == [(12, 31)]

@@ -161,11 +161,10 @@ def _values(console: Console, reader: RunReader, keys: list[str]) -> None:
     summary = reader.summary
     values = terminal.table("key", "last", "min", "max", "points", numbers=("last", "min", "max", "points"))
     for key in keys:
-        entry = summary.get(key)
-        if isinstance(entry, dict):
-            last = entry.get("last")
-            shown = {**entry, "last": last.kind if isinstance(last, Ref) else last}
-            cells = [terminal.number(shown.get(name)) for name in ("last", "min", "max", "count")]
+        if key in summary:
+            last = summary[key]["last"]
+            shown = {**summary[key], "last": last.kind if isinstance(last, Ref) else last}
+            cells = [terminal.number(shown[name]) for name in ("last", "min", "max", "count")]
             values.add_row(terminal.literal(key), *cells)
     console.print(values)
 

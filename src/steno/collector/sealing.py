@@ -42,13 +42,14 @@ class Sealing:
         self.names += sum(map(len, self._sets_before - before))
         self.batches += 1
 
-    def check(self) -> None:
-        """Begin sealing when it is due; raises what a seal on the thread found damaged."""
+    def check(self) -> bool:
+        """Begin sealing when it is due; whether one has just ended. Raises what a seal on the thread found damaged."""
         if self._damage is not None:
             raise self._damage
+        ended = self._thread is not None
         if self._thread is not None:
             if self._thread.is_alive():
-                return
+                return False
             self._thread = None
             self.points, self.entries, self.batches = self.sealer.unsealed()
             self.names = 0
@@ -56,6 +57,7 @@ class Sealing:
         if due and self.sealer.can_seal and time.monotonic() >= self._not_before:
             self._thread = threading.Thread(target=self._seal, name="steno-seal", daemon=True)
             self._thread.start()
+        return ended
 
     def _seal(self) -> None:
         import sqlite3

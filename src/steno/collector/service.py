@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from steno import files, host, inside, statusfile
 from steno.collector import catalogue, ledgers
 from steno.collector.artifacts import Artifacts
+from steno.collector.carding import Carding
 from steno.collector.durable import Syncer
 from steno.collector.elsewhere import Elsewhere
 from steno.collector.followers import Delivery
@@ -193,6 +194,9 @@ class Service:
         )
         self.delivery.publish(self.poster.next_batch - 1, self.poster.next_record - 1, None)
         self.uploads = Uploads(self.run_dir, self.node, self.say)
+        self.carding = Carding(self.run_dir, self.node, connection, self._lock, self.say)
+        hidden = [(attempt, rewind) for attempt, rewind in catalogue.attempts(self.run_dir) if rewind is not None]
+        self.carding.begin(tuple(hidden), self.poster.next_batch - 1)
         with contextlib.suppress(sqlite3.OperationalError, OSError):  # the first tick meets it again, and waits
             self._scan(time.monotonic())
         if self.marker.poison is not None:
@@ -245,7 +249,8 @@ class Service:
         cut = time.monotonic_ns()
         now = time.monotonic()
         self._scan(now)
-        self.sealing.check()
+        if self.sealing.check():
+            self.carding.sealed()
         self.roster.look(now)
         found = False
         for slices in self.roster.read(cut):
@@ -260,6 +265,7 @@ class Service:
         if not self.once:
             self.system.look(now, self._processes)
         self.uploads.look(now)
+        self.carding.look(now, self.syncer.synced)
         self._report(now)
         return found, more
 
@@ -315,6 +321,7 @@ class Service:
         self.roster.posted({info.stream for info, _ in slices}, record)
         if batch is not None:
             self.sealing.added(batch)
+            self.carding.added(batch, self.poster.generation)
             if any(entry.kind == FINISH for entry in batch.entries):
                 self._urgent_until = time.monotonic() + _URGENT_SECS
                 self._next_status = 0.0
@@ -350,6 +357,8 @@ class Service:
             self.poster.begin_attempt(attempt, rewind)
             self._attempt = max(self._attempt, attempt)
             self.artifacts.rewound(attempt, rewind)
+            if rewind is not None:
+                self.carding.rewound(attempt, rewind)
         # Last: nothing of a new attempt is posted before the ledger knows of it.
         self.roster.scanned()
 
@@ -397,8 +406,8 @@ class Service:
         writing = any(journal.alive for journal in self.roster.mine())
         self.syncer.close()
         self._end_journals(leaving=True)
-        if not writing and not self._stop.is_set():
-            self._seal_all()
+        ended = not writing and not self._stop.is_set() and self._seal_all()
+        self.carding.close(self.syncer.synced, ended=ended, nodes=len(self.reader.nodes()))
         self._report(time.monotonic(), force=True)
         self.roster.elsewhere.leave(self.roster.journals)
         self.roster.close()
@@ -407,7 +416,8 @@ class Service:
         schema.end(self._connection)
         return complete
 
-    def _seal_all(self) -> None:
+    def _seal_all(self) -> bool:
+        """Seal what is left and write the manifest; whether that went well."""
         try:
             self.sealing.sealer.finish()
             state = run_state(self._streams(), live=())
@@ -415,6 +425,8 @@ class Service:
             manifest.write(self.run_dir, self.node.dir)
         except (OSError, sqlite3.OperationalError) as error:
             self.say("seal", f"the run could not be sealed: {error}; `steno sync` does it later")
+            return False
+        return True
 
     def _uploaded(self) -> bool:
         """Stay until all is in the stores; whether it is. Without progress, or when a writer comes, no longer."""
@@ -452,7 +464,7 @@ class Service:
 
     def _abandon(self) -> None:
         """Close handles after an error, or twice."""
-        for name in ("delivery", "sealing", "syncer", "media", "artifacts", "uploads"):
+        for name in ("delivery", "carding", "sealing", "syncer", "media", "artifacts", "uploads"):
             held = self.__dict__.pop(name, None)
             if held is not None:
                 held.abandon()

@@ -137,6 +137,8 @@ class Snapshot:
     last_batch: Mapping[int, int] = field(default_factory=dict)
     """By node: the number of the newest batch."""
     unreadable: Mapping[int, str] = field(default_factory=dict)
+    ledgers: Mapping[int, str] = field(default_factory=dict)
+    """By node: what tells its ledger from another one."""
 
 
 def _judged(streams: Iterable[Stream]) -> list[Stream]:
@@ -423,6 +425,7 @@ class Reader:
                 losses=(*(_loss(node, row) for row in fetch("select kind, name, count, reason from losses")), *damaged),
                 meta=meta,
                 last_batch={node: last[0] if last else 0},
+                ledgers={node: str(meta.get("ledger") or "")},
             )
 
     def _namer(
@@ -617,10 +620,12 @@ def _with_entries(batch: Batch, entries: tuple[Entry, ...]) -> Batch:
 def _united(pieces: list[Snapshot], unreadable: Mapping[int, str]) -> Snapshot:
     meta: dict[str, Any] = {}
     last: dict[int, int] = {}
+    ledgers: dict[int, str] = {}
     for piece in pieces:
         merged = {key: {**meta.get(key, {}), **(piece.meta.get(key) or {})} for key in ("config", "summary")}
         meta = {**meta, **piece.meta, **merged}
         last.update(piece.last_batch)
+        ledgers.update(piece.ledgers)
     return Snapshot(
         parts=tuple(part for piece in pieces for part in piece.parts),
         batches=tuple(batch for piece in pieces for batch in piece.batches),
@@ -631,4 +636,5 @@ def _united(pieces: list[Snapshot], unreadable: Mapping[int, str]) -> Snapshot:
         meta=meta,
         last_batch=last,
         unreadable=dict(unreadable),
+        ledgers=ledgers,
     )

@@ -85,7 +85,7 @@ class RunSummary:
         from steno.store.reader import RunReader
 
         with RunReader(self.path) as reader:
-            return {key: one for key, one in reader.summary.items() if isinstance(one, dict)}
+            return reader.summary
 
     def value(self, name: str) -> Any:
         """What a name of the `where` language means here; `where.MISSING` if there is nothing of the name."""

@@ -29,7 +29,7 @@ from steno.store.engine import Engine, again, inherit
 from steno.store.info import Info, info_of, state_of
 from steno.store.points import Points, concat, of_arrow
 from steno.store.series import Series, series_of
-from steno.store.summary import Summary
+from steno.store.summary import Summary, told
 from steno.store.unsealed import Unsealed, View
 from steno.utf8 import escaped
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from steno.ledger.read import Loss
+    from steno.ledger.tally import Tally
     from steno.record import Batch, Entry, Record
     from steno.store.artifacts import Artifact
     from steno.store.attempts import Attempt, Choice
@@ -91,7 +92,6 @@ class RunReader:
             self._engine.fetch[self.dir] = self._remote.parts
         self._unsealed = Unsealed(self.dir)
         self._summary = Summary(self._engine)
-        self._keys: dict[str, frozenset[str]] = {}
         self._starts: tuple[frozenset[str], list[Entry]] | None = None
 
     def __repr__(self) -> str:
@@ -159,47 +159,22 @@ class RunReader:
 
     def keys(self) -> list[str]:
         """Every key that has a point in the run, sorted; those whose points a rewind hides included."""
-        return again(lambda: sorted(self._all_keys(self._view())))
-
-    def _all_keys(self, view: View) -> set[str]:
-        found: set[str] = set()
-        parts = {part.name: part for part in view.metrics}
-        for name, part in parts.items():
-            if name not in self._keys:
-                files = self._engine.files(self.dir, [part])
-                table = self._engine.table(files, "select distinct key::varchar as key from {parts}")
-                self._keys[name] = frozenset(table["key"].to_pylist() if table is not None else ())
-            found |= self._keys[name]
-        for gone in set(self._keys) - parts.keys():
-            self._keys.pop(gone, None)
-        ids = list(view.ids)
-        for chunk in view.chunks:
-            import numpy as np
-
-            found.update(ids[number] for number in np.unique(chunk.key).tolist())
-        return found
+        return again(lambda: sorted(self._tally().ids))
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """By key {"last", "min", "max", "count"} of the points that rewinds leave, and what the user set himself.
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """By key {"last", "min", "max", "count"} of the points that rewinds leave, with the step and the rank of each.
 
-        That is the value itself for a key without points, and stands under "set" for one that has some.
-
-        `last` is the last in order of step. NaN and texts count, but are neither min nor max, which are None
-        for a key without a number and the nearest float for an int beyond 2**53.
+        `last` is the last in order of step (then attempt and rank), at `last_step` on `last_rank`; `min_step` is the
+        first step that has the smallest value, and so on. NaN and texts count, but are neither min nor max, which are
+        None for a key without a number and the nearest float for an int beyond 2**53. What the user set is
+        `info.summary`.
         """
+        return again(lambda: told(self._tally()))
 
-        def read() -> dict[str, Any]:
-            view = self._view()
-            found: dict[str, Any] = self._summary.read(self.dir, view, attempts_.choose(self._attempts(), "latest"))
-            for key, value in (view.snapshot.meta.get("summary") or {}).items():
-                if key in found:
-                    found[key]["set"] = value
-                else:
-                    found[key] = value
-            return found
-
-        return again(read)
+    def _tally(self) -> Tally:
+        view = self._view()
+        return self._summary.tally(self.dir, view, attempts_.choose(self._attempts(), "latest"))
 
     # -- points ----------------------------------------------------------------------------------------
 

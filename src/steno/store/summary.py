@@ -1,4 +1,4 @@
-"""Last, min, max and count of each key, computed when read."""
+"""Last, min, max and count of each key: what cards say, and what came after the last batch that each covers."""
 
 from __future__ import annotations
 
@@ -6,93 +6,136 @@ import math
 import threading
 from typing import TYPE_CHECKING, Any
 
-from steno.ledger.schema import read_ref
-from steno.store.points import table_of
+from steno.errors import CorruptError
+from steno.ledger import card
+from steno.store.points import of_arrow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    import pyarrow as pa
-
+    from steno.ledger.read import Part
+    from steno.ledger.tally import Tally
     from steno.store.attempts import Choice
     from steno.store.engine import Engine
+    from steno.store.points import Points
     from steno.store.unsealed import View
 
-# Of one part; the results of several are united by UNITED, so a sealed part is read once. The last point is
-# sought among those of the last step alone: comparing (step, attempt, rank, record) of all costs nine times as much.
-PARTIAL = """
-with chosen as (select key::varchar as key, step, attempt, rank, record, value, exact, text, ref
-                from {parts} where CHOICE),
-counted as materialized (
-    select key, count(*) as n, min(value) filter (not isnan(value)) as lo,
-        max(value) filter (not isnan(value)) as hi, max(step) as step
-    from chosen group by key)
-select key, any_value(n) as n, any_value(lo) as lo, any_value(hi) as hi,
-    max(struct_pack(step := step, attempt := attempt, rank := rank, record := record)) as place,
-    arg_max(struct_pack(value := value, exact := exact, text := text, ref := ref),
-            struct_pack(step := step, attempt := attempt, rank := rank, record := record)) as top
-from chosen join counted using (key, step) group by key
-"""
-UNITED = """
-select key, sum(n)::bigint as count, min(lo) as min, max(hi) as max, arg_max(top, place) as top
-from partial group by key order by key
-"""
+_PLACE = ("step", "attempt", "rank", "record")
+_COLUMNS = "key, record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 
 
 class Summary:
-    """Summaries of one run's keys; those of sealed parts are kept. Thread-safe."""
+    """Summaries of one run's keys; what was counted of a part is kept. Thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._choice: Choice | None = None
-        self._parts: dict[str, pa.Table | None] = {}
+        self._hidden: tuple[tuple[int, int], ...] | None = None
+        self._parts: dict[tuple[str, int], Tally] = {}
 
-    def read(self, run_dir: Path, view: View, choice: Choice) -> dict[str, dict[str, Any]]:
-        """By key: last (in order of step), min and max (NaN and texts aside; None without numbers), count.
+    def tally(self, run_dir: Path, view: View, choice: Choice) -> Tally:
+        """All keys that the run has, and the rows of those points that are chosen: what rewinds leave, of all ranks.
 
         Raises:
             PartGone: a part was merged away meanwhile.
         """
-        import pyarrow as pa
 
-        partial = PARTIAL.replace("CHOICE", choice.sql())
+        found, covered = _of_cards(run_dir, view, choice.hidden)
         with self._lock:
-            if choice != self._choice:
-                self._choice, self._parts = choice, {}
-            known = self._parts
-        parts = {part.name: part for part in view.metrics}
-        tables = []
-        for name, part in parts.items():
-            if name not in known:
-                known[name] = self._engine.table(self._engine.files(run_dir, [part]), partial)
-            tables.append(known[name])
-        for gone in set(known) - parts.keys():
-            known.pop(gone, None)
-        cursor = self._engine.cursor()
+            if choice.hidden != self._hidden:
+                self._hidden, self._parts = choice.hidden, {}
+            wanted = {}
+            for part in view.metrics:
+                after = covered.get(part.node, 0)
+                if part.last_batch > after:
+                    wanted[part.name, after if part.first_batch <= after else 0] = part
+            for place in self._parts.keys() - wanted.keys():
+                del self._parts[place]
+            for place, part in wanted.items():
+                if place not in self._parts:
+                    self._parts[place] = self._of_part(run_dir, part, place[1], choice.hidden)
+                mine = self._parts[place]
+                found.add_rows(list(mine.ids), mine.rows, mine.reach)
+        names = list(view.ids)
+        for chunk in view.chunks:
+            late = chunk.batch > 0
+            for node, batch in covered.items():
+                late &= (chunk.node != node) | (chunk.batch > batch)
+            if late.any():
+                _add(found, names, chunk if late.all() else chunk.take(late))
+        return found
+
+    def _of_part(self, run_dir: Path, part: Part, after: int, hidden: tuple[tuple[int, int], ...]) -> Tally:
+        from steno.ledger.tally import Tally
+
+        tally = Tally(hidden)
+        query = f"select {_COLUMNS} from {{parts}} where batch > {after}"
+        table = self._engine.table(self._engine.files(run_dir, [part]), query)
+        if table is not None and len(table):
+            ids: dict[str, int] = {}
+            points = of_arrow(table, ids)
+            _add(tally, list(ids), points)
+        return tally
+
+
+def _add(tally: Tally, names: list[str], points: Points) -> None:
+    import numpy as np
+
+    if not len(points):
+        return
+    used = np.unique(points.key)
+    places = {name: getattr(points, name) for name in _PLACE}
+    key = np.searchsorted(used, points.key)
+    tally.add_points([names[number] for number in used.tolist()], key, places, points.value, points.special)
+
+
+def _of_cards(run_dir: Path, view: View, hidden: tuple[tuple[int, int], ...]) -> tuple[Tally, dict[int, int]]:
+    """(what the cards say, by node the last batch that it has): of those whose ledger is there, or has ended."""
+    from steno.ledger.tally import Tally
+
+    found, covered = Tally(hidden), dict[int, int]()
+    cards = card.read(run_dir)
+    for node in sorted({*view.snapshot.ledgers, *(part.node for part in view.metrics)}) if cards else ():
+        one = cards.get(f"{node:02d}")
+        if one is None or not _goes_with(one, node, view) or not card.hold_under(one.hidden, one.reach, hidden):
+            continue
         try:
-            for chunk in view.chunks:
-                cursor.register("chunk", table_of(chunk, list(view.ids)))
-                tables.append(cursor.sql(partial.replace("{parts}", "chunk")).to_arrow_table())
-            found = [table for table in tables if table is not None]
-            if not found:
-                return {}
-            cursor.register("partial", pa.concat_tables(found))
-            rows = cursor.sql(UNITED).to_arrow_table().to_pylist()
-        finally:
-            cursor.close()
-        return {
-            row["key"]: {"last": _value(row["top"]), "min": row["min"], "max": row["max"], "count": row["count"]}
-            for row in rows
-        }
+            mine, covered[node] = _rows(run_dir, one)
+        except CorruptError:
+            continue
+        found.add_rows(list(mine.ids), mine.rows, mine.reach)
+    return found, covered
 
 
-def _value(top: dict[str, Any]) -> Any:
-    """The value as it was logged, out of the columns of a part."""
-    if top["exact"] is not None:
-        return top["exact"]
-    if top["ref"] is not None:
-        return read_ref(top["ref"])
-    if top["text"] is not None:
-        return top["text"] if top["value"] is None else int(top["text"])
-    return math.nan if top["value"] is None else top["value"]
+def _goes_with(one: card.Card, node: int, view: View) -> bool:
+    ledger = view.snapshot.ledgers.get(node)
+    if ledger is None:
+        return one.ended and node not in view.snapshot.unreadable
+    return one.ledger == ledger and one.batch <= view.snapshot.last_batch.get(node, 0)
+
+
+def _rows(run_dir: Path, one: card.Card) -> tuple[Tally, int]:
+    from steno.ledger import card_table
+    from steno.ledger.tally import Tally
+
+    if not one.is_whole:
+        return card_table.read(run_dir, one)
+    tally = Tally()
+    card.add_to(tally, one.metrics, one.reach)
+    return tally, one.batch
+
+
+def told(tally: Tally) -> dict[str, dict[str, Any]]:
+    """By key what `RunReader.summary` says."""
+    return {key: _row(row) for key, row in tally.items()}
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"last": row["last"], "count": row["count"]}
+    found |= {"last_step": row["last_step"], "last_rank": row["last_rank"]}
+    for end in ("min", "max"):
+        is_there = not math.isnan(row[end])
+        for name in (end, f"{end}_step", f"{end}_rank"):
+            found[name] = row[name] if is_there else None
+    return found

@@ -1,0 +1,108 @@
+"""The rows of all keys of a node beside its card, as Parquet: where a card has no room for them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from steno import bounds, files
+from steno.errors import CorruptError
+from steno.ledger import card, schema
+from steno.ledger.tally import Rows, Tally
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FORMAT: Final = 1
+_FACTS: Final = b"steno"
+"""Key of the footer: JSON of format, node, ledger, batch, hidden and reach, as in a card."""
+
+
+def name_of(node: str) -> str:
+    """The file's, by the name of the node."""
+    return f"summary-{node}.parquet"
+
+
+def write(run_dir: Path, node: str, ledger: str, batch: int, tally: Tally) -> None:
+    """Put a table of all keys in the place of the one before. Raises OSError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = len(tally)
+    odd = [""] * count
+    for at, special in tally.rows.special.items():
+        odd[at] = schema.json_text(card.value_of(special))
+    columns: dict[str, Any] = {"key": _strings(list(tally.ids))}
+    for name in Rows.COLUMNS:
+        column = tally.rows[name][:count]
+        columns[name] = pa.Array.from_buffers(
+            pa.float64() if column.dtype.kind == "f" else pa.int64(), count, [None, pa.py_buffer(column.tobytes())]
+        )
+    columns["last_odd"] = _strings(odd)
+    facts = {
+        "format": FORMAT,
+        "node": node,
+        "ledger": ledger,
+        "batch": batch,
+        "hidden": tally.hidden,
+        "reach": tally.reach,
+    }
+    table = pa.table(columns).replace_schema_metadata({_FACTS: schema.json_text(facts).encode()})
+    path = run_dir / name_of(node)
+    with files.aside(path, path.with_name(f".{path.name}.tmp")) as hidden:
+        pq.write_table(table, hidden, compression="zstd", write_page_checksum=True)
+
+
+def read(run_dir: Path, head: card.Head) -> tuple[Tally, int]:
+    """(the rows of all keys, the last batch that they cover) of the node that a card is of.
+
+    Raises:
+        CorruptError: there is none that goes with the card.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run_dir / name_of(head.node)
+    try:
+        bounds.parquet(path)
+        with pq.ParquetFile(path, page_checksum_verification=True, memory_map=False) as file:
+            table = file.read(use_threads=False)
+        facts = json.loads((table.schema.metadata or {})[_FACTS])
+        if (facts["format"], facts["node"], facts["ledger"]) != (FORMAT, head.node, head.ledger):
+            raise ValueError("it is of another ledger")
+        held = [(int(attempt), int(step)) for attempt, step in facts["hidden"]]
+        if not card.hold_under(held, int(facts["reach"]), head.hidden):
+            raise ValueError("it knows of other rewinds")
+        tally = Tally(head.hidden)
+        names = table["key"].to_pylist()
+        rows = Rows(len(names))
+        rows.columns = {name: _column(table[name]) for name in Rows.COLUMNS}
+        for at, odd in enumerate(table["last_odd"].to_pylist()):
+            if odd:
+                rows.special[at] = card.special_of(json.loads(odd))
+        tally.add_rows(names, rows, int(facts["reach"]))
+        return tally, int(facts["batch"])
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise CorruptError(f"{path} cannot be used: {error}") from None
+
+
+def _strings(texts: list[str]) -> Any:
+    import pyarrow as pa
+
+    coded = [text.encode() for text in texts]
+    ends = np.zeros(len(coded) + 1, np.int32)
+    np.cumsum([len(text) for text in coded], out=ends[1:])
+    return pa.Array.from_buffers(pa.string(), len(coded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(coded))])
+
+
+def _column(column: Any) -> NDArray[Any]:
+    """By its buffers: pyarrow's own way imports pandas."""
+    pieces = [
+        np.frombuffer(chunk.buffers()[1], "f8" if str(chunk.type) == "double" else "i8")[chunk.offset :][: len(chunk)]
+        for chunk in column.chunks
+    ]
+    return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
