@@ -1,0 +1,103 @@
+// One card: its name, what it stands for, its chart or what is wrong.
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Drawn } from "../chart/lines";
+import type { Plot } from "../chart/plot";
+import { count } from "../parts/words";
+import { shown } from "../state/table";
+import { change, view } from "../state/view";
+import { csvAddress } from "../wire/client";
+import { Chart, standsFor } from "./Chart";
+import { mount, retry, stateOf, unmount } from "./data";
+import { picture } from "./export";
+
+/** A whole number of pixels that does not change with each pixel of the window. */
+const binsFor = (width: number) => Math.min(8192, Math.max(100, Math.ceil(width / 50) * 50));
+
+interface Props {
+  name: string;
+  width: number;
+  height: number;
+  full?: boolean;
+}
+
+export const HEAD = 26;
+export const FOOT = 20;
+
+export function CardView({ name, width, height, full = false }: Props) {
+  const id = full ? `full:${name}` : name;
+  const [state] = useState(() => stateOf(id));
+  const plot = useRef<{ plot: Plot; all: Drawn[] } | null>(null);
+  const bins = binsFor(full ? width * Math.max(1, devicePixelRatio) : width);
+  useEffect(() => {
+    mount(id, name, bins);
+    return () => unmount(id);
+  }, [id, name, bins]);
+  const { card, error, remedy, loading } = state.value;
+  const x = view.value.x;
+  const nothing = card && card.series.length === 0 && !card.problems?.length;
+  return (
+    <article class={`card${loading ? " loading" : ""}`} aria-label={name} data-key={name} style={{ width: `${width}px` }}>
+      <header>
+        <h3 title={name}>{name}</h3>
+        {card && <span class="stands">{standsFor(card)}</span>}
+        <span class="tools">
+          <a
+            class="tool"
+            href={csvAddress(shown.value, [name], typeof x === "string" ? x : `key:${x.key}`, view.value.zoom)}
+            download={`${name.replaceAll("/", "_")}.csv`}
+            title="Exact values as CSV"
+          >
+            CSV
+          </a>
+          <button
+            class="tool"
+            title="Picture of this chart"
+            onClick={() => {
+              if (plot.current) void picture(name, plot.current.plot, plot.current.all);
+            }}
+          >
+            PNG
+          </button>
+          {full ? (
+            <button class="tool" title="Close (Escape)" aria-label="Close" onClick={() => change({ card: null })}>
+              ✕
+            </button>
+          ) : (
+            <button class="tool" title="Full size" aria-label={`Full size: ${name}`} onClick={() => change({ card: name })}>
+              ⤢
+            </button>
+          )}
+        </span>
+      </header>
+      {error !== null ? (
+        <div class="trouble" role="alert" style={{ height: `${height - HEAD - FOOT}px` }}>
+          <b>{error}</b>
+          <p>{remedy}</p>
+          <button onClick={() => retry(id)}>Ask again</button>
+        </div>
+      ) : card && !nothing ? (
+        <Chart
+          id={id}
+          name={name}
+          card={card}
+          width={width - 2}
+          height={height - HEAD - FOOT}
+          onPlot={(made, all) => {
+            plot.current = { plot: made, all };
+          }}
+        />
+      ) : (
+        <div class="trouble quiet" style={{ height: `${height - HEAD - FOOT}px` }}>
+          {nothing ? "No points here." : ""}
+        </div>
+      )}
+      <footer>
+        {card?.problems?.length ? (
+          <span class="warn" title={card.problems.map((one) => `${one.run}: ${one.error}`).join("\n")}>
+            ⚠ {count(card.problems.length)} {card.problems.length === 1 ? "run" : "runs"} cannot be read: {card.problems[0]?.error}
+          </span>
+        ) : null}
+      </footer>
+    </article>
+  );
+}

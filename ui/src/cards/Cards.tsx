@@ -1,0 +1,99 @@
+// The cards in sections, only those on the screen in the document.
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useRows } from "../parts/virtual";
+import { many } from "../parts/words";
+import { charted, keys, loading, problem } from "../state/keys";
+import { all, shown, total } from "../state/table";
+import { change, view } from "../state/view";
+import { CardView } from "./CardView";
+
+const [WIDEST, GAP, HEIGHT, SECTION] = [420, 10, 270, 38];
+
+type Line = { kind: "section"; name: string; cards: number; open: boolean } | { kind: "cards"; keys: string[] } | { kind: "problem"; run: string; error: string; remedy: string };
+
+function toggleSection(name: string): void {
+  const { closed } = view.value;
+  change({ closed: closed.includes(name) ? closed.filter((one) => one !== name) : [...closed, name] });
+}
+
+export function Cards() {
+  const scroller = useRef<HTMLDivElement>(null);
+  const [width, setWidth] = useState(0);
+  useLayoutEffect(() => {
+    const node = scroller.current;
+    if (!node) return;
+    const measure = () => setWidth(node.clientWidth);
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(node);
+    return () => observer.disconnect();
+  }, []);
+  const sections = charted.value;
+  const { closed } = view.value;
+  const perRow = Math.max(1, Math.round((width - GAP) / (WIDEST + GAP)));
+  const cardWidth = Math.floor((width - GAP * (perRow + 1)) / perRow);
+  const problems = keys.value.problems;
+  const lines = useMemo(() => {
+    const made: Line[] = (problems ?? []).map((one) => ({ kind: "problem", run: one.run, error: one.error, remedy: one.remedy ?? "" }));
+    for (const section of sections) {
+      const open = !closed.includes(section.name);
+      made.push({ kind: "section", name: section.name, cards: section.keys.length, open });
+      for (let at = 0; open && at < section.keys.length; at += perRow) made.push({ kind: "cards", keys: section.keys.slice(at, at + perRow) });
+    }
+    return made;
+  }, [sections, closed, perRow, problems]);
+  const size = (index: number) => (lines[index]?.kind === "cards" ? HEIGHT + GAP : lines[index]?.kind === "problem" ? 84 : SECTION);
+  const sizes = useMemo(() => lines.map((one) => one.kind[0]).join(""), [lines]);
+  const rows = useRows(scroller, lines.length, size, sizes, 1);
+  return (
+    <div class="cards" ref={scroller} tabIndex={0} role="region" aria-label="Charts">
+      {problem.value && (
+        <div class="trouble" role="alert">
+          <b>{problem.value.message}</b>
+          <p>{problem.value.remedy}</p>
+        </div>
+      )}
+      {lines.length === 0 && !problem.value && <Nothing />}
+      <div style={{ height: `${rows.height}px`, position: "relative" }}>
+        {width > 0 &&
+          rows.items.map((item) => {
+            const line = lines[item.index];
+            if (!line) return null;
+            const place = { position: "absolute" as const, top: `${item.start}px`, left: 0, right: 0, height: `${item.size}px` };
+            if (line.kind === "section")
+              return (
+                <div class="section" style={place} key={`s:${line.name}`}>
+                  <button aria-expanded={line.open} onClick={() => toggleSection(line.name)}>
+                    <span class="turn">{line.open ? "▾" : "▸"}</span> {line.name || "charts"} <small>{line.cards}</small>
+                  </button>
+                </div>
+              );
+            if (line.kind === "problem")
+              return (
+                <div style={place} key={`p:${line.run}`}>
+                  <article class="card damaged">
+                    <b>⚠ {line.run}</b> {line.error}
+                    <p>{line.remedy}</p>
+                  </article>
+                </div>
+              );
+            return (
+              <div class="cardrow" style={place} key={`c:${line.keys[0]}`}>
+                {line.keys.map((name) => (
+                  <CardView key={name} name={name} width={cardWidth} height={HEIGHT} />
+                ))}
+              </div>
+            );
+          })}
+      </div>
+    </div>
+  );
+}
+
+function Nothing() {
+  if (total.value === null || (loading.value && shown.value.length > 0)) return <p class="nothing">Loading…</p>;
+  if (all.value === 0) return null; // The page of an empty directory stands instead.
+  if (shown.value.length === 0) return <p class="nothing">No run is drawn. Choose runs with the circle in front of each, or “first {10}” above the table.</p>;
+  if (view.value.filter) return <p class="nothing">No key matches “{view.value.filter}”. {many(keys.value.keys.length, "key")} in all.</p>;
+  return <p class="nothing">These runs have logged no numbers yet.</p>;
+}

@@ -1,0 +1,164 @@
+// A chart in a card: keeps one plot, redraws it when its data or the view change, shows the values at the cursor.
+import { signal } from "@preact/signals";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { type Reading, byValue, reading } from "../chart/cursor";
+import { type Drawn, drawn } from "../chart/lines";
+import { inWords, totals } from "../chart/marks";
+import { Plot, type PlotData } from "../chart/plot";
+import { ranges } from "../chart/ranges";
+import { dark } from "../parts/theme";
+import { amount, moment, number, seconds, short } from "../parts/words";
+import { resetZoom, view, zoomTo } from "../state/view";
+import type { Card } from "../wire/types";
+import { lookOf } from "./look";
+
+/** Where the cursor is, for all cards that have the same x. */
+export const cursor = signal<{ x: number; id: string; left: number; top: number } | null>(null);
+
+interface Row {
+  reading: Reading;
+  label: string;
+  colour: string;
+}
+
+export function readings(all: Drawn[], x: number, card: Card): Row[] {
+  const found: Row[] = [];
+  for (const one of all) {
+    const got = reading(one.series, x, card.bin ?? 1, card.monotonic !== false);
+    if (got) found.push({ reading: got, label: one.look.label, colour: one.look.colour });
+  }
+  return byValue(found);
+}
+
+export function xInWords(x: number): string {
+  const axis = view.value.x;
+  if (axis === "time") return moment(new Date(x * 1000));
+  return axis === "relative" ? seconds(x) : axis === "step" ? `step ${number(Math.round(x))}` : `${axis.key} ${number(x)}`;
+}
+
+function Values({ rows, x, most }: { rows: Row[]; x: number; most: number }) {
+  return (
+    <>
+      <div class="when">{xInWords(x)}</div>
+      {rows.slice(0, most).map((row) => (
+        <div class="value" key={row.label}>
+          <i style={{ background: row.colour }} />
+          <span class="of">{row.label}</span>
+          <b>{number(row.reading.smooth ?? row.reading.value)}</b>
+          {row.reading.smooth !== null && <span class="range">raw {number(row.reading.value)}</span>}
+          {row.reading.n !== null && row.reading.n > 1 && row.reading.min !== null && (
+            <span class="range">
+              {number(row.reading.min)} … {number(row.reading.max ?? NaN)}, n {short(row.reading.n)}
+            </span>
+          )}
+        </div>
+      ))}
+      {rows.length > most && <div class="range">and {rows.length - most} more</div>}
+    </>
+  );
+}
+
+function Tip({ id, all, card, width }: { id: string; all: Drawn[]; card: Card; width: number }) {
+  const at = cursor.value;
+  if (!at || at.id !== id) return null;
+  const rows = readings(all, at.x, card);
+  if (rows.length === 0) return null;
+  const right = at.left > width / 2;
+  return (
+    <div class="tip" style={right ? { right: `${width - at.left - 44}px` } : { left: `${at.left + 76}px` }}>
+      <Values rows={rows} x={at.x} most={12} />
+    </div>
+  );
+}
+
+interface Props {
+  id: string;
+  name: string;
+  card: Card;
+  width: number;
+  height: number;
+  onPlot?: (plot: Plot, all: Drawn[]) => void;
+}
+
+export function Chart({ id, name, card, width, height, onPlot }: Props) {
+  const host = useRef<HTMLDivElement>(null);
+  const plot = useRef<Plot | null>(null);
+  const { spread, zoom, zoomY, fixedY, robust, logX, logY, x, group, baseline, colourBy } = view.value;
+  const isDark = dark.value;
+  const all = useMemo(() => drawn(card, lookOf, spread), [card, spread, isDark, baseline, colourBy, group]);
+  const found = useMemo(
+    () => ranges(all, name, { zoom, zoomY, fixedY, robust, logX, logY }),
+    [all, name, zoom, zoomY, fixedY, robust, logX, logY],
+  );
+  const data: PlotData = { drawn: all, x: found.x, y: found.y, logX, logY, time: x === "time" };
+  useLayoutEffect(() => {
+    const node = host.current;
+    if (!node) return;
+    if (plot.current && !plot.current.fits(data)) {
+      plot.current.destroy();
+      plot.current = null;
+    }
+    if (plot.current) plot.current.set(data, width, height);
+    else
+      plot.current = new Plot(node, width, height, data, {
+        zoom: (zoomedX, zoomedY) => zoomTo(zoomedX ?? undefined, zoomedY ? { key: name, span: zoomedY } : undefined),
+        reset: resetZoom,
+        cursor: (at) => {
+          if (at) cursor.value = { ...at, id };
+          else if (cursor.peek()?.id === id) cursor.value = null;
+        },
+      });
+    onPlot?.(plot.current, all);
+  });
+  useEffect(
+    () =>
+      cursor.subscribe((at) => {
+        if (at?.id !== id) plot.current?.point(at?.x ?? null);
+      }),
+    [id],
+  );
+  useEffect(
+    () => () => {
+      if (cursor.peek()?.id === id) cursor.value = null;
+      plot.current?.destroy();
+      plot.current = null;
+    },
+    [id],
+  );
+  return (
+    <div class="chart" style={{ height: `${height}px` }}>
+      <div ref={host} />
+      <Tip id={id} all={all} card={card} width={width} />
+      <Notes card={card} all={all} found={found} />
+    </div>
+  );
+}
+
+/** What the chart does not show, in words. */
+function Notes({ card, all, found }: { card: Card; all: Drawn[]; found: ReturnType<typeof ranges> }) {
+  const said: string[] = [];
+  const bad = inWords(totals(all.flatMap((one) => one.marks)));
+  if (bad) said.push(bad);
+  if (found.above) said.push(`↑ ${short(found.above)} above`);
+  if (found.below) said.push(`↓ ${short(found.below)} below`);
+  if (found.nonPositive) said.push(`${short(found.nonPositive)} ≤ 0 not on a log axis`);
+  if (found.nonPositiveX) said.push(`${short(found.nonPositiveX)} at x ≤ 0 not on a log axis`);
+  if (card.monotonic === false) said.push("x is not monotonic");
+  const out = card.left_out;
+  if (out && (out.lines || out.runs)) said.push(out.why || `${short(out.lines)} lines and ${short(out.runs)} runs are left out`);
+  if (said.length === 0) return null;
+  return (
+    <div class="notes" title={said.join(" · ")}>
+      {said.join(" · ")}
+    </div>
+  );
+}
+
+/** "2 lines of 2.0 M points, bins of 16 steps". */
+export function standsFor(card: Card): string {
+  const lines = card.lines ?? card.series.length;
+  const points = card.points ?? card.series.reduce((sum, one) => sum + one.points, 0);
+  const binned = card.series.some((one) => one.kind !== "points");
+  const bin = binned && card.bin && card.bin !== 1 ? `, bins of ${amount(card.bin, view.value.x)}` : "";
+  return `${short(lines)} ${lines === 1 ? "line" : "lines"}, ${short(points)} points${bin}`;
+}

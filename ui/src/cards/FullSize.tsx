@@ -1,0 +1,54 @@
+// One card over the whole page, with more bins, and the values at the cursor beside it.
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { drawn } from "../chart/lines";
+import { number } from "../parts/words";
+import { change, view } from "../state/view";
+import { CardView } from "./CardView";
+import { cursor, readings, xInWords } from "./Chart";
+import { stateOf } from "./data";
+import { lookOf } from "./look";
+
+function Legend({ name }: { name: string }) {
+  const { card } = stateOf(`full:${name}`).value;
+  if (!card) return null;
+  const all = drawn(card, lookOf, "none");
+  const at = cursor.value?.x ?? view.value.zoom?.[1] ?? Infinity;
+  const rows = readings(all, at, card);
+  return (
+    <aside class="legend" aria-label="Values">
+      <div class="when">{Number.isFinite(at) ? xInWords(at) : "last values"}</div>
+      {rows.slice(0, 300).map((row) => (
+        <div class="value" key={row.label}>
+          <i style={{ background: row.colour }} />
+          <span class="of">{row.label}</span>
+          <b>{number(row.reading.smooth ?? row.reading.value)}</b>
+        </div>
+      ))}
+      {rows.length > 300 && <div class="range">and {rows.length - 300} more</div>}
+    </aside>
+  );
+}
+
+export function FullSize() {
+  const name = view.value.card;
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [size, setSize] = useState({ width: innerWidth, height: innerHeight });
+  useLayoutEffect(() => {
+    if (name !== null && !dialog.current?.open) dialog.current?.showModal();
+  }, [name]);
+  useEffect(() => {
+    const measure = () => setSize({ width: innerWidth, height: innerHeight });
+    addEventListener("resize", measure);
+    return () => removeEventListener("resize", measure);
+  }, []);
+  if (name === null) return null;
+  const side = size.width > 800 ? 300 : 0;
+  return (
+    <dialog class="full" ref={dialog} aria-label={name} onCancel={() => change({ card: null })} onClose={() => view.value.card !== null && change({ card: null })}>
+      <div class="fullrow">
+        <CardView key={name} name={name} full width={size.width - side - 24} height={size.height - 24} />
+        {side > 0 && <Legend name={name} />}
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,48 @@
+// Starts the page: state, news, keys, then what is seen.
+import { batch } from "@preact/signals";
+import { render } from "preact";
+import "uplot/dist/uPlot.min.css";
+import "./page.css";
+import * as data from "./cards/data";
+import * as live from "./live/live";
+import { Page } from "./parts/Page";
+import * as keyboard from "./parts/keyboard";
+import { dark } from "./parts/theme";
+import * as keys from "./state/keys";
+import * as table from "./state/table";
+import type { News } from "./wire/types";
+
+function onNews(news: News): void {
+  batch(() => {
+    if (news.reset || news.list) table.refresh();
+    if (news.reset) {
+      keys.heard(null);
+      data.heard(null);
+      return;
+    }
+    const told = new Set<string>();
+    let any = false;
+    for (const [run, one] of Object.entries(news.runs ?? {})) {
+      if (!table.shownSet.peek().has(run)) continue;
+      if (one.keys === null) any = true;
+      else for (const key of one.keys) told.add(key);
+      keys.heard(one.keys);
+    }
+    if (any) data.heard(null);
+    else if (told.size) data.heard(told);
+  });
+}
+
+/** Runs that may still grow: ended ones cost nothing. */
+function running(): string[] {
+  return table.shown.value.filter((run) => ["running", "", "gone"].includes(table.known.value.get(run)?.state ?? ""));
+}
+
+document.documentElement.dataset["theme"] = dark.value ? "dark" : "light";
+table.start();
+keys.start();
+data.start();
+keyboard.listen();
+live.start(running, onNews);
+const root = document.getElementById("page");
+if (root) render(<Page />, root);

@@ -1,0 +1,34 @@
+// The line at the top: the directory, which runs, how news come, theme, help.
+import { way } from "../live/live";
+import { server } from "../state/table";
+import { WhereBox } from "../table/WhereBox";
+import { help } from "./keyboard";
+import { dark, toggle } from "./theme";
+
+const WORDS = {
+  starting: ["…", "The page asks for news."],
+  live: ["live", "News come as they happen."],
+  polling: ["polling", "The event stream is silent (a proxy may hold it back); the page asks every 2 seconds."],
+  away: ["no answer", "The viewer cannot be reached. Is `steno view` still running?"],
+} as const;
+
+export function Header() {
+  const [word, title] = WORDS[way.value];
+  return (
+    <header class="top">
+      <h1 title={server.value?.dir ?? ""}>
+        steno <span>{server.value?.dir ?? ""}</span>
+      </h1>
+      <WhereBox />
+      <span class={`way ${way.value}`} title={title} role="status">
+        {word}
+      </span>
+      <button onClick={toggle} title="Dark or light (d)" aria-label={dark.value ? "Light" : "Dark"}>
+        {dark.value ? "☀" : "☾"}
+      </button>
+      <button onClick={() => (help.value = !help.value)} title="Keys (?)" aria-label="Keys">
+        ?
+      </button>
+    </header>
+  );
+}

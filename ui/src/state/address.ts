@@ -1,0 +1,137 @@
+// The view as the address has it, behind the #: what differs from the default, in words that a person can read.
+import type { Smoothing, XAxis } from "../wire/types";
+
+export type Bounds = [number, number];
+
+/** Which runs are drawn: the first of the table, all that match or none, with single ones added and taken away. */
+export interface Shown {
+  base: "top" | "all" | "none";
+  top: number;
+  plus: string[];
+  minus: string[];
+}
+
+export interface View {
+  where: string;
+  sort: string;
+  archived: boolean;
+  columns: string[];
+  shown: Shown;
+  baseline: string | null;
+  colourBy: string;
+  filter: string;
+  closed: string[];
+  x: XAxis;
+  logX: boolean;
+  logY: boolean;
+  robust: boolean;
+  zoom: Bounds | null;
+  zoomY: Record<string, Bounds>;
+  fixedY: Bounds | null;
+  smooth: Smoothing | null;
+  group: string[] | null;
+  spread: "std" | "stderr" | "range" | "none";
+  ranks: null | "all" | "band" | "odd";
+  card: string | null;
+  compare: string[];
+}
+
+export const DEFAULT: View = {
+  where: "",
+  sort: "",
+  archived: false,
+  columns: ["started", "duration"],
+  shown: { base: "top", top: 10, plus: [], minus: [] },
+  baseline: null,
+  colourBy: "",
+  filter: "",
+  closed: [],
+  x: "step",
+  logX: false,
+  logY: false,
+  robust: false,
+  zoom: null,
+  zoomY: {},
+  fixedY: null,
+  smooth: null,
+  group: null,
+  spread: "std",
+  ranks: null,
+  card: null,
+  compare: [],
+};
+
+const FLAGS = ["archived", "logX", "logY", "robust"] as const;
+const TEXTS = ["where", "sort", "colourBy", "filter"] as const;
+const OPTIONAL = ["baseline", "card"] as const;
+const LISTS = ["closed", "compare"] as const;
+
+const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+
+function bounds(text: string | null): Bounds | null {
+  const parts = (text ?? "").split("~").map(Number);
+  const [low, high] = parts;
+  return parts.length === 2 && low !== undefined && high !== undefined && low < high && Number.isFinite(high - low) ? [low, high] : null;
+}
+
+export function toAddress(view: View): string {
+  const query = new URLSearchParams();
+  for (const name of TEXTS) if (view[name] !== DEFAULT[name]) query.set(name, view[name]);
+  for (const name of FLAGS) if (view[name] !== DEFAULT[name]) query.set(name, view[name] ? "1" : "0");
+  for (const name of OPTIONAL) if (view[name] !== null) query.set(name, view[name]);
+  for (const name of LISTS) for (const one of view[name]) query.append(name, one);
+  if (!same(view.columns, DEFAULT.columns)) {
+    for (const one of view.columns) query.append("column", one);
+    if (view.columns.length === 0) query.append("column", "");
+  }
+  const { base, top, plus, minus } = view.shown;
+  if (base !== "top" || top !== DEFAULT.shown.top) query.set("runs", base === "top" ? String(top) : base);
+  for (const run of plus) query.append("show", run);
+  for (const run of minus) query.append("hide", run);
+  if (view.x !== "step") query.set("x", typeof view.x === "string" ? view.x : `key:${view.x.key}`);
+  if (view.zoom) query.set("zoom", view.zoom.join("~"));
+  if (view.fixedY) query.set("y", view.fixedY.join("~"));
+  for (const [key, span] of Object.entries(view.zoomY)) query.append("zoomY", `${span.join("~")}~${key}`);
+  if (view.smooth) query.set("smooth", `${view.smooth.kind}~${view.smooth.width}`);
+  if (view.group) {
+    for (const one of view.group) query.append("group", one);
+    if (view.group.length === 0) query.append("group", "");
+  }
+  if (view.spread !== DEFAULT.spread) query.set("spread", view.spread);
+  if (view.ranks) query.set("ranks", view.ranks);
+  // Spaces as %20 and / as themselves: the address is read and shortened by people and chat programs.
+  return query.toString().replaceAll("+", "%20").replaceAll("%2F", "/");
+}
+
+export function fromAddress(text: string): View {
+  const query = new URLSearchParams(text.replace(/^#/, ""));
+  const view: View = structuredClone(DEFAULT);
+  for (const name of TEXTS) view[name] = query.get(name) ?? DEFAULT[name];
+  for (const name of FLAGS) if (query.has(name)) view[name] = query.get(name) === "1";
+  for (const name of OPTIONAL) view[name] = query.get(name);
+  for (const name of LISTS) view[name] = query.getAll(name);
+  if (query.has("column")) view.columns = query.getAll("column").filter(Boolean);
+  const base = query.get("runs");
+  if (base === "all" || base === "none") view.shown.base = base;
+  else if (base !== null && /^\d{1,4}$/.test(base)) view.shown.top = Number(base);
+  view.shown.plus = query.getAll("show");
+  view.shown.minus = query.getAll("hide");
+  const x = query.get("x");
+  if (x === "time" || x === "relative") view.x = x;
+  else if (x?.startsWith("key:")) view.x = { key: x.slice(4) };
+  view.zoom = bounds(query.get("zoom"));
+  view.fixedY = bounds(query.get("y"));
+  for (const one of query.getAll("zoomY")) {
+    const [low, high, ...key] = one.split("~");
+    const span = bounds(`${low}~${high}`);
+    if (span) view.zoomY[key.join("~")] = span;
+  }
+  const [kind, width] = (query.get("smooth") ?? "").split("~");
+  if ((kind === "ema" || kind === "gaussian" || kind === "mean") && Number(width) > 0) view.smooth = { kind, width: Number(width) };
+  if (query.has("group")) view.group = query.getAll("group").filter(Boolean);
+  const spread = query.get("spread");
+  if (spread === "stderr" || spread === "range" || spread === "none") view.spread = spread;
+  const ranks = query.get("ranks");
+  if (ranks === "all" || ranks === "band" || ranks === "odd") view.ranks = ranks;
+  return view;
+}

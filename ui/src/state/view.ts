@@ -1,0 +1,40 @@
+// The one view that the page shows, in step with the address: back and forward work, a copied link shows the same.
+import { computed, signal } from "@preact/signals";
+import { type View, fromAddress, toAddress } from "./address";
+
+export const view = signal<View>(fromAddress(location.hash));
+
+/** Steps of the zoom that `z` goes back. */
+const zooms: Pick<View, "zoom" | "zoomY">[] = [];
+
+/** What a step of the browser's history is: a choice. What is typed letter by letter replaces the last one. */
+export function change(part: Partial<View>, typed = false): void {
+  view.value = { ...view.value, ...part };
+  const address = `#${toAddress(view.value)}`;
+  if (address === location.hash || (address === "#" && location.hash === "")) return;
+  if (typed) history.replaceState(null, "", address);
+  else history.pushState(null, "", address);
+}
+
+export function zoomTo(x: View["zoom"] | undefined, y?: { key: string; span: [number, number] }): void {
+  const { zoom, zoomY } = view.value;
+  zooms.push({ zoom, zoomY });
+  change({ zoom: x === undefined ? zoom : x, zoomY: y ? { ...zoomY, [y.key]: y.span } : zoomY });
+}
+
+export function stepOut(): void {
+  const before = zooms.pop();
+  if (before) change(before);
+  else resetZoom();
+}
+
+export function resetZoom(): void {
+  zooms.length = 0;
+  if (view.value.zoom || Object.keys(view.value.zoomY).length) change({ zoom: null, zoomY: {} });
+}
+
+export const zoomed = computed(() => view.value.zoom !== null || Object.keys(view.value.zoomY).length > 0);
+
+addEventListener("popstate", () => {
+  view.value = fromAddress(location.hash);
+});

@@ -1,0 +1,99 @@
+// Asks the server: relative addresses, one kind of error with a remedy.
+import { decode } from "./decode";
+import type { Card, CardAsk, ColumnsAnswer, Failure, KeysAnswer, News, RunsAnswer, ServerAnswer, Value } from "./types";
+
+/** What the server, or the way to it, says is wrong. */
+export class AskError extends Error {
+  constructor(
+    message: string,
+    readonly remedy: string,
+    readonly status = 0,
+    readonly at: number | null = null,
+  ) {
+    super(message);
+  }
+}
+
+async function refused(answer: Response): Promise<AskError> {
+  let said: Partial<Failure> = {};
+  try {
+    said = (await answer.json()) as Failure;
+  } catch {
+    // A proxy between answers in HTML.
+  }
+  return new AskError(
+    said.error ?? `the server answers ${answer.status} ${answer.statusText}`,
+    said.remedy ?? (answer.status >= 500 ? "See what `steno view` prints, or what a proxy between says." : "Load the page again."),
+    answer.status,
+    said.at ?? null,
+  );
+}
+
+async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, { credentials: "same-origin", ...init });
+  } catch (problem) {
+    if (problem instanceof DOMException && problem.name === "AbortError") throw problem;
+    throw new AskError("the viewer cannot be reached", "Is `steno view` still running?");
+  }
+  if (!answer.ok) throw await refused(answer);
+  return answer;
+}
+
+function posted(body: unknown, signal?: AbortSignal): RequestInit {
+  return {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Steno": "1" },
+    body: JSON.stringify(body),
+    ...(signal ? { signal } : {}),
+  };
+}
+
+export interface RunsAsk {
+  where?: string;
+  sort?: string;
+  columns?: string[];
+  offset?: number;
+  limit?: number;
+  archived?: boolean;
+  ids?: string[];
+}
+
+export async function runs(wanted: RunsAsk, signal?: AbortSignal): Promise<RunsAnswer> {
+  return (await ask("api/runs", posted(wanted, signal))).json() as Promise<RunsAnswer>;
+}
+
+export async function columns(): Promise<ColumnsAnswer> {
+  return (await ask("api/columns")).json() as Promise<ColumnsAnswer>;
+}
+
+export async function keys(ids: string[], signal?: AbortSignal): Promise<KeysAnswer> {
+  return (await ask("api/keys", posted({ runs: ids }, signal))).json() as Promise<KeysAnswer>;
+}
+
+export async function charts(ids: string[], cards: CardAsk[], signal?: AbortSignal): Promise<Card[]> {
+  const answer = await ask("api/chart", posted({ runs: ids, cards }, signal));
+  return decode(await answer.arrayBuffer());
+}
+
+export async function config(run: string): Promise<Record<string, Value>> {
+  return (await ask(`api/config?run=${encodeURIComponent(run)}`)).json() as Promise<Record<string, Value>>;
+}
+
+export async function news(since: string, watched: string[]): Promise<News> {
+  const query = new URLSearchParams([["since", since], ...watched.map((run) => ["runs", run])]);
+  return (await ask(`api/news?${query}`)).json() as Promise<News>;
+}
+
+export async function server(): Promise<ServerAnswer> {
+  return (await ask("api/server")).json() as Promise<ServerAnswer>;
+}
+
+/** The address of an exact CSV of what a card shows. */
+export function csvAddress(ids: string[], names: string[], x: string, range: [number | null, number | null] | null): string {
+  const query = new URLSearchParams([...ids.map((run) => ["run", run]), ...names.map((key) => ["key", key]), ["x", x]]);
+  if (range && range[0] !== null) query.set("from", String(range[0]));
+  if (range && range[1] !== null) query.set("to", String(range[1]));
+  return `api/series?${query}`;
+}

@@ -1,0 +1,131 @@
+// What the server's answers hold, as docs/viewer-api.md says it.
+
+/** A number that JSON does not hold is written `{"$": "NaN"}`. */
+export type Value = null | boolean | number | string | { $: string } | Value[] | { [name: string]: Value };
+
+export interface Failure {
+  error: string;
+  remedy?: string;
+  at?: number;
+}
+
+export interface RunRow {
+  run: string;
+  project: string;
+  name: string;
+  state: string;
+  started: string | null;
+  nth?: number | null;
+  stalled: number | null;
+  archived: boolean;
+  colour: string | null;
+  problem: string;
+  values: Value[];
+}
+
+export interface RunsAnswer {
+  all: number;
+  total: number;
+  offset: number;
+  columns: string[];
+  rows: RunRow[];
+}
+
+export interface ColumnsAnswer {
+  config: string[];
+  summary: string[];
+  metrics: string[];
+  left_out: number;
+}
+
+export interface Problem extends Failure {
+  run: string;
+}
+
+export interface KeysAnswer {
+  keys: string[];
+  sections: string[];
+  kinds: string[];
+  runs: number[];
+  points: number[];
+  problems?: Problem[];
+}
+
+export type XAxis = "step" | "time" | "relative" | { key: string };
+
+export interface Smoothing {
+  kind: "ema" | "gaussian" | "mean";
+  width: number;
+}
+
+export interface CardAsk {
+  id: string;
+  keys: string[];
+  x: XAxis;
+  range: [number | null, number | null] | null;
+  width: number;
+  group: string[] | null;
+  ranks: null | "all" | "band" | "odd" | number[];
+  smooth: Smoothing | null;
+  limit: number;
+}
+
+interface ColumnSpan {
+  dtype: "<f8" | "<f4" | "<u4" | "|u1" | "const";
+  offset?: number;
+  length?: number;
+  value?: number | { $: string };
+}
+
+export interface SeriesHead {
+  run?: string;
+  group?: Value[];
+  runs?: string[];
+  size?: number;
+  key: string;
+  rank?: number | null;
+  kind: "points" | "bins" | "group" | "band";
+  rows: number;
+  points: number;
+  attempts?: number;
+  ended?: boolean;
+  smoothed?: string | null;
+  columns: Record<string, ColumnSpan>;
+}
+
+export interface CardHead {
+  id: string;
+  bin?: number | null;
+  lines?: number;
+  points?: number;
+  monotonic?: boolean;
+  left_out?: { lines: number; runs: number; why: string };
+  series?: SeriesHead[];
+  problems?: Problem[];
+  error?: string;
+  remedy?: string;
+}
+
+export type Column = Float64Array | Float32Array | Uint32Array | Uint8Array;
+
+/** A series as it is drawn: its head, and its columns as arrays of `rows` numbers. */
+export interface Series extends Omit<SeriesHead, "columns"> {
+  columns: Record<string, Column>;
+}
+
+export interface Card extends Omit<CardHead, "series"> {
+  series: Series[];
+}
+
+export interface News {
+  id?: string;
+  list?: boolean;
+  reset?: boolean;
+  runs?: Record<string, { keys: string[] | null; step?: number | null; state?: string }>;
+}
+
+export interface ServerAnswer {
+  version: string;
+  dir: string;
+  edit: boolean;
+}
