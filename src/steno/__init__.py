@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from steno.store.reader import RunReader
     from steno.store.reader import open_run as open
     from steno.store.series import Series
+    from steno.viewer.started import view
     from steno.writers.everywhere import GlobalSummaryWriter
     from steno.writers.logger import Logger, RunLogger
     from steno.writers.summary import SummaryWriter
@@ -138,6 +139,7 @@ _HOMES = {
     "steno.store.query": ("sql",),
     "steno.store.reader": ("RunReader",),
     "steno.store.series": ("Series",),
+    "steno.viewer.started": ("view",),
     "steno.writers.everywhere": ("GlobalSummaryWriter",),
     "steno.writers.logger": ("Logger", "RunLogger"),
     "steno.writers.summary": ("SummaryWriter",),
@@ -153,7 +155,7 @@ __all__ = [
     "State", "StenoError", "Stop", "SummaryWriter", "Table", "TaskError", "Text", "Timestamp", "UsageError", "Video",
     "__version__", "async_log", "bins", "config", "current", "event", "finish", "flush", "init", "is_jax_array",
     "link_artifact", "log", "log_artifact", "log_convergence_async", "log_iteration_async", "open", "runs", "sql",
-    "summary", "sync",
+    "summary", "sync", "view",
 ]  # fmt: skip
 
 

@@ -71,7 +71,8 @@ ALLOWED: dict[str, set[str]] = {
     # An integration's own run stands beside the user's.
     "integrations": BASE | {"steno", "face"},
     "__main__": {"cli"},
-    "cli": BASE | {"steno", "store", "destinations"},
+    "viewer": BASE | {"steno", "store"},
+    "cli": BASE | {"steno", "store", "destinations", "viewer"},
     # One framework's own way to log: `steno.torch.log` in compiled code and the like.
     "torch": BASE | {"face"},
     "jax": BASE | {"capture"},
@@ -107,6 +108,7 @@ FACE = {
     "run",
     "settings",
     "store",
+    "viewer",
     "writers",
 }
 

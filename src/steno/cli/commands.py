@@ -11,6 +11,7 @@ COMMANDS: Final = {
     "demo": ("demo", "demo", "steno demo --steps 300 --workers 4"),
     "runs": ("runs", "runs", "steno runs --last 10 --columns config.lr,val/acc.max"),
     "show": ("show", "show", "steno show digits/my-run --key 'train/*' --rank 0"),
+    "view": ("view", "view", "steno view runs --port 7860"),
     "tail": ("tail", "tail", "steno tail digits/my-run --last 5"),
     "export": ("export", "export", "steno export digits/my-run --to csv --out metrics.csv"),
     "get": ("get", "get", "steno get digits/my-run latest --to model.pt"),

@@ -87,6 +87,14 @@ def name_of(text: str) -> str:
     return next(iter(query.names))
 
 
+class QueryError(UsageError):
+    """A query that cannot be understood; `at` is the character, from 0."""
+
+    def __init__(self, message: str, at: int) -> None:
+        super().__init__(message)
+        self.at = at
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
@@ -120,10 +128,10 @@ class _Parser:
         found.append(_Token("end", "", len(self.text.rstrip())))
         return found
 
-    def _error(self, what: str, at: int) -> UsageError:
+    def _error(self, what: str, at: int) -> QueryError:
         before, after = self.text[:at], self.text[at:]
         place = f"{'…' if len(before) > 60 else ''}{before[-60:]}>>>{after[:60]}{'…' if len(after) > 60 else ''}"
-        return UsageError(f"where: {what}, at character {at + 1}: {place}")
+        return QueryError(f"where: {what}, at character {at + 1}: {place}", at)
 
     def _peek(self) -> _Token:
         return self._tokens[self._next]

@@ -1,0 +1,48 @@
+"""`steno view`: the runs under a directory, in a browser."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from steno import paths
+from steno.cli import options, terminal
+
+
+def view(
+    dir: Annotated[
+        str | None, typer.Argument(metavar="[DIR]", help="Where runs are kept (default: $STENO_DIR, else runs).")
+    ] = None,
+    *,
+    port: Annotated[int | None, typer.Option("--port", help="The first free one from 7860 on, if not given.")] = None,
+    host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    token: Annotated[
+        bool, typer.Option("--token/--no-token", help="Ask for the token; without it only on this machine.")
+    ] = True,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Without a token: a further name to answer to; repeatable.")
+    ] = None,
+) -> None:
+    """Show every run under a directory in a browser. Ctrl-C ends it."""
+    from steno.viewer.serve import Options, serve
+
+    place = paths.local("DIR", options.runs_dir(dir), "`steno show URL` reads there")
+    serve(
+        Options(place, host, port, browser=browser, token=token, allow_hosts=tuple(allow_host or ())),
+        lambda address, url: _tell(place, address, url),
+    )
+
+
+def _tell(place: str, address: str, url: str | None) -> None:
+    """Say where it is. The token is shown to a person at a terminal and to nothing that keeps a log."""
+    shown = url if url is not None and sys.stdout.isatty() else address
+    terminal.say(f"steno shows the runs under {place} at {shown}")
+    if url is not None and shown == address:
+        from steno.viewer.token import place as token_place
+
+        terminal.say(f"the token it asks for is in {token_place()}")
+    terminal.say("Ctrl-C ends it")
+    sys.stdout.flush()

@@ -1,0 +1,153 @@
+"""`api/chart` and `api/series`: what the charts draw; the server computes nothing that `steno.bins` does not say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from steno.errors import StenoError, UsageError
+from steno.store.bins.curves import bins
+from steno.viewer import answers, asked
+from steno.viewer.crowd import crowd
+from steno.viewer.drawn import drawn
+from steno.viewer.exact import lines
+from steno.viewer.wire import MEDIA_TYPE, Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+    from steno.store.bins.answer import Curves
+    from steno.viewer.catalogue import Catalogue
+
+_MOST_CARDS: Final = 64
+_MOST_RUNS: Final = 10_000
+_MOST_KEYS: Final = 100
+_MOST_LINES: Final = 1000
+_ARROW: Final = "application/vnd.apache.arrow.stream"
+_AXES: Final = ("step", "time", "relative")
+
+
+class Charts:
+    """The resources of curves."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def chart(self, request: Request) -> Response:
+        """`api/chart`: a batch of cards."""
+        given = await asked.body(request)
+        accepted = request.headers.get("accept", "")
+        for kind, as_ in ((_ARROW, "arrow"), ("text/csv", "csv")):
+            if kind in accepted:
+                return Response(await run_in_threadpool(self._table, given, as_), media_type=kind)
+        return Response(await run_in_threadpool(self._batch, given), media_type=MEDIA_TYPE)
+
+    def _batch(self, given: Mapping[str, Any]) -> bytes:
+        columns = Columns()
+        cards = [self._card(card, given, columns) for card in _cards(given)]
+        return columns.encode({"cards": cards})
+
+    def _card(self, card: Mapping[str, Any], batch: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+        id = card.get("id")
+        try:
+            curves, problems = self._curves(card, batch)
+            shown = crowd(curves, asked.whole(card, "limit", _MOST_LINES, 1, _MOST_LINES))
+            made = drawn(curves, shown, self._catalogue.id_of, columns)
+        except StenoError as error:
+            return {"id": id, **answers.said(error)}
+        left_out = {one["run"] for one in problems}
+        return {
+            "id": id,
+            "bin": curves.width,
+            "lines": len(curves),
+            "points": curves.total,
+            "monotonic": all(one.is_monotonic for one in curves.curves),
+            "left_out": {
+                "lines": len(curves) - len(shown.lines),
+                "runs": len(left_out),
+                "why": shown.why,
+            },
+            "series": made,
+            "problems": problems,
+        }
+
+    def _curves(self, card: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Curves, list[dict[str, str]]]:
+        keys = asked.texts(card, "keys", _MOST_KEYS)
+        if not keys:
+            raise UsageError("keys is missing: say which key, or several in a list")
+        given = card if card.get("runs") is not None else batch
+        ids = asked.texts(given, "runs", _MOST_RUNS)
+        if ids is None:
+            raise UsageError("runs is missing: say which runs are shown")
+        places: dict[str, Path] = {}
+        problems = []
+        for run, found in self._catalogue.paths(ids):
+            if isinstance(found, StenoError):
+                problems.append({"run": run, **answers.said(found)})
+            else:
+                places[run] = found
+        curves = bins(
+            keys,
+            list(places.values()),
+            x=_axis(card.get("x")),
+            range=card.get("range"),
+            width=asked.whole(card, "width", 500, 1, 8192),
+            ranks=_ranks(card.get("ranks")),
+        )
+        by_path = {str(path): run for run, path in places.items()}
+        problems += [{"run": by_path.get(one.run, one.run), "error": one.why, "remedy": ""} for one in curves.left_out]
+        return curves, problems
+
+    def _table(self, given: Mapping[str, Any], as_: str) -> bytes:
+        import pyarrow as pa
+
+        card, *others = _cards(given)
+        if others:
+            raise UsageError("Arrow and CSV answer one card: ask for each on its own")
+        table = self._curves(card, given)[0].frame("arrow")
+        sink = pa.BufferOutputStream()
+        if as_ == "csv":
+            import pyarrow.csv
+
+            pyarrow.csv.write_csv(table, sink)
+        else:
+            with pa.ipc.new_stream(sink, table.schema) as stream:
+                stream.write_table(table)
+        return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+    async def series(self, request: Request) -> Response:
+        """`api/series`: each point of some keys of some runs, as CSV."""
+        given = asked.of_query(request, "run", "key")
+        runs, keys = asked.texts(given, "run", _MOST_RUNS) or [], asked.texts(given, "key", _MOST_KEYS) or []
+        readers = await run_in_threadpool(lambda: [(run, self._catalogue.reader(run)) for run in runs])
+        first, last = (asked.number(given, name) for name in ("from", "to"))
+        headers = {"Content-Disposition": 'attachment; filename="series.csv"'}
+        made = lines(readers, keys, asked.text(given, "x", "step") or "step", first, last)
+        return StreamingResponse(made, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _cards(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = given.get("cards")
+    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+        raise UsageError("cards is missing: a list of objects, each with id and keys")
+    if len(found) > _MOST_CARDS:
+        raise asked.TooMuchError(f"{len(found):,} cards are asked for, and at most {_MOST_CARDS} are answered at once")
+    return found
+
+
+def _axis(given: Any) -> str:
+    if given is None or (isinstance(given, str) and given in _AXES):
+        return given or "step"
+    if isinstance(given, dict) and isinstance(given.get("key"), str):
+        key: str = given["key"]
+        return key
+    raise UsageError(f'x={given!r}: "step", "time", "relative" or {{"key": KEY}} is needed')
+
+
+def _ranks(given: Any) -> Any:
+    return given

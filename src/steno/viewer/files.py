@@ -1,0 +1,150 @@
+"""`api/media` and `api/artifact`: files of a run, by ranges, never as a part of our page."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from steno import inside
+from steno.errors import UsageError
+from steno.viewer import answers, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.requests import Request
+
+    from steno.viewer.catalogue import Catalogue
+
+_CHUNK: Final = 256 << 10
+_CLAIMS: Final = {".html": guarded.HTML, ".htm": guarded.HTML, ".svg": guarded.SVG}
+_FOREVER: Final = "private, max-age=31536000, immutable"
+
+
+class Files:
+    """The files of runs."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def media(self, request: Request) -> Response:
+        """`api/media/<run>/<path>`: a file below the run's `media`."""
+        run, parts = _split(request, "/api/media/")
+        return await run_in_threadpool(self._media, request, run, "/".join(parts))
+
+    def _media(self, request: Request, run: str, path: str) -> Response:
+        root = self._catalogue.path(run)
+        if inside.relative(path).partition("/")[0] != "media":
+            raise UsageError(f"{path!r} is no media file of a run: the addresses are those of api/records")
+        place = inside.path(root, path)
+        return _send(request, inside.opened(place), path, digest=place.stem)
+
+    async def artifact(self, request: Request) -> Response:
+        """`api/artifact/<run>/<name>/<version>/<path>`."""
+        run, parts = _split(request, "/api/artifact/")
+        return await run_in_threadpool(self._artifact, request, run, parts)
+
+    def _artifact(self, request: Request, run: str, parts: list[str]) -> Response:
+        if len(parts) < 2:
+            raise UsageError("an artifact's address is api/artifact/<run>/<name>/<version>/<path>")
+        name, digest, path = parts[0], parts[1], "/".join(parts[2:])
+        found = self._catalogue.reader(run).artifact(name, digest=digest)
+        files = found.files
+        if not path and len(files) == 1 and found.kind == "file":
+            path = next(iter(files))
+        if path not in files:
+            raise UsageError(f"the artifact {name!r} has no file {path!r}")
+        own = found.digest if found.kind == "file" else None
+        return _send(request, inside.opened(files[path]), path, digest=own)
+
+
+def _split(request: Request, prefix: str) -> tuple[str, list[str]]:
+    """(run, the rest) of an address: each part is one segment as it was sent, so that a run's "/" can stand in it."""
+    raw = request.scope.get("raw_path") or request.scope["path"].encode()
+    segments = raw.decode("latin-1").partition("?")[0].partition(prefix)[2].split("/")
+    try:
+        run, *parts = [unquote(segment, errors="strict") for segment in segments]
+    except UnicodeDecodeError:
+        raise UsageError("the address is no UTF-8") from None
+    return run, parts
+
+
+def _send(request: Request, fd: int, name: str, digest: str | None) -> Response:
+    """The open file, or the part of it that is asked for; takes the descriptor over."""
+    taken = False
+    try:
+        size = os.fstat(fd).st_size
+        framed = request.headers.get("sec-fetch-dest") in {"iframe", "frame"}
+        claim = _CLAIMS.get(os.path.splitext(name)[1].lower())
+        kind, headers = guarded.headers(os.pread(fd, guarded.HEAD_BYTES, 0), name, claim, framed=framed)
+        headers["Accept-Ranges"] = "bytes"
+        if digest is not None:
+            headers["ETag"] = f'"{digest}"'
+            headers["Cache-Control"] = _FOREVER
+            if headers["ETag"] in request.headers.get("if-none-match", ""):
+                return Response(status_code=304, headers=headers)
+        span = _span(request.headers.get("range"), size)
+        if span is None:
+            headers["Content-Range"] = f"bytes */{size}"
+            return Response(status_code=416, headers=headers)
+        first, count = span
+        status = 200
+        if "range" in request.headers and (first, count) != (0, size):
+            headers["Content-Range"] = f"bytes {first}-{first + count - 1}/{size}"
+            status = 206
+        headers["Content-Length"] = str(count)
+        if request.method == "HEAD":
+            return Response(status_code=status, headers=headers, media_type=kind)
+        taken = True
+        return StreamingResponse(_read(fd, first, count), status, headers, kind)
+    finally:
+        if not taken:
+            os.close(fd)
+
+
+def _span(header: str | None, size: int) -> tuple[int, int] | None:
+    """(first byte, bytes) of one range; what is no single range of bytes is the whole; None: beyond the end."""
+    unit, _, text = (header or "").partition("=")
+    first, dash, last = text.strip().partition("-")
+    if unit.strip() != "bytes" or not dash or "," in text:
+        return 0, size
+    if any(one and not (one.isascii() and one.isdecimal() and len(one) < 19) for one in (first, last)):
+        return 0, size
+    if not first:
+        count = min(int(last or 0), size)
+        return (size - count, count) if count else None
+    begin, end = int(first), min(int(last), size - 1) if last else size - 1
+    return (begin, end - begin + 1) if begin <= end and begin < size else None
+
+
+class _Fd:
+    """Closes a descriptor when its reader is dropped: a client that leaves keeps no file open."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+def _read(fd: int, first: int, count: int) -> Iterator[bytes]:
+    return _chunks(_Fd(fd), first, count)
+
+
+def _chunks(file: _Fd, first: int, count: int) -> Iterator[bytes]:
+    while count:
+        part = os.pread(file.fd, min(_CHUNK, count), first)
+        if not part:
+            return
+        first, count = first + len(part), count - len(part)
+        yield part
+
+
+def not_found(error: Exception) -> Response:
+    """404 for a file that is not there."""
+    what = "the file is not in this copy of the run" if isinstance(error, OSError) else str(error)
+    return answers.wrong(404, what)

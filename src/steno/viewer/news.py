@@ -1,0 +1,96 @@
+"""The news of the runs, numbered, so that a client that comes back is told what it missed, or that nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_KEPT: Final = 512
+_NAMED: Final = 2000
+"""More changed runs than these are told as a changed list and a reset."""
+
+
+@dataclass(slots=True)
+class _Item:
+    number: int
+    listed: bool
+    runs: dict[str, str | None] = field(default_factory=dict)
+
+
+class News:
+    """What changed, by number. `add` may be called from any thread; the others from the loop that `bind` was given."""
+
+    def __init__(self) -> None:
+        self._name = secrets.token_hex(4)
+        """Another one in each process: the ids of one that is gone are unknown."""
+        self._lock = threading.Lock()
+        self._items: deque[_Item] = deque(maxlen=_KEPT)
+        self._number = 0
+        self._waiting: set[asyncio.Event] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake waiters in this loop."""
+        self._loop = loop
+
+    def add(self, listed: bool, runs: dict[str, str | None]) -> None:
+        """Something changed."""
+        with self._lock:
+            self._number += 1
+            self._items.append(_Item(self._number, listed, runs))
+        self.wake()
+
+    def _ring(self) -> None:
+        for one in self._waiting:
+            one.set()
+
+    @property
+    def last(self) -> str:
+        """The id of the newest."""
+        return f"{self._name}-{self._number}"
+
+    def since(self, id: str, watched: frozenset[str]) -> dict[str, Any] | None:
+        """What a client that knows `id` has missed: {"list", "runs"}, empty if nothing; None: nobody knows."""
+        name, _, text = id.rpartition("-")
+        if name != self._name or not (text.isascii() and text.isdecimal() and len(text) < 19):
+            return None
+        with self._lock:
+            number = int(text)
+            first = self._items[0].number if self._items else self._number + 1
+            if number > self._number or number < first - 1:
+                return None
+            items = [one for one in self._items if one.number > number]
+        runs: dict[str, str | None] = {}
+        for one in items:
+            runs.update({run: state for run, state in one.runs.items() if run in watched})
+        if not any(one.listed for one in items) and not runs:
+            return {}
+        if len(runs) > _NAMED:
+            return None
+        told = {run: {"keys": None, "step": None, "state": state} for run, state in runs.items()}
+        return {"list": any(one.listed for one in items), "runs": told}
+
+    async def wait(self, seconds: float) -> None:
+        """Until something is added or `wake` is called, or the seconds are over."""
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.discard(event)
+
+    def wake(self, *others: Callable[[], object]) -> None:
+        """Let all that wait look around, and call these in their loop. May be called from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            for one in (*others, self._ring):
+                self._loop.call_soon_threadsafe(one)

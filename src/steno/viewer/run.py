@@ -1,0 +1,163 @@
+"""`api/keys`, `api/config` and `api/records`: what one run holds, beside its curves."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.concurrency import run_in_threadpool
+
+from steno.errors import UsageError
+from steno.record import Ref
+from steno.viewer import answers, asked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from steno.record import Entry
+    from steno.store.series import Series
+    from steno.viewer.catalogue import Catalogue
+
+_MOST_RECORDS: Final = 10_000
+
+
+class OneRun:
+    """The resources of a run."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def keys(self, request: Request) -> Response:
+        """`api/keys`."""
+        given = asked.of_query(request, "runs") if request.method == "GET" else await asked.body(request)
+        return answers.data(await run_in_threadpool(self._keys, given))
+
+    def _keys(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        ids, where = asked.texts(given, "runs"), asked.text(given, "where")
+        listed = {self._catalogue.id_of(one.path): one for one in self._catalogue.listed(where)}
+        if ids is None:
+            archived = asked.yes(given, "archived")
+            ids = [run for run, one in listed.items() if archived or not one.archived]
+        runs: Counter[str] = Counter()
+        points: Counter[str] = Counter()
+        kinds: dict[str, str] = {}
+        problems = []
+        for run in ids:
+            try:
+                if run not in listed:
+                    self._catalogue.path(run)
+                    continue  # it is there, and `where` does not choose it
+                found = dict(listed[run].metrics)
+            except Exception as error:  # one damaged run costs its own keys alone
+                problems.append({"run": run, **answers.said(error)})
+                continue
+            for key, one in found.items():
+                runs[key] += 1
+                points[key] += int(one.get("count") or 0)
+                kinds.setdefault(key, _kind(one.get("last")))
+        keys = sorted(runs)
+        return {
+            "keys": keys,
+            "sections": [key.partition("/")[0] if "/" in key else "" for key in keys],
+            "kinds": [kinds[key] for key in keys],
+            "runs": [runs[key] for key in keys],
+            "points": [points[key] for key in keys],
+            "problems": problems,
+        }
+
+    async def config(self, request: Request) -> Response:
+        """`api/config`."""
+        run = _run_of(asked.of_query(request))
+        return answers.data(await run_in_threadpool(self._config, run))
+
+    def _config(self, run: str) -> dict[str, Any]:
+        info = self._catalogue.reader(run).info
+        known = info.run
+        return {
+            "config": info.config,
+            "summary": info.summary,
+            "meta": {
+                "command": info.command,
+                "commit": (info.git or {}).get("commit"),
+                "git": info.git,
+                "host": known.get("host"),
+                "python": known.get("python"),
+                "ranks": list(info.ranks),
+                "attempts": len(info.attempts),
+                "started": answers.moment(info.started),
+                "ended": answers.moment(info.ended),
+                "error": info.error,
+            },
+            "tags": list(info.tags),
+            "group": info.group,
+            "notes": info.notes,
+            "state": info.state,
+            "losses": [dataclasses.asdict(one) for one in info.losses],
+            "problem": "; ".join(f"{place}: {why}" for place, why in info.unreadable.items()),
+        }
+
+    async def records(self, request: Request) -> Response:
+        """`api/records`."""
+        given = asked.of_query(request)
+        return answers.data(await run_in_threadpool(self._records, given))
+
+    def _records(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        reader = self._catalogue.reader(_run_of(given))
+        limit = asked.whole(given, "limit", 1000, 1, _MOST_RECORDS)
+        after = asked.whole(given, "after", 0, 0, 2**53)
+        match = (asked.text(given, "match") or "").casefold()
+        key, kind = asked.text(given, "key"), asked.text(given, "kind")
+        rank = asked.whole(given, "rank", -1, 0, 2**31) if given.get("rank") else None
+        if key is not None:
+            rows = _of_series(reader.series(key, rank=rank))
+        else:
+            rows = [_of_entry(one) for one in reader.records(kind) if rank is None or one.rank == rank]
+        if match:
+            rows = [row for row in rows if match in str(row["value"]).casefold()]
+        last = after + limit
+        return {"records": rows[after:last], "next": str(last) if last < len(rows) else None, "total": len(rows)}
+
+
+def _run_of(given: Mapping[str, Any]) -> str:
+    found = asked.text(given, "run")
+    if found is None:
+        raise UsageError("run is missing: say which run's")
+    return found
+
+
+def _kind(last: Any) -> str:
+    if isinstance(last, Ref):
+        return last.kind
+    return "text" if isinstance(last, str) else "number"
+
+
+def _of_series(series: Series) -> list[dict[str, Any]]:
+    nanos = series.time.astype("int64").tolist()
+    columns = (series.step.tolist(), nanos, series.rank.tolist(), series.attempt.tolist(), series.exact.tolist())
+    return [
+        {
+            "step": step, "time": answers.moment(time), "rank": rank, "attempt": attempt, "key": series.key,
+            "value": reference(value) if isinstance(value, Ref) else value,
+        }
+        for step, time, rank, attempt, value in zip(*columns, strict=True)
+    ]  # fmt: skip
+
+
+def reference(ref: Ref) -> dict[str, Any]:
+    """A media value: its kind, its file in the run, what was said with it."""
+    return {"kind": ref.kind, "file": ref.file, "meta": ref.meta}
+
+
+def _of_entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "step": entry.step,
+        "time": answers.moment(entry.time),
+        "rank": entry.rank,
+        "attempt": entry.attempt,
+        "key": entry.kind,
+        "value": entry.payload,
+    }

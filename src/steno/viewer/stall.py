@@ -1,0 +1,84 @@
+"""Whether a run that goes on still records, and when its files last changed."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from steno.errors import StenoError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from steno.store.listing import RunSummary
+    from steno.viewer.catalogue import Catalogue
+
+_LEAST_SECS: Final = 60.0
+_INTERVALS: Final = 5
+_RECORDS: Final = 200
+"""The last ones, of which the median interval is taken."""
+_KEPT_SECS: Final = 30.0
+
+
+class Stall:
+    """Judges runs that go on. Thread-safe."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._lock = threading.Lock()
+        self._typical: dict[str, tuple[float, float]] = {}
+        """By run: when it was judged (monotonic), the median seconds between its last records."""
+
+    def judge(self, one: RunSummary) -> float | None:
+        """Seconds since the last record, where that is more than max(60 s, 5 times the run's own median interval)."""
+        if one.state != "running":
+            return None
+        last = last_change(one.path)
+        silent = 0.0 if last is None else time.time() - last
+        if silent <= _LEAST_SECS or silent <= _INTERVALS * self._interval(self._catalogue.id_of(one.path)):
+            return None
+        return round(silent, 1)
+
+    def _interval(self, run: str) -> float:
+        with self._lock:
+            known = self._typical.get(run)
+        if known is not None and time.monotonic() - known[0] < _KEPT_SECS:
+            return known[1]
+        try:
+            times = sorted(one.time for one in self._catalogue.reader(run).tail(last=_RECORDS, follow=False))
+        except StenoError:
+            times = []
+        gaps = [(after - before) / 1e9 for before, after in pairwise(times)]
+        typical = median(gaps) if gaps else 0.0
+        with self._lock:
+            self._typical[run] = (time.monotonic(), typical)
+        return typical
+
+
+def last_change(path: Path) -> float | None:
+    """When a run's ledgers last changed, in seconds since 1970; None: it has none."""
+    return max((nanos / 1e9 for _, (nanos, _) in signs(path)), default=None)
+
+
+def signs(path: Path) -> list[tuple[str, tuple[int, int]]]:
+    """By file, (mtime in ns, bytes) of what changes when something is posted to the run, or it ends."""
+    found = []
+    nodes = path / ".steno" / "nodes"
+    places = [path / "manifest.json", path / "edits.jsonl"]
+    try:
+        with os.scandir(nodes) as entries:
+            for one in entries:
+                places += [nodes / one.name / "ledger.sqlite", nodes / one.name / "ledger.sqlite-wal"]
+    except OSError:
+        pass
+    for place in places:
+        try:
+            facts = os.lstat(place)
+        except OSError:
+            continue
+        found.append((str(place), (facts.st_mtime_ns, facts.st_size)))
+    return found

@@ -1,0 +1,129 @@
+"""What changes among the runs: looked for by one thread, while somebody watches."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from steno.viewer.stall import signs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from steno.viewer.catalogue import Catalogue
+
+LIVE_SECS: Final = 0.2
+_LIST_SECS: Final = 1.0
+_SHARE: Final = 0.02
+"""Of a core, for looking at the list of runs; a very long one is looked at less often."""
+_STATES_SECS: Final = 15.0
+"""A writer that is killed changes no file, so states are judged anew now and then."""
+
+
+class Watch:
+    """Polls the files of runs that go on, and the directories of the others; ended runs are not opened.
+
+    Args:
+        catalogue: the runs.
+        tell: called in the watching thread with (whether the list has changed, the changed runs and their states).
+        wanted: whether somebody watches; nothing is looked at otherwise.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        tell: Callable[[bool, dict[str, str | None]], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._catalogue = catalogue
+        self._tell = tell
+        self._wanted = wanted
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="steno-viewer-watch", daemon=True)
+        self._dirs: dict[str, int] = {}
+        self._live: dict[str, tuple[Path, object]] = {}
+        self._states: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Somebody has come."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """End the thread within a second."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        next_list = next_states = 0.0
+        while not self._stop.is_set():
+            if not self._wanted():
+                self._wake.wait()
+                self._wake.clear()
+                continue
+            now = time.monotonic()
+            listed, changed = False, self._look_at_live()
+            if now >= next_list:
+                listed = self._look_at_list()
+                next_list = now + max(_LIST_SECS, (time.monotonic() - now) / _SHARE)
+            if listed or now >= next_states:
+                listed |= self._judge(changed)
+                next_states = time.monotonic() + max(_STATES_SECS, (time.monotonic() - now) / _SHARE)
+            if listed or changed:
+                self._tell(listed, changed)
+            self._stop.wait(LIVE_SECS)
+
+    def _look_at_live(self) -> dict[str, str | None]:
+        changed: dict[str, str | None] = {}
+        for run, (path, before) in list(self._live.items()):
+            now = signs(path)
+            if now != before:
+                self._live[run] = (path, now)
+                changed[run] = self._states.get(run)
+        return changed
+
+    def _look_at_list(self) -> bool:
+        found = {run: _changed_at(path) for run, path in self._catalogue.ids().items()}
+        differs = found != self._dirs
+        self._dirs = found
+        return differs
+
+    def _judge(self, changed: dict[str, str | None]) -> bool:
+        """Look at all runs' states; whether one has another than before. Runs that are not live any more are told."""
+        try:
+            listed = self._catalogue.listed()
+        except OSError:
+            return False
+        states = {self._catalogue.id_of(one.path): one.state for one in listed}
+        for run in states.keys() | self._states.keys():
+            if states.get(run) != self._states.get(run):
+                changed[run] = states.get(run)
+        differs = states != self._states
+        self._states = states
+        live = {self._catalogue.id_of(one.path): one.path for one in listed if one.state in {"", "running"}}
+        before = self._live
+        self._live = {run: before[run] if run in before else (path, signs(path)) for run, path in live.items()}
+        return differs
+
+
+def _changed_at(path: Path) -> int:
+    """When something was made, renamed or removed in the run's directory: its end, a new start, a first edit."""
+    try:
+        return os.stat(path).st_mtime_ns ^ _edited_at(path)
+    except OSError:
+        return 0
+
+
+def _edited_at(path: Path) -> int:
+    try:
+        return os.stat(path / "edits.jsonl").st_size
+    except OSError:
+        return 0

@@ -1,0 +1,319 @@
+"""What the viewer answers: the same as the library says, for any input, and nothing that was not asked."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import steno
+import viewer_server
+
+N = 4000
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("viewed")
+    for number in range(3):
+        with steno.init(
+            project="p", name=f"r{number}", dir=str(place), config={"lr": 10.0**-number, "big": 2**60}, tags=["a"]
+        ) as run:
+            rng = np.random.default_rng(number)
+            for step in range(N):
+                value = float(rng.normal())
+                if step % 1000 == 7:
+                    value = math.nan
+                if step % 1000 == 9:
+                    value = math.inf
+                run.log(
+                    {"train/loss": value, "few": float(step)} if step % 100 == 0 else {"train/loss": value}, step=step
+                )
+            run.log({"note": "<b>text</b>"}, step=N)
+            assert run.finish(30)
+    return place
+
+
+@pytest.fixture(scope="module")
+def asker(place):
+    with viewer_server.serving(place) as asker:
+        yield asker
+
+
+def test_the_table_says_what_the_library_says(asker, place):
+    said = asker.ask("/api/runs?columns=config.lr&columns=few.max&columns=config.big&columns=none&sort=-config.lr").json
+    assert [row["run"] for row in said["rows"]] == ["p/r0", "p/r1", "p/r2"]
+    assert [row["values"] for row in said["rows"]] == [
+        [10.0**-number, 3900.0, {"$": str(2**60)}, None] for number in range(3)
+    ]
+    assert (said["all"], said["total"], said["columns"]) == (3, 3, ["config.lr", "few.max", "config.big", "none"])
+    some = asker.post("/api/runs", {"where": "config.lr < 0.5", "offset": 1, "limit": 1, "sort": "name"}).json
+    assert ([row["run"] for row in some["rows"]], some["total"], some["all"]) == (["p/r2"], 2, 3)
+    assert all(row["state"] == "finished" for row in said["rows"])
+
+
+def test_a_where_that_cannot_be_understood_says_where(asker):
+    answer = asker.ask("/api/runs?where=config.lr+%3C%3C+1")
+    assert answer.status == 400
+    assert "character" in answer.json["error"]
+    assert isinstance(answer.json["at"], int)
+
+
+def test_keys_and_columns(asker):
+    said = asker.post("/api/keys", {"runs": ["p/r0", "p/r1", "none/such"]}).json
+    assert said["keys"] == ["few", "note", "train/loss"]
+    assert said["sections"] == ["", "", "train"]
+    assert said["kinds"] == ["number", "text", "number"]
+    assert said["runs"] == [2, 2, 2]
+    assert said["points"] == [80, 2, 2 * N]
+    assert [one["run"] for one in said["problems"]] == ["none/such"]
+    assert asker.ask("/api/columns?match=LR").json == {"config": ["lr"], "summary": [], "metrics": [], "left_out": 0}
+
+
+def exact(place, run, key):
+    with steno.open(place / run) as reader:
+        return reader.series(key)
+
+
+@pytest.mark.parametrize("span", [None, [0, 3999], [1000, 3000], [6, 10]])
+def test_bins_hold_the_exact_extremes(asker, place, span):
+    card = asker.card(keys=["train/loss"], runs=["p/r1"], width=50, range=span)
+    series = exact(place, "p/r1", "train/loss")
+    low, high = span or (0, N)
+    inside = (series.step >= low) & (series.step <= high)
+    (one,) = card["series"]
+    assert one["points"] == card["points"] == int(inside.sum())
+    if one["kind"] == "points":
+        assert int(inside.sum()) <= 100
+        np.testing.assert_array_equal(one["columns"]["x"], series.step[inside])
+        np.testing.assert_allclose(one["columns"]["y"], series.value[inside], rtol=1e-6)
+        return
+    width = card["bin"]
+    assert math.log2(width).is_integer()
+    columns = one["columns"]
+    for row in range(one["rows"]):
+        edge = columns["bin"][row]
+        chosen = inside & (series.step >= edge) & (series.step < edge + width)
+        value, step = series.value[chosen], series.step[chosen]
+        finite = np.isfinite(value)
+        assert columns["count"][row] == len(value)
+        assert columns["nan"][row] == np.isnan(value).sum()
+        assert columns["pinf"][row] == np.isposinf(value).sum()
+        for name, of in (("min", np.argmin), ("max", np.argmax)):
+            at = of(value[finite])
+            np.testing.assert_allclose(columns[name][row], value[finite][at], rtol=1e-6)
+            assert columns[f"{name}_x"][row] == step[finite][at]
+    assert columns["count"].sum() == inside.sum()
+
+
+def test_a_bad_card_costs_no_other(asker):
+    cards = [
+        {"id": "a", "keys": ["few"]}, {"id": "b", "keys": []}, {"id": "c", "keys": ["few"], "width": 0},
+        {"id": "d", "keys": ["few"], "x": 3}, {"id": "e", "keys": ["few"], "range": [5, 1]}, {"id": "f", "keys": ["few"]},
+    ]  # fmt: skip
+    found = asker.post("/api/chart", {"runs": ["p/r0", "gone"], "cards": cards}).cards()
+    assert [one["id"] for one in found] == list("abcdef")
+    assert ["error" in one for one in found] == [False, True, True, True, True, False]
+    assert [one["run"] for one in found[0]["problems"]] == ["gone"]
+    np.testing.assert_array_equal(found[0]["series"][0]["columns"]["y"], np.arange(0, N, 100))
+
+
+def test_csv_is_exact(asker, place):
+    body = asker.ask("/api/series?run=p%2Fr0&key=train%2Floss&from=0&to=100").body.decode().splitlines()
+    series = exact(place, "p/r0", "train/loss")
+    assert body[0] == "run,key,rank,step,time,value"
+    values = [float(line.rpartition(",")[2]) for line in body[1:]]
+    np.testing.assert_array_equal(values, series.value[series.step <= 100])
+
+
+def test_arrow_and_csv_of_a_card_are_exact(asker, place):
+    import pyarrow as pa
+
+    card = {"runs": ["p/r0"], "cards": [{"id": "a", "keys": ["few"]}]}
+    answer = asker.post("/api/chart", card, Accept="application/vnd.apache.arrow.stream")
+    with pa.ipc.open_stream(answer.body) as stream:
+        table = stream.read_all()
+    assert table.num_rows == 40
+    assert asker.post("/api/chart", card, Accept="text/csv").body.count(b"\n") == 41
+
+
+def test_more_lines_than_a_card_shows_are_a_band_over_all(asker, place):
+    card = asker.card(keys=["train/loss"], runs=["p/r0", "p/r1", "p/r2"], width=16, limit=1)
+    band, *lines = card["series"]
+    assert band["kind"] == "band"
+    assert len(lines) == 1
+    assert card["lines"] == 3
+    assert card["left_out"]["lines"] == 2
+    assert "3 lines" in card["left_out"]["why"]
+    assert set(band["columns"]["n"].tolist()) == {3}
+    every = [exact(place, f"p/r{number}", "train/loss") for number in range(3)]
+    low = [one.value[np.isfinite(one.value) & (one.step < card["bin"])].min() for one in every]
+    np.testing.assert_allclose(band["columns"]["min"][0], min(low), rtol=1e-6)
+
+
+STRANGE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.sampled_from(["p/r0", "few", "step"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+NAMES = {
+    "/api/runs": ("where", "sort", "columns", "offset", "limit", "archived", "ids"),
+    "/api/keys": ("runs", "where", "archived"),
+    "/api/chart": ("runs", "cards"),
+}
+
+
+@pytest.mark.parametrize("path", sorted(NAMES))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_is_posted_is_answered_or_refused(asker, path, data):
+    body = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES[path], STRANGE)))
+    if path == "/api/chart" and data.draw(st.booleans()):
+        names = ("id", "runs", "x", "range", "width", "group", "ranks", "smooth", "limit")
+        card = st.fixed_dictionaries({"keys": st.just(["few"])}, optional=dict.fromkeys(names, STRANGE))
+        body = {"runs": ["p/r0"], "cards": [data.draw(card)]}
+    answer = asker.post(path, body)
+    assert answer.status in {200, 400, 404, 413}, (answer.status, answer.body)
+    if answer.status != 200:
+        assert answer.json["error"]
+
+
+@pytest.mark.parametrize("path", ["config", "records", "series", "news", "columns", "runs", "keys", "server"])
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_is_in_an_address_is_answered_or_refused(asker, path, data):
+    from urllib.parse import urlencode
+
+    names = (
+        "run",
+        "key",
+        "kind",
+        "limit",
+        "after",
+        "match",
+        "rank",
+        "since",
+        "x",
+        "from",
+        "to",
+        "runs",
+        "where",
+        "sort",
+    )
+    given = data.draw(st.dictionaries(st.sampled_from(names), st.text(max_size=12) | st.just("p/r0"), max_size=4))
+    answer = asker.ask(f"/api/{path}?{urlencode(given, errors='surrogatepass')}")
+    assert answer.status in {200, 400, 404, 413}, (answer.status, answer.body)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 100_000, b'{"cards": [{}]}'])
+def test_a_body_that_is_no_object_is_refused(asker, body):
+    answer = asker.post("/api/chart", body)
+    assert answer.status in {200, 400}
+    assert answer.status == 400 or answer.cards()[0]["error"]
+
+
+def test_a_body_that_is_too_large_is_refused(asker):
+    assert asker.post("/api/chart", b" " * (5 << 20)).status == 413
+
+
+def test_a_damaged_run_is_a_row_and_costs_no_other(place, tmp_path):
+    copy = tmp_path / "runs"
+    shutil.copytree(place, copy)
+    (copy / "p" / "r1" / "run.json").write_text('{"name": [')
+    for part in (copy / "p" / "r1" / "metrics").glob("*.parquet"):
+        part.write_bytes(b"PAR1")
+    with viewer_server.serving(copy) as asker:
+        rows = {row["run"]: row for row in asker.ask("/api/runs?columns=few.max").json["rows"]}
+        assert len(rows) == 3
+        assert rows["p/r1"]["problem"]
+        assert rows["p/r0"]["values"] == [3900.0]
+        card = asker.card(keys=["few"], runs=["p/r0", "p/r1", "p/r2"])
+        assert {one["run"] for one in card["series"]} >= {"p/r0", "p/r2"}
+
+
+def test_an_empty_directory_is_an_empty_table(tmp_path):
+    with viewer_server.serving(tmp_path / "none") as asker:
+        assert asker.ask("/api/runs").json["rows"] == []
+        assert asker.post("/api/keys", {"runs": []}).json["keys"] == []
+
+
+def events(asker, path="/api/live", timeout=30):
+    """Each event of a stream as (name, id, data)."""
+    import http.client
+
+    connection = http.client.HTTPConnection(asker.host, asker.port, timeout=timeout)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {asker.token}"})
+    answer = connection.getresponse()
+    assert answer.headers["cache-control"] == "no-store, no-transform"
+    assert answer.headers["x-accel-buffering"] == "no"
+    try:
+        found: dict[str, str] = {}
+        while line := answer.readline():
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name:
+                found[name] = value
+            elif found:
+                yield found["event"], found.get("id"), json.loads(found["data"])
+                found = {}
+    finally:
+        connection.close()
+
+
+def test_a_new_run_and_its_records_are_news(tmp_path):
+    with viewer_server.serving(tmp_path) as asker:
+        stream = events(asker, "/api/live?runs=p%2Flive")
+        assert next(stream)[0] == "beat"
+        begun = time.monotonic()
+        with steno.init(project="p", name="live", dir=str(tmp_path)) as run:
+            run.log({"x": 1.0})
+            assert run.flush(10)
+            name, id, data = next(stream)
+            assert name == "news"
+            assert data["list"]
+            assert time.monotonic() - begun < 10
+            seen = False
+            for _ in range(20):
+                run.log({"x": 2.0})
+                assert run.flush(10)
+                name, id, data = next(stream)
+                if "p/live" in data["runs"]:
+                    seen = True
+                    break
+            assert seen
+        stream.close()
+        known = asker.ask(f"/api/news?since={id}&runs=p%2Flive").json
+        assert not known["reset"]
+        assert asker.ask("/api/news?since=00000000-1").json["reset"]
+        assert next(events(asker, "/api/live?since=00000000-1"))[0] == "beat"
+
+
+def test_it_ends_at_a_signal_while_pages_are_open(tmp_path):
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with viewer_server.serving(tmp_path) as asker:
+            streams = [events(asker) for _ in range(20)]
+            for stream in streams:
+                next(stream)
+            readers = [threading.Thread(target=list, args=(stream,), daemon=True) for stream in streams]
+            for reader in readers:
+                reader.start()
+            process = asker.viewer._process
+            begun = time.monotonic()
+            process.send_signal(sig)
+            assert process.wait(5) == 0
+            assert time.monotonic() - begun < 2  # 0.5 s on a machine that does nothing else
+            for reader in readers:
+                reader.join(5)
+                assert not reader.is_alive()
