@@ -264,7 +264,7 @@ def test_the_browser_is_opened_without_the_token_on_a_command_line(place, state,
     browser.chmod(0o755)
     env = {**os.environ, "BROWSER": str(browser), "XDG_STATE_HOME": str(state), "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "steno.cli", "view", str(place), "--port", "0"],
+        [sys.executable, "-m", "steno", "view", str(place), "--port", "0"],
         env=env,
         stdout=subprocess.PIPE,
         text=True,
