@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sys
+import tempfile
 
 import pytest
 
 from leaks import nothing_left_behind  # noqa: F401 - a fixture of every test
 
 _LIVE = ("test_jax", "test_nlsq")
+
+
+def pytest_configure(config):
+    """What this user has confirmed stands in his home: tests have one of their own, and their programs with them."""
+    if not hasattr(config, "workerinput"):  # workers of xdist have it from the process that starts them
+        os.environ["XDG_STATE_HOME"] = place = tempfile.mkdtemp(prefix="steno-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, inside
-from steno.capture.collected import asked, behind, status
+from steno import confirmed, files, inside
+from steno.capture.collected import behind, status
 from steno.capture.start import liveness, uploading
 from steno.capture.start.collector_process import environment, is_running, node_dirs
+from steno.destinations import asked
 from steno.errors import DestinationError, RunNotFoundError, UsageError
 from steno.settings import Settings
 
@@ -44,6 +44,8 @@ class SyncReport:
     """Each one's health: delivered, lag, last error."""
     uploads: dict[str, Any] = field(default_factory=dict)
     """Of a run that is kept in object stores: state, stores, files and bytes that are left, rate, last error."""
+    unconfirmed: tuple[str, ...] = ()
+    """Places that the run itself names and this user has not: they got nothing. `confirm` takes them as they are."""
     error: str = ""
 
 
@@ -53,11 +55,14 @@ def sync(
     timeout: float | None = None,
     *,
     store: str | None = None,
+    confirm: str | tuple[str, dict[str, Any]] | Iterable[Any] | None = None,
     adopt: bool = False,
 ) -> SyncReport:
     """Post a run's journals, deliver to its destinations and object stores, also after its processes have died.
 
-    The journal of another machine's writer is posted once it has given no sign of life for `Settings.adopt_secs`.
+    What the run itself names as a place, and this user has named neither here nor in `init`, gets nothing:
+    `SyncReport.unconfirmed`. The journal of another machine's writer is posted once it has given no sign of life for
+    `Settings.adopt_secs`.
 
     Args:
         run: a run's directory, its name, or what has a directory as `.dir` (a `Run`, a `RunReader`).
@@ -65,6 +70,7 @@ def sync(
             already is given what it lacks; options then must be those it has, or be left out.
         timeout: seconds; None: as long as it takes.
         store: URL of an object store to keep the run in from now on, as in `init`.
+        confirm: places to go to that the run names: URLs, and destinations as in `to`, with all their options.
         adopt: post the journals of other machines at once. A writer that lives all the same goes on in a new one.
 
     Raises:
@@ -81,6 +87,7 @@ def sync(
         msg = f"{run_dir} has no .steno directory: it is a copy to read, with nothing left to post"
         raise RunNotFoundError(msg)
     inside.check(run_dir)
+    _confirm(run_dir, confirm)
     _add(run_dir, to)
     _keep_in(run_dir, store)
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -107,15 +114,17 @@ def sync(
         error = f"{waiting} artifacts are not stored yet"
     lacking = tuple(one.name for one in behind(run_dir, int(current.get("record") or 0)))
     unposted = tuple(left_in(run_dir))
+    unconfirmed, wanted = tuple(asked.unconfirmed(run_dir)), asked.destinations(run_dir)
     uploads = uploading.lacking(run_dir)
     # While a writer lives, what is sealed by now is all that a store can have.
     owing = uploads and not (liveness.open_journals(run_dir) and uploads["state"] == "waiting")
     return SyncReport(
-        complete=not (error or lacking or unposted or owing),
+        complete=not (error or lacking or unposted or owing or unconfirmed),
         lacking=lacking,
         unposted=unposted,
-        destinations={name: (current.get("destinations") or {}).get(name) or {} for name in asked(run_dir)},
+        destinations={name: (current.get("destinations") or {}).get(name) or {} for name in wanted},
         uploads=uploads or current.get("uploads") or {},
+        unconfirmed=unconfirmed,
         error=error,
     )
 
@@ -179,20 +188,41 @@ def _add(run_dir: Path, to: Any) -> None:
         return
     from steno.destinations import registry
 
-    one = isinstance(to, str) or (isinstance(to, tuple) and len(to) == 2 and isinstance(to[1], dict))
-    for item in [to] if one else list(to):
+    for item in _each(to):
         spec = registry.normalise(item)
         if spec.placement not in {"file", "process"}:
             msg = f"the destination {spec.name!r} runs in the training process: sync can add tensorboard, csv, jsonl, …"
             raise DestinationError(msg)
-        path = run_dir / ".steno" / "destinations" / f"{spec.name}.json"
-        wanted = {"name": spec.name, "kind": spec.placement, "options": dict(spec.options)}
-        if files.create_json(path, wanted) or not spec.options:
-            continue
-        there = files.read_json(path).get("options", {})
-        if there != json.loads(json.dumps(wanted["options"])):
+        there = asked.enter(run_dir, spec)
+        if there is not None and spec.options:
             msg = f"the run has the destination {spec.name!r} with the options {there}, which stay: leave options out"
             raise DestinationError(msg)
+        place = confirmed.text_of(spec.name, spec.options if there is None else there)
+        if spec.placement == "file" or confirmed.has(asked.id_of(run_dir), place):
+            continue
+        if there is not None:  # options are not taken from a run
+            raise DestinationError(asked.line(run_dir, place))
+        asked.confirm(run_dir, place, _refuse)
+
+
+def _confirm(run_dir: Path, places: Any) -> None:
+    """Note what of the places that the run names this user wants."""
+    named = asked.all_places(run_dir)
+    for item in [] if places is None else _each(places):
+        place = confirmed.place_of(item) if isinstance(item, str) else confirmed.text_of(*item)
+        if place not in named:
+            there = f"it asks for {', '.join(named)}" if named else "it asks for nothing but its own files"
+            raise UsageError(f"the run does not ask for {place}: {there}")
+        asked.confirm(run_dir, place, _refuse)
+
+
+def _each(given: Any) -> list[Any]:
+    one = isinstance(given, str) or (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict))
+    return [given] if one else list(given)
+
+
+def _refuse(_: str, message: str) -> None:
+    raise UsageError(message)
 
 
 def _keep_in(run_dir: Path, store: str | None) -> None:
@@ -200,7 +230,4 @@ def _keep_in(run_dir: Path, store: str | None) -> None:
         return
     from steno.objects import url as urls
 
-    def refuse(_: str, message: str) -> None:
-        raise UsageError(message)
-
-    uploading.enter(run_dir, {"store": urls.check("store", store)}, refuse)
+    uploading.enter(run_dir, {"store": urls.check("store", store)}, _refuse)

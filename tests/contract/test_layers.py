@@ -10,6 +10,7 @@ import pytest
 SRC = Path(__file__).resolve().parents[2] / "src" / "steno"
 BASE = {
     "bounds",
+    "confirmed",
     "distribution",
     "edits",
     "errors",
@@ -31,6 +32,7 @@ BASE = {
 # A public face is `steno` itself, which loads the rest by name.
 ALLOWED: dict[str, set[str]] = {
     "bounds": {"errors", "inside"},
+    "confirmed": {"errors", "files", "inside"},
     "distribution": set(),
     "edits": {"errors", "files", "host", "inside", "names", "utf8"},
     "errors": {"visible"},

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from steno import confirmed
 from steno.capture.recorder import Recorder
 from steno.ledger.read import Reader, run_state
 
@@ -46,6 +47,9 @@ class Run:
     def ask(self, name, kind="file", **options):
         text = json.dumps({"name": name, "kind": kind, "options": options})
         (self.dir / ".steno" / "destinations" / f"{name}.json").write_text(text)
+        if kind == "process":
+            (self.dir / "run.json").write_text(json.dumps({"id": "r"}))
+            assert confirmed.note("r", confirmed.text_of(name, options)) == ""
 
     def record(self, **more):
         return Recorder(self.dir, run_id="r", report=lambda key, message: pytest.fail(f"{key}: {message}"), **more)
@@ -304,7 +308,7 @@ def test_a_hanging_destination_does_not_keep_the_collector_longer_than_it_linger
     )
     program = driver(
         linger=0.3,
-        faults="import hang, steno.destinations.registry as registry\nmake = registry.create\nregistry.create = lambda name, options=None: hang.Hang() if name == 'hang' else make(name, options)",
+        faults="import steno.destinations.registry as registry\nregistry.BUILT_IN['hang'] = ('hang:Hang', 'file')",
     )
     run.ask("hang")
     run.ask("jsonl")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from steno import files, statusfile
+from steno import statusfile
 from steno.capture.start.collector_process import node_dirs
+from steno.destinations.asked import destinations
 from steno.journal.bell import ring
 
 if TYPE_CHECKING:
@@ -46,29 +47,18 @@ class Behind:
         return self.state == "stopped"
 
 
-def asked(run_dir: Path) -> list[str]:
-    """The names of the destinations that collectors deliver to."""
-    return sorted(
-        entry.name.removesuffix(".json")
-        for entry in files.scan(run_dir / ".steno" / "destinations")
-        if entry.name.endswith(".json") and not entry.name.startswith(".")
-    )
-
-
 def behind(run_dir: Path, record: int) -> list[Behind]:
-    """The destinations that have not taken this node's record of this number yet."""
-    names = asked(run_dir)
-    if not names:
+    """The destinations that have not taken this node's record of this number yet; those not confirmed take none."""
+    wanted = destinations(run_dir)
+    if not wanted:
         return []
     progress = status(run_dir).get("destinations") or {}
     found = []
-    for name in names:
+    for name, one in wanted.items():
         health = progress.get(name) or {}
         if int(health.get("delivered") or 0) < record:
-            wanted = files.read_json(run_dir / ".steno" / "destinations" / f"{name}.json")
-            own = wanted.get("kind", "file") == "file"
             lag, error = int(health.get("lag") or 0), str(health.get("error") or "")
-            found.append(Behind(name, own, str(health.get("state", "")), lag, error))
+            found.append(Behind(name, one.kind == "file", str(health.get("state", "")), lag, error))
     return found
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import next_steps
 from steno.capture import owed
-from steno.capture.collected import asked, behind, encoding, hurry
+from steno.capture.collected import behind, encoding, hurry
 from steno.capture.lifecycle import is_going_down, is_in_term_handler
 from steno.capture.open_runs import END_SECS, RUNS
 from steno.capture.report import is_terminal, say, show
 from steno.capture.start import uploading
 from steno.capture.start.collector_process import is_running
+from steno.destinations import asked
 from steno.record import FINISH
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class Ending:
         if is_owner and tell and self.started.rank == 0 and (line := owed.refused(self.started)):
             say(line)
         if is_owner and self.is_shown and is_terminal():
-            has_events = "tensorboard" in asked(self.started.dir)
+            has_events = "tensorboard" in asked.destinations(self.started.dir)
             for title, text in next_steps.ended(self.started.dir, tensorboard=has_events):
                 show(next_steps.line(title, text))
 
@@ -253,7 +254,7 @@ class Ending:
     def _uploaded(self, deadline: float) -> bool:
         """Wait for the object stores. After `_close`: the last parts are sealed when all writers are gone."""
         started = self.started
-        if not uploading.asked(started.dir):
+        if not uploading.is_asked(started.dir):
             return True
         left = uploading.wait(started.dir, started.recorder.last_record, deadline, lambda: is_running(started.dir))
         if left:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno import files, host, inside, statusfile
 from steno.cli.terminal import iso
+from steno.destinations import asked
 from steno.errors import CorruptError
 from steno.journal import pointers
 from steno.store.info import damage, left_in
@@ -81,6 +82,8 @@ class Report:
     """Per node and destination: node, name, delivered, lag (records), skipped, retries, state, error."""
     uploads: list[dict[str, Any]]
     """Per node: node, state, stores, files, files_left, bytes, bytes_left, rate (bytes/s), eta_secs, retries, error."""
+    unconfirmed: list[str]
+    """Places that the run itself names and this user has not: nothing is sent there."""
     losses: list[dict[str, Any]]
     damage: list[str]
     """A line for each thing that was recorded and is lost, or cannot be read."""
@@ -143,6 +146,7 @@ def examine(run_dir: Path) -> Report:
         ],
         destinations=list(_destinations(run_dir, nodes)),
         uploads=list(_uploads(run_dir, nodes)),
+        unconfirmed=asked.unconfirmed(run_dir),
         losses=[dataclasses.asdict(loss) for loss in info.losses],
         damage=damage(info.losses, info.unreadable),
         notes=[{**note.payload, "time": iso(note.time)} for note in reader.records("note")][-20:],
@@ -247,21 +251,18 @@ def _destinations(run_dir: Path, nodes: list[dict[str, Any]]) -> Iterator[dict[s
         for name, health in node["status"].get("destinations", {}).items():
             met.add(name)
             yield {"node": node["node"], "name": name, **health}
-    for path in sorted((run_dir / ".steno" / "destinations").glob("*.json")):
-        if path.stem not in met:
-            yield {"node": None, "name": path.stem, "state": "not begun"}
+    known = asked.destinations(run_dir)
+    for name in asked.all_destinations(run_dir):
+        if name not in met:
+            yield {"node": None, "name": name, "state": "not begun" if name in known else "not confirmed"}
 
 
 def _uploads(run_dir: Path, nodes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """As each node's collector says in its status; a store that none has met yet is listed too."""
     met = [{"node": node["node"], **node["status"]["uploads"]} for node in nodes if node["status"].get("uploads")]
-    asked = sorted((run_dir / ".steno" / "stores").glob("[!.]*.json"))
-    if asked and not met:
-        yield {
-            "node": None,
-            "state": "not begun",
-            "stores": {path.stem: files.read_json(path).get("url") for path in asked},
-        }
+    stores = asked.stores(run_dir)
+    if stores and not met:
+        yield {"node": None, "state": "not begun", "stores": stores}
     yield from met
 
 
@@ -297,6 +298,8 @@ def _advice(report: Report) -> Iterator[str]:
     waiting = sum((node["status"].get("artifacts") or {}).get("waiting", 0) for node in report.nodes)
     if waiting and not collecting:
         yield f"{waiting} artifacts are not stored yet: steno sync {report.dir}"
+    for place in report.unconfirmed:
+        yield asked.line(Path(report.dir), place)
     for one in report.uploads:
         if one["state"] == "stopped":
             yield f"uploads have given up: {one.get('error')}; then steno sync {report.dir}"

@@ -28,11 +28,19 @@ def get(
     digest: Annotated[
         str | None, typer.Option("--digest", help="The content of this digest, or its first 6 digits: older versions.")
     ] = None,
+    confirm: Annotated[
+        str | None,
+        typer.Option("--confirm", metavar="URL", help="Ask this store too, which the run itself says it is in."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
     """Copy a file or directory kept with a run out of it, whole or not at all, and verified by its digest."""
+    if confirm is not None:
+        from steno.store.remote import Remote
+
+        Remote(run).confirm(confirm.rstrip("/"))
     with choosing.opened(run, dir) as reader:
         if name is None and digest is None:
             if to is not None:

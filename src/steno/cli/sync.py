@@ -10,6 +10,7 @@ import typer
 
 from steno import host
 from steno.cli import choosing, options, terminal
+from steno.destinations import asked
 from steno.errors import CorruptError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def sync(
     store: Annotated[
         str | None, typer.Option("--store", help="Also keep the run in this object store, such as s3://bucket/prefix.")
     ] = None,
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option("--confirm", metavar="PLACE", help="Go to this store or service, which the run itself names."),
+    ] = None,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Post the journals of other machines at once, as those of dead ones.")
     ] = False,
@@ -47,7 +52,7 @@ def sync(
     json: options.Json = False,
 ) -> None:
     """Post a run's journals, deliver what destinations and stores lack; exit status 1 if something is left."""
-    if (run is None) != all_:
+    if (run is None) != all_ or (all_ and confirm):
         raise UsageError("name one run, or give --all for each run that has something left")
     wanted = _with_options(to or [], option or [])
     if run is not None:
@@ -59,7 +64,7 @@ def sync(
     complete = True
     for place in places:
         try:
-            complete &= _one(place, wanted, store, adopt, timeout, json=json)
+            complete &= _one(place, adopt=adopt, json=json, to=wanted, timeout=timeout, store=store, confirm=confirm)
         except (UsageError, CorruptError) as error:
             if run is not None:
                 raise
@@ -77,7 +82,7 @@ def _owing(place: str, *, everything: bool) -> list[Path]:
     return [one for one in run_dirs(place_of(place)) if (everything and (one / ".steno").is_dir()) or owes(one)]
 
 
-def _one(place: Path, wanted: list[Any], store: str | None, adopt: bool, timeout: float | None, *, json: bool) -> bool:
+def _one(place: Path, *, adopt: bool, json: bool, **more: Any) -> bool:
     import steno
 
     with steno.open(place) as reader:
@@ -87,7 +92,7 @@ def _one(place: Path, wanted: list[Any], store: str | None, adopt: bool, timeout
                 f"journals of {', '.join(sorted(set(there)))} are not posted: it is looked for "
                 f"{steno.Settings().adopt_secs:g} s at most whether they are still written; --adopt posts them at once"
             )
-        report = steno.sync(reader.dir, to=wanted, timeout=timeout, store=store, adopt=adopt)
+        report = steno.sync(reader.dir, adopt=adopt, **more)
         points = reader.info.points
     if json:
         unposted = [{**dataclasses.asdict(one), "time": terminal.iso(one.time)} for one in report.unposted]
@@ -105,6 +110,8 @@ def _tell(place: Path, report: SyncReport, points: int) -> None:
         terminal.say(f"{name} is {'behind' if name in report.lacking else 'complete'}{rest}")
     if report.uploads:
         terminal.say(terminal.uploads(report.uploads))
+    for unconfirmed in report.unconfirmed:
+        terminal.say(asked.line(place, unconfirmed))
     for one in report.unposted:
         terminal.say(str(one))
     if report.error:

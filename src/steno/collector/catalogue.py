@@ -1,4 +1,4 @@
-"""Finds what a collector works on: its node, its ledger, the run's description and its destinations."""
+"""Finds what a collector works on: its node, its ledger, the run's description and its attempts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import fcntl
 import hashlib
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, inside, runfile
 from steno.journal import place
@@ -18,6 +18,8 @@ from steno.record import NODES, RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_LEAST_SYSTEM_SECS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +29,6 @@ class Node:
     number: int
     dir: Path
     ledger: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A destination that the run asks collectors for."""
-
-    name: str
-    kind: str
-    destination: str
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def claim(run_dir: Path) -> Node:
@@ -117,34 +109,10 @@ def run_info(run_dir: Path, node: int, config: Mapping[str, Any], options: Mappi
     )
 
 
-def destinations(run_dir: Path) -> dict[str, Wanted]:
-    """The destinations asked for, those that run in users' processes left out."""
-    found: dict[str, Wanted] = {}
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(run_dir / ".steno" / "destinations"):
-            if not entry.name.endswith(".json") or entry.name.startswith("."):
-                continue
-            facts = files.read_json(Path(entry.path))
-            name = str(facts.get("name") or entry.name.removesuffix(".json"))
-            kind = str(facts.get("kind") or "file")
-            if facts and kind in {"file", "process"}:
-                found[name] = Wanted(name, kind, str(facts.get("destination") or name), facts.get("options") or {})
-    return found
-
-
 def system_metrics(run_dir: Path) -> float | None:
     """The seconds between two samples of the machine's metrics; None: the run asks for none."""
     every_secs = files.read_json(run_dir / ".steno" / "system.json").get("every_secs")
-    return float(every_secs) if isinstance(every_secs, int | float) and every_secs > 0 else None
-
-
-def stores(run_dir: Path) -> dict[str, str]:
-    """By role, the URLs of the object stores that the run is kept in as well."""
-    found = {
-        path.stem: files.read_json(path).get("url")
-        for path in sorted((run_dir / ".steno" / "stores").glob("[!.]*.json"))
-    }
-    return {role: url for role, url in found.items() if isinstance(url, str)}
+    return float(every_secs) if isinstance(every_secs, int | float) and every_secs >= _LEAST_SYSTEM_SECS else None
 
 
 def attempts(run_dir: Path) -> list[tuple[int, int | None]]:

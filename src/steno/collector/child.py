@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from steno import files
-from steno.collector import beside, catalogue
+from steno.collector import beside
 from steno.collector.follower import follow
 from steno.delivery.backoff import Backoff
 from steno.delivery.courier import FIRST_WAIT_SECS, LAST_WAIT_SECS
 from steno.delivery.progress import Progress, describe
+from steno.destinations.asked import Wanted
 from steno.secrecy import scrub
 from steno.visible import visible
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-    from steno.collector.catalogue import Node, Wanted
+    from steno.collector.catalogue import Node
 
 _SAY_SECS = 0.2
 _ORPHAN_SECS = 5.0
@@ -229,7 +230,7 @@ def main() -> int:
     os.dup2(2, 1)
     run_dir = Path(sys.argv[1])
     order = json.loads(sys.stdin.readline())
-    wanted = catalogue.Wanted(**order["wanted"])
+    wanted = Wanted(**order["wanted"])
     node, newest = int(order["node"]), [0, 0]
     reader = Reader(run_dir)
     lock = threading.Lock()

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from steno.collector.catalogue import Wanted
     from steno.delivery.progress import Progress
+    from steno.destinations.asked import Wanted
     from steno.record import Batch
 
 Follower = Courier
@@ -34,7 +34,7 @@ def follow(
     """A follower in this process, not started yet. See `Courier`; `fetch` is asked only for what is there."""
     return Follower(
         wanted.name,
-        lambda: registry.create(wanted.destination, dict(wanted.options)),
+        lambda: registry.create(wanted.name, dict(wanted.options)),
         catalogue.run_info(run_dir, node, config, wanted.options),
         fetch=lambda number: fetch(number) if number <= newest()[0] else None,
         newest=newest,

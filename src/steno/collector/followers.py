@@ -9,10 +9,10 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from steno.collector import catalogue
 from steno.collector.child import Apart
 from steno.collector.follower import Follower, follow
 from steno.delivery.progress import Progress
+from steno.destinations import asked
 from steno.ledger import cursors
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from steno.collector.catalogue import Node, Wanted
+    from steno.collector.catalogue import Node
+    from steno.destinations.asked import Wanted
     from steno.ledger.read import Reader
     from steno.record import Batch
 
@@ -82,9 +83,11 @@ class Delivery:
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_SECS
-        for name, wanted in catalogue.destinations(self._run_dir).items():
+        for name, wanted in asked.destinations(self._run_dir).items():
             if name not in self.followers:
                 self.followers[name] = self._begin(wanted)
+        for place in asked.unconfirmed(self._run_dir):
+            self._say(f"unconfirmed {place}", asked.line(self._run_dir, place))
 
     def _begin(self, wanted: Wanted) -> Follower | Apart:
         with self._lock:

@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import edits, runfile, settings
+from steno import confirmed, edits, runfile, settings
 from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 from steno.ledger import manifest, verify
@@ -80,6 +81,7 @@ class Remote:
         except Exception as error:
             raise UsageError(f"{self.url} cannot be read: {scrub(f'{type(error).__name__}: {error}')}") from None
         # By the run's identity too: one that was replaced by another is that one.
+        self._id = str(about.get("id") or "")
         token = hashlib.sha256(f"{self.url}\0{about.get('id', '')}".encode(errors="replace")).hexdigest()[:32]
         self.dir = cache_dir() / "runs" / token
         try:
@@ -281,8 +283,27 @@ class Remote:
         if self._artifacts is None:
             place = self._json("artifacts-store.json").get("url")
             if isinstance(place, str):
+                self._require_confirmed(place)
                 self._artifacts = ObjectStore(urls.check("artifacts", place, writing=False), patient=True)
         return self._artifacts
+
+    def _require_confirmed(self, place: str) -> None:
+        """A run may come from a stranger, and this user's credentials may open more than his."""
+        if not confirmed.covers(self._id, place):
+            raise UsageError(
+                f"{self.url} itself says that its artifacts are in {place}, and you have not: nothing is asked for "
+                f"there. If it is right: steno get {shlex.quote(self.url)} NAME --confirm {shlex.quote(place)}"
+            )
+
+    def confirm(self, place: str) -> None:
+        """Note that this user has named the store of the run's artifacts.
+
+        Raises:
+            UsageError: it cannot be noted.
+        """
+        wrong = confirmed.note(self._id, place)
+        if wrong:
+            raise UsageError(f"{place} is not asked for, for it cannot be noted that you want it: {wrong}")
 
     def _fetch(self, name: str, wrong: Callable[[Path], str], store: ObjectStore | None = None) -> None:
         for left in reversed(range(_TRIES)):

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, host, runfile
+from steno import confirmed, files, host, runfile
 from steno.capture import importing  # noqa: F401 - for its hook, before those of the recorder
 from steno.capture.inprocess import feeding
 from steno.capture.nothing import Nothing
@@ -21,6 +21,7 @@ from steno.capture.start import attempt, naming, uploading
 from steno.capture.start.identity import describe
 from steno.capture.start.started import StartedRun
 from steno.capture.start.watchdog import Watchdog
+from steno.destinations import asked
 from steno.errors import UsageError
 from steno.record import CONFIG, START
 from steno.settings import read, taken
@@ -74,6 +75,8 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
             enter_destinations(place.dir, request.destinations, report)
             _enter_system(place, request.system_secs, report)
             uploading.enter(place.dir, request.stores, report)
+            if not place.born:
+                _tell_unconfirmed(place.dir, report)
             # The lock is held until our journal's is: whoever comes next finds the run live.
             return record(place, about, request, report)
         except OSError as error:
@@ -145,15 +148,19 @@ def enter_destinations(run_dir: Path, specs: tuple[Spec, ...], report: Reporter)
     for spec in specs:
         if spec.placement in {"console", "object"}:
             continue
-        wanted = {"name": spec.name, "kind": spec.placement, "options": dict(spec.options)}
-        path = run_dir / ".steno" / "destinations" / f"{spec.name}.json"
-        if not files.create_json(path, wanted):
-            there = files.read_json(path)
-            if there.get("options", {}) != wanted["options"]:
-                report(
-                    f"destination {spec.name}",
-                    f"the destination {spec.name!r} is there with other options ({there.get('options')}), which stay",
-                )
+        there = asked.enter(run_dir, spec)
+        if there is not None:
+            report(
+                f"destination {spec.name}",
+                f"the destination {spec.name!r} is there with other options ({there}), which stay",
+            )
+        elif spec.placement == "process":
+            asked.confirm(run_dir, confirmed.text_of(spec.name, spec.options), report)
+
+
+def _tell_unconfirmed(run_dir: Path, report: Reporter) -> None:
+    for place in asked.unconfirmed(run_dir):
+        report(f"unconfirmed {place}", asked.line(run_dir, place))
 
 
 def _enter_system(place: Place, every_secs: float | None, report: Reporter) -> None:

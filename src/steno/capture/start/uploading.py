@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files
 from steno.capture.collected import status
+from steno.destinations import asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,11 +24,13 @@ def enter(run_dir: Path, stores: Mapping[str, str], report: Callable[[str, str],
             there = files.read_json(path).get("url")
             if there != url:
                 report(f"store {role}", f"the run is kept in {there} already, which stays; {url} is not used")
+                continue
+        asked.confirm(run_dir, url, report)
 
 
-def asked(run_dir: Path) -> bool:
-    """Whether the run is kept in a store."""
-    return any(entry.name.endswith(".json") for entry in files.scan(run_dir / ".steno" / "stores"))
+def is_asked(run_dir: Path) -> bool:
+    """Whether this user has the run kept in a store."""
+    return bool(asked.stores(run_dir))
 
 
 def lacking(run_dir: Path, record: int = 0) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def lacking(run_dir: Path, record: int = 0) -> dict[str, Any]:
         run_dir: the run's directory.
         record: a status that does not know this record yet says nothing.
     """
-    if not asked(run_dir):
+    if not is_asked(run_dir):
         return {}
     current = status(run_dir)
     uploads: dict[str, Any] = current.get("uploads") or {}

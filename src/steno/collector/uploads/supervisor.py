@@ -8,8 +8,9 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from steno.collector import beside, catalogue
+from steno.collector import beside
 from steno.delivery.backoff import Backoff
+from steno.destinations import asked
 from steno.secrecy import scrub
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ class Uploads:
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_SECS
-        asked = catalogue.stores(self._run_dir)
-        if asked == self._stores:
+        stores = asked.stores(self._run_dir)
+        if stores == self._stores:
             return
         if self._thread is not None:  # one more store: the process begins anew with both
-            self._stores = asked
+            self._stores = stores
             self._end_process()
             return
-        self._stores = asked
+        self._stores = stores
         self._thread = threading.Thread(target=self._work, name="steno-uploads", daemon=True)
         self._thread.start()
 
