@@ -48,7 +48,7 @@ sys.stdin.readline()
 
 def status(run: Path) -> dict:
     try:
-        return json.loads((run / ".steno" / "nodes" / "00" / "status.json").read_bytes())
+        return json.loads(next((run / ".steno" / "nodes").glob("*/status.json")).read_bytes())
     except OSError:
         return {}
 

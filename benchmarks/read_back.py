@@ -40,14 +40,16 @@ def build(run_dir: Path, keys: list[str], points: int, *, live: bool) -> None:
     import numpy as np
 
     from steno.journal.decode import KeySet, Slice
+    from steno.journal.place import LEDGER
     from steno.ledger import schema
     from steno.ledger.post import Poster, StreamInfo
     from steno.ledger.seal import PART_POINTS, Sealer
+    from steno.record import node_name
 
-    place = run_dir / ".steno" / "nodes" / "00"
+    place = run_dir / ".steno" / "nodes" / node_name(0)
     place.mkdir(parents=True)
     (run_dir / "run.json").write_text(json.dumps({"name": run_dir.name, "project": "bench", "id": "bench"}))
-    connection = schema.begin(place / schema.LEDGER)
+    connection = schema.begin(place / LEDGER, 0)
     lock = threading.RLock()
     poster, sealer = Poster(connection, 0, lock), Sealer(run_dir, connection, lock, 0)
     rng = np.random.default_rng(0)

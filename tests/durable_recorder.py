@@ -173,7 +173,7 @@ class Recorder:
 
     Args:
         root: the directory that is watched.
-        ledger: SQLite's file below it, if there is one.
+        ledger: SQLite's file below it, if there is one; of a path with a `*` the one that will be there.
         fail_at: the step, counted from 0, that raises OSError once instead of being done.
         die_at: the step that raises PowerOffError, as all do from then on.
         error: the errno of `fail_at`.
@@ -182,7 +182,7 @@ class Recorder:
     def __init__(self, root, *, ledger=None, fail_at=None, die_at=None, error=errno.EIO):
         self.root = Path(root).resolve()
         self.steps = []
-        self._ledger = None if ledger is None else Path(ledger).resolve()
+        self._sought, self._found = ledger, None
         self._fail_at, self._die_at, self._error = fail_at, die_at, error
         self._lock = threading.RLock()
         self._log = []
@@ -192,6 +192,14 @@ class Recorder:
         """(device, inode) -> identity, while it has a name: inodes come again."""
         self._numbers = itertools.count(1)
         self._stamp = None
+
+    @property
+    def _ledger(self):
+        if self._found is None and self._sought is not None:
+            path = Path(self._sought).resolve()
+            found = sorted(Path("/").glob(str(path)[1:])) if "*" in str(path) else [path]
+            self._found = found[0] if found else None
+        return self._found
 
     def __enter__(self):
         root = os.stat(self.root)

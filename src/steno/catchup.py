@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import confirmed, files, inside
+from steno import confirmed, files, inside, runfile
 from steno.capture.collected import behind, status
 from steno.capture.start import liveness, uploading
 from steno.capture.start.collector_process import environment, is_running, node_dirs
@@ -87,6 +87,7 @@ def sync(
         msg = f"{run_dir} has no .steno directory: it is a copy to read, with nothing left to post"
         raise RunNotFoundError(msg)
     inside.check(run_dir)
+    runfile.require_format(run_dir, writing=True)
     _confirm(run_dir, confirm)
     _add(run_dir, to)
     _keep_in(run_dir, store)

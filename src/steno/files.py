@@ -48,6 +48,25 @@ def rename(old: Name, new: Name) -> None:
     system.rename(old, new)
 
 
+def rename_new(old: Name, new: Name) -> None:
+    """As `rename`, but never in place of a file that has the name.
+
+    Raises:
+        FileExistsError: one has it; nothing has changed.
+    """
+    try:
+        link(old, new)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here: nobody else takes a name of ours, so a look must do.
+        if os.path.lexists(new):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(new)) from None
+        rename(old, new)
+        return
+    unlink(old)
+
+
 def link(old: Name, new: Name) -> None:
     """Give a file a second name. Raises FileExistsError."""
     system.link(old, new)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from steno.errors import CorruptError
-from steno.record import NODES
+from steno.record import named_node
 
 OWNER: Final = "owner.json"
 """In a directory outside the run: whose it is, as the process wrote it that made the directory."""
@@ -60,9 +60,8 @@ def number(text: str, below: int = 1 << 31) -> int | None:
 
 
 def node(text: str) -> int | None:
-    """The number of the node whose directory is called so; None: it is no node's."""
-    found = number(text, NODES)
-    return found if found is not None and text == f"{found:02d}" else None
+    """The id of the node whose directory is called so; None: it is no node's."""
+    return named_node(text)
 
 
 def path(root: Path, *parts: object) -> Path:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{16,64}")
 _EXT: Final = re.compile(r"[a-z0-9]{1,12}")
-NODE_SHIFT = 44
-"""A record id is `node << NODE_SHIFT | number`; numbers count from 1 in each node's ledger."""
-NODES = 1 << 18
-"""So many nodes a run can have: what is left of 63 bits."""
+_NODE: Final = re.compile(r"[0-9a-f]{16}")
+FORMAT: Final = 2
+"""Of a run's ledgers, parts and manifests, and of what run.json says of them."""
+OLD_NODES: Final = 1 << 18
+"""A run of format 1 numbered its nodes from 0, and so many it could have."""
 
 EXACT_FLOAT = 2**53
 """Integers up to this magnitude are exact in a float64; larger ones travel in `Batch.special` too."""
@@ -29,6 +30,28 @@ SOME = 1024
 
 LAST_STEP = 2**62
 """A counter goes no further: beyond it, an explicit step would push automatic ones out of 64 bits."""
+
+
+def node_name(node: int) -> str:
+    """A node's id as it stands in names: 16 hexadecimal digits of its 64 bits."""
+    return f"{node & (2**64 - 1):016x}"
+
+
+def named_node(text: str) -> int | None:
+    """The id that `node_name` has made a name of, as a signed integer; None: it is none.
+
+    A run of format 1 has nodes `00`, `01` and so on.
+    """
+    if _NODE.fullmatch(text):
+        return int.from_bytes(bytes.fromhex(text), "big", signed=True)
+    if text.isascii() and text.isdecimal() and len(text) <= 6 and text == f"{int(text):02d}" and int(text) < OLD_NODES:
+        return int(text)
+    return None
+
+
+def micros(time: int) -> int:
+    """A time in ns since 1970, rounded down to whole microseconds: as parts keep it, and the ledger before them."""
+    return time - time % 1000
 
 
 def nearest(number: float) -> float:
@@ -94,20 +117,22 @@ class Entry:
     """A record that is not a set of points."""
 
     record: int
+    """Its number; with `node` it tells the entry from all others of the run, points' records included."""
     time: int
-    """Nanoseconds since 1970, UTC."""
+    """Nanoseconds since 1970, UTC, in whole microseconds."""
     step: int | None
     rank: int
     attempt: int
     kind: str
     payload: Mapping[str, Any]
+    node: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One call's points, as `Batch.records` gives them: `values` in order of key.
 
-    A value is a float, or an int beyond 2**53, a str, or a `Ref`.
+    A value is a float, or an int beyond 2**53, a str, or a `Ref`. `node` and `record` tell it from all others.
     """
 
     record: int
@@ -116,11 +141,16 @@ class Record:
     rank: int
     attempt: int
     values: dict[str, float | int | str | Ref]
+    node: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A columnar group of records, immutable and self-contained; the unit of posting and delivery.
+
+    `node` is the id of the ledger that numbers it, 64 random bits as a signed integer, 0 where there is none (a
+    destination object's own batches). `id` and `record` count from 1 in each ledger, so (node, record) is a record's
+    identity in the run. `time` is in ns since 1970, UTC, in whole microseconds.
 
     `n` records and `p` points. Record `i` has the keys `sets[set[i]]`; its values follow those of
     record `i - 1` in `value`. A record of a late value (a fill) repeats the number of the record it
@@ -173,7 +203,9 @@ class Batch:
             rows = zip(*(column[some].tolist() for column in columns), strict=True)
             for record, time, step, rank, attempt, chosen, at in rows:
                 keys, start = self.sets[chosen], at - base
-                yield Record(record, time, step, rank, attempt, {keys[i]: values[start + i] for i in orders[chosen]})
+                yield Record(
+                    record, time, step, rank, attempt, {keys[i]: values[start + i] for i in orders[chosen]}, self.node
+                )
 
     def __len__(self) -> int:
         return len(self.record)
@@ -192,12 +224,20 @@ class RunInfo:
     notes: str = ""
     group: str | None = None
     node: int = 0
+    """The id of the node whose records come; see `Batch`."""
+    is_first: bool = True
+    """Whether that is the run's first node, whose files have plain names: others have their node's in theirs."""
     layout: str = "run"
     """`run`, or `logdir` for a writers' logdir, whose event files lie in the directory itself."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the user gave this destination."""
     position: Mapping[str, Any] | None = None
     """The destination's own `position` as it was when its cursor was last saved; None at first."""
+
+    @property
+    def beside(self) -> str:
+        """What tells this node's names from the first one's: its id as `node_name` has it, "" on the first."""
+        return "" if self.is_first else node_name(self.node)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import inside
-from steno.errors import CorruptError
+from steno.errors import CorruptError, UsageError
+from steno.record import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,20 @@ def sound(data: bytes, path: str) -> tuple[dict[str, Any], str]:
         if name not in good
     ]
     return good, f"{path}: {', '.join(wrong)}; what is wrong is left out, mend it there" if wrong else ""
+
+
+def require_format(run_dir: Path, *, writing: bool = False) -> None:
+    """Refuse a run that another steno must read, or, for one who would write into it, that another one has begun.
+
+    Raises:
+        UsageError: it has a format that is not ours.
+    """
+    found = read(run_dir)[0].get("format", FORMAT)
+    if isinstance(found, int) and found != FORMAT and (writing or found > FORMAT):
+        what = "goes on with" if writing and found < FORMAT else "reads"
+        raise UsageError(
+            f"{run_dir} has format {found}, and this steno {what} format {FORMAT}: use the steno that wrote it"
+        )
 
 
 def _kind(value: Any) -> str:

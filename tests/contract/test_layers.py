@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "next_steps": set(),
     "paths": {"errors", "secrecy"},
     "record": set(),
-    "runfile": {"errors", "inside"},
+    "runfile": {"errors", "inside", "record"},
     "secrecy": set(),
     "utf8": set(),
     "settings": {"errors", "paths"},

@@ -13,6 +13,7 @@ from besieged import TIMED, kill_collectors, no_collector, start
 from run_programs import processes, wait_for
 
 import steno
+from nodes import node_dir
 
 SINK = '''
 import json, os, time
@@ -95,7 +96,7 @@ def test_a_destination_that_is_down_delays_only_itself(installed, tmp_path, monk
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     assert sum('"values"' in line for line in lines) == RECORDS
     assert not (installed / "got").exists()
-    status = json.loads((run_dir / ".steno/nodes/00/status.json").read_text())["destinations"]
+    status = json.loads((node_dir(run_dir) / "status.json").read_text())["destinations"]
     assert status["jsonl"]["lag"] == status["tensorboard"]["lag"] == 0 < status["sink"]["lag"]
     if how != "hang":
         assert how in status["sink"]["error"]
@@ -219,7 +220,7 @@ def test_a_pipe_ends_when_training_ends_whatever_its_children_do(installed, tmp_
     assert done.stdout == "trained\n"
     assert time.monotonic() - began < 20
     # The collector is still there, waiting for the sink.
-    wait_for(lambda: json.loads((tmp_path / "runs/default/a/.steno/nodes/00/status.json").read_text())["destinations"])
+    wait_for(lambda: json.loads((node_dir(tmp_path / "runs/default/a") / "status.json").read_text())["destinations"])
     from siege import collectors
 
     assert collectors(tmp_path)

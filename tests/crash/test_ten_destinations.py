@@ -17,6 +17,7 @@ from besieged import no_collector
 from run_programs import environment, wait_for
 
 import steno
+from nodes import node_dir
 
 DESTINATIONS = '''
 import json, os, socket, time
@@ -206,7 +207,7 @@ def test_six_are_on_time_and_two_of_the_four_catch_up(site, tmp_path, server):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     run_dir = tmp_path / "runs/default/a"
-    health = lambda: json.loads((run_dir / ".steno/nodes/00/status.json").read_text())["destinations"]  # noqa: E731
+    health = lambda: json.loads((node_dir(run_dir) / "status.json").read_text())["destinations"]  # noqa: E731
     with program:
         assert program.stdout.readline() == "third\n"
         wait_for(lambda: server.taken, 60)

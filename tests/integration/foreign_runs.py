@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from run_programs import SRC, environment
 
 import steno
+from nodes import node_dir
 from steno.collector import catalogue
 from steno.delivery import pieces
 from steno.destinations import registry
@@ -131,7 +132,7 @@ def _replay(run_dir: str, name: str, options: dict[str, Any]) -> None:
 
 
 def health(run_dir: Path, name: str) -> dict[str, Any]:
-    return json.loads((run_dir / ".steno/nodes/00/status.json").read_text())["destinations"][name]
+    return json.loads((node_dir(run_dir) / "status.json").read_text())["destinations"][name]
 
 
 def sync(run_dir: Path, name: str, **options: str) -> str:

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from run_programs import no_launcher, ok, start, wait_for
 
 import steno
+from nodes import node_dir
 from steno.artifacts import content
 from steno.capture.recorder import Recorder
 from steno.cli import main
@@ -109,7 +110,7 @@ def test_equal_content_is_stored_once():
     assert run.finish(20)
     book = ended(run.dir)
     assert len({book.artifact(name).path for name in "abc"}) == 1
-    status = json.loads((run.dir / ".steno/nodes/00/status.json").read_text())["artifacts"]
+    status = json.loads((node_dir(run.dir) / "status.json").read_text())["artifacts"]
     assert (status["done"], status["duplicates"]) == (3, 2)
 
 
@@ -356,7 +357,7 @@ def test_a_lost_ledger_keeps_names_and_refusals():
     run.log_artifact(put("f", b"one"), link="latest")
     assert run.finish(20)
     ended(run.dir)
-    (run.dir / ".steno/nodes/00/ledger.sqlite").unlink()
+    (node_dir(run.dir) / "ledger.sqlite").unlink()
     run = steno.init("p", "a", resume=True)
     run.flush(20)
     with pytest.raises(FileExistsError):

@@ -17,6 +17,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import steno
+from nodes import node_dir
 
 SRC = str(Path(steno.__file__).resolve().parents[1])
 RNG = np.random.default_rng(11)
@@ -42,7 +43,7 @@ def settled(run_dir, seconds=30):
         if any(path.exists() for path in (*done, *run_dir.glob(".steno/nodes/*/manifest.json"))):
             return
         time.sleep(0.05)
-    raise AssertionError((run_dir / ".steno/nodes/00/status.json").read_text())
+    raise AssertionError((node_dir(run_dir) / "status.json").read_text())
 
 
 def test_every_kind_comes_back_decoded(run):

@@ -15,6 +15,7 @@ import pytest
 
 import object_stores
 import steno
+from nodes import node_dir, part_name
 from object_stores import SECRETS, Gate, eventually
 from steno.objects.sending import Sending
 from steno.objects.store import ObjectStore, sha256_of
@@ -60,7 +61,7 @@ def store(monkeypatch, tmp_path):
 
 def status(run_dir):
     try:
-        return json.loads((Path(run_dir) / ".steno/nodes/00/status.json").read_bytes())
+        return json.loads((node_dir(run_dir) / "status.json").read_bytes())
     except (OSError, ValueError):
         return {}
 
@@ -114,13 +115,16 @@ def test_a_finished_run_is_read_from_its_store_as_from_its_directory(gate, s3, b
     assert "loss" in shown.stdout
 
     # Nothing is sent twice, whatever is asked for again.
-    (run.dir / ".steno/nodes/00/sent-store.jsonl").unlink()
+    (node_dir(run.dir) / "sent-store.jsonl").unlink()
     s3.create_multipart_upload(Bucket=bucket, Key="some/where/p/there/run.json")  # as of a process killed in the act
     gate.seen.clear()
     assert steno.sync(run.dir).complete
     assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
     sent = [path.removeprefix(f"/{bucket}/some/where/p/there/") for _, path, _ in gate.sent()]
-    assert sent in (["manifest.json"], ["nodes/00.json", "manifest.json"])  # the second while sync was at work
+    assert sent in (
+        ["manifest.json"],
+        [f"nodes/{node_dir(run.dir).name}.json", "manifest.json"],
+    )  # the second while sync was at work
 
     # No secret in any file, in what was printed, or in what lies in the store.
     said = "".join(capfd.readouterr()) + shown.stdout + shown.stderr
@@ -243,7 +247,7 @@ def test_a_store_that_is_down_delays_only_itself_and_sync_ends_it(gate, s3, buck
     assert f"s3://{bucket}/y" in doctor
     assert "last error" in doctor
     assert "not all of the run is in its object store: steno sync" in doctor
-    assert f"s3://{bucket}/y" in (run.dir / ".steno/nodes/00/collector.log").read_text()
+    assert f"s3://{bucket}/y" in (node_dir(run.dir) / "collector.log").read_text()
 
     gate.open()
     gate.failing = 5
@@ -273,7 +277,7 @@ def test_a_bucket_that_is_missing_is_waited_for_and_a_server_that_stops_in_mid_u
     content = f"y/p/patient/artifacts/{handle.digest[:2]}/{handle.digest}"
     assert object_stores.objects(s3, bucket)[content] == large.path.read_bytes()
     assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
-    log = (run.dir / ".steno/nodes/00/collector.log").read_text()
+    log = (node_dir(run.dir) / "collector.log").read_text()
     assert log.count("bucket does not exist") == 1
 
 
@@ -364,7 +368,7 @@ def test_a_damaged_object_is_told_and_not_read(store, tmp_path):
     run = steno.init("p", "damaged", dir=tmp_path / "runs", store=store)
     run.log({"a": 1.0}, step=0)
     assert run.finish(timeout=60)
-    path = tmp_path / "store/p/damaged/metrics/00-part-000001.parquet"
+    path = tmp_path / "store/p/damaged" / part_name(run.dir)
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 4
     path.write_bytes(data)

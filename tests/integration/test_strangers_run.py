@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from run_programs import no_launcher, wait_for
 
 import steno
+from nodes import node_dir
 from steno import inside
 from steno.artifacts.content import Listed, Manifest
 from steno.capture.start.collector_process import is_running
@@ -253,14 +254,14 @@ def test_a_directorys_manifest_stays_in_the_directory(home, manifest):
 @pytest.mark.parametrize(
     "what",
     [
-        ".steno", ".steno/journal", ".steno/nodes", ".steno/nodes/00", ".steno/nodes/00/ledger.sqlite", ".steno/nodes/00/collector.log",
-        ".steno/nodes/00/reading", ".steno/nodes/00/collector.lock", ".steno/nodes/00/status.json", ".steno/attempts", ".steno/collector.log",
+        ".steno", ".steno/journal", ".steno/nodes", ".steno/nodes/NODE", ".steno/nodes/NODE/ledger.sqlite", ".steno/nodes/NODE/collector.log",
+        ".steno/nodes/NODE/reading", ".steno/nodes/NODE/collector.lock", ".steno/nodes/NODE/status.json", ".steno/attempts", ".steno/collector.log",
         ".steno/poison", ".steno/staging", ".steno/destinations", "metrics", "records", "media", "artifacts", "run.json", "manifest.json",
     ],
 )  # fmt: skip
 def test_a_link_in_the_machinery_is_one_clear_error(home, what):
     run_dir = ended()
-    place = run_dir / what
+    place = run_dir / what.replace("NODE", node_dir(run_dir).name)
     if place.is_dir():
         shutil.rmtree(place)
     else:
@@ -279,7 +280,7 @@ def test_a_link_in_the_machinery_is_one_clear_error(home, what):
     "what",
     [
         ".steno/destinations/x.json",
-        ".steno/nodes/00/node.json",
+        ".steno/nodes/NODE/node.json",
         "run.json",
         "manifest.json",
         ".steno/attempts/0001.json",
@@ -287,8 +288,9 @@ def test_a_link_in_the_machinery_is_one_clear_error(home, what):
 )
 def test_a_pipe_in_the_machinery_holds_up_nobody(what):
     run_dir = ended()
-    (run_dir / what).unlink(missing_ok=True)
-    os.mkfifo(run_dir / what)
+    place = run_dir / what.replace("NODE", node_dir(run_dir).name)
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
     for command in (
         ["sync", run_dir],
         ["show", run_dir],
@@ -318,7 +320,7 @@ def test_a_link_in_a_journal_is_not_followed(home, what):
 
 def test_a_ledger_is_looked_for_where_this_user_keeps_it_and_nowhere_else(home, tmp_path):
     run_dir = ended()
-    node = run_dir / ".steno/nodes/00"
+    node = node_dir(run_dir)
     elsewhere = home.parent / "other" / places.LEDGER
     elsewhere.parent.mkdir()
     sqlite3.connect(elsewhere).execute("create table mine(x)").connection.close()
@@ -344,7 +346,7 @@ def test_a_ledger_is_looked_for_where_this_user_keeps_it_and_nowhere_else(home, 
 def test_a_ledger_that_runs_code_is_no_ledger(code):
     run_dir = ended()
     with (
-        contextlib.closing(sqlite3.connect(run_dir / ".steno/nodes/00" / places.LEDGER)) as connection,
+        contextlib.closing(sqlite3.connect(node_dir(run_dir) / places.LEDGER)) as connection,
         contextlib.suppress(sqlite3.OperationalError),
     ):
         connection.executescript(code)
@@ -362,13 +364,13 @@ def test_a_ledger_that_runs_code_is_no_ledger(code):
         "../../home/thesis/chapter1.tex",
         "/etc/hostname",
         "metrics/../../../../home/id_rsa",
-        "metrics/00-part-000001.parquet/x",
+        "metrics/0000000000000000-part-000001.parquet/x",
         "run.json",
     ],
 )
 def test_a_part_is_where_parts_are(home, name):
     run_dir = ended()
-    ledger = run_dir / ".steno/nodes/00" / places.LEDGER
+    ledger = node_dir(run_dir) / places.LEDGER
     with contextlib.closing(sqlite3.connect(ledger)) as connection:
         connection.execute(
             "insert into parts select 99, kind, ?, first_batch, last_batch, first, last, 10, 10, null from parts limit 1",
@@ -409,7 +411,7 @@ def test_a_media_value_is_where_media_are(home, digest, ext):
 )  # fmt: skip
 def test_a_cursor_leads_no_destination_out_of_the_run(home, name, position):
     run_dir = ended(destinations=[name], linger=0.5)
-    ledger = run_dir / ".steno/nodes/00" / places.LEDGER
+    ledger = node_dir(run_dir) / places.LEDGER
     with contextlib.closing(sqlite3.connect(ledger)) as connection:
         connection.execute("update cursors set position=?, batch=0, record=0", (json.dumps(position),))
         connection.commit()

@@ -18,6 +18,7 @@ from foreign_runs import Points, compare, environment, health, plain_run, points
 from run_programs import processes
 
 import steno
+from nodes import node_dir
 from steno.destinations import registry
 from steno.destinations.services._wandb import AXIS
 from steno.destinations.services.internals import wandb_row
@@ -96,7 +97,7 @@ def test_a_run_with_everything(tmp_path):
     files = {path.suffix for path in run_dir.glob("wandb/offline-run-*/files/media/**/*") if path.is_file()}
     assert files == {".png", ".wav", ".html", ".json"}
     assert health(run_dir, "wandb")["left_out"] == {"mesh": 1}
-    assert "has no place for mesh" in (run_dir / ".steno/nodes/00/collector.log").read_text()
+    assert "has no place for mesh" in (node_dir(run_dir) / "collector.log").read_text()
     # steno's own step is the axis, W&B's counts the rows: nothing is dropped, and `wandb sync` sends every row.
     assert [int(row["_step"]) for row in rows(run_dir)] == list(range(len(rows(run_dir))))
     kinds = {one.WhichOneof("record_type"): one for one in logged(run_dir)}
@@ -145,10 +146,10 @@ def test_rows_that_died_with_it_are_given_again(tmp_path):
     os.truncate(log, log.stat().st_size * 2 // 3)
     os.utime(log, (time.time() - 60, time.time() - 60))
     assert len(read(run_dir)) < 600
-    (run_dir / ".steno/nodes/00/open-wandb").touch()  # as the killed one left it
+    (node_dir(run_dir) / "open-wandb").touch()  # as the killed one left it
     sync(run_dir, "wandb", mode="offline")
     compare(points(run_dir), read(run_dir))
-    assert "lacks what it had taken" in (run_dir / ".steno/nodes/00/collector.log").read_text()
+    assert "lacks what it had taken" in (node_dir(run_dir) / "collector.log").read_text()
 
 
 @LONG_ONLY

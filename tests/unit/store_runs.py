@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nodes import node_dir
 from steno.journal.decode import KeySet, RawEntry, Slice
 from steno.journal.place import LEDGER
 from steno.ledger import schema
@@ -24,13 +25,13 @@ class Writer:
 
     def __init__(self, run_dir: Path, *, node: int = 0, name: str | None = None, **run) -> None:
         self.run_dir, self.node = Path(run_dir), node
-        place = self.run_dir / ".steno" / "nodes" / f"{node:02d}"
+        place = node_dir(self.run_dir, node)
         place.mkdir(parents=True, exist_ok=True)
         if not (self.run_dir / "run.json").exists():
             identity = {"name": name or self.run_dir.name, "project": "tests", "id": "R1", **run}
             (self.run_dir / "run.json").write_text(json.dumps(identity))
         self.ledger = place / LEDGER
-        self.connection = schema.begin(self.ledger)
+        self.connection = schema.begin(self.ledger, node)
         self.lock = threading.RLock()
         self.poster = Poster(self.connection, node, self.lock)
         self.sealer = Sealer(self.run_dir, self.connection, self.lock, node)

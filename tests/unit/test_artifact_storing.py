@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from nodes import node_dir
 from steno import files, host
 from steno.artifacts import content, index
 from steno.artifacts.content import Listed, Manifest
@@ -23,7 +24,7 @@ from steno.ledger import artifacts as table
 from steno.ledger import schema
 from steno.ledger.incoming import Own
 from steno.ledger.post import Poster
-from steno.record import ARTIFACT, Entry
+from steno.record import ARTIFACT, Entry, node_name
 from steno.store.artifacts import shelve
 
 STREAM = "elsewhere-1-abcdef01"
@@ -34,7 +35,7 @@ class Place:
 
     def __init__(self, tmp_path):
         self.run_dir = tmp_path / "run"
-        self.node = Node(0, self.run_dir / ".steno/nodes/00", self.run_dir / ".steno/nodes/00/ledger.sqlite")
+        self.node = Node(0, node_dir(self.run_dir, 0), node_dir(self.run_dir, 0) / "ledger.sqlite")
         self.node.dir.mkdir(parents=True)
         self.staging = self.run_dir / content.STAGING / STREAM
         self.staging.mkdir(parents=True)
@@ -47,7 +48,7 @@ class Place:
         if self.connection is not None:
             self.artifacts.close()
             self.connection.close()
-        self.connection = schema.begin(self.node.ledger)
+        self.connection = schema.begin(self.node.ledger, 0)
         self.poster = Poster(self.connection, 0)
         say = lambda key, message: self.said.append(message)  # noqa: E731
         self.artifacts = Artifacts(self.run_dir, self.node, self.connection, self.poster, say)
@@ -292,8 +293,8 @@ def test_the_sweep_spares_the_living_the_owed_and_other_machines(place, monkeypa
 
 def test_the_index_is_read_as_it_grows_whole_lines_only_and_again_when_written_anew(tmp_path):
     nodes = tmp_path / ".steno/nodes"
-    (nodes / "00").mkdir(parents=True)
-    path = nodes / "00" / index.NAME
+    (nodes / node_name(0)).mkdir(parents=True)
+    path = nodes / node_name(0) / index.NAME
     told = []
     reader = IndexReader(tmp_path, lambda line: told.append(line["id"]))
     reader.look()

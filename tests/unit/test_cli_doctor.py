@@ -10,6 +10,7 @@ import time
 import pytest
 
 import steno
+from nodes import node_dir
 from steno.cli.examine import examine
 
 
@@ -34,9 +35,9 @@ def test_a_live_run_has_a_living_writer_and_a_collector(tmp_path):
 def test_what_collectors_said_is_shown(tmp_path):
     with steno.init(project="quiet", name="one", dir=tmp_path, collector=False) as run:
         run.log({"x": 1.0})
-    (run.dir / ".steno/nodes/00").mkdir(parents=True)
+    (node_dir(run.dir, 0)).mkdir(parents=True)
     (run.dir / ".steno/collector.log").write_text("why it ended\n")
-    (run.dir / ".steno/nodes/00/collector.log").write_text("what it met\n")
+    (node_dir(run.dir, 0) / "collector.log").write_text("what it met\n")
     outside = [sys.executable, "-m", "steno", "doctor", str(run.dir)]
     found = subprocess.run(outside, check=True, capture_output=True, text=True, timeout=60).stdout
     assert "why it ended" in found

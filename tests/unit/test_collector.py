@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from nodes import node_dir
 from steno import confirmed
 from steno.capture.recorder import Recorder
 from steno.ledger.read import Reader, run_state
@@ -65,7 +66,7 @@ class Run:
 
     @property
     def node(self):
-        return self.dir / ".steno" / "nodes" / "00"
+        return node_dir(self.dir)
 
     def status(self):
         try:
@@ -441,8 +442,8 @@ def test_a_full_disk_is_said_once_and_nothing_is_lost(run):
     program = driver(
         faults="import threading, steno.collector.service as service, steno.ledger.schema as schema\n"
         "begin = schema.begin\n"
-        "def small(path):\n"
-        "    connection = begin(path)\n"
+        "def small(path, node):\n"
+        "    connection = begin(path, node)\n"
         "    connection.execute('pragma max_page_count=16')\n"
         "    threading.Timer(1.5, lambda: connection.execute('pragma max_page_count=1000000')).start()\n"
         "    return connection\n"

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steno.destinations.csv import FIXED, Csv
-from steno.record import NODE_SHIFT, RunInfo
+from steno.record import RunInfo, node_name
 from steno.testing import make_batch
 
 
 def deliver(place, *batches, position=None, node=0, **options):
     destination = Csv(**options)
-    destination.open(RunInfo(place, "i", "n", "p", position=position, node=node))
+    destination.open(RunInfo(place, "i", "n", "p", position=position, node=node, is_first=not node))
     for batch in batches:
         destination.write(batch)
     destination.close()
@@ -117,8 +117,8 @@ def test_long_format(tmp_path):
 def test_each_node_has_files_of_its_own(tmp_path):
     deliver(tmp_path, make_batch([(0, {"a": 1.0})]))
     deliver(tmp_path, make_batch([(0, {"a": 1.0}), (1, {"b": 1.0})], node=3), node=3)
-    assert names(tmp_path) == ["metrics-node-3-2.csv", "metrics-node-3.csv", "metrics.csv"]
-    assert rows(tmp_path / "metrics-node-3.csv")[1][0] == str((3 << NODE_SHIFT) + 1)
+    assert names(tmp_path) == [f"metrics-node-{node_name(3)}-2.csv", f"metrics-node-{node_name(3)}.csv", "metrics.csv"]
+    assert rows(tmp_path / f"metrics-node-{node_name(3)}.csv")[1][0] == "1"
 
 
 @pytest.mark.parametrize(

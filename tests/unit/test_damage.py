@@ -218,7 +218,7 @@ def test_a_lost_ledger_takes_no_checksum_with_it(writer, where):
     flip(path, 8 * (path.stat().st_size - 60 if where == "footer" else 500))
     with RunReader(writer.run_dir) as book, pytest.warns(RuntimeWarning, match="damaged"):
         without = len(book.series("a"))
-    again = schema.begin(writer.ledger)
+    again = schema.begin(writer.ledger, 0)
     try:
         assert adopt_parts(writer.run_dir, again, 0) == 2
         snapshot = Reader(writer.run_dir).snapshot()
@@ -264,7 +264,7 @@ def test_an_older_ledger_is_read_and_gets_checksums_from_then_on(writer):
         assert book.verify() == ()
     assert Reader(writer.run_dir).batch(0, 1).id == 1
     writer.close()
-    writer.connection = schema.begin(writer.ledger)
+    writer.connection = schema.begin(writer.ledger, 0)
     writer.sealer.connection = writer.connection
     writer.poster.connection = writer.connection
     writer.log((STEPS, {"a": 1.0}))

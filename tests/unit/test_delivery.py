@@ -88,7 +88,7 @@ class ByName(Road):
         (asked / "dest.json").write_text(json.dumps({"name": "dest", "kind": "file", "options": {}}))
         self._said = {}
         self.node = catalogue.claim(place)
-        self.connection, self.lock = schema.begin(self.node.ledger), threading.RLock()
+        self.connection, self.lock = schema.begin(self.node.ledger, 0), threading.RLock()
         self.poster = Poster(self.connection, self.node.number, self.lock)
         (found,) = streams.find(place)
         self.marker = Marker(place / "reading")

@@ -208,4 +208,4 @@ def test_no_descriptor_is_left(tmp_path):
 def test_names_on_nodes():
     assert name_on_node("metrics.csv", 0) == "metrics.csv"
     assert name_on_node("metrics.csv", 0, 2) == "metrics-2.csv"
-    assert name_on_node("metrics.csv", 3, 2) == "metrics-node-3-2.csv"
+    assert name_on_node("metrics.csv", "3f", 2) == "metrics-node-3f-2.csv"

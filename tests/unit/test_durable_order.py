@@ -11,6 +11,7 @@ from ledger_slices import info, piece
 
 import steno
 from durable_recorder import ALL, Recorder, drawn
+from nodes import node_dir
 from steno import files
 from steno.collector.durable import Syncer
 from steno.collector.journals import Journal
@@ -20,7 +21,9 @@ from steno.ledger import bins_format, bins_name, bins_part, bins_rebuild, manife
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader
 from steno.ledger.seal import Sealer
+from steno.record import node_name
 
+PART = f"{node_name(0)}-part"
 EVERY = [*ALL, *map(drawn, range(3))]
 
 
@@ -29,10 +32,10 @@ class Run:
 
     def __init__(self, path):
         self.dir = path
-        self.node = path / ".steno" / "nodes" / "00"
+        self.node = node_dir(path, 0)
         self.node.mkdir(parents=True, exist_ok=True)
         self.ledger = self.node / place.LEDGER
-        self.connection = schema.begin(self.ledger)
+        self.connection = schema.begin(self.ledger, 0)
         self.poster = Poster(self.connection, 0)
         self.sealer = Sealer(path, self.connection, self.poster.lock, 0)
         self.sealer.clean()
@@ -78,8 +81,8 @@ def test_a_part_is_on_the_disk_with_its_name_before_its_batches_leave_the_ledger
     with Recorder(run.dir, ledger=run.ledger) as recorder:
         assert run.sealer.seal() == 2
         run.syncer.sync()
-    written = recorder.index("fsync metrics/.00-part-000001.parquet.tmp")
-    named = recorder.index("rename metrics/.00-part-*.tmp -> metrics/00-part-000001.parquet", written)
+    written = recorder.index(f"fsync metrics/.{PART}-000001.parquet.tmp")
+    named = recorder.index(f"link metrics/.{PART}-*.tmp -> metrics/{PART}-000001.parquet", written)
     recorder.index("fsync metrics", named)
     for step, loss, after in after_each(recorder, tmp_path):
         assert after.values() == [float(i) for i in range(200)], (step, loss)
@@ -111,8 +114,8 @@ def test_bins_are_those_of_their_part_or_made_anew_whatever_a_power_loss_leaves(
     run.syncer.sync()
     with Recorder(run.dir, ledger=run.ledger) as recorder:
         run.sealer.finish()
-    assert bins_of(run) == {"metrics/00-part-000004.parquet": True}
-    assert [path.name for path in (run.dir / "metrics").iterdir() if path.suffix == ".bins"] == ["00-part-000004.bins"]
+    assert bins_of(run) == {f"metrics/{PART}-000004.parquet": True}
+    assert [path.name for path in (run.dir / "metrics").iterdir() if path.suffix == ".bins"] == [f"{PART}-000004.bins"]
     missing = 0
     for step, loss, after in after_each(recorder, tmp_path):
         missing += not all(bins_of(after).values())
@@ -133,8 +136,8 @@ def test_parts_that_were_merged_go_once_the_ledger_lists_the_merged_one_for_good
     with Recorder(run.dir, ledger=run.ledger) as recorder:
         run.sealer.finish()
     assert len(Reader(run.dir).snapshot().parts) == 1
-    merged = recorder.index("rename metrics/.00-part-*.tmp -> metrics/00-part-000004.parquet")
-    recorder.index("unlink metrics/00-part-000001.parquet", recorder.index("fsync *-wal", merged))
+    merged = recorder.index(f"link metrics/.{PART}-*.tmp -> metrics/{PART}-000004.parquet")
+    recorder.index(f"unlink metrics/{PART}-000001.parquet", recorder.index("fsync *-wal", merged))
     for step, loss, after in after_each(recorder, tmp_path):
         assert after.values() == [float(i) for i in range(300)], (step, loss)
 

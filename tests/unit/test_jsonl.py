@@ -8,13 +8,13 @@ import math
 import pytest
 
 from steno.destinations.jsonl import Jsonl
-from steno.record import Entry, Ref, RunInfo
+from steno.record import Entry, Ref, RunInfo, node_name
 from steno.testing import make_batch
 
 
 def deliver(place, *batches, position=None, node=0, **options):
     destination = Jsonl(**options)
-    destination.open(RunInfo(place, "i", "n", "p", position=position, node=node))
+    destination.open(RunInfo(place, "i", "n", "p", position=position, node=node, is_first=not node))
     for batch in batches:
         destination.write(batch)
     destination.close()
@@ -77,7 +77,7 @@ def test_entries_can_be_left_out():
 
 def test_each_node_has_a_file_of_its_own(tmp_path):
     deliver(tmp_path, make_batch([(0, {"a": 1.0})], node=2), node=2)
-    assert len(lines(tmp_path, "metrics-node-2.jsonl")) == 1
+    assert len(lines(tmp_path, f"metrics-node-{node_name(2)}.jsonl")) == 1
 
 
 def test_foreign_bytes_are_stepped_over_on_a_fresh_line(tmp_path):

@@ -12,12 +12,14 @@ import pytest
 import run_programs
 
 import steno
+from nodes import node_dir
 from steno.collector.catalogue import claim
 from steno.collector.known import known
 from steno.ledger import cursors, schema
 from steno.ledger.fence import Superseded
 from steno.ledger.post import Poster
 from steno.ledger.read import LOST_LEDGER, Reader
+from steno.record import node_name
 
 RECORDS = 300
 
@@ -36,7 +38,7 @@ def run_dir(tmp_path):
             run.log({"n": number})
         assert run.flush(20)
     steno.sync(run.dir)
-    for path in run.dir.glob(".steno/nodes/00/ledger.sqlite*"):
+    for path in node_dir(run.dir).glob("ledger.sqlite*"):
         path.unlink()
     return run.dir
 
@@ -57,7 +59,7 @@ def _forget(run_dir, *kept: str) -> None:
     for name in ("metrics", "records"):
         if name not in kept:
             shutil.rmtree(run_dir / name, ignore_errors=True)
-    node = run_dir / ".steno" / "nodes" / "00"
+    node = node_dir(run_dir)
     places = (
         *node.glob("*.json*"),
         *run_dir.glob("metrics*.csv"),
@@ -81,7 +83,7 @@ def test_whoever_knows_of_the_records_is_a_witness(run_dir, witness):
         (note,) = book.records("note")
         assert note.payload["records"] == loss.count
         assert note.record > RECORDS
-    (log,) = run_dir.glob(".steno/nodes/00/collector.log")
+    (log,) = node_dir(run_dir).glob("collector.log")
     assert "records are lost" in log.read_text()
     doctor = command("doctor", str(run_dir))
     assert doctor.returncode == 1
@@ -134,16 +136,16 @@ def test_a_run_that_goes_on_takes_no_number_anew(run_dir, tmp_path):
 def test_a_ledger_that_is_older_than_what_is_known_is_a_loss_too(run_dir, tmp_path):
     with steno.init(project="p", name="r", dir=tmp_path, resume=True) as run:
         assert run.flush(20)
-        kept = {path.name: path.read_bytes() for path in run_dir.glob(".steno/nodes/00/ledger.sqlite*")}
+        kept = {path.name: path.read_bytes() for path in node_dir(run_dir).glob("ledger.sqlite*")}
         for number in range(50):
             run.log({"n": number})
         assert run.finish(20)
     steno.sync(run_dir)
-    for path in run_dir.glob(".steno/nodes/00/ledger.sqlite*"):
+    for path in node_dir(run_dir).glob("ledger.sqlite*"):
         path.unlink()
     for name, data in kept.items():
         if not name.endswith("-shm"):
-            (run_dir / ".steno" / "nodes" / "00" / name).write_bytes(data)
+            (node_dir(run_dir) / name).write_bytes(data)
     shutil.rmtree(run_dir / "metrics")
     steno.sync(run_dir)
     with steno.open(run_dir) as book:
@@ -172,14 +174,14 @@ def test_other_nodes_files_are_no_witnesses(tmp_path):
     run_dir = tmp_path / "p" / "r"
     (run_dir / ".steno").mkdir(parents=True)
     (run_dir / "run.json").write_text("{}")
-    (run_dir / "metrics-node-1.csv").write_text(f"record,step,time,rank,attempt,n\n{(1 << 44) + 7},0,t,0,1,1.0\n")
-    (run_dir / "metrics.csv").write_text(f"record\n{(1 << 44) + 7},torn")
+    (run_dir / f"metrics-node-{node_name(1)}.csv").write_text("record,step,time,rank,attempt,n\n7,0,t,0,1,1.0\n")
+    (run_dir / "metrics.csv").write_text("record\n7,torn")
     assert known(run_dir, claim(run_dir)).record == 0
 
 
 def test_a_poster_that_another_one_has_followed_posts_nothing(tmp_path):
-    first = Poster(schema.begin(tmp_path / "ledger.sqlite"), 0)
-    second = Poster(schema.begin(tmp_path / "ledger.sqlite"), 0)
+    first = Poster(schema.begin(tmp_path / "ledger.sqlite", 0), 0)
+    second = Poster(schema.begin(tmp_path / "ledger.sqlite", 0), 0)
     second.note(said="second")
     second.post([])
     first.note(said="first")
@@ -196,9 +198,9 @@ def test_a_poster_that_another_one_has_followed_posts_nothing(tmp_path):
 
 
 def test_a_destination_goes_on_behind_batches_that_are_lost(tmp_path):
-    node = tmp_path / ".steno" / "nodes" / "00"
+    node = node_dir(tmp_path, 0)
     node.mkdir(parents=True)
-    poster = Poster(schema.begin(node / "ledger.sqlite"), 0)
+    poster = Poster(schema.begin(node / "ledger.sqlite", 0), 0)
     poster.note(said="one")
     poster.post([])
     poster.skip_to(100, 50, {})

@@ -88,7 +88,7 @@ def _alone(monkeypatch):
 @pytest.mark.parametrize("length", [440, 467, 468, 469, 480, 520, 1500])
 def test_a_run_is_kept_or_refused_at_init(tmp_path, length):
     root = _deep(tmp_path, length)
-    if length + len("/p/x/.steno/nodes/0000/ledger.sqlite") > 504:
+    if length + len("/p/x/.steno/nodes/0123456789abcdef/ledger.sqlite") > 504:
         with pytest.raises(UsageError, match="pass a shorter dir="):
             steno.init(project="p", name="x", dir=root)
         assert list(root.rglob("run.json")) == []

@@ -10,10 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from steno.ledger import parts
+from steno.ledger.layout import Constants
 from steno.record import Ref
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+SAME = Constants("p", "r", -5)
 
 
 def some_points(rows: int, ranks: int, *, ordered: bool) -> parts.Points:
@@ -47,12 +51,12 @@ def test_a_table_is_written_as_any_points(
     points = some_points(rows, ranks, ordered=ordered)
     monkeypatch.setattr(parts, "GROUP_ROWS", 1 << 12)
     monkeypatch.setattr(parts, "_STRETCH_ROWS", 1 << 10)
-    parts.write_metrics(tmp_path / "table.parquet", points, {})
+    parts.write_metrics(tmp_path / "table.parquet", points, {}, SAME)
     # The same key set, entered twice: no longer known for a table.
     twice = dataclasses.replace(
         points, ranks=np.tile(points.ranks, 2), first=np.where(np.arange(rows) % 2, 3, 0).astype(np.int64)
     )
-    parts.write_metrics(tmp_path / "any.parquet", twice, {})
+    parts.write_metrics(tmp_path / "any.parquet", twice, {}, SAME)
     table, other = pq.read_table(tmp_path / "table.parquet"), pq.read_table(tmp_path / "any.parquet")
     assert table.to_pylist() == other.to_pylist()
     assert table["value"].null_count == 2

@@ -17,6 +17,7 @@ import run_programs
 from run_programs import wait_for
 
 import steno
+from nodes import node_dir
 from steno.capture.start.collector_process import is_running
 from steno.capture.start.watchdog import Watchdog
 from steno.host import is_locked
@@ -51,7 +52,7 @@ class Poster:
     def __init__(self, run_dir: Path, delivered: int, *, post: bool = True) -> None:
         self.run_dir = run_dir
         self.post = post
-        node = run_dir / ".steno" / "nodes" / "00"
+        node = node_dir(run_dir, 0)
         node.mkdir(parents=True, exist_ok=True)
         (node / "node.json").write_text(json.dumps({"host": os.uname().nodename}))
         self.status = node / "status.json"
@@ -138,7 +139,7 @@ def test_a_destination_that_has_stopped_is_not_waited_for(program):
 def test_a_collector_that_leaves_as_the_next_attempt_begins_is_replaced_at_once(program, tmp_path):
     """init found the lock held and started none; finish does not wait for the keeper's next look."""
     (tmp_path / ".steno").mkdir()
-    node = tmp_path / ".steno" / "nodes" / "00"
+    node = node_dir(tmp_path, 0)
     node.mkdir(parents=True)
     (node / "node.json").write_text(json.dumps({"host": os.uname().nodename}))
     lock = node / "collector.lock"
@@ -240,7 +241,7 @@ def test_a_collector_that_cannot_be_started_is_counted_too(monkeypatch, tmp_path
 
 @pytest.mark.parametrize("sort", ["posix", "flock"])
 def test_a_collector_of_another_process_is_seen_by_its_lock(tmp_path, sort):
-    node = tmp_path / ".steno" / "nodes" / "00"
+    node = node_dir(tmp_path, 0)
     node.mkdir(parents=True)
     (node / "node.json").write_text(json.dumps({"host": os.uname().nodename}))
     lock = node / "collector.lock"

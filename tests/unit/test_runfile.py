@@ -11,8 +11,10 @@ import run_programs
 from store_runs import Writer
 
 import steno
+from nodes import node_dir
 from steno import runfile, statusfile
 from steno.ledger import manifest
+from steno.record import node_name
 from steno.store.listing import runs
 from steno.store.reader import open_run
 
@@ -53,7 +55,7 @@ def run_dir(tmp_path, monkeypatch):
         writer.log(*[(step, {"n": float(step)}) for step in range(3)])
         writer.poster.end_stream("host-0-0-1", "finished")
         writer.finish()
-    manifest.write(place, place / ".steno" / "nodes" / "00")
+    manifest.write(place, node_dir(place))
     with Writer(tmp_path / "p" / "sound", project="p", name="sound") as writer:
         writer.log((0, {"n": 0.0}))
         writer.finish()
@@ -137,7 +139,7 @@ def test_a_manifest_of_wrong_types_is_said_and_the_parts_are_read(run_dir, spoil
         ledger.unlink()
     with open_run(run_dir) as book:
         assert book.series("n").step.tolist() == [0, 1, 2]
-        assert list(book.info.unreadable) == ["manifest.json", "node 00"]
+        assert list(book.info.unreadable) == ["manifest.json", f"node {node_name(0)}"]
 
 
 @pytest.mark.parametrize("data", [*BYTES, b'{"destinations": {"csv": 5}}', b'{"uploads": 1.5}', b'{"record": "x"}'])

@@ -14,22 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 from ledger_slices import HOLE, info, piece
 
+from nodes import node_dir, part_name
 from steno import files
 from steno.ledger import parts, read, schema, seal
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader, found_parts
 from steno.ledger.rebuild import part_took
 from steno.ledger.seal import Sealer, adopt_parts
-from steno.record import Ref
+from steno.record import Ref, node_name
 
 
 class Run:
     def __init__(self, path):
         self.dir = path
-        node = path / ".steno" / "nodes" / "00"
+        node = node_dir(path, 0)
         node.mkdir(parents=True, exist_ok=True)
         self.path = node / "ledger.sqlite"
-        self.connection = schema.begin(self.path)
+        self.connection = schema.begin(self.path, 0)
         self.poster = Poster(self.connection, 0)
         self.sealer = Sealer(path, self.connection, self.poster.lock, 0)
         self.reader = Reader(path)
@@ -60,7 +61,7 @@ class Run:
                             row["record"],
                             row["key"],
                             row["step"],
-                            row["time"].value,
+                            int(row["time"].timestamp() * 10**6 + 0.5) * 1000,
                             row["rank"],
                             row["attempt"],
                             repr(value),
@@ -163,13 +164,13 @@ def test_a_batch_read_from_a_part_is_the_batch_that_was_posted(run):
     assert run.reader.batch(0, 31) is None
 
 
-def test_a_part_is_sorted_by_key_rank_and_step(run):
+def test_a_part_is_sorted_by_key_rank_attempt_and_step(run):
     mixed(run)
     run.sealer.seal()
 
     table = pq.read_table(next((run.dir / "metrics").iterdir())).to_pylist()
 
-    order = [(row["key"].encode(), row["rank"], row["step"]) for row in table]
+    order = [(row["key"].encode(), row["rank"], row["attempt"], row["step"]) for row in table]
     assert order == sorted(order)
 
 
@@ -239,7 +240,7 @@ def test_a_death_while_sealing_loses_and_doubles_nothing(run, monkeypatch, where
         raise KeyboardInterrupt
 
     if where == "after temporary":
-        monkeypatch.setattr(files, "rename", die)
+        monkeypatch.setattr(files, "rename_new", die)
     elif where == "after rename":
         monkeypatch.setattr(files, "sync_dir", die)
     else:
@@ -271,7 +272,7 @@ def test_a_damaged_batch_is_counted_and_kept_aside_and_the_others_live(run):
     assert [batches[0].record[0], batches[2].record[0]] == pq.read_table(run.dir / sealed.parts[0].name)[
         "record"
     ].to_pylist()
-    assert bytes(blob) == (run.dir / ".steno" / "poison" / "00-batch-2.blob").read_bytes()
+    assert bytes(blob) == (run.dir / ".steno" / "poison" / f"{node_name(0)}-batch-2.blob").read_bytes()
 
 
 def test_a_lost_ledger_is_begun_again_behind_the_highest_sealed_record(run):
@@ -454,7 +455,7 @@ def test_after_a_lost_ledger_a_quiet_stream_is_not_posted_twice(run, gone):
         run.post([(10 + turn, 2, {"busy": 1.0})], stream="busy")
         run.sealer.seal()
     for id in gone:
-        (run.dir / "metrics" / f"00-part-{id:06d}.parquet").unlink()
+        (run.dir / part_name(run.dir, id)).unlink()
 
     again = lose(run)
 
@@ -471,7 +472,7 @@ def test_what_older_parts_took_is_kept_through_two_lost_ledgers_and_as_long_as_t
     again = lose(run)
     again.post([(2, 2, {"busy": 1.0})], stream="busy")
     again.sealer.seal()
-    (run.dir / "metrics" / "00-part-000001.parquet").unlink()
+    (run.dir / part_name(run.dir)).unlink()
 
     once_more = lose(again)
 
@@ -492,7 +493,7 @@ def test_no_key_gets_the_id_of_another_after_the_end(run, again):
         run.sealer.finish()
         if again:
             run.connection.close()
-            run.connection = schema.begin(run.path)
+            run.connection = schema.begin(run.path, 0)
             run.poster = Poster(run.connection, 0)
             run.sealer = Sealer(run.dir, run.connection, run.poster.lock, 0)
         else:
@@ -514,7 +515,7 @@ def test_a_reader_that_opens_a_ledger_as_a_collector_comes_sees_what_it_posts(ru
         connection = real(path, mode)
         opens.append(mode)
         if len(opens) == 1:
-            run.connection = schema.begin(run.path)
+            run.connection = schema.begin(run.path, 0)
             run.poster = Poster(run.connection, 0)
             run.post([(2, 2, {"x": 2.0})])
         return connection

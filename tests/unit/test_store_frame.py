@@ -44,7 +44,7 @@ def test_one_row_per_call(book):
     table = book.frame(["a", "b"], on="record", as_="arrow")
     assert table["record"].to_pylist() == [1, 2, 3, 4, 5]
     assert table["a"].to_pylist() == [1.0, 2.0, 3.0, None, -1.0]
-    assert table.column_names == ["record", "step", "time", "rank", "attempt", "a", "b"]
+    assert table.column_names == ["node", "record", "step", "time", "rank", "attempt", "a", "b"]
 
 
 def test_rows_in_order_of_time(book):

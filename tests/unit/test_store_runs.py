@@ -12,7 +12,6 @@ import pytest
 from store_runs import Writer, listing
 
 from steno.errors import CorruptError, RunNotFoundError, UsageError
-from steno.record import NODE_SHIFT
 from steno.store.listing import runs
 from steno.store.query import sql
 from steno.store.reader import RunReader, open_run
@@ -92,7 +91,7 @@ def test_nodes_are_united(tmp_path):
             (zero if turn % 2 else one).seal()
             series = book.series("x")
             assert len(series) == 10 * (turn + 1)
-            assert (series.record[series.rank == 1] >> NODE_SHIFT).tolist() == [1] * 5 * (turn + 1)
+            assert series.node[series.rank == 1].tolist() == [1] * 5 * (turn + 1)
             assert len(book.records("event")) == 2 * (turn + 1)
         assert book.info.ranks == (0, 1)
 

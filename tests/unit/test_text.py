@@ -19,7 +19,7 @@ from steno.destinations.text import TextLog
 from steno.errors import DestinationError, Stop
 from steno.events.progress import Progress
 from steno.events.state import State
-from steno.record import Entry, Ref, RunInfo
+from steno.record import Entry, Ref, RunInfo, node_name
 from steno.testing import check_destination, make_batch
 
 FIT, EPOCH, BATCH = 1, 2, 3
@@ -27,7 +27,7 @@ FIT, EPOCH, BATCH = 1, 2, 3
 
 def deliver(place, *batches, position=None, node=0, name="n", **options):
     destination = TextLog(**options)
-    destination.open(RunInfo(place, "i", name, "p", position=position, node=node))
+    destination.open(RunInfo(place, "i", name, "p", position=position, node=node, is_first=not node))
     with contextlib.closing(destination):
         for batch in batches:
             destination.write(batch)
@@ -230,11 +230,11 @@ def test_filenames(tmp_path):
     deliver(tmp_path, batch, node=1, filename="both")
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == {
-        "logs-rank8-node-1.txt",
-        "logs-rank9-node-1.txt",
-        "logs/quiet-fox-1-008.log",
-        "logs/quiet-fox-1-009.log",
-        "both-node-1",
+        f"logs-rank8-node-{node_name(1)}.txt",
+        f"logs-rank9-node-{node_name(1)}.txt",
+        f"logs/quiet-fox-{node_name(1)}-008.log",
+        f"logs/quiet-fox-{node_name(1)}-009.log",
+        f"both-node-{node_name(1)}",
     }
 
 

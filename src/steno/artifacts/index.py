@@ -1,4 +1,4 @@
-"""What collectors say of artifacts, a line each, for the processes that wait for it: `nodes/NN/artifacts.jsonl`.
+"""What collectors say of artifacts, a line each, for the processes that wait for it: `nodes/ID/artifacts.jsonl`.
 
     {"id": .., "name": .., "record": .., "step": .., "attempt": .., "target": ..}     it is posted, the name taken
     {"id": .., "digest": .., "size": ..}  {"id": .., "linked": true}                  it is complete

@@ -220,7 +220,7 @@ def _nodes(place: Path) -> Iterator[dict[str, Any]]:
                 continue
             status = statusfile.read(place / name)
             yield {
-                "node": int(name),
+                "node": name,
                 "host": files.read_json(place / name / "node.json").get("host", ""),
                 "collector": "running" if host.holder(place / name / "collector.lock") is not None else "not running",
                 "status_age_secs": _age(place / name / statusfile.FILE),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, inside, runfile
 from steno.journal import place
-from steno.record import NODES, RunInfo
+from steno.record import RunInfo, node_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,13 +21,25 @@ if TYPE_CHECKING:
 _LEAST_SYSTEM_SECS: Final = 0.1
 
 
+FIRST_NODE: Final = "first-node.json"
+"""In the run's machinery: which of its nodes was the first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """This machine's place in the run."""
 
     number: int
+    """Its id: 64 random bits as a signed integer."""
     dir: Path
     ledger: Path
+    is_first: bool = True
+    """Whether the run had no node before it."""
+
+    @property
+    def beside(self) -> str:
+        """As `RunInfo.beside`."""
+        return "" if self.is_first else node_name(self.number)
 
 
 def claim(run_dir: Path) -> Node:
@@ -47,8 +58,9 @@ def claim(run_dir: Path) -> Node:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         for name in sorted(os.listdir(nodes)):
-            if inside.node(name) is not None and host.is_described(files.read_json(nodes / name / "node.json")):
-                return Node(int(name), nodes / name, _real_ledger(run_dir, nodes / name))
+            number = inside.node(name)
+            if number is not None and host.is_described(files.read_json(nodes / name / "node.json")):
+                return _node(run_dir, nodes / name, number)
         # With its owner's name from the first moment, on the disk too: a node that is nobody's would have its ledger
         # forgotten, and its journals posted again.
         hidden = nodes.parent / f".node-{secrets.token_hex(8)}"
@@ -56,17 +68,26 @@ def claim(run_dir: Path) -> Node:
         stack.callback(files.remove_tree, hidden)
         files.write_json(hidden / "node.json", host.describe(), sync=True)
         files.sync_dir(hidden)
-        for number in range(NODES):
-            mine = nodes / f"{number:02d}"
-            try:
-                files.rename(hidden, mine)
-            except OSError as error:
-                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
-                    raise
-                continue
-            return Node(number, mine, _real_ledger(run_dir, mine))
-    msg = f"{nodes} has no number left"
-    raise OSError(msg)
+        # Drawn and not made of anything: a clone of this machine, another container on it and the same machine after
+        # a reboot are told apart by the ledger that they have, whatever they are called.
+        number = int.from_bytes(secrets.token_bytes(8), "big", signed=True)
+        mine = nodes / node_name(number)
+        files.rename(hidden, mine)
+        return _node(run_dir, mine, number)
+
+
+def _node(run_dir: Path, node_dir: Path, number: int) -> Node:
+    """The node; the first that comes here is the run's first for good."""
+    first = run_dir / ".steno" / FIRST_NODE
+    if not first.exists():
+        files.create_json(first, {"node": node_dir.name})
+    return Node(number, node_dir, _real_ledger(run_dir, node_dir), is_first(run_dir, number))
+
+
+def is_first(run_dir: Path, node: int) -> bool:
+    """Whether the run had no node before this one: then its destinations' files have plain names."""
+    first = files.read_json(run_dir / ".steno" / FIRST_NODE).get("node")
+    return first in {None, node_name(node)}
 
 
 def _real_ledger(run_dir: Path, node_dir: Path) -> Path:
@@ -104,6 +125,7 @@ def run_info(run_dir: Path, node: int, config: Mapping[str, Any], options: Mappi
         notes=str(facts.get("notes") or ""),
         group=facts.get("group"),
         node=node,
+        is_first=is_first(run_dir, node),
         layout=str(facts.get("layout") or "run"),
         options=options,
     )

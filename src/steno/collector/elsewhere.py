@@ -8,7 +8,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final
 
-from steno import files, host
+from steno import files, host, inside
 from steno.journal import adoption, life, owing, place
 from steno.journal import format as fmt
 from steno.ledger import handover
@@ -182,7 +182,7 @@ class Elsewhere:
         """Have the others post it no more, and go on where they stand."""
         where, name = journal.found.dir, journal.name
         writer = life.writer(where) or life.Writer()
-        origin, standings = -1, []
+        origin, standings = self._node.number, []
         for number, node_dir, is_home in self._posters(where, writer):
             origin = number if is_home else origin
             if number == self._node.number:
@@ -200,7 +200,7 @@ class Elsewhere:
                     self._say(f"busy {name}", f"the journal {name} waits to be adopted: {ledger} is busy ({error})")
                     return
                 standings.append(handover.Standing(number, _by_headers(where)))
-        self._poster.adopt(name, self._node.number if origin < 0 else origin, standings)
+        self._poster.adopt(name, origin, standings)
         self._busy_since.pop(name, None)
         self._watches.pop(name, None)
         self._marks[name] = mark
@@ -215,13 +215,14 @@ class Elsewhere:
         """(number, directory, whether it is the writer's own) of the nodes that may have posted of a journal."""
         earlier = adoption.nodes(where)
         for entry in sorted(files.scan(self._run_dir / ".steno" / "nodes"), key=lambda one: one.name):
-            if not entry.name.isdigit():
+            number = inside.node(entry.name)
+            if number is None:
                 continue
             facts = files.read_json(self._run_dir / ".steno" / "nodes" / entry.name / "node.json")
             same = not writer.machine or facts.get("machine", "") in {"", writer.machine}
             is_home = same and facts.get("host") == writer.host
-            if is_home or int(entry.name) in earlier:
-                yield int(entry.name), self._run_dir / ".steno" / "nodes" / entry.name, is_home
+            if is_home or number in earlier:
+                yield number, self._run_dir / ".steno" / "nodes" / entry.name, is_home
 
     def _stamp(self, journal: Journal) -> None:
         """Show that somebody posts it: a journal that was adopted, and one whose writer may be too busy to do so."""

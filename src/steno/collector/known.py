@@ -13,7 +13,6 @@ from steno.artifacts.index import NAME
 from steno.destinations.file import name_on_node
 from steno.ledger import verify
 from steno.ledger.read import MANIFEST
-from steno.record import NODE_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from steno.collector.catalogue import Node
 
 _TAIL_BYTES: Final = 64 << 10
-_NUMBER: Final = (1 << NODE_SHIFT) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,8 @@ def known(run_dir: Path, node: Node) -> Known:
     said = [
         (_count(status, "record"), statusfile.FILE),
         *((max(_count(one, "record"), _count(one, "delivered")), statusfile.FILE) for one in destinations),
-        *((number & _NUMBER, name) for number, name in _in_parts(node.dir)),
-        *((number & _NUMBER, name) for number, name in _in_files(run_dir, node)),
+        *(_in_parts(node.dir)),
+        *(_in_files(run_dir, node)),
     ]
     record, by = max(said, key=lambda pair: pair[0])
     batches = [facts["last_batch"] for facts in _parts(node.dir)]
@@ -74,19 +72,17 @@ def _in_parts(node_dir: Path) -> Iterator[tuple[int, str]]:
 
 def _in_files(run_dir: Path, node: Node) -> Iterator[tuple[int, str]]:
     """The records that the lines of files name: of csv and jsonl, and of the index of artifacts."""
-    places = [node.dir / NAME, run_dir / name_on_node("metrics.jsonl", node.number)]
+    places = [node.dir / NAME, run_dir / name_on_node("metrics.jsonl", node.beside)]
     with contextlib.suppress(OSError):
         stems = ("metrics", "metrics-long")
-        mine = tuple(name_on_node(f"{stem}.csv", node.number).removesuffix(".csv") for stem in stems)
+        mine = tuple(name_on_node(f"{stem}.csv", node.beside).removesuffix(".csv") for stem in stems)
         places += [
             run_dir / name
             for name in os.listdir(run_dir)
-            if name.endswith(".csv") and name.startswith(mine) and ("-node-" in name) == bool(node.number)
+            if name.endswith(".csv") and name.startswith(mine) and ("-node-" in name) == bool(node.beside)
         ]
     for path in places:
-        numbers = list(_numbers(_last_lines(path), csv=path.suffix == ".csv"))
-        # Another node's file of a like name has other numbers.
-        yield from ((number, path.name) for number in numbers if number >> NODE_SHIFT == node.number)
+        yield from ((number, path.name) for number in _numbers(_last_lines(path), csv=path.suffix == ".csv"))
 
 
 def _numbers(lines: Iterable[bytes], *, csv: bool) -> Iterator[int]:

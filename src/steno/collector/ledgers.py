@@ -37,7 +37,7 @@ def begin(node: Node) -> sqlite3.Connection:
     Raises:
         sqlite3.DatabaseError: it is damaged.
     """
-    connection = schema.begin(node.ledger)
+    connection = schema.begin(node.ledger, node.number)
     try:
         if os.path.getsize(node.ledger) < _CHECKED_BYTES:
             found = connection.execute("pragma quick_check(1)").fetchone()[0]
@@ -121,7 +121,7 @@ class Expectation:
             return
         why = f"the ledger begins below record {self._known.record}, which {self._known.by} knows"
         self._poster.skip_to(self._known.record + 1, self._known.batch + 1, {RUN: self._known.step})
-        self._poster.lose(LOST_LEDGER, f"node {self._node.number:02d}", missing, why)
+        self._poster.lose(LOST_LEDGER, f"node {self._node.dir.name}", missing, why)
         self._poster.note(lost_ledger=str(self._node.ledger), records=missing, reason=why)
         self._say(
             "lost ledger",

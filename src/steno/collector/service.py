@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host, inside, statusfile
+from steno import files, host, inside, runfile, statusfile
 from steno.collector import catalogue, ledgers
 from steno.collector.artifacts import Artifacts
 from steno.collector.carding import Carding
@@ -103,6 +103,7 @@ class Service:
     def run(self) -> int:
         """Collect until all is done: 0; 1 if destinations lack records. Raises CorruptError for what is no run."""
         inside.check(self.run_dir)
+        runfile.require_format(self.run_dir, writing=True)
         self.node = catalogue.claim(self.run_dir)
         lock = self._take_lock()
         if lock is None:
@@ -503,7 +504,7 @@ class Service:
         current = {
             "pid": os.getpid(),
             "host": host.name(),
-            "node": self.node.number,
+            "node": self.node.dir.name,
             "record": self.poster.next_record - 1,
             "batch": self.poster.next_batch - 1,
             "attempt": self._attempt,

@@ -25,7 +25,6 @@ _FLUSH_SECS: Final = 1.0
 _HURRIES: Final = 16
 """While somebody waits, no pause is longer than one part in so many of the time that he has left."""
 _LEAST_WAIT_SECS: Final = 0.005
-_NUMBER: Final = (1 << 44) - 1
 
 
 @dataclasses.dataclass(eq=False)
@@ -257,7 +256,7 @@ class Courier:
         lost = handover.given_up
         if lost:
             self._failing = f"gave up {len(lost)} record{'s' * (len(lost) > 1)}: {why}"
-            self._tell("skip", f"{self.name} {self._failing}; first: {min(lost) & _NUMBER}")
+            self._tell("skip", f"{self.name} {self._failing}; first: {min(lost)}")
         return handover.taken, lost
 
     def _next(self) -> Batch | None:
@@ -279,7 +278,7 @@ class Courier:
             if batch is None:
                 return None
             number = max(number, batch.id)  # a later one where a lost ledger has taken some along
-            self._reached = (number, max(record, max(pieces.numbers(batch), default=0) & _NUMBER))
+            self._reached = (number, max(record, max(pieces.numbers(batch), default=0)))
             return pieces.of_kinds(batch, self._kinds)
 
     def _ahead(self) -> Batch | None:

@@ -15,7 +15,7 @@ class Progress:
 
     batch: int = 0
     record: int = 0
-    """Number, without node bits, of the last record delivered or given up."""
+    """Number of the last record delivered or given up."""
     position: Mapping[str, Any] | None = None
     delivered: int = 0
     skipped: int = 0

@@ -35,7 +35,8 @@ class Csv:
     A header cannot grow in a file that is only appended to. So when a record brings new keys, rows go on in
     `metrics-2.csv` with the old columns and the new ones, and so on. At the 20th file, or beyond `max_columns`
     keys, further new keys go to `metrics-long.csv`, one row per value: memory and disk stay in proportion to
-    what is logged, whatever the keys. Files of node N > 0 are called `metrics-node-N…`. Floats are the shortest
+    what is logged, whatever the keys. Files of a node beyond
+    the first are called `metrics-node-…`, with its id. Floats are the shortest
     text that gives the same float. Used by one thread. Nothing is lost if the process dies: the collector gives the
     unsaved batches again, and rows that are there already are not written twice.
 
@@ -157,10 +158,10 @@ class Csv:
         return not (tail.missing_bytes and tail.at) or _header(tail.path) == list(table.keys)
 
     def _name(self, number: int) -> str:
-        return name_on_node("metrics.csv", self._run.node if self._run else 0, number)
+        return name_on_node("metrics.csv", self._run.beside if self._run else "", number)
 
     def _long(self) -> str:
-        return name_on_node("metrics-long.csv", self._run.node if self._run else 0)
+        return name_on_node("metrics-long.csv", self._run.beside if self._run else "")
 
 
 def _header(path: Path) -> list[str] | None:

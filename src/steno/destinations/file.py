@@ -186,7 +186,13 @@ class Tail:
             self.at += 1
 
 
-def name_on_node(name: str, node: int, number: int = 1) -> str:
-    """`metrics.csv` on node 0, `metrics-node-3.csv` on node 3; `metrics-2.csv` for the second file of its kind."""
+def name_on_node(name: str, beside: str, number: int = 1) -> str:
+    """`metrics.csv` on a run's first node, `metrics-node-….csv` on others; `metrics-2.csv` for the second of its kind.
+
+    Args:
+        name: on the first node.
+        beside: as `RunInfo.beside`.
+        number: of the file among those of its kind.
+    """
     stem, _, suffix = name.rpartition(".")
-    return f"{stem}{f'-node-{node}' if node else ''}{f'-{number}' if number > 1 else ''}.{suffix}"
+    return f"{stem}{f'-node-{beside}' if beside else ''}{f'-{number}' if number > 1 else ''}.{suffix}"

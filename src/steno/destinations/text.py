@@ -15,7 +15,7 @@ from steno.destinations.file import Tail
 from steno.errors import CorruptError, Stop
 from steno.events.event import Event
 from steno.events.level import LogLevel
-from steno.record import EVENT, OUTPUT, Record, Ref
+from steno.record import EVENT, OUTPUT, Record, Ref, node_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +114,7 @@ class TextLog:
 
     Args:
         filename: under the run's directory; may name {run_name}, {project}, {rank} and {node}. Without {rank} all
-            ranks of a machine share the file; without {node}, machines beyond the first have their number added.
+            ranks of a machine share the file; without {node}, machines beyond the first have their node's id added.
         log_level: a `steno.LogLevel`, its number or its name.
         log_interval: of epochs or batches, from 1 on.
         mode: "append": go on behind what the file holds. "exclusive": a file that was there before this run is an
@@ -217,10 +217,10 @@ class TextLog:
     def _name(self, rank: int) -> str:
         assert self._run is not None
         run = self._run
-        name = self._template.format(run_name=run.name, project=run.project, rank=rank, node=run.node)
-        if run.node and "node" not in _fields(self._template):
+        name = self._template.format(run_name=run.name, project=run.project, rank=rank, node=node_name(run.node))
+        if run.beside and "node" not in _fields(self._template):
             path = PurePath(name)
-            name = str(path.with_name(f"{path.stem}-node-{run.node}{path.suffix}"))
+            name = str(path.with_name(f"{path.stem}-node-{run.beside}{path.suffix}"))
         return name
 
     def _ready(self, name: str) -> None:
@@ -286,7 +286,7 @@ def _checked(filename: Any) -> str:
     if unknown:
         fields = ", ".join(f"{{{name}}}" for name in sorted(_FIELDS))
         raise ValueError(f"filename {filename!r} names {{{unknown[0]}}}: it may name {fields}")
-    path = PurePath(filename.format(run_name="a", project="a", rank=0, node=0))
+    path = PurePath(filename.format(run_name="a", project="a", rank=0, node="a"))
     outside = path.is_absolute() or ".." in path.parts or not path.name or filename.endswith("/") or "\0" in filename
     if outside or path.parts[0] in _OURS:
         raise ValueError(

@@ -32,7 +32,7 @@ LEDGER_PATH_BYTES: Final = 504
 LEDGER: Final = "ledger.sqlite"
 POINTER: Final = "ledger.pointer"
 """In a node's directory: where its ledger lies, when elsewhere."""
-_INSIDE: Final = os.path.join(".steno", "nodes", "0000", LEDGER)
+_INSIDE: Final = os.path.join(".steno", "nodes", "0" * 16, LEDGER)
 
 
 def filesystem(path: Path) -> str:

@@ -110,7 +110,7 @@ def merge(slices: Sequence[Slice], streams: Sequence[int], ranks: Sequence[int],
     width = np.concatenate(widths) if len(widths) > 1 else widths[0]
     table = Rows(
         mono=join("mono"),
-        time=join("wall"),
+        time=join("wall") // 1000 * 1000,  # in whole microseconds, as a part keeps it; `mono` says the order
         seq=join("seq"),
         step=join("step").copy(),
         auto=join("auto"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from steno.ledger.steps import OF_NODE, RUN, SEED
+from steno.record import node_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,7 +83,7 @@ def take(connection: sqlite3.Connection, node: int, stream: str, origin: int, st
         origin: the node that it was first of, whose automatic steps its records have.
         standings: of all who have posted of it.
     """
-    scope = "" if origin == node else f"{OF_NODE}{origin:02d}"
+    scope = "" if origin == node else f"{OF_NODE}{node_name(origin)}"
     for one in standings:
         connection.executemany(
             "insert into offsets values(?, ?, ?) on conflict do update set posted=max(posted, excluded.posted)",

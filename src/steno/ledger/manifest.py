@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from steno import files
 from steno.ledger import schema
 from steno.ledger.read import MANIFEST, Reader, run_state
+from steno.record import FORMAT, named_node, node_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,11 +25,13 @@ def write(run_dir: Path, node_dir: Path) -> None:
     """
     reader = Reader(run_dir)
     snapshot = reader.snapshot(batches=False)
-    mine = piece(snapshot, int(node_dir.name))
+    node = named_node(node_dir.name)
+    assert node is not None, node_dir
+    mine = piece(snapshot, node)
     _replace(node_dir / MANIFEST, mine)
     pieces = []
     for number in reader.nodes():
-        own = files.read_json(node_dir.parent / f"{number:02d}" / MANIFEST)
+        own = files.read_json(node_dir.parent / node_name(number) / MANIFEST)
         if not own:
             return  # another node is at work: it writes the manifest when it ends
         pieces.append(own)
@@ -53,7 +56,7 @@ def piece(snapshot: Snapshot, node: int) -> dict[str, Any]:
 def unite(pieces: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The pieces of several nodes as one, without attempts, state and time."""
     held = list(pieces)
-    whole: dict[str, Any] = {"format": schema.FORMAT}
+    whole: dict[str, Any] = {"format": FORMAT}
     for name in ("parts", "streams"):
         whole[name] = [row for one in held for row in one[name]]
     for name in ("config", "summary"):

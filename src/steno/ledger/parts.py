@@ -1,4 +1,4 @@
-"""Parquet parts: points sorted by key, rank and step, and entries, as files that never change."""
+"""Parquet parts: points sorted by key, rank, attempt and step, and entries, as files that never change."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steno import files
+from steno.ledger import layout as layouts
 from steno.ledger import schema
 from steno.ledger.bins import Points as BinPoints
 from steno.ledger.bins_part import PartBins
 from steno.ledger.rebuild import FACTS
-from steno.record import Ref
+from steno.record import FORMAT, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from steno.ledger.layout import Constants
     from steno.ledger.schema import Columns
 
 GROUP_ROWS = 1 << 17
 _STRETCH_ROWS = 1 << 13
 """Shorter stretches of a column are cheaper copied together than handed to Arrow one by one."""
 _INT64 = range(-(2**63), 2**63)
+_CODED = ("project", "run", "key")
 
 
 @dataclass(slots=True)
@@ -110,7 +113,7 @@ def points_of(batches: Sequence[tuple[int, Columns]], names: Mapping[int, str]) 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Points of one row group, in order of key, rank and step; equal ones in order of record."""
+    """Points of one row group, in order of key, rank, attempt and step; equal ones in order of record."""
 
     ranks: NDArray[Any]
     """Per point, its key's place in `names`; rising."""
@@ -127,8 +130,8 @@ class _Group:
 
 def _arrange(points: Points) -> Iterator[_Group]:
     rows: NDArray[np.int32] | None = None
-    if not bool((points.rank == points.rank[0]).all()):
-        rows = np.lexsort((points.step, points.rank)).astype(np.int32)
+    if not bool((points.rank == points.rank[0]).all() and (points.attempt == points.attempt[0]).all()):
+        rows = np.lexsort((points.step, points.attempt, points.rank)).astype(np.int32)
     elif (points.step[1:] < points.step[:-1]).any():
         rows = np.argsort(points.step, kind="stable").astype(np.int32)
     if (points.first == points.first[0]).all() and (points.width == points.width[0]).all():
@@ -217,8 +220,17 @@ def _stable_argsort(ranks: NDArray[Any]) -> NDArray[np.int64]:
     return low[np.argsort((ranks[low] >> 16).astype(np.uint16), kind="stable")]
 
 
-def write_metrics(path: Path, points: Points, facts: Mapping[str, Any], bins: PartBins | None = None) -> int:
-    """Write a part to `path` and sync it; returns its rows. `facts` go into the footer, the points into `bins`.
+def write_metrics(
+    path: Path, points: Points, facts: Mapping[str, Any], same: Constants, bins: PartBins | None = None
+) -> int:
+    """Write a part to `path` and sync it; returns its rows.
+
+    Args:
+        path: the file.
+        points: at least one.
+        facts: go into the footer.
+        same: goes into each row.
+        bins: gets the points.
 
     Raises:
         OSError: no space, no permission; what was written of the file stays.
@@ -232,32 +244,20 @@ def write_metrics(path: Path, points: Points, facts: Mapping[str, Any], bins: Pa
     noted = np.zeros(len(points.record), np.bool_)
     noted[list(points.meta)] = True
     # What is never null is said to be so: levels cost as much to encode as the values of a plain column.
-    layout = pa.schema(
-        [
-            pa.field("record", pa.int64(), nullable=False),
-            pa.field("key", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-            pa.field("step", pa.int64(), nullable=False),
-            pa.field("time", pa.timestamp("ns", "UTC"), nullable=False),
-            pa.field("rank", pa.int32(), nullable=False),
-            pa.field("attempt", pa.int32(), nullable=False),
-            pa.field("value", pa.float64()),
-            pa.field("exact", pa.int64()),
-            pa.field("text", pa.string()),
-            pa.field("ref", pa.string()),
-            pa.field("meta", pa.string()),
-            pa.field("batch", pa.int64(), nullable=False),
-        ],
-        metadata={FACTS: json.dumps({**facts, "rows": len(points.value)}).encode()},
-    )
+    layout = layouts.schema(layouts.METRICS, *_CODED)
     names = _texts(points.names)
+    ticks = points.time // layouts.NS_PER_TICK
     with pq.ParquetWriter(
         path,
         layout,
         version="2.6",
         compression="zstd",
         compression_level=-1,
-        use_dictionary=["key", "text", "meta"],
+        store_schema=False,  # it would have Arrow's readers see dictionaries, which others have no type for
+        use_dictionary=[*_CODED, "text", "meta"],
         column_encoding={
+            "node": "DELTA_BINARY_PACKED",
+            "bucket": "DELTA_BINARY_PACKED",
             "record": "DELTA_BINARY_PACKED",
             "step": "DELTA_BINARY_PACKED",
             "time": "DELTA_BINARY_PACKED",
@@ -266,7 +266,7 @@ def write_metrics(path: Path, points: Points, facts: Mapping[str, Any], bins: Pa
             "value": "BYTE_STREAM_SPLIT",
         },
         write_batch_size=1 << 15,
-        write_statistics=["record", "key", "step", "rank", "attempt", "batch"],
+        write_statistics=list(layouts.STATISTICS),
     ) as writer:
         for group in _arrange(points):
             low, high = int(group.ranks[0]), int(group.ranks[-1]) + 1
@@ -275,19 +275,21 @@ def write_metrics(path: Path, points: Points, facts: Mapping[str, Any], bins: Pa
                 names.slice(low, high - low),
             )
             arrays = [
-                group.take(points.record, pa.int64()),
+                *_constants(len(group.value), same),
                 key,
-                group.take(points.step, pa.int64()),
-                group.take(points.time, pa.timestamp("ns", "UTC")),
                 group.take(points.rank, pa.int32()),
                 group.take(points.attempt, pa.int32()),
+                group.take(points.step, pa.int64()),
+                group.take(ticks, pa.timestamp("us", "UTC")),
+                group.take(points.record, pa.int64()),
+                group.take(points.batch, pa.int64()),
                 *_values(points, group, marked),
                 _notes(points, group, noted),
-                group.take(points.batch, pa.int64()),
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=layout), row_group_size=GROUP_ROWS)
             if bins is not None and bins.wants(group.ranks):
-                bins.add(_for_bins(points, group, marked))
+                bins.add(_for_bins(points, group, marked, same.node))
+        writer.add_key_value_metadata(_footer(facts, len(points.value)))
     files.sync_file(path)
     return len(points.value)
 
@@ -304,7 +306,7 @@ def bins_of(points: Points) -> PartBins:
     return PartBins(points.names, totals.astype(np.int64))
 
 
-def _for_bins(points: Points, group: _Group, marked: NDArray[np.bool_]) -> BinPoints:
+def _for_bins(points: Points, group: _Group, marked: NDArray[np.bool_], node: int) -> BinPoints:
     value, other, exact = group.value, None, None
     if points.special:
         some = group.point()
@@ -321,12 +323,16 @@ def _for_bins(points: Points, group: _Group, marked: NDArray[np.bool_]) -> BinPo
         attempt=int(points.attempt[0]) if one_attempt else group.of(points.attempt),
         step=group.of(points.step),
         time=group.of(points.time),
-        node=0,
+        node=node,
         record=group.of(points.record),
         value=value,
         other=other,
         exact=exact,
     )
+
+
+def _footer(facts: Mapping[str, Any], rows: int) -> dict[bytes, bytes]:
+    return {FACTS: json.dumps({"format": FORMAT, **facts, "rows": rows}).encode()}
 
 
 def _array(column: NDArray[Any], kind: Any, absent: NDArray[np.bool_] | None = None) -> Any:
@@ -388,6 +394,20 @@ def _values(points: Points, group: _Group, marked: NDArray[np.bool_]) -> list[An
 
 
 @lru_cache(4)
+def _constants(count: int, same: Constants) -> list[Any]:
+    """The columns that are the same in each row."""
+    import pyarrow as pa
+
+    zeros = _array(np.zeros(count, np.int32), pa.int32())
+    return [
+        pa.DictionaryArray.from_arrays(zeros, _texts([same.project])),
+        pa.DictionaryArray.from_arrays(zeros, _texts([same.run])),
+        _array(np.full(count, same.node, np.int64), pa.int64()),
+        _array(np.full(count, same.bucket, np.int32), pa.int32()),
+    ]
+
+
+@lru_cache(4)
 def _nulls(count: int, kind: str) -> Any:
     """Row groups are nearly all of one size, and nearly all of nothing but floats."""
     import pyarrow as pa
@@ -402,29 +422,27 @@ def _notes(points: Points, group: _Group, noted: NDArray[np.bool_]) -> Any:
     return _texts([points.meta.get(row) for row in rows.tolist()])
 
 
-def write_records(path: Path, entries: Sequence[tuple[Any, ...]], facts: Mapping[str, Any]) -> int:
-    """Write entries (record, batch, time, step, rank, attempt, kind, payload text) and sync them."""
+def write_records(path: Path, entries: Sequence[tuple[Any, ...]], facts: Mapping[str, Any], same: Constants) -> int:
+    """Write entries (record, batch, time in ns, step, rank, attempt, kind, payload text) and sync them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    layout = pa.schema(
-        [
-            ("record", pa.int64()),
-            ("batch", pa.int64()),
-            ("time", pa.timestamp("ns", "UTC")),
-            ("step", pa.int64()),
-            ("rank", pa.int32()),
-            ("attempt", pa.int32()),
-            ("kind", pa.string()),
-            ("payload", pa.string()),
-        ],
-        metadata={FACTS: json.dumps({**facts, "rows": len(entries)}).encode()},
-    )
-    columns = list(zip(*entries, strict=True))
+    layout = layouts.schema(layouts.RECORDS, "project", "run")
+    record, batch, time, step, rank, attempt, kind, payload = zip(*entries, strict=True)
+    ticks = [one // layouts.NS_PER_TICK for one in time]
     arrays = [
-        _texts(column) if kind.type == pa.string() else _integers(column, kind.type)
-        for column, kind in zip(columns, layout, strict=True)
+        *_constants(len(entries), same),
+        _texts(kind),
+        _integers(rank, pa.int32()),
+        _integers(attempt, pa.int32()),
+        _integers(step, pa.int64()),
+        _integers(ticks, pa.timestamp("us", "UTC")),
+        _integers(record, pa.int64()),
+        _integers(batch, pa.int64()),
+        _texts(payload),
     ]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=layout), path, compression="zstd", version="2.6")
+    with pq.ParquetWriter(path, layout, compression="zstd", version="2.6", store_schema=False) as writer:
+        writer.write_table(pa.Table.from_arrays(arrays, schema=layout))
+        writer.add_key_value_metadata(_footer(facts, len(entries)))
     files.sync_file(path)
     return len(entries)

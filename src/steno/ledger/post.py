@@ -18,7 +18,7 @@ from steno.ledger import artifacts, assemble, fence, handover, holes, schema, st
 from steno.ledger.incoming import Own, StreamInfo
 from steno.ledger.refused import Refused
 from steno.ledger.sample import STREAM
-from steno.record import CONFIG, FINISH, MOVED, NODE_SHIFT, NOTE, SUMMARY, Batch, Entry
+from steno.record import CONFIG, FINISH, MOVED, NOTE, SUMMARY, Batch, Entry, micros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class Poster:
 
     Args:
         connection: from `schema.begin`.
-        node: this node's number.
+        node: this node's id.
         lock: held during every transaction, for others who write through the same connection.
 
     """
@@ -266,11 +266,10 @@ class Poster:
         fills: dict[tuple[int, int], Values],
         streams: Sequence[str],
     ) -> Batch | None:
-        base = self.node << NODE_SHIFT
         first = self.next_record
         moved: dict[steps.Counter, int] = {}
         if table is not None:
-            numbers = assemble.numbered(table, raw, base + first)
+            numbers = assemble.numbered(table, raw, first)
             scope = self.scope(fresh[0][0].stream) if fresh else ""
             moved = steps.number_all(
                 step=table.step,
@@ -287,7 +286,7 @@ class Poster:
             assemble.fill(table, fills)
             holes.keep(self.connection, table, streams)
         else:
-            numbers = list(range(base + first, base + first + len(raw)))
+            numbers = list(range(first, first + len(raw)))
         rows = len(table.mono) if table is not None else 0
         self.next_record = first + rows + len(raw) + len(own)
         old = holes.answer(self.connection, fills, streams, self.lose)
@@ -309,8 +308,8 @@ class Poster:
                 "insert into batches values(?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     id,
-                    base + first,
-                    base + self.next_record - 1,
+                    first,
+                    self.next_record - 1,
                     len(columns.record),
                     len(columns.value),
                     self._fresh_names(keysets if table is not None else ()),
@@ -438,17 +437,16 @@ class Poster:
         own: Sequence[Own],
     ) -> tuple[Entry, ...]:
         entries = [
-            Entry(record, one.wall, one.step, info.rank, info.attempt, one.kind, one.payload)
+            Entry(record, micros(one.wall), one.step, info.rank, info.attempt, one.kind, one.payload, self.node)
             for one, info, record in zip(raw, infos, numbers, strict=True)
         ]
         if not raw and not own:
             return ()
-        base = self.node << NODE_SHIFT
-        now = time.time_ns()
+        now = micros(time.time_ns())
         attempt = max((info.attempt for info in infos), default=0) or self._latest_attempt()
         entries += [
-            Entry(record, now, mine.step, mine.rank, mine.attempt or attempt, mine.kind, mine.payload)
-            for record, mine in enumerate(own, base + self.next_record - len(own))
+            Entry(record, now, mine.step, mine.rank, mine.attempt or attempt, mine.kind, mine.payload, self.node)
+            for record, mine in enumerate(own, self.next_record - len(own))
         ]
         for one in entries:
             if one.kind in (CONFIG, SUMMARY):

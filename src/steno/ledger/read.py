@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping  # noqa: TC003 - Cursor is checked by its annotations
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,9 +22,9 @@ import msgspec
 from steno import files, inside, statusfile
 from steno.errors import CorruptError
 from steno.journal import place as places
-from steno.ledger import artifacts, schema, verify
+from steno.ledger import artifacts, format1, schema, verify
 from steno.ledger.rebuild import PartBatches, stretches
-from steno.record import Batch, Entry
+from steno.record import FORMAT, Batch, Entry, node_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -290,13 +290,14 @@ class Reader:
         self._lock = threading.Lock()
 
     def nodes(self) -> dict[int, Path | None]:
-        """Node number → its ledger file; None when it lies on another machine or is not there."""
+        """Node → its ledger file; None when it lies on another machine or is not there."""
         found: dict[int, Path | None] = {}
         place = self.run_dir / ".steno" / "nodes"
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(place)):
-                if inside.node(name) is not None:
-                    found[int(name)] = places.ledger(place / name)
+                number = inside.node(name)
+                if number is not None:
+                    found[number] = places.ledger(place / name)
         return found
 
     def snapshot(self, *, since: Mapping[int, int] | None = None, batches: bool = True) -> Snapshot:
@@ -314,7 +315,7 @@ class Reader:
                 if path is None:
                     without = self._without_ledger(manifest, node)
                     pieces.append(without)
-                    why = _why_none(self.run_dir / ".steno" / "nodes" / f"{node:02d}", begun=bool(without.parts))
+                    why = _why_none(self.run_dir / ".steno" / "nodes" / node_name(node), begun=bool(without.parts))
                     if why:
                         unreadable[node] = why
                     continue
@@ -342,7 +343,11 @@ class Reader:
                 if row is not None:
                     batch = schema.batch_of(schema.decode(row[0]), id, node, self._namer(node, connection))
                     rows = connection.execute(f"select {_ENTRY} from entries where batch=? order by record", (id,))
-                    return _with_entries(batch, tuple(_entry(row) for row in rows))
+                    whole = _with_entries(batch, tuple(_entry(node, row) for row in rows))
+                    old = connection.execute("select value from meta where key='format'").fetchone()
+                    if not _is_old(path, json.loads(old[0]) if old else None):
+                        return whole
+                    return replace(format1.batch(whole), entries=tuple(map(format1.entry, whole.entries)))
                 parts = connection.execute(
                     f"select {part_columns(connection)} from parts where first_batch<=? and last_batch>=?", (id, id)
                 ).fetchall()
@@ -402,6 +407,7 @@ class Reader:
             meta = {key: json.loads(value) for key, value in fetch("select key, value from meta")}
             for name in ("config", "summary"):
                 msgspec.convert(meta.get(name) or {}, dict[str, Any])
+            is_old = _is_old(path, meta.get("format"))
             batches: list[Batch] = []
             damaged: list[Loss] = []
             if with_batches:
@@ -411,7 +417,9 @@ class Reader:
                     except CorruptError as error:
                         damaged.append(Loss(node, "damaged batch", str(id), 1, str(error)))
                         continue
-                    batches.append(schema.batch_of(decoded, id, node, self._namer(node, connection, meta)))
+                    batch = schema.batch_of(decoded, id, node, self._namer(node, connection, meta))
+                    batches.append(format1.batch(batch) if is_old else batch)
+            entries = [_entry(node, row) for row in fetch(f"select {_ENTRY} from entries where batch>?", (since,))]
             last = fetch("select next - 1 from counters where scope='node' and name='batch'").fetchone()
             return Snapshot(
                 parts=tuple(
@@ -419,7 +427,7 @@ class Reader:
                     for row in fetch(f"select {part_columns(connection)} from parts order by first_batch, id")
                 ),
                 batches=tuple(batches),
-                entries=tuple(_entry(row) for row in fetch(f"select {_ENTRY} from entries where batch>?", (since,))),
+                entries=tuple(map(format1.entry, entries) if is_old else entries),
                 streams=tuple(_stream(node, row) for row in fetch(f"select {_STREAM} from streams order by started")),
                 cursors=tuple(_cursor(node, row) for row in fetch(f"select {_CURSOR} from cursors")),
                 losses=(*(_loss(node, row) for row in fetch("select kind, name, count, reason from losses")), *damaged),
@@ -455,7 +463,7 @@ class Reader:
         """What the manifest, or else the directory itself, says of a node whose ledger is out of reach."""
         if manifest:
             return Snapshot(
-                parts=tuple(Part(**row) for row in manifest.get("parts", ()) if node in {None, row["node"]}),
+                parts=tuple(_numbered(Part(**row)) for row in manifest.get("parts", ()) if node in {None, row["node"]}),
                 # Those of artifacts that are not sealed: only in an object store, of a run that goes on.
                 entries=tuple(Entry(**row) for row in manifest.get("entries", ())),
                 streams=tuple(Stream(**row) for row in manifest.get("streams", ()) if node in {None, row["node"]}),
@@ -512,15 +520,16 @@ def found_parts(run_dir: Path, node: int | None = None) -> Iterator[Part]:
         with contextlib.suppress(FileNotFoundError):
             for name in sorted(os.listdir(run_dir / kind)):
                 whole = f"{kind}/{name}"
-                if not is_part(whole) or node not in {None, int(name.partition("-")[0])}:
-                    continue
                 head, _, tail = name.partition("-part-")
+                owner = inside.node(head)
+                if owner is None or not is_part(whole) or node not in {None, owner}:
+                    continue
                 with contextlib.suppress(OSError, ValueError, KeyError, CorruptError):
                     if head not in noted:
                         noted[head] = verify.noted(run_dir / ".steno" / "nodes" / head)
                     # Not by a footer that may be damaged where there is better.
                     facts = part_facts(inside.path(run_dir, whole), noted[head].get(whole))
-                    yield part_of(int(head), (int(tail[:6]), kind, whole, *facts.values()))
+                    yield part_of(owner, (int(tail[:6]), kind, whole, *facts.values()))
 
 
 def is_part(name: object) -> bool:
@@ -540,7 +549,15 @@ def part_of(node: int, facts: Iterable[Any]) -> Part:
         raise CorruptError(f"a part is listed that is none: {error}") from error
     if not is_part(part.name) or part.kind != part.name.partition("/")[0]:
         raise CorruptError(f"a part is listed as {part.name!r}, kind {part.kind!r}: no part is called so")
-    return part
+    return _numbered(part)
+
+
+def _numbered(part: Part) -> Part:
+    """The part; one of format 1 as this format numbers its records."""
+    found = _PART_NAME.fullmatch(part.name)
+    if found is None or found[1]:
+        return part
+    return replace(part, first=format1.number(part.first), last=format1.number(part.last))
 
 
 def require_sound(connection: sqlite3.Connection, node: int) -> None:
@@ -569,7 +586,7 @@ def require_sound(connection: sqlite3.Connection, node: int) -> None:
         raise sqlite3.DatabaseError(f"it holds what no ledger does: {error}") from error
 
 
-_PART_NAME: Final = re.compile(r"(?:metrics|records)/\d{2,6}-part-\d{6}\.parquet")
+_PART_NAME: Final = re.compile(r"(?:metrics|records)/(?:([0-9a-f]{16})|\d{2,6})-part-\d{6}\.parquet")
 _PART_FIELDS: Final = tuple(one.name for one in dataclasses.fields(Part))
 _PART = "id, kind, name, first_batch, last_batch, first, last, rows, bytes"
 
@@ -588,9 +605,9 @@ _STREAM = (
 _CURSOR = "destination, batch, record, position, delivered, skipped, retries, state, error"
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(node: int, row: tuple[Any, ...]) -> Entry:
     record, time, step, rank, attempt, kind, payload = row
-    entry = Entry(record, time, step, rank, attempt, kind, json.loads(payload))
+    entry = Entry(record, time, step, rank, attempt, kind, json.loads(payload), node)
     numbers = (record, time, rank, attempt, 0 if step is None else step)
     if not isinstance(entry.payload, dict) or not isinstance(kind, str) or {type(one) for one in numbers} != {int}:
         raise CorruptError(f"an entry is {row!r:.200}")
@@ -611,10 +628,19 @@ def _loss(node: int, row: tuple[Any, ...]) -> Loss:
     return msgspec.convert(dict(zip(("node", "kind", "name", "count", "reason"), (node, *row), strict=True)), Loss)
 
 
-def _with_entries(batch: Batch, entries: tuple[Entry, ...]) -> Batch:
-    import dataclasses
+def _is_old(ledger: Path, found: object) -> bool:
+    """Whether a ledger of this format is one of format 1.
 
-    return dataclasses.replace(batch, entries=entries) if entries else batch
+    Raises:
+        sqlite3.DatabaseError: nobody here can read it.
+    """
+    if found not in {1, FORMAT}:
+        raise sqlite3.DatabaseError(f"the ledger {ledger} has format {found}: read it with the steno that wrote it")
+    return found == 1
+
+
+def _with_entries(batch: Batch, entries: tuple[Entry, ...]) -> Batch:
+    return replace(batch, entries=entries) if entries else batch
 
 
 def _united(pieces: list[Snapshot], unreadable: Mapping[int, str]) -> Snapshot:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from steno import bounds as bounds_
 from steno.errors import CorruptError
-from steno.ledger import verify
+from steno.ledger import format1, verify
+from steno.ledger.layout import NS_PER_TICK
 from steno.ledger.schema import read_ref
 from steno.record import Batch, Entry
 
@@ -101,11 +102,14 @@ def _groups(
     bounds_.parquet(path)
     dictionaries = ["key"] if name.startswith("metrics/") else None
     with pq.ParquetFile(path, read_dictionary=dictionaries, memory_map=False) as file:
-        at = file.schema_arrow.names.index("batch")
+        names = file.schema_arrow.names
+        at = names.index("batch")
+        is_old = format1.is_of(names)
         for number in range(file.num_row_groups):
             known = file.metadata.row_group(number).column(at).statistics
             if known is None or (known.min <= within[1] and known.max >= within[0]):
-                yield file.read_row_group(number, columns, use_threads=False)
+                group = file.read_row_group(number, columns, use_threads=False)
+                yield format1.modern(group) if is_old else group
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ class PartBatches:
                         points.add(group, wanted)
                     else:
                         for at in wanted.tolist():
-                            entries.setdefault(int(batch[at]), []).append(_entry(group, at))
+                            entries.setdefault(int(batch[at]), []).append(_entry(group, at, node))
         return points.arranged(names, node, {id: tuple(found) for id, found in entries.items()})
 
     def batch(self, id: int) -> Batch:
@@ -203,10 +207,10 @@ class PartBatches:
         return {at - start: self.odd[at] for at in range(start, end) if at in self.odd}
 
 
-def _entry(table: Any, row: int) -> Entry:
+def _entry(table: Any, row: int, node: int) -> Entry:
     said = {name: table[name][row].as_py() for name in ("record", "step", "rank", "attempt", "kind")}
-    # The time as an integer: only pandas has times to the nanosecond.
-    return Entry(time=table["time"][row].value, payload=json.loads(table["payload"][row].as_py()), **said)
+    time = table["time"][row].value * NS_PER_TICK
+    return Entry(time=time, payload=json.loads(table["payload"][row].as_py()), node=node, **said)
 
 
 class _Points:
@@ -226,6 +230,7 @@ class _Points:
         if not len(rows):
             return
         piece = {name: _numbers(table[name])[rows] for name in _COLUMNS}
+        piece["time"] = piece["time"] * NS_PER_TICK
         keys = []
         for chunk in table["key"].chunks:  # each with a dictionary of its own
             own = [self._keys.setdefault(name, len(self._keys)) for name in chunk.dictionary.to_pylist()]

@@ -15,7 +15,7 @@ import msgspec
 from steno.errors import CorruptError, StenoError
 from steno.journal.place import LEDGER_PATH_BYTES
 from steno.ledger import artifacts
-from steno.record import Batch, Ref
+from steno.record import FORMAT, Batch, Ref, node_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-
-FORMAT = 1
 
 # A sealed batch is in a part and has no row here. `names` counts keys over the sets that the batch before
 # has not, `took` is the JSON list of [stream, segment, end] it consumed: a part repeats them, so that a lost ledger
@@ -71,8 +69,10 @@ create table if not exists losses(kind text not null, name text not null, count 
 """
 
 
-def begin(path: Path | str) -> sqlite3.Connection:
+def begin(path: Path | str, node: int) -> sqlite3.Connection:
     """Open the ledger for writing, creating it; autocommit, so transactions are said explicitly.
+
+    A new one keeps the id of its node.
 
     The caller may use the connection from several threads, one at a time, under a lock of its own.
 
@@ -103,7 +103,8 @@ def begin(path: Path | str) -> sqlite3.Connection:
             connection.execute("alter table parts add column crc text")  # a ledger from before parts had checksums
         row = connection.execute("select value from meta where key='format'").fetchone()
         if row is None:
-            connection.execute("insert or ignore into meta values('format', ?)", (str(FORMAT),))
+            rows = [("format", str(FORMAT)), ("node", json.dumps(node_name(node)))]
+            connection.executemany("insert or ignore into meta values(?, ?)", rows)
         elif json.loads(row[0]) != FORMAT:
             msg = f"the ledger {path} has format {row[0]}, not {FORMAT}: use the version of steno that wrote it"
             raise StenoError(msg)

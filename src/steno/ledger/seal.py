@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steno import bounds, files
+from steno import bounds, files, runfile
 from steno.errors import CorruptError
 from steno.ledger import artifacts, bins_format, bins_part, bins_rebuild, parts, schema, verify
 from steno.ledger.bins_name import name_of, part_named
+from steno.ledger.layout import Constants
 from steno.ledger.read import found_parts, is_part, part_columns, part_of
 from steno.ledger.rebuild import PartBatches, part_names, part_took
+from steno.record import node_name
 from steno.utf8 import escaped
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _SMALL_ROWS = 300_000
 _MERGE_NAMES = 50_000
 
 
+_ENTRY_ROW = ("record", "batch", "time", "step", "rank", "attempt", "kind", "payload")
+
 Made = tuple[str, int, str]
 """A part's name, its rows and its checksum."""
 
@@ -51,7 +55,7 @@ class Sealer:
         run_dir: the run's directory.
         connection: the writing connection.
         lock: held while it is used.
-        node: this node's number.
+        node: this node's id.
 
     """
 
@@ -65,6 +69,7 @@ class Sealer:
         self.node = node
         self._binned: set[str] = set()
         """Parts that are known to have their bins beside them."""
+        self._same: Constants | None = None
 
     def clean(self) -> None:
         """Remove what a death left behind: parts half written, or written and not yet in the ledger; and their bins."""
@@ -76,9 +81,20 @@ class Sealer:
             for name in os.listdir(place):
                 half = name.startswith(".") and name.endswith(".tmp")
                 whole = part_named(f"{kind}/{name[1:-4] if half else name}")
-                mine = is_part(whole) and name.lstrip(".").startswith(f"{self.node:02d}-part-")
+                mine = is_part(whole) and name.lstrip(".").startswith(f"{node_name(self.node)}-part-")
                 if mine and (half or whole not in listed):
                     files.unlink(place / name)
+
+    def _constants(self) -> Constants:
+        """What is the same in every row of the run's parts that this node writes; run.json stays as it was begun."""
+        if self._same is None:
+            facts = runfile.read(self.run_dir)[0]
+            self._same = Constants(
+                project=str(facts.get("project") or self.run_dir.parent.name),
+                run=str(facts.get("id") or self.run_dir.name),
+                node=self.node,
+            )
+        return self._same
 
     def unsealed(self) -> tuple[int, int, int]:
         """(points, entries, batches) in the ledger and in no part yet."""
@@ -137,11 +153,12 @@ class Sealer:
             points = parts.points_of(batches, names)
             facts["names"] = len(points.names)
             bins = parts.bins_of(points)
-            made.append(
-                self._write("metrics", lambda path: parts.write_metrics(path, points, facts, bins), facts, bins)
-            )
+            write = partial(parts.write_metrics, points=points, facts=facts, same=self._constants(), bins=bins)
+            made.append(self._write("metrics", write, facts, bins))
         if entries:
-            made.append(self._write("records", lambda path: parts.write_records(path, entries, facts), facts))
+            made.append(
+                self._write("records", lambda path: parts.write_records(path, entries, facts, self._constants()), facts)
+            )
         with self.lock:
             self._commit(
                 made,
@@ -156,7 +173,7 @@ class Sealer:
     def _keep_damaged(self, id: int, blob: bytes) -> None:
         poison = self.run_dir / ".steno" / "poison"
         poison.mkdir(exist_ok=True, parents=True)
-        files.replace(poison / f"{self.node:02d}-batch-{id}.blob", blob)
+        files.replace(poison / f"{node_name(self.node)}-batch-{id}.blob", blob)
 
     def _choose(self) -> list[int]:
         chosen: list[int] = []
@@ -196,18 +213,18 @@ class Sealer:
         place.mkdir(exist_ok=True)
         with self.lock:
             row = self.connection.execute("select max(id) from parts").fetchone()
-        taken = {int(name[8:].split(".")[0]) for name in os.listdir(place) if name.startswith(f"{self.node:02d}-part-")}
-        number = max(row[0] or 0, *taken, 0) + 1 if taken else (row[0] or 0) + 1
-        name = f"{self.node:02d}-part-{number:06d}.parquet"
+        head = f"{node_name(self.node)}-part-"
+        taken = [int(name[len(head) :].split(".")[0]) for name in os.listdir(place) if name.startswith(head)]
+        name = f"{head}{max(row[0] or 0, *taken, 0) + 1:06d}.parquet"
         hidden = place / f".{name}.tmp"
         rows = write(hidden)
         crc = verify.checksum(hidden)
         known = {**facts, "name": f"{kind}/{name}", "rows": rows, "crc": crc}
-        verify.note(self.run_dir / ".steno" / "nodes" / f"{self.node:02d}", known)
+        verify.note(self.run_dir / ".steno" / "nodes" / node_name(self.node), known)
         if bins is not None and rows >= bins_part.FEWEST_POINTS:
             with contextlib.suppress(OSError):  # the part is whole without them
                 bins_part.write(place / name, bins, bins_format.identity(hidden.stat().st_size, rows, self.node, crc))
-        files.rename(hidden, place / name)
+        files.rename_new(hidden, place / name)
         files.sync_dir(place)
         return f"{kind}/{name}", rows, crc
 
@@ -319,11 +336,11 @@ class Sealer:
             points = self._points([part.name for part in run])
             facts["names"] = len(points.names)
             bins = parts.bins_of(points)
-            write = partial(parts.write_metrics, points=points, facts=facts, bins=bins)
+            write = partial(parts.write_metrics, points=points, facts=facts, same=self._constants(), bins=bins)
             made = self._write(kind, write, facts, bins)
         else:
             entries = self._entries([part.name for part in run])
-            made = self._write(kind, lambda path: parts.write_records(path, entries, facts), facts)
+            made = self._write(kind, lambda path: parts.write_records(path, entries, facts, self._constants()), facts)
         marks = ",".join("?" * len(run))
         with self.lock:
             row = self.connection.execute("select value from meta where key='took'").fetchone()
@@ -372,10 +389,12 @@ class Sealer:
         out: list[tuple[Any, ...]] = []
         for name in names:
             bounds.parquet(self.run_dir / name)
-            table = pq.read_table(self.run_dir / name)
+            table = pq.read_table(self.run_dir / name, columns=list(_ENTRY_ROW))
             at = table.column_names.index("time")
             table = table.set_column(at, "time", table["time"].cast(pa.int64()))
-            out.extend(tuple(row.values()) for row in table.to_pylist())
+            for row in table.to_pylist():
+                row["time"] *= 1000
+                out.append(tuple(row[column] for column in _ENTRY_ROW))
         return sorted(out)
 
     def finish(self) -> None:
@@ -414,9 +433,7 @@ def adopt_parts(run_dir: Path, connection: sqlite3.Connection, node: int) -> int
     the highest sealed step, and journals from where the newest part says they were consumed. A damaged part
     keeps its checksum, so that its readers know.
     """
-    from steno.record import NODE_SHIFT
-
-    noted = verify.noted(run_dir / ".steno" / "nodes" / f"{node:02d}")
+    noted = verify.noted(run_dir / ".steno" / "nodes" / node_name(node))
 
     found = sorted(found_parts(run_dir, node), key=lambda part: (part.first_batch, part.id))
     last = batch = step = 0
@@ -439,7 +456,7 @@ def adopt_parts(run_dir: Path, connection: sqlite3.Connection, node: int) -> int
                 part.crc,
             ),
         )
-        last, batch = max(last, part.last & ((1 << NODE_SHIFT) - 1)), max(batch, part.last_batch)
+        last, batch = max(last, part.last), max(batch, part.last_batch)
         known = noted.get(part.name)
         ends.append(part_took(run_dir / part.name) if known is None else known["took"])
         footer = None

@@ -185,8 +185,8 @@ def shelve(run_dir: Path, entries: Iterable[Entry], rewinds: Sequence[tuple[int,
             else:
                 came[one.payload["id"]] = one.payload
     # A ledger's numbers order what is in it; between machines there is only the clock.
-    if len({one.record >> 44 for one in posted}) > 1:
-        posted.sort(key=lambda one: (one.time, one.record))
+    if len({one.node for one in posted}) > 1:
+        posted.sort(key=lambda one: (one.time, one.node, one.record))
     current: dict[str, int | str] = {}
     made: list[tuple[Entry, Mapping[str, Any] | None]] = []
     for one in posted:

@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "jsonl", "parquet")
 _CSV = """
-select record, step, replace(time::varchar, ' ', 'T') || 'Z' as time, rank, attempt, key,
+select node, record, step, replace(time::varchar, ' ', 'T') || 'Z' as time, rank, attempt, key,
     case when exact is not null then exact::varchar when text is not null then text when ref is not null then ref
     else value::varchar end as value
-from metrics order by record, key
+from metrics order by node, record, key
 """
 _JSONL = """
-select record, key, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref
-from metrics order by record, key
+select node, record, key, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref
+from metrics order by node, record, key
 """
 
 
 def export(engine: Engine, source: Source, to: str, path: Path) -> int:
     """Write the points that rewinds leave to `path`, replacing it at once when all is written; returns points.
 
-    csv      one row per point: record, step, time, rank, attempt, key, value
-    jsonl    one object per record: record, step, time (ns), rank, attempt, values; NaN and infinities as strings
+    csv      one row per point: node, record, step, time, rank, attempt, key, value
+    jsonl    one object per record: node, record, step, time (ns), rank, attempt, values; NaN and infinities as strings
     parquet  one row per point, with the columns of a part
 
     Raises:
@@ -90,7 +90,7 @@ def _copy(to: str) -> Callable[[duckdb.DuckDBPyConnection, Path], int]:
     if to == "csv":
         select, options = _CSV, "format csv, header"
     else:
-        select = "select * exclude (run) from metrics order by key, rank, step, record"
+        select = "select * exclude (run) from metrics order by key, rank, attempt, step, node, record"
         options = "format parquet, compression zstd"
 
     def write(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
@@ -106,7 +106,7 @@ def _jsonl(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
     with open(path, "wb") as file:
         for record in _records(cursor):
             points += len(record.values)
-            line = {name: getattr(record, name) for name in ("record", "step", "time", "rank", "attempt")}
+            line = {name: getattr(record, name) for name in ("node", "record", "step", "time", "rank", "attempt")}
             file.write(encode({**line, "values": {key: plain(value) for key, value in record.values.items()}}) + b"\n")
     return points
 
@@ -118,7 +118,7 @@ def _records(cursor: duckdb.DuckDBPyConnection) -> Iterator[Record]:
     relation = cursor.sql(_JSONL)
     for chunk in _chunks(relation):
         points = concat([held, of_arrow(chunk, ids)])
-        whole = points.record < points.record[-1]
+        whole = (points.record != points.record[-1]) | (points.node != points.node[-1])
         yield from records_of(points.take(whole), list(ids))
         held = points.take(~whole)
     yield from records_of(held, list(ids))

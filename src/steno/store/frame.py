@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 JOINS: Mapping[str, tuple[str, ...]] = {
     "step": ("step", "rank", "attempt"),
     "time": ("time", "rank", "attempt"),
-    "record": ("record", "step", "time", "rank", "attempt"),
+    "record": ("node", "record", "step", "time", "rank", "attempt"),
 }
 """`on` → the columns that stand before the keys, in the order the rows are sorted by."""
 
@@ -47,7 +47,7 @@ def join(points: Points, keys: Sequence[str], on: str) -> pa.Table:
     import pyarrow as pa
 
     columns = [getattr(points, name) for name in JOINS[on]]
-    order = np.lexsort((points.record, *reversed(columns)))
+    order = np.lexsort((points.record, points.node, *reversed(columns)))
     points = points.take(order)
     columns = [column[order] for column in columns]
     row = np.zeros(len(points), np.int64)

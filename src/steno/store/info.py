@@ -10,6 +10,7 @@ from steno import edits, runfile
 from steno.ledger import streams
 from steno.ledger.read import ELSEWHERE, LOST_LEDGER, MANIFEST, Reader, read_manifest, run_state
 from steno.ledger.unposted import unposted
+from steno.record import node_name
 from steno.store.sound import DAMAGED
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Info:
     unposted: tuple[Unposted, ...] = ()
     """Journals of a run that does not go on which hold more than was posted: stream, host, records, bytes, age."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    """What could not be read, and why: ledgers ("node 01"), parts (their path), run.json, manifest.json, edits.jsonl.
+    """What could not be read, and why: ledgers ("node ID"), parts (their path), run.json, manifest.json, edits.jsonl.
 
     What they held is missing.
     """
@@ -127,7 +128,7 @@ def info_of(
 
 def _unreadable(snapshot: Snapshot, wrong: str, unusable: str, unedited: str) -> dict[str, str]:
     said = {runfile.FILE: wrong, MANIFEST: unusable, edits.FILE: unedited}
-    said.update((f"node {node:02d}", why) for node, why in snapshot.unreadable.items())
+    said.update((f"node {node_name(node)}", why) for node, why in snapshot.unreadable.items())
     return {name: why for name, why in said.items() if why}
 
 

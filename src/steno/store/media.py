@@ -31,6 +31,7 @@ class Item:
     rank: int
     attempt: int
     record: int
+    node: int
     ref: Ref
     run_dir: Path
     fetch: Callable[[Ref], None] | None = field(default=None, repr=False, compare=False)
@@ -99,6 +100,7 @@ def items(run_dir: Path, series: Series, fetch: Callable[[Ref], None] | None = N
                 int(series.rank[row]),
                 int(series.attempt[row]),
                 int(series.record[row]),
+                int(series.node[row]),
                 found,
                 run_dir,
                 fetch,
@@ -115,6 +117,6 @@ def keys_of(key: str, known: Iterable[str]) -> list[str]:
 
 
 def order(item: Item) -> tuple[Any, ...]:
-    """By step, attempt, rank and record; within a record by place in the list."""
+    """By step, attempt, rank, node and record; within a record by place in the list."""
     place = item.key.rpartition("/")[2]
-    return item.step, item.attempt, item.rank, item.record, inside.number(place) or 0, item.key
+    return item.step, item.attempt, item.rank, item.node, item.record, inside.number(place) or 0, item.key

@@ -39,7 +39,7 @@ class Points:
     rank: NDArray[np.int32]
     attempt: NDArray[np.int32]
     batch: NDArray[np.int64]
-    node: NDArray[np.int32]
+    node: NDArray[np.int64]
     value: NDArray[np.float64]
     special: Mapping[int, Special] = field(default_factory=dict)
 
@@ -59,7 +59,7 @@ class Points:
 
 
 COLUMNS = ("key", "record", "step", "time", "rank", "attempt", "batch", "node", "value")
-_DTYPES = ("int32", "int64", "int64", "int64", "int32", "int32", "int64", "int32", "float64")
+_DTYPES = ("int32", "int64", "int64", "int64", "int32", "int32", "int64", "int64", "float64")
 
 
 def taken(special: Mapping[int, Special], rows: NDArray[Any], length: int) -> dict[int, Special]:
@@ -100,7 +100,7 @@ def _of_batch(batch: Batch, ids: dict[str, int]) -> Points:
         rank=np.repeat(batch.rank, widths),
         attempt=np.repeat(batch.attempt, widths),
         batch=np.full(count, batch.id, np.int64),
-        node=np.full(count, batch.node, np.int32),
+        node=np.full(count, batch.node, np.int64),
         value=batch.value,
         special=batch.special,
     )
@@ -132,13 +132,19 @@ def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
     import numpy as np
 
     count = len(table)
-    whole = (("record", "int64"), ("step", "int64"), ("time", "int64"), ("rank", "int32"), ("attempt", "int32"))
+    whole = (
+        ("node", "int64"),
+        ("record", "int64"),
+        ("step", "int64"),
+        ("time", "int64"),
+        ("rank", "int32"),
+        ("attempt", "int32"),
+    )
     columns: dict[str, Any] = {name: to_numpy(table[name], dtype) for name, dtype in whole}
     value = to_numpy(table["value"], "float64")
     return Points(
         key=np.zeros(count, np.int32) if ids is None else _numbered(table["key"], ids),
         batch=np.zeros(count, np.int64),
-        node=np.zeros(count, np.int32),
         value=value,
         special=_specials(table, value),
         **columns,
@@ -199,6 +205,7 @@ def table_of(points: Points, names: Sequence[str]) -> pa.Table:
             odd["text"][row] = str(found)
     return pa.table(
         {
+            "node": to_arrow(points.node, pa.int64()),
             "record": to_arrow(points.record, pa.int64()),
             "key": pa.DictionaryArray.from_arrays(to_arrow(points.key, pa.int32()), strings(names)),
             "step": to_arrow(points.step, pa.int64()),

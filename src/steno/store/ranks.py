@@ -93,7 +93,7 @@ def united(series: Series, over: str, x: str = "step") -> Series:
     if count:
         time, attempt = np.maximum.reduceat(time, grid.starts), np.maximum.reduceat(attempt, grid.starts)
     nowhere = np.full(count, -1, np.int64)
-    return Series(series.key, grid.x[grid.starts], time, value, nowhere.astype(np.int32), attempt, nowhere)
+    return Series(series.key, grid.x[grid.starts], time, value, nowhere.astype(np.int32), attempt, nowhere, nowhere * 0)
 
 
 def _extreme(grid: _Grid, over: str) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from steno import inside, paths
+from steno import inside, paths, runfile
 from steno.errors import UsageError
 from steno.ledger.read import Reader, read_manifest
 from steno.record import ARTIFACT, START
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from steno.store.ranks import Stragglers
     from steno.store.remote import Remote
 
-_COLUMNS = "record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
+_COLUMNS = "node, record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 
 
 def open_run(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None = None) -> RunReader:
@@ -83,6 +83,7 @@ class RunReader:
         self._remote = None if isinstance(run_dir, Path | str) else run_dir
         self.dir = Path(run_dir) if isinstance(run_dir, Path | str) else run_dir.dir
         inside.check(self.dir)
+        runfile.require_format(self.dir)
         self._begin(engine)
 
     def _begin(self, engine: Engine | None = None) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from steno.ledger.read import Reader
-from steno.record import NODE_SHIFT, Entry, Record
+from steno.record import Entry, Record
 from steno.store.engine import again
 from steno.store.points import concat, of_arrow
 
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
     from steno.store.points import Points
     from steno.store.unsealed import View
 
-POINT_COLUMNS = "record, key, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
+POINT_COLUMNS = "node, record, key, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 GRACE_SECS = 1.0
-ENTRY_COLUMNS = "record, epoch_ns(time) as time, step, rank, attempt, kind, payload"
+ENTRY_COLUMNS = "node, record, epoch_ns(time) as time, step, rank, attempt, kind, payload"
 
 
 def records_of(points: Points, names: Sequence[str]) -> Iterator[Record]:
-    """The records that these points make up, by number; values in order of key.
+    """The records that these points make up, by node and number; values in order of key.
 
     A value that came late and the call it belongs to are one record here.
     """
     import numpy as np
 
-    points = points.take(np.argsort(points.record, kind="stable"))
+    points = points.take(np.lexsort((points.record, points.node)))
     values: list[Any] = points.value.tolist()
     for row, found in points.special.items():
         values[row] = found
     keys = [names[key] for key in points.key.tolist()]
-    number = points.record
+    number, node = points.record, points.node
     if not len(number):
         return
-    heads = np.flatnonzero(np.r_[True, number[1:] != number[:-1]])
-    columns = (number, points.time, points.step, points.rank, points.attempt)
+    heads = np.flatnonzero(np.r_[True, (number[1:] != number[:-1]) | (node[1:] != node[:-1])])
+    columns = (number, node, points.time, points.step, points.rank, points.attempt)
     firsts = zip(*(column[heads].tolist() for column in columns), strict=True)
     for start, end, head in zip(heads.tolist(), np.r_[heads[1:], len(number)].tolist(), firsts, strict=True):
-        record, time_, step, rank, attempt = head
+        record, node_, time_, step, rank, attempt = head
         pairs = sorted(zip(keys[start:end], values[start:end], strict=True), key=lambda pair: pair[0])
-        yield Record(record, time_, step, rank, attempt, dict(pairs))
+        yield Record(record, time_, step, rank, attempt, dict(pairs), node_)
 
 
 def entries_of(table: pa.Table) -> list[Entry]:
@@ -61,6 +61,7 @@ def entries_of(table: pa.Table) -> list[Entry]:
             row["attempt"],
             row["kind"],
             json.loads(row["payload"]),
+            row["node"],
         )
         for row in table.to_pylist()
     ]
@@ -75,12 +76,12 @@ def read_entries(
         PartGone: a part was merged away meanwhile.
     """
     where, values = ("where kind = ?", [kind]) if kind is not None else ("", [])
-    limit = "" if last is None else f"desc limit {max(int(last), 0)}"
-    query = f"select {ENTRY_COLUMNS} from {{parts}} {where} order by record {limit}"
+    limit = "" if last is None else f"order by node desc, record desc limit {max(int(last), 0)}"
+    query = f"select {ENTRY_COLUMNS} from {{parts}} {where} {limit}"
     table = engine.table(engine.files(run_dir, view.entry_parts), query, values)
     found = entries_of(table) if table is not None else []
     found += [entry for entry in view.snapshot.entries if kind is None or entry.kind == kind]
-    found.sort(key=lambda entry: entry.record)
+    found.sort(key=lambda entry: (entry.node, entry.record))
     return found if last is None else found[max(len(found) - last, 0) :]
 
 
@@ -99,13 +100,12 @@ def newest(engine: Engine, run_dir: Path, view: View, count: int) -> list[Record
         for node in set(chunk.node.tolist()):
             floors[node] = max(floors.get(node, 0), int(chunk.record[chunk.node == node].max()))
     for entry in view.snapshot.entries:
-        node = entry.record >> NODE_SHIFT
-        floors[node] = max(floors.get(node, 0), entry.record)
+        floors[entry.node] = max(floors.get(entry.node, 0), entry.record)
     found: list[Record | Entry] = []
     ids = dict(view.ids)
     for node, last in floors.items():
-        floor, top = last - count, (node + 1) << NODE_SHIFT
-        where = f"where record > {floor} and record < {top}"
+        floor = last - count
+        where = f"where record > {floor}"
         parts = [part for part in view.snapshot.parts if part.node == node and part.last > floor]
         kinds = ("metrics", "records")
         paths = {kind: engine.files(run_dir, (part for part in parts if part.kind == kind)) for kind in kinds}
@@ -115,8 +115,8 @@ def newest(engine: Engine, run_dir: Path, view: View, count: int) -> list[Record
         found += records_of(concat(pieces), list(ids))
         table = engine.table(paths["records"], f"select {ENTRY_COLUMNS} from {{parts}} {where}")
         found += [] if table is None else entries_of(table)
-        found += [one for one in view.snapshot.entries if floor < one.record < top]
-    return sorted(found, key=lambda one: (one.time, one.record))[-count:]
+        found += [one for one in view.snapshot.entries if one.node == node and one.record > floor]
+    return sorted(found, key=lambda one: (one.time, one.node, one.record))[-count:]
 
 
 def tail(
@@ -153,7 +153,7 @@ def tail(
                 fresh += batch.records()
                 fresh += batch.entries
             seen[node] = newest_batch
-        yield from sorted(fresh, key=lambda one: (one.record >> NODE_SHIFT, one.record))
+        yield from sorted(fresh, key=lambda one: (one.node, one.record))
         if fresh:
             quiet_since = time.monotonic()
         # The writers of a crashed run are gone, but a collector may still be posting what they left.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """The points of one key in order of step, then attempt, rank and record; arrays of shape (n,).
+    """The points of one key in order of step, then attempt, rank, node and record; arrays of shape (n,).
 
     A plain value, safe to share between threads and processes.
     """
@@ -33,7 +33,9 @@ class Series:
     rank: NDArray[np.int32]
     attempt: NDArray[np.int32]
     record: NDArray[np.int64]
-    """Joins the points of one call across keys."""
+    """With `node`, joins the points of one call across keys."""
+    node: NDArray[np.int64]
+    """The id of the node that numbered the record."""
     special: Mapping[int, Special] = field(default_factory=dict)
     """By row, what `value` cannot hold exactly: an int beyond 2**53, a str or a `Ref`."""
 
@@ -72,6 +74,7 @@ class Series:
             self.rank[rows],
             self.attempt[rows],
             self.record[rows],
+            self.node[rows],
             taken(self.special, rows, len(self)),
         )
 
@@ -96,15 +99,16 @@ def series_of(key: str, points: Points) -> Series:
         points.rank,
         points.attempt,
         points.record,
+        points.node,
         points.special,
     )
 
 
 def in_order(points: Points) -> Points:
-    """The points by step, then attempt, rank and record."""
+    """The points by step, then attempt, rank, node and record."""
     import numpy as np
 
-    columns = (points.step, points.attempt, points.rank, points.record)
+    columns = (points.step, points.attempt, points.rank, points.node, points.record)
     if _sorted(columns):
         return points
     return points.take(np.lexsort(columns[::-1]))

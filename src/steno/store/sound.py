@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from steno import bounds, files, inside
 from steno.errors import CorruptError
-from steno.ledger import verify
+from steno.ledger import format1, verify
 from steno.ledger.read import Loss
 from steno.visible import visible
 
@@ -80,10 +80,12 @@ class Sound:
             bad = verify.differing(path, crc) if crc else []
             if not bad:
                 with contextlib.suppress(ValueError):  # no Parquet at all: told by whoever reads it
-                    bounds.parquet(path)
+                    if format1.is_of(bounds.parquet(path).schema.names):
+                        copy = self._copy(path)
+                        format1.copy(path, copy)
                 self.losses.pop(str(path), None)
-                return path
-            copy = Path(self._copies()) / f"{len(os.listdir(self._copies())):06d}-{path.name}"
+                return copy
+            copy = self._copy(path)
             damage = verify.salvage(path, bad, copy)
         except FileNotFoundError:
             raise
@@ -94,6 +96,9 @@ class Sound:
         said = "damaged" if damage.kept else "damaged and left out"
         warnings.warn(visible(f"the part {path} is {said}: {damage}"), RuntimeWarning, stacklevel=7)
         return copy if damage.kept else None
+
+    def _copy(self, path: Path) -> Path:
+        return Path(self._copies()) / f"{len(os.listdir(self._copies())):06d}-{path.name}"
 
     def _nameable(self, path: Path) -> Path:
         """The file itself, or through a link where DuckDB has no words for it: a backslash beside a wildcard.

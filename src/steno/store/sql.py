@@ -27,16 +27,17 @@ if TYPE_CHECKING:
     from steno.store.runtables import About
     from steno.store.unsealed import View
 
-COLUMNS = "record, key, step, time::timestamp_ns as time, rank, attempt, value, exact, text, ref"
-ENTRY_COLUMNS = "record, time::timestamp_ns as time, step, rank, attempt, kind, payload"
+COLUMNS = "node, record, key, step, time::timestamp_ns as time, rank, attempt, value, exact, text, ref"
+ENTRY_COLUMNS = "node, record, time::timestamp_ns as time, step, rank, attempt, kind, payload"
 EMPTY = (
-    "select ''::varchar as run, null::bigint as record, null::varchar as key, null::bigint as step, "
-    "null::timestamp_ns as time, null::integer as rank, null::integer as attempt, null::double as value, "
-    "null::bigint as exact, null::varchar as text, null::varchar as ref where false"
+    "select ''::varchar as run, null::bigint as node, null::bigint as record, null::varchar as key, "
+    "null::bigint as step, null::timestamp_ns as time, null::integer as rank, null::integer as attempt, "
+    "null::double as value, null::bigint as exact, null::varchar as text, null::varchar as ref where false"
 )
 ENTRY_EMPTY = (
-    "select ''::varchar as run, null::bigint as record, null::timestamp_ns as time, null::bigint as step, "
-    "null::integer as rank, null::integer as attempt, null::varchar as kind, null::varchar as payload where false"
+    "select ''::varchar as run, null::bigint as node, null::bigint as record, null::timestamp_ns as time, "
+    "null::bigint as step, null::integer as rank, null::integer as attempt, null::varchar as kind, "
+    "null::varchar as payload where false"
 )
 
 
@@ -120,9 +121,9 @@ def _sealed(cursor: duckdb.DuckDBPyConnection, kind: str, columns: str, paths: d
         return []
     if len(set(paths.values())) == 1:
         return [f"select {quoted(next(iter(paths.values())))} as run, {columns} from {scan(paths)}"]
-    table = pa.table({"filename": strings(list(map(str, paths))), "run": strings(list(paths.values()))})
+    table = pa.table({"filename": strings(list(map(str, paths))), "of_run": strings(list(paths.values()))})
     cursor.register(f"{kind}_parts", table)
-    return [f"select run, {columns} from {scan(paths, 'filename = true')} join {kind}_parts using (filename)"]
+    return [f"select of_run as run, {columns} from {scan(paths, 'filename = true')} join {kind}_parts using (filename)"]
 
 
 def _registered(cursor: duckdb.DuckDBPyConnection, name: str, columns: str, tables: list[pa.Table]) -> list[str]:
@@ -168,6 +169,7 @@ def _entries(source: Source) -> pa.Table:
     entries = source.view.snapshot.entries
     table = pa.table(
         {
+            "node": integers([entry.node for entry in entries], pa.int64()),
             "record": integers([entry.record for entry in entries], pa.int64()),
             "time": integers([entry.time for entry in entries], pa.timestamp("ns")),
             "step": integers([entry.step for entry in entries], pa.int64()),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.errors import CorruptError
 from steno.ledger import card
+from steno.record import node_name
 from steno.store.points import of_arrow
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from steno.store.unsealed import View
 
 _PLACE = ("step", "attempt", "rank", "record")
-_COLUMNS = "key, record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
+_COLUMNS = "key, node, record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 
 
 class Summary:
@@ -97,7 +98,7 @@ def _of_cards(run_dir: Path, view: View, hidden: tuple[tuple[int, int], ...]) ->
     found, covered = Tally(hidden), dict[int, int]()
     cards = card.read(run_dir)
     for node in sorted({*view.snapshot.ledgers, *(part.node for part in view.metrics)}) if cards else ():
-        one = cards.get(f"{node:02d}")
+        one = cards.get(node_name(node))
         if one is None or not _goes_with(one, node, view) or not card.hold_under(one.hidden, one.reach, hidden):
             continue
         try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from steno.ledger.read import Reader
-from steno.record import NODE_SHIFT
 from steno.store.points import Points, concat, of_batches
 
 if TYPE_CHECKING:
@@ -110,9 +109,7 @@ class Unsealed:
             self._chunks = [chunk for chunk in kept if len(chunk)]
             self._sealed["metrics", node] = last
         for node, last in _sealed(snapshot, "records"):
-            self._entries = [
-                entry for entry in self._entries if entry.record >> NODE_SHIFT != node or entry.record > last
-            ]
+            self._entries = [entry for entry in self._entries if entry.node != node or entry.record > last]
 
     def _add(self, batches: tuple[Batch, ...]) -> None:
         if not batches:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from steno.record import EXACT_FLOAT, NODE_SHIFT, Batch, Ref, nearest
+from steno.record import EXACT_FLOAT, Batch, Ref, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ def make_batch(
         records: a value is a float, an int of any size, a str or a `Ref`.
         id: the batch's number.
         first: number of the first record; times follow from it too.
-        node: the node's number, part of each record's id.
+        node: the node's id.
         ranks: one per record; all 0 when left out.
         attempt: of all records.
         entries: as they are.
@@ -62,7 +62,7 @@ def make_batch(
     batch = Batch(
         id=id,
         node=node,
-        record=numbers + (node << NODE_SHIFT),
+        record=numbers,
         time=FIRST_TIME + (numbers - 1) * 1_000_000,
         step=np.array([step for step, _ in given], np.int64),
         rank=np.array(list(ranks) if ranks is not None else [0] * count, np.int32),

@@ -9,7 +9,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files
+from steno import files, inside
 from steno.artifacts import names
 from steno.artifacts.index import IndexReader
 from steno.artifacts.meanings import Meaning, Names
@@ -233,7 +233,7 @@ class Artifacts:
         machinery = self._started.dir / ".steno"
         try:
             journals = {name.removesuffix(SUFFIX) for name in os.listdir(machinery / "journal")}
-            nodes = [entry for entry in files.scan(machinery / "nodes") if entry.name.isdigit()]
+            nodes = [entry for entry in files.scan(machinery / "nodes") if inside.node(entry.name) is not None]
         except OSError:
             return False
         return self._launch.world_size == 1 and journals <= {self._stream} and len(nodes) <= 1

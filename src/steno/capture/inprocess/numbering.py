@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.delivery import pieces
 from steno.journal import format as fmt
-from steno.record import EXACT_FLOAT, LAST_STEP, LATE, LOGGED, NOTE, Batch, Entry, nearest
+from steno.record import EXACT_FLOAT, LAST_STEP, LATE, LOGGED, NOTE, Batch, Entry, micros, nearest
 
 if TYPE_CHECKING:
     from steno.journal.decode import Slice
@@ -53,7 +53,7 @@ class Numbering:
         number = self._next_batch
         self._next_batch += 1
         entries = [
-            Entry(e.seq - fmt.FIRST_SEQ + 1, e.wall, e.step, identity.rank, identity.attempt, e.kind, e.payload)
+            Entry(e.seq - fmt.FIRST_SEQ + 1, micros(e.wall), e.step, identity.rank, identity.attempt, e.kind, e.payload)
             for e in part.entries
         ]
         entries += [
@@ -64,7 +64,7 @@ class Numbering:
             id=number,
             node=0,
             record=part.seq - fmt.FIRST_SEQ + 1,
-            time=part.wall,
+            time=part.wall // 1000 * 1000,
             step=step,
             rank=np.full(count, identity.rank, np.int32),
             attempt=np.full(count, identity.attempt, np.int32),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, host, inside
+from steno import files, host, inside, runfile
 from steno.capture.start.launcher import digest
 from steno.capture.start.liveness import is_live
 from steno.errors import RunExistsError, RunNotFoundError, UsageError
@@ -119,6 +119,13 @@ def settle(
                 raise (RunExistsError if resume is False else RunNotFoundError)(msg)
             continue
         inside.check(run_dir)
+        if goes_on or resume is None:
+            try:
+                runfile.require_format(run_dir, writing=True)
+            except UsageError:
+                if goes_on:
+                    raise
+                continue  # another steno's, beside which this one is put
         latest = attempts(run_dir)[-1:]
         live = is_live(run_dir) or is_awaited(run_dir, latest)
         mine = _of_token(run_dir, token)

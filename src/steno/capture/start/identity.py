@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import host
 from steno.capture.plain import plain, written
+from steno.record import FORMAT
 from steno.secrecy import arguments, mask, scrub
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def describe(
 ) -> dict[str, Any]:
     """What `run.json` says, but for the name."""
     about = {
-        "format": 1,
+        "format": FORMAT,
         "id": id,
         "name": "",
         "project": project,

@@ -30,7 +30,7 @@ from steno.errors import UsageError
 from steno.ledger import manifest
 from steno.ledger.read import MANIFEST, Part, Reader
 from steno.objects import url as urls
-from steno.record import ARTIFACT, NODE_SHIFT
+from steno.record import ARTIFACT, node_name
 from steno.secrecy import scrub
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 TRANSFERS: Final = 4
 NODES: Final = "nodes"
-"""Below the run in its store: what each node has there while it is at work, `nodes/NN.json`."""
+"""Below the run in its store: what each node has there while it is at work, `nodes/ID.json`."""
 ELSEWHERE: Final = "artifacts-store.json"
 """Says where the run's artifacts are, when they have a store of their own."""
 _FIRST_WAIT_SECS: Final = 0.25
@@ -70,7 +70,7 @@ class Uploader:
         self.asked = 0
         self._run_dir = run_dir
         self._node = node
-        self._node_dir = run_dir / ".steno" / "nodes" / f"{node:02d}"
+        self._node_dir = run_dir / ".steno" / "nodes" / node_name(node)
         self._stores = {role: stores[role] for role in ROLES if role in stores}
         if self._stores.get(ARTIFACTS) == self._stores.get(STORE):
             self._stores.pop(ARTIFACTS, None)  # they go with the run
@@ -227,12 +227,12 @@ class Uploader:
         mine = manifest.piece(snapshot, self._node)
         mine["parts"] = [row for row in mine["parts"] if is_for(shelf.role, row["kind"])]
         # A checkpoint must be found as soon as it is there, not when its entry is sealed.
-        unsealed = [one for one in snapshot.entries if one.kind == ARTIFACT and one.record >> NODE_SHIFT == self._node]
+        unsealed = [one for one in snapshot.entries if one.kind == ARTIFACT and one.node == self._node]
         mine["entries"] = [dataclasses.asdict(one) for one in unsealed]
         states = [row["state"] for row in mine["streams"]]
         known = json.dumps([mine["parts"], mine["config"], mine["summary"], mine["entries"], states], default=str)
         now = time.monotonic()
-        key = f"{NODES}/{self._node:02d}.json"
+        key = f"{NODES}/{node_name(self._node)}.json"
         if self._published.get((shelf.role, key)) == known.encode() and now < self._news.get(shelf.role, 0.0):
             return
         mine["written"] = written
@@ -263,7 +263,7 @@ class Uploader:
         with contextlib.suppress(PermissionError):  # they cost room, and mislead nobody
             for key in {*shelf.keys(), *unfinished} - listed:
                 folder, _, name = key.partition("/")
-                if folder in {"metrics", "records"} and name.startswith(f"{self._node:02d}-part-"):
+                if folder in {"metrics", "records"} and name.startswith(f"{node_name(self._node)}-part-"):
                     shelf.remove(key)
             for key in unfinished:
                 if shelf.has(key):
@@ -308,7 +308,7 @@ def main() -> int:
             time.sleep(_TELL_SECS)
 
     threading.Thread(target=listen, daemon=True).start()
-    with open(run_dir / ".steno" / "nodes" / f"{node:02d}" / "uploader.lock", "ab") as lock:
+    with open(run_dir / ".steno" / "nodes" / node_name(node) / "uploader.lock", "ab") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)  # a killed collector's uploader may take a moment to end
         threading.Thread(target=tell, daemon=True).start()
         uploader.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from steno.destinations.file import Tail
+from steno.record import node_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -204,7 +205,7 @@ class TensorBoard:
         id = "".join(letter if letter.isalnum() else "-" for letter in run.id)[:64] or "run"
         seconds = max(max(time, 0) // 1_000_000_000, self._after(folder, id))
         for number in range(10_000):
-            yield folder / f"events.out.tfevents.{seconds:010d}.{id}.{run.node}.{number:04d}{self._suffix}"
+            yield folder / f"events.out.tfevents.{seconds:010d}.{id}.{node_name(run.node)}.{number:04d}{self._suffix}"
 
     def _after(self, folder: Path, id: str) -> int:
         """The second behind the files of other writers: TensorBoard reads a directory's files in order of name."""
