@@ -55,8 +55,8 @@ class Asker:
     def __init__(self, viewer: Viewer) -> None:
         self.viewer = viewer
         self.address = viewer.address
-        self.token = viewer.url.partition("?token=")[2]
-        self.host, _, port = viewer.address.removeprefix("http://").rstrip("/").partition(":")
+        self.token = viewer.url.partition("?token=")[2].partition("#")[0]
+        self.host, _, port = viewer.address.removeprefix("http://").partition("/")[0].partition(":")
         self.port = int(port)
 
     def ask(

@@ -96,6 +96,8 @@ EXCEPTIONS = {
     "destinations/tensorboard/subruns.py": {"media"},
     "destinations/tensorboard/projector.py": {"media"},
     "store/media.py": {"media"},
+    # A reader starts the viewer of its run, by command line.
+    "store/reader.py": {"viewer"},
 }
 FACE = {
     "capture",

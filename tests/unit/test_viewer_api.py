@@ -289,7 +289,10 @@ def test_a_new_run_and_its_records_are_news(tmp_path):
                 run.log({"x": 2.0})
                 assert run.flush(10)
                 name, id, data = next(stream)
-                if "p/live" in data["runs"]:
+                told = data["runs"].get("p/live")
+                if told is not None and told["keys"] is not None:
+                    assert told["keys"] == ["x"]
+                    assert told["step"] >= 1
                     seen = True
                     break
             assert seen

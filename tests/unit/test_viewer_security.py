@@ -154,6 +154,21 @@ def test_host_is_not_judged_with_a_token_and_is_without(asker, place):
             assert bare.ask("/api/hello", Host=host).status == status, host
 
 
+def test_a_reader_shows_its_run(place, state, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    with steno.open(place / "p" / "a") as reader:
+        viewer = reader.view(browser=False)
+    try:
+        assert viewer.address.endswith("/#runs=none&show=a")
+        frame = viewer._repr_html_()
+        known = (state / "steno" / "viewer-token").read_text()
+        assert f"/t/{known}/#runs=none&amp;show=a" in frame
+        row = viewer_server.Asker(viewer).ask("/api/runs").json["rows"][0]
+        assert row["run"] == "a"
+    finally:
+        viewer.close()
+
+
 def test_without_a_token_only_this_machine_is_served(tmp_path):
     with pytest.raises(steno.UsageError, match="to everybody"):
         steno.view(tmp_path, host="0.0.0.0", token=False, browser=False)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from steno.store.media import Item
     from steno.store.ranks import Stragglers
     from steno.store.remote import Remote
+    from steno.viewer.started import Viewer
 
 _COLUMNS = "node, record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 
@@ -465,6 +466,30 @@ class RunReader:
             UsageError: unknown format, or the file cannot be written.
         """
         return again(lambda: export_.export(self._engine, self._source(), to, Path(paths.local("path", path))))
+
+    def view(
+        self,
+        *,
+        port: int | None = None,
+        host: str = "127.0.0.1",
+        browser: bool | None = None,
+        token: bool = True,
+    ) -> Viewer:
+        """Show the run in a browser, or in a notebook's cell; its neighbours in the same directory can be added.
+
+        Args:
+            port, host, browser, token: as for `steno.view`.
+
+        Raises:
+            UsageError: the run lies in an object store, or as for `steno.view`.
+        """
+        from steno.viewer.started import start
+
+        if self._remote is not None:
+            msg = f"{self._remote.url} is in an object store, whose runs the viewer does not show yet"
+            raise UsageError(msg)
+        place = self.dir.absolute()
+        return start(str(place.parent), run=place.name, port=port, host=host, browser=browser, token=token)
 
     def _source(self) -> sql_.Source:
         view = self._view()

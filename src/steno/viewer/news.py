@@ -13,15 +13,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _KEPT: Final = 512
+_KEYS: Final = 200
 _NAMED: Final = 2000
 """More changed runs than these are told as a changed list and a reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What is new of a run."""
+
+    state: str | None
+    """None: it is gone."""
+    keys: frozenset[str] | None = None
+    """Those that have new points; None: any may have."""
+    step: int | None = None
+
+    def then(self, later: Changed) -> Changed:
+        """This and what came after it."""
+        keys = None if self.keys is None or later.keys is None else self.keys | later.keys
+        return Changed(later.state, keys, self.step if later.step is None else later.step)
+
+    def told(self) -> dict[str, Any]:
+        """As clients are told."""
+        keys = None if self.keys is None or len(self.keys) > _KEYS else sorted(self.keys)
+        return {"keys": keys, "step": self.step, "state": self.state}
 
 
 @dataclass(slots=True)
 class _Item:
     number: int
     listed: bool
-    runs: dict[str, str | None] = field(default_factory=dict)
+    runs: dict[str, Changed] = field(default_factory=dict)
 
 
 class News:
@@ -40,7 +62,7 @@ class News:
         """Wake waiters in this loop."""
         self._loop = loop
 
-    def add(self, listed: bool, runs: dict[str, str | None]) -> None:
+    def add(self, listed: bool, runs: dict[str, Changed]) -> None:
         """Something changed."""
         with self._lock:
             self._number += 1
@@ -67,15 +89,15 @@ class News:
             if number > self._number or number < first - 1:
                 return None
             items = [one for one in self._items if one.number > number]
-        runs: dict[str, str | None] = {}
+        runs: dict[str, Changed] = {}
         for one in items:
-            runs.update({run: state for run, state in one.runs.items() if run in watched})
+            for run in one.runs.keys() & watched:
+                runs[run] = runs[run].then(one.runs[run]) if run in runs else one.runs[run]
         if not any(one.listed for one in items) and not runs:
             return {}
         if len(runs) > _NAMED:
             return None
-        told = {run: {"keys": None, "step": None, "state": state} for run, state in runs.items()}
-        return {"list": any(one.listed for one in items), "runs": told}
+        return {"list": any(one.listed for one in items), "runs": {run: one.told() for run, one in runs.items()}}
 
     async def wait(self, seconds: float) -> None:
         """Until something is added or `wake` is called, or the seconds are over."""

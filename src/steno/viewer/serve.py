@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import os
 import signal
 import socket
@@ -38,6 +39,7 @@ class Options:
         browser: open one.
         token: ask for the user's token.
         allow_hosts: further names that a viewer without a token answers to.
+        shown: what the browser is opened with: the view, behind a "#".
         parent: end when this descriptor is at its end: the program that started it is gone.
     """
 
@@ -47,6 +49,7 @@ class Options:
     browser: bool = True
     token: bool = True
     allow_hosts: tuple[str, ...] = ()
+    shown: str = ""
     parent: int | None = None
 
 
@@ -88,7 +91,7 @@ def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
     address = f"http://{shown}:{port}/"
     tell(address, None if token is None else f"{address}?token={token}")
     if options.browser:
-        opened += _open(address, token)
+        opened += _open(address, token, options.shown)
     if options.parent is not None:
         threading.Thread(target=_end_with, args=(options.parent, server), daemon=True).start()
     try:
@@ -174,16 +177,16 @@ def _remove(paths: list[str]) -> None:
             files.unlink(path)
 
 
-def _open(address: str, token: str | None) -> list[str]:
+def _open(address: str, token: str | None, shown: str) -> list[str]:
     """Open a browser; returns the files to remove at the end.
 
     It is given a file that only this user may read: a command line is seen by everybody.
     """
     if token is None:
-        webbrowser.open(address)
+        webbrowser.open(f"{address}{shown}")
         return []
     fd, path = tempfile.mkstemp(prefix="steno-view-", suffix=".html")  # mode 0600
-    target = f"{address}?token={token}"
+    target = html.escape(f"{address}?token={token}{shown}", quote=True)
     with open(fd, "w", encoding="utf-8") as file:
         file.write(
             '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer">'

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import weakref
 from typing import Any
+from urllib.parse import quote
 
 from steno import paths, settings
 from steno.errors import UsageError
@@ -24,14 +25,14 @@ class Viewer:
     Thread-safe. A forked child does not end it.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, address: str, root: str) -> None:
-        self.url = url
+    def __init__(self, process: subprocess.Popen[bytes], url: str, address: str, root: str, shown: str) -> None:
+        self.url = f"{url}{shown}"
         """The address, with the token in it: whoever has it may look."""
-        self.address = address
+        self.address = f"{address}{shown}"
         """The address without the token."""
-        self._framed = f"{address}t/{url.partition('?token=')[2]}/" if "?token=" in url else address
+        token = url.partition("?token=")[2]
+        self._framed = f"{address}t/{token}/{shown}" if token else self.address
         self._root = root
-        self._run = ""
         self._process = process
         self._end = weakref.finalize(self, _end, process, os.getpid())
 
@@ -39,7 +40,7 @@ class Viewer:
         return f"<Viewer of {self._root!r} at {self.address}>"
 
     def _repr_html_(self) -> str:
-        place = html.escape(f"{self._framed}{self._run}", quote=True)
+        place = html.escape(self._framed, quote=True)
         return (
             f'<iframe src="{place}" width="100%" height="640" style="border:1px solid #8884" '
             'referrerpolicy="no-referrer" title="steno"></iframe>'
@@ -89,11 +90,20 @@ def view(
     Raises:
         UsageError: `stenolog[view]` is not installed, the port is taken, or it did not start.
     """
-    place = paths.local(
-        "dir", settings.read("STENO_DIR", "runs") if dir is None else dir, "`steno show URL` reads there"
-    )
+    given = settings.read("STENO_DIR", "runs") if dir is None else dir
+    place = paths.local("dir", given, "`steno show URL` reads there")
+    return start(place, port=port, host=host, browser=browser, token=token)
+
+
+def start(
+    place: str, *, run: str | None = None, port: int | None, host: str, browser: bool | None, token: bool
+) -> Viewer:
+    """The viewer of a directory, where `run` is given with that run alone drawn; the others as `view`."""
+    shown = "" if run is None else f"#runs=none&show={quote(run, safe='')}"
     wanted = not _in_notebook() if browser is None else browser
-    options: dict[str, Any] = {"dir": place, "port": port, "host": host, "browser": wanted, "token": token}
+    options: dict[str, Any] = {
+        "dir": place, "port": port, "host": host, "browser": wanted, "token": token, "shown": shown,
+    }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "steno.viewer", json.dumps(options)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
@@ -106,7 +116,7 @@ def view(
     if "error" in said:
         _end(process, os.getpid())
         raise UsageError(said["error"])
-    return Viewer(process, said["url"], said["address"], place)
+    return Viewer(process, said["url"], said["address"], place, shown)
 
 
 def _in_notebook() -> bool:

@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from steno.store.fresh import Fresh
+from steno.viewer.news import Changed
 from steno.viewer.stall import signs
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Watch:
     def __init__(
         self,
         catalogue: Catalogue,
-        tell: Callable[[bool, dict[str, str | None]], None],
+        tell: Callable[[bool, dict[str, Changed]], None],
         wanted: Callable[[], bool],
     ) -> None:
         self._catalogue = catalogue
@@ -46,6 +48,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="steno-viewer-watch", daemon=True)
         self._dirs: dict[str, int] = {}
         self._live: dict[str, tuple[Path, object]] = {}
+        self._fresh: dict[str, Fresh] = {}
         self._states: dict[str, str] = {}
 
     def start(self) -> None:
@@ -81,14 +84,27 @@ class Watch:
                 self._tell(listed, changed)
             self._stop.wait(LIVE_SECS)
 
-    def _look_at_live(self) -> dict[str, str | None]:
-        changed: dict[str, str | None] = {}
+    def _look_at_live(self) -> dict[str, Changed]:
+        changed: dict[str, Changed] = {}
         for run, (path, before) in list(self._live.items()):
             now = signs(path)
             if now != before:
                 self._live[run] = (path, now)
-                changed[run] = self._states.get(run)
+                changed[run] = self._news_of(run, path)
         return changed
+
+    def _news_of(self, run: str, path: Path) -> Changed:
+        state = self._states.get(run)
+        try:
+            known = self._fresh.get(run)
+            if known is None:
+                self._fresh[run] = Fresh(path)
+                return Changed(state)
+            keys, step = known.look()
+        except Exception:  # a damaged ledger: all its curves are asked for again
+            self._fresh.pop(run, None)
+            return Changed(state)
+        return Changed(state, keys, step)
 
     def _look_at_list(self) -> bool:
         found = {run: _changed_at(path) for run, path in self._catalogue.ids().items()}
@@ -96,7 +112,7 @@ class Watch:
         self._dirs = found
         return differs
 
-    def _judge(self, changed: dict[str, str | None]) -> bool:
+    def _judge(self, changed: dict[str, Changed]) -> bool:
         """Look at all runs' states; whether one has another than before. Runs that are not live any more are told."""
         try:
             listed = self._catalogue.listed()
@@ -105,11 +121,12 @@ class Watch:
         states = {self._catalogue.id_of(one.path): one.state for one in listed}
         for run in states.keys() | self._states.keys():
             if states.get(run) != self._states.get(run):
-                changed[run] = states.get(run)
+                changed[run] = Changed(states.get(run))
         differs = states != self._states
         self._states = states
         live = {self._catalogue.id_of(one.path): one.path for one in listed if one.state in {"", "running"}}
         before = self._live
+        self._fresh = {run: one for run, one in self._fresh.items() if run in live}
         self._live = {run: before[run] if run in before else (path, signs(path)) for run, path in live.items()}
         return differs
 
