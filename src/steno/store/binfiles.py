@@ -36,6 +36,22 @@ _KEPT_ROWS: Final = 400_000
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """Which bins are wanted: the widest ones that are no wider than `width`; without it all of level 1 or 2."""
+
+    number: int = 2
+    width: int | None = None
+    is_plain: bool = False
+    """Leave those out that hold numbers beside NaN, texts, files, or ints beyond 2**53: they are stretches."""
+
+    def of(self, head: Head, key: int) -> int:
+        """The level of a key's bins in a part, or 0."""
+        if self.width is None:
+            return self.number
+        return next((level for level in (2, 1) if head.width(key, level) <= self.width), 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """Points of a part that no bin answers for: those of the key at the steps `first` to `last`."""
 
@@ -73,7 +89,7 @@ class BinFiles:
         self._bytes = 0
         self._rows = 0
 
-    def read(self, run_dir: Path, part: Part, keys: Sequence[str], choice: Choice, width: int | None = None) -> Found:
+    def read(self, run_dir: Path, part: Part, keys: Sequence[str], choice: Choice, level: Level) -> Found:
         """The bins of the chosen points of a part.
 
         A file of bins that is not there, is damaged, or is another part's answers for nothing.
@@ -83,7 +99,7 @@ class BinFiles:
             part: one of the run's metrics parts.
             keys: whose points.
             choice: which of them.
-            width: no bin is wider; None: the widest there are.
+            level: which bins.
         """
         path = os.path.join(run_dir, name_of(part.name))
         pieces: list[Bins] = []
@@ -91,12 +107,14 @@ class BinFiles:
         file = self._file(path, part)
         for key, name in enumerate(keys):
             number = -1 if file is None else file.head.find(name)
-            level = 0 if file is None or number < 0 else _level(file.head, number, width)
-            found = self._bins(path, file, number, level) if file is not None and level else None
+            wanted = 0 if file is None or number < 0 else level.of(file.head, number)
+            found = self._bins(path, file, number, wanted) if file is not None and wanted else None
+            if found is not None and level.is_plain and 2 * np.count_nonzero(is_plain(found)) < len(found):
+                found = None  # nearly all of it would be stretches
             if found is None:
                 raw.append(Stretch(key, None, None))
                 continue
-            found, cut = _chosen(replace(found, key=np.full(len(found), key, np.int32)), choice)
+            found, cut = _chosen(replace(found, key=np.full(len(found), key, np.int32)), choice, level)
             pieces.append(found)
             raw += [Stretch(key, *one) for one in cut]
         return Found(concat(pieces), tuple(raw))
@@ -173,16 +191,12 @@ def _bytes(path: str, file: _File, begin: int, size: int) -> bytes:
         os.close(fd)
 
 
-def _level(head: Head, number: int, width: int | None) -> int:
-    """The level of a key's widest bins that are not too wide, or 0."""
-    if width is None:
-        return 2
-    return next((level for level in (2, 1) if head.width(number, level) <= width), 0)
-
-
-def _chosen(bins: Bins, choice: Choice) -> tuple[Bins, list[tuple[int, int]]]:
+def _chosen(bins: Bins, choice: Choice, level: Level) -> tuple[Bins, list[tuple[int, int]]]:
     """The bins all of whose points are chosen, and the steps of those of which only some are."""
     whole, part = _whole(bins, choice)
+    if level.is_plain:
+        plain = is_plain(bins)
+        whole, part = whole & plain, part | (whole & ~plain)
     if not part.any():
         return (bins if whole.all() else bins.take(np.flatnonzero(whole))), []
     # A stretch has no rank and no attempt: the other bins of its steps are answered from the points as well.
@@ -190,6 +204,12 @@ def _chosen(bins: Bins, choice: Choice) -> tuple[Bins, list[tuple[int, int]]]:
     whole &= ~np.isin(bins.start, starts)
     width = int(bins.width[0])
     return bins.take(np.flatnonzero(whole)), _joined(starts.tolist(), width)
+
+
+def is_plain(bins: Bins) -> NDArray[np.bool_]:
+    """Which bins hold nothing but floats, and of those no NaN or nothing else."""
+    plain: NDArray[np.bool_] = ((bins.nan == 0) | (bins.nan == bins.count)) & (bins.other + bins.exact == 0)
+    return plain
 
 
 def _whole(bins: Bins, choice: Choice) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -14,6 +14,15 @@ FEWEST = 2
 _SMALL = 16  # below it M4 has no room beside the marks; the rows that matter most are taken by hand
 
 
+def check_points(points: object) -> None:
+    """Raise UsageError for what is no number of points."""
+    import numpy as np
+
+    if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < FEWEST:
+        msg = f"points={points!r}: a series is downsampled to an integer of at least {FEWEST} points"
+        raise UsageError(msg)
+
+
 def downsample(value: NDArray[np.float64], points: int) -> NDArray[np.int64]:
     """Row numbers, rising, of at most `points` rows that keep the shape of `value`.
 
@@ -31,9 +40,7 @@ def downsample(value: NDArray[np.float64], points: int) -> NDArray[np.int64]:
     """
     import numpy as np
 
-    if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < FEWEST:
-        msg = f"points={points!r}: a series is downsampled to an integer of at least {FEWEST} points"
-        raise UsageError(msg)
+    check_points(points)
     count, limit = len(value), int(points)
     if count <= limit:
         return np.arange(count)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from steno.ledger.read import Loss, Part
+    from steno.store.binfiles import BinFiles
 
 _TRIES = 50
 _inherited: list[object] = []
@@ -46,6 +47,7 @@ class Engine:
         self._sound = Sound()
         self.damaged: dict[str, str] = {}
         """Path → reason, for parts that could not be read and are left out."""
+        self._binfiles: BinFiles | None = None
         self.fetch: dict[Path, Callable[[list[Part]], None]] = {}
         """By run directory, what brings parts there from an object store; may raise PartGone."""
 
@@ -72,6 +74,14 @@ class Engine:
             if path is not None:
                 found.append(path)
         return found
+
+    def binfiles(self) -> BinFiles:
+        """What reads the bins beside the parts."""
+        if self._binfiles is None:
+            from steno.store.binfiles import BinFiles
+
+            self._binfiles = BinFiles()
+        return self._binfiles
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the one database; the caller closes it."""

@@ -24,7 +24,7 @@ from steno.store import records as records_
 from steno.store import runs as runs_
 from steno.store import sql as sql_
 from steno.store import stream as stream_
-from steno.store.downsample import downsample
+from steno.store.downsample import check_points, downsample
 from steno.store.engine import Engine, again, inherit
 from steno.store.info import Info, info_of, state_of
 from steno.store.points import Points, concat, of_arrow
@@ -217,6 +217,10 @@ class RunReader:
         """
         ranks_.check(over, x)
         key = spelt(key)
+        if points is not None and over is None:
+            few = again(lambda: self._sampled(key, points, attempts_.choose(self._attempts(), attempt, rank, steps)))
+            if few is not None and len(few):
+                return few
         found = again(lambda: self._points([key], attempts_.choose(self._attempts(), attempt, rank, steps)))
         if not len(found):
             self._require([key])
@@ -224,6 +228,19 @@ class RunReader:
         if over is not None:
             series = ranks_.united(series, over, x)
         return series if points is None else series.take(downsample(series.value, points))
+
+    def _sampled(self, key: str, points: int, choice: Choice) -> Series | None:
+        """At most so many of the chosen points, through bins; None where all of them are to be read."""
+        from steno.store import binned
+        from steno.store.sampled import sampled
+
+        check_points(points)
+        view = self._view()
+        return sampled(
+            key,
+            int(points),
+            lambda level: binned.read(self._engine, self._engine.binfiles(), self.dir, view, [key], choice, level),
+        )
 
     def stragglers(
         self,

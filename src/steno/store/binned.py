@@ -1,0 +1,114 @@
+"""The bins of one run at one moment: those beside its parts, and the points that no bin answers for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from steno.ledger.bins import concat
+from steno.store import points as points_
+from steno.store.engine import require
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from steno.ledger.bins import Bins
+    from steno.ledger.read import Part
+    from steno.store.attempts import Choice
+    from steno.store.binfiles import BinFiles, Level, Stretch
+    from steno.store.engine import Engine
+    from steno.store.points import Points
+    from steno.store.unsealed import View
+
+COLUMNS = "record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
+
+
+def read(
+    engine: Engine,
+    files: BinFiles,
+    run_dir: Path,
+    view: View,
+    keys: Sequence[str],
+    choice: Choice,
+    level: Level,
+) -> tuple[Bins, Points]:
+    """The chosen points of keys: as bins where there are some, and all others as points.
+
+    `key` counts in `keys` in both. The bins are in no order, and of the width that each part has them in.
+
+    Raises:
+        PartGone: a part is no longer there.
+    """
+    found: list[Bins] = []
+    whole: dict[tuple[int, ...], list[Part]] = {}
+    rows: list[Points] = []
+    for part in view.metrics:
+        if str(run_dir / part.name) in engine.losses:  # what is left of it is what counts
+            whole.setdefault(tuple(range(len(keys))), []).append(part)
+            continue
+        answer = files.read(run_dir, part, keys, choice, level)
+        if len(answer.bins):
+            found.append(answer.bins)
+        missing = tuple(stretch.key for stretch in answer.raw if stretch.first is None)
+        if missing:
+            whole.setdefault(missing, []).append(part)
+        some = [stretch for stretch in answer.raw if stretch.first is not None]
+        if some:
+            rows += _stretches(engine, run_dir, part, keys, choice, some)
+    for numbers, parts in whole.items():
+        rows.append(_sealed(engine, run_dir, parts, keys, numbers, choice))
+    rows += _unsealed(view, keys, choice)
+    if run_dir not in engine.fetch:  # bins must not hide that a part was lost
+        require(run_dir / part.name for part in view.metrics)
+    return concat(found), points_.concat([some for some in rows if len(some)])
+
+
+def _sealed(
+    engine: Engine, run_dir: Path, parts: Sequence[Part], keys: Sequence[str], numbers: Sequence[int], choice: Choice,
+    steps: tuple[int, int] | None = None,
+) -> Points:  # fmt: skip
+    """The chosen points of some of the keys, out of row groups."""
+    marks = ", ".join("?" * len(numbers))
+    between = "" if steps is None else f" and step between {steps[0]} and {steps[1]}"
+    query = f"select key, {COLUMNS} from {{parts}} where key in ({marks}) and {choice.sql()}{between}"
+    table = engine.table(engine.files(run_dir, parts), query, [keys[number] for number in numbers])
+    if table is None or not len(table):
+        return points_.concat([])
+    return points_.of_arrow(table, {key: number for number, key in enumerate(keys)})
+
+
+def _stretches(
+    engine: Engine, run_dir: Path, part: Part, keys: Sequence[str], choice: Choice, stretches: Sequence[Stretch]
+) -> list[Points]:
+    """The points of stretches of steps: read from the first to the last one of a key, and then chosen."""
+    found = []
+    for number in sorted({stretch.key for stretch in stretches}):
+        mine = sorted((one.first or 0, one.last or 0) for one in stretches if one.key == number)
+        rows = _sealed(engine, run_dir, [part], keys, [number], choice, (mine[0][0], mine[-1][1]))
+        firsts, lasts = np.array(mine, np.int64).T
+        at = np.searchsorted(firsts, rows.step, side="right") - 1
+        found.append(rows.take(rows.step <= lasts[at]))
+    return found
+
+
+def _unsealed(view: View, keys: Sequence[str], choice: Choice) -> list[Points]:
+    numbers = np.full(len(view.ids), -1, np.int32)
+    for number, key in enumerate(keys):
+        if key in view.ids:
+            numbers[view.ids[key]] = number
+    found: list[Points] = []
+    if (numbers >= 0).any():
+        for chunk in view.chunks:
+            some = chunk.take(numbers[chunk.key] >= 0)
+            mask = choice.mask(some)
+            found.append(renumbered(some if mask is None else some.take(mask), numbers))
+    return found
+
+
+def renumbered(points: Points, numbers: Any) -> Points:
+    """The points with other numbers for their keys."""
+    from dataclasses import replace
+
+    return replace(points, key=numbers[points.key])
