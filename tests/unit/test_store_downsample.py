@@ -47,6 +47,18 @@ def test_a_single_spike_among_a_million_points_stays():
     assert 1000 < len(rows) <= 2000
 
 
+@pytest.mark.parametrize("points", [16, 100, 300, 400, 2000])
+def test_the_ends_stay_for_any_length(points):
+    """tsdownsample leaves the last row out where the edges of its bins are rounded so, as at 314 rows for 300."""
+    value = np.random.default_rng(0).standard_normal(12 * points)
+    for length in range(points + 1, len(value), max(points // 16, 1)):
+        value[length - 1] = 1e9
+        rows = downsample(value[:length], points)
+        assert (rows[0], rows[-1]) == (0, length - 1), length
+        assert len(rows) <= points
+        value[length - 1] = 0.0
+
+
 def test_the_edges_of_a_run_of_nan_stay():
     value = np.arange(100_000, dtype=float)
     value[40_000:60_000] = np.nan

@@ -91,5 +91,8 @@ def _m4(value: NDArray[np.float64], room: int) -> NDArray[np.int64]:
 
     if len(value) <= room:
         return np.arange(len(value))
+    last = len(value) - 1
     found = M4Downsampler().downsample(np.ascontiguousarray(value), n_out=room)
+    if int(found[-1]) != last:  # the edges of its bins are rounded, and the last row may be beyond them
+        found = [*M4Downsampler().downsample(np.ascontiguousarray(value), n_out=room - 4), last]
     return np.unique(np.asarray(found)).astype(np.int64)
