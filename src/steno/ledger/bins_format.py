@@ -116,6 +116,11 @@ class Head:
         width = int(self.widths[number])
         return width if level == 1 else coarser(width)
 
+    def count(self, number: int, level: int) -> int:
+        """How many bins a key has."""
+        ends = self.ends[level - 1]
+        return int(ends[number]) - (int(ends[number - 1]) if number else 0)
+
     def block_of(self, number: int, level: int) -> int:
         """The block that has a key's bins."""
         return int(np.searchsorted(self.blocks[level - 1]["key"], number, side="right")) - 1

@@ -119,6 +119,12 @@ class BinFiles:
             raw += [Stretch(key, *one) for one in cut]
         return Found(concat(pieces), tuple(raw))
 
+    def count(self, run_dir: Path, part: Part, key: str, level: int) -> int:
+        """How many bins of that level the part has for a key, without reading them."""
+        file = self._file(os.path.join(run_dir, name_of(part.name)), part)
+        number = -1 if file is None else file.head.find(key)
+        return 0 if file is None or number < 0 else file.head.count(number, level)
+
     def _file(self, path: str, part: Part) -> _File | None:
         try:
             state = os.lstat(path)

@@ -235,11 +235,12 @@ class RunReader:
         from steno.store.sampled import sampled
 
         check_points(points)
-        view = self._view()
+        view, files = self._view(), self._engine.binfiles()
         return sampled(
             key,
             int(points),
-            lambda level: binned.read(self._engine, self._engine.binfiles(), self.dir, view, [key], choice, level),
+            lambda level: binned.read(self._engine, files, self.dir, view, [key], choice, level),
+            sum(files.count(self.dir, part, key, 2) for part in view.metrics),
         )
 
     def stragglers(

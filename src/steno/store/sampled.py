@@ -25,24 +25,25 @@ _ENOUGH: Final = 4
 _FEW: Final = 256
 
 
-def sampled(key: str, points: int, read: Callable[[Level], tuple[Bins, Points]]) -> Series | None:
+def sampled(key: str, points: int, read: Callable[[Level], tuple[Bins, Points]], coarse: int) -> Series | None:
     """At most so many points of a series, as `downsample` promises; None where all of its points are to be read.
 
     Args:
         key: its name.
         points: at least 2.
         read: gives its bins, and the points that no bin has.
+        coarse: how many bins of level 2 its run has for it.
     """
     places = points // _PER_PLACE
-    bins, rows = read(Level(2, is_plain=True))
+    bins, rows = read(Level(2 if coarse >= _ENOUGH * places else 1, is_plain=True))
     if not len(bins):
         return _thinned(key, rows, points)
     if int(bins.count.sum()) + len(rows) <= points:
         return None
-    if len(bins) < _ENOUGH * places:
+    if len(bins) < _ENOUGH * places <= coarse:
         bins, rows = read(Level(1, is_plain=True))
-        if len(bins) < places:
-            return None
+    if len(bins) < places:
+        return None
     if len(rows) > _FEW:
         # So many points would outweigh the bins, each of which stands for hundreds.
         more = bins_.of_points(points_of(rows), int(np.max(bins.width)))
