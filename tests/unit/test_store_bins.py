@@ -28,8 +28,8 @@ def exact_bins(series: steno.Series, width: int) -> Bins:
         (other if isinstance(value, str | Ref) else exact)[row] = True
     return bins_.of_points(
         Points(
-            0, series.rank, series.attempt, series.step, series.time.astype(np.int64), 0, series.record, series.value,
-            other, exact,
+            0, series.rank, series.attempt, series.step, series.time.astype(np.int64), series.node, series.record,
+            series.value, other, exact,
         ),
         width,
     )  # fmt: skip
@@ -50,7 +50,7 @@ def same(found: Bins, exact: Bins) -> None:
     for name in ("rank", "attempt", "start", "count", "nan", "posinf", "neginf", "other", "exact"):
         assert getattr(found, name).tolist() == getattr(exact, name).tolist(), name
     for name in bins_.MARKED:
-        for column in ("step", "time", "record", "value"):
+        for column in ("step", "time", "node", "record", "value"):
             mine, theirs = getattr(getattr(found, name), column), getattr(getattr(exact, name), column)
             np.testing.assert_array_equal(mine, theirs, f"{name}.{column}")
             assert np.array_equal(np.signbit(mine), np.signbit(theirs)) or np.isnan(mine).any()

@@ -322,7 +322,7 @@ def _for_bins(points: Points, group: _Group, marked: NDArray[np.bool_], node: in
         rank=int(points.rank[0]) if one_rank else group.of(points.rank),
         attempt=int(points.attempt[0]) if one_attempt else group.of(points.attempt),
         step=group.of(points.step),
-        time=group.of(points.time),
+        time=group.of(points.time) // layouts.NS_PER_TICK * layouts.NS_PER_TICK,
         node=node,
         record=group.of(points.record),
         value=value,

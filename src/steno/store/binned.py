@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from steno.store.points import Points
     from steno.store.unsealed import View
 
-COLUMNS = "record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
-
 
 def read(
     engine: Engine,
@@ -72,7 +70,7 @@ def _sealed(
     """The chosen points of some of the keys, out of row groups."""
     marks = ", ".join("?" * len(numbers))
     between = "" if steps is None else f" and step between {steps[0]} and {steps[1]}"
-    query = f"select key, {COLUMNS} from {{parts}} where key in ({marks}) and {choice.sql()}{between}"
+    query = f"select key, {points_.SELECTED} from {{parts}} where key in ({marks}) and {choice.sql()}{between}"
     table = engine.table(engine.files(run_dir, parts), query, [keys[number] for number in numbers])
     if table is None or not len(table):
         return points_.concat([])

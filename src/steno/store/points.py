@@ -124,6 +124,10 @@ def concat(pieces: Sequence[Points]) -> Points:
     return Points(**columns, special=special)
 
 
+SELECTED = "node, record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
+"""What is selected of a part for `of_arrow`; the key beside it where there are several."""
+
+
 def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
     """The points of a table with the columns of a part; without `ids` every point has the key number 0.
 

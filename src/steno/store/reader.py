@@ -27,7 +27,7 @@ from steno.store import stream as stream_
 from steno.store.downsample import check_points, downsample
 from steno.store.engine import Engine, again, inherit
 from steno.store.info import Info, info_of, state_of
-from steno.store.points import Points, concat, of_arrow
+from steno.store.points import SELECTED, Points, concat, of_arrow
 from steno.store.series import Series, series_of
 from steno.store.summary import Summary, told
 from steno.store.unsealed import Unsealed, View
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from steno.store.ranks import Stragglers
     from steno.store.remote import Remote
     from steno.viewer.started import Viewer
-
-_COLUMNS = "node, record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 
 
 def open_run(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None = None) -> RunReader:
@@ -312,11 +310,11 @@ class RunReader:
         paths = self._engine.files(self.dir, view.metrics)
         where = f"and {choice.sql()}"
         if len(keys) == 1:
-            query = f"select {_COLUMNS} from {{parts}} where key = ? {where}"
+            query = f"select {SELECTED} from {{parts}} where key = ? {where}"
             table = self._engine.table(paths, query, keys)
         elif keys:
             marks = ", ".join("?" * len(keys))
-            query = f"select key, {_COLUMNS} from {{parts}} where key in ({marks}) {where}"
+            query = f"select key, {SELECTED} from {{parts}} where key in ({marks}) {where}"
             table = self._engine.table(paths, query, keys)
         else:
             table = None
