@@ -17,6 +17,7 @@ import object_stores
 import steno
 from nodes import node_dir, part_name
 from object_stores import SECRETS, Gate, eventually
+from steno import files
 from steno.objects.sending import Sending
 from steno.objects.store import ObjectStore, sha256_of
 
@@ -374,6 +375,24 @@ def test_a_damaged_object_is_told_and_not_read(store, tmp_path):
     path.write_bytes(data)
     with pytest.raises(steno.CorruptError, match="checksum"):
         steno.open(f"{store}/p/damaged").series("a")
+
+
+def test_of_a_run_in_a_store_bins_alone_are_fetched_where_they_are_enough(store, tmp_path):
+    value = np.random.default_rng(0).standard_normal(30_000)
+    run = steno.init("p", "long", dir=tmp_path / "runs", store=store)
+    for step, one in enumerate(value.tolist()):
+        run.log({"a": one}, step=step)
+    assert run.finish(timeout=60)
+    there = tmp_path / "store/p/long/metrics"
+    assert sorted(path.suffix for path in there.iterdir()) == [".bins", ".parquet"]
+    reader = steno.open(f"{store}/p/long")
+    few = reader.series("a", points=64)
+    assert (few.value.min(), few.value.max()) == (value.min(), value.max())
+    assert [path.suffix for path in (reader.dir / "metrics").iterdir()] == [".bins"]
+    assert reader.series("a").value.tolist() == value.tolist()
+    next(there.glob("*.bins")).unlink()
+    files.remove_tree(reader.dir)
+    assert steno.open(f"{store}/p/long").series("a", points=64).value.min() == value.min()
 
 
 def test_a_run_in_a_mounted_directory_is_read_from_there(store, tmp_path):

@@ -40,7 +40,7 @@ def parted(reader: steno.RunReader, key: str, level: Level, **chosen) -> tuple[B
     view = reader._view()
     picked = {"attempt": "latest", "rank": None, "steps": None, **chosen}
     choice = attempts.choose(reader._attempts(), picked["attempt"], picked["rank"], picked["steps"])
-    bins, rows = binned.read(reader._engine, reader._engine.binfiles(), reader.dir, view, [key], choice, level)
+    bins, rows = binned.read(reader._engine, reader.dir, view, [key], choice, level)
     width = max([64, *bins.width.tolist()])
     found = bins_.unite(bins_.concat([bins, bins_.of_points(points_of(rows), width)]), width)
     return found, exact_bins(reader.series(key, **chosen), width), len(rows)

@@ -17,20 +17,14 @@ if TYPE_CHECKING:
     from steno.ledger.bins import Bins
     from steno.ledger.read import Part
     from steno.store.attempts import Choice
-    from steno.store.binfiles import BinFiles, Level, Stretch
+    from steno.store.binfiles import Level, Stretch
     from steno.store.engine import Engine
     from steno.store.points import Points
     from steno.store.unsealed import View
 
 
 def read(
-    engine: Engine,
-    files: BinFiles,
-    run_dir: Path,
-    view: View,
-    keys: Sequence[str],
-    choice: Choice,
-    level: Level,
+    engine: Engine, run_dir: Path, view: View, keys: Sequence[str], choice: Choice, level: Level
 ) -> tuple[Bins, Points]:
     """The chosen points of keys: as bins where there are some, and all others as points.
 
@@ -42,6 +36,7 @@ def read(
     found: list[Bins] = []
     whole: dict[tuple[int, ...], list[Part]] = {}
     rows: list[Points] = []
+    files = engine.binfiles(run_dir, view.metrics)
     for part in view.metrics:
         if str(run_dir / part.name) in engine.losses:  # what is left of it is what counts
             whole.setdefault(tuple(range(len(keys))), []).append(part)

@@ -50,6 +50,8 @@ class Engine:
         self._binfiles: BinFiles | None = None
         self.fetch: dict[Path, Callable[[list[Part]], None]] = {}
         """By run directory, what brings parts there from an object store; may raise PartGone."""
+        self.fetch_bins: dict[Path, Callable[[list[Part]], None]] = {}
+        """By run directory, what brings the bins of parts."""
 
     @property
     def losses(self) -> dict[str, Loss]:
@@ -75,8 +77,10 @@ class Engine:
                 found.append(path)
         return found
 
-    def binfiles(self) -> BinFiles:
-        """What reads the bins beside the parts."""
+    def binfiles(self, run_dir: Path, parts: Iterable[Part]) -> BinFiles:
+        """What reads the bins beside these parts; those of a run in an object store are here then, if it has some."""
+        if run_dir in self.fetch_bins:
+            self.fetch_bins[run_dir](list(parts))
         if self._binfiles is None:
             from steno.store.binfiles import BinFiles
 

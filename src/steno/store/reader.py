@@ -90,6 +90,7 @@ class RunReader:
         self._engine = engine or Engine()
         if self._remote is not None:
             self._engine.fetch[self.dir] = self._remote.parts
+            self._engine.fetch_bins[self.dir] = self._remote.bins
         self._unsealed = Unsealed(self.dir)
         self._summary = Summary(self._engine)
         self._starts: tuple[frozenset[str], list[Entry]] | None = None
@@ -233,11 +234,12 @@ class RunReader:
         from steno.store.sampled import sampled
 
         check_points(points)
-        view, files = self._view(), self._engine.binfiles()
+        view = self._view()
+        files = self._engine.binfiles(self.dir, view.metrics)
         return sampled(
             key,
             int(points),
-            lambda level: binned.read(self._engine, files, self.dir, view, [key], choice, level),
+            lambda level: binned.read(self._engine, self.dir, view, [key], choice, level),
             sum(files.count(self.dir, part, key, 2) for part in view.metrics),
         )
 

@@ -18,6 +18,7 @@ from steno import confirmed, edits, runfile, settings
 from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 from steno.ledger import manifest, verify
+from steno.ledger.bins_name import name_of
 from steno.ledger.read import MANIFEST, Stream, run_state, unusable
 from steno.objects import url as urls
 from steno.objects.sending import DifferentError
@@ -71,6 +72,8 @@ class Remote:
         self._settled = False
         self._artifacts: ObjectStore | None = None
         self._fresh_until = 0.0
+        self._without: set[str] = set()
+        """Files of bins that the store has not."""
         self._edited: dict[str, bytes] = {}
         self._edits_until = 0.0
         try:
@@ -224,6 +227,24 @@ class Remote:
             return
         with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
             list(pool.map(self._part, missing))
+
+    def bins(self, wanted: Iterable[Part]) -> None:
+        """Have the files of bins beside these parts here, of those that have one in the store.
+
+        Whether it is sound and its part's is judged by whoever reads it.
+        """
+        names = [name_of(part.name) for part in wanted]
+        missing = [name for name in names if name not in self._without and not (self.dir / name).exists()]
+        if not missing:
+            return
+        with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
+            list(pool.map(self._bins, missing))
+
+    def _bins(self, name: str) -> None:
+        try:
+            self._fetch(name, lambda _: "")
+        except FileNotFoundError:
+            self._without.add(name)
 
     def _has(self, part: Part) -> bool:
         try:
