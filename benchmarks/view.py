@@ -1,0 +1,313 @@
+"""The viewer in a real Chromium: how long until a chart is painted, a zoom, a record on the screen; TensorBoard beside it.
+
+    python benchmarks/view.py [--runs 1000] [--points 1000000] [--only NAME]
+
+Wall times are of the browser; CPU is the server's. Each row says what its target is. The data are recorded by steno, and
+runs that are alike are copies of one. TensorBoard gets event files with the same curves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+import _measure
+import steno
+
+PAINTED = """key => {
+  const card = document.querySelector(`article[data-key="${key}"]`);
+  return card !== null && !document.querySelector('article.loading') && card.querySelector('canvas') !== null;
+}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--points", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only")
+    given = parser.parse_args()
+    print(_measure.machine())
+    rows: list[list[object]] = []
+    with tempfile.TemporaryDirectory(prefix="steno-view-") as folder, browser() as chromium:
+        place = Path(folder)
+        for name, measure in (("many", many), ("zoom", zoom), ("keys", keys), ("live", live)):
+            if given.only in {None, name}:
+                rows += measure(place / name, chromium, given)
+    _measure.table("The viewer", ["what", "wall", "server CPU", "target"], rows)
+
+
+@contextlib.contextmanager
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+class Server:
+    """A viewer, and what its process has used."""
+
+    def __init__(self, place: Path) -> None:
+        self.viewer = steno.view(place, browser=False)
+        self.pid = self.viewer._process.pid
+
+    def cpu(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> int:
+        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty"))) >> 10
+
+
+def timed(chromium, address: str, key: str) -> tuple[float, object]:
+    """(seconds from the call until the key's chart is painted, the page)."""
+    page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    begun = time.perf_counter()
+    page.goto(address, wait_until="commit")
+    page.wait_for_function(PAINTED, arg=key, polling="raf")
+    return time.perf_counter() - begun, page
+
+
+def copies(place: Path, source: Path, count: int) -> None:
+    """So many runs like one."""
+    for number in range(count):
+        target = place / "p" / f"r{number:05d}"
+        shutil.copytree(source, target, copy_function=os.link)
+        for path in target.iterdir():
+            if path.is_file():  # hard links otherwise: what differs is written anew
+                data = path.read_bytes()
+                path.unlink()
+                if path.name == "run.json":
+                    data = json.dumps({**json.loads(data), "name": target.name, "id": target.name}).encode()
+                path.write_bytes(data)
+
+
+def recorded(place: Path, columns: dict[str, np.ndarray], **more) -> Path:
+    run = steno.init(project="p", name="source", dir=place, **more)
+    names = list(columns)
+    for step, values in enumerate(zip(*columns.values(), strict=True)):
+        run.log(dict(zip(names, map(float, values), strict=True)), step=step)
+    assert run.finish(600)
+    return Path(run.dir)
+
+
+def many(place: Path, chromium, given) -> list[list[object]]:
+    """Runs x 100 keys."""
+    rng = np.random.default_rng(0)
+    columns = {f"group{key // 10}/metric{key:03d}": rng.normal(size=200).cumsum() for key in range(100)}
+    copies(place, recorded(place / "one", columns), given.runs)
+    shutil.rmtree(place / "one")
+    server = Server(place)
+    try:
+        first = timed(chromium, server.viewer.url + "#runs=10", "group0/metric000")[0]
+        used = server.cpu()
+        again = min(timed(chromium, server.viewer.url + "#runs=10", "group0/metric000")[0] for _ in range(given.rounds))
+        every, _ = timed(chromium, server.viewer.url + "#runs=all&filter=group0/metric000", "group0/metric000")
+        name = f"{given.runs} runs of 100 keys"
+        rows = [
+            [f"{name}: first chart, first time", f"{first:.2f} s", f"{used:.2f} s", "1 s, 0.5 s CPU"],
+            [f"{name}: first chart, again", f"{again:.2f} s", "", "1 s"],
+            [f"one card, {given.runs} runs", f"{every:.2f} s", "", "1 s"],
+            [f"{name}: memory of the server", f"{server.memory()} MiB", "", "300 MiB for 10,000 runs"],
+        ]
+    finally:
+        server.viewer.close()
+    return rows + tensorboard(place, chromium, given, columns)
+
+
+def tensorboard(place: Path, chromium, given, columns) -> list[list[object]]:
+    """The same runs as event files."""
+    from tensorboardX import SummaryWriter
+
+    logs = place / "tb"
+    writer = SummaryWriter(str(logs / "source"))
+    for key, values in columns.items():
+        for step, value in enumerate(values.tolist()):
+            writer.add_scalar(key, value, step)
+    writer.close()
+    for number in range(given.runs):
+        shutil.copytree(logs / "source", logs / f"r{number:05d}", copy_function=os.link)
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs), "--port", "6123", "--load_fast=false"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        while True:
+            with contextlib.suppress(Exception):
+                page.goto("http://127.0.0.1:6123/#timeseries", wait_until="commit")
+                break
+            time.sleep(0.1)
+        try:
+            page.wait_for_selector("line-chart svg path, line-chart canvas", timeout=180_000)
+            took = f"{time.perf_counter() - begun:.2f} s"
+        except Exception:
+            took = "none in 180 s"
+        return [["TensorBoard, the same runs, from its start: first chart", took, "", ""]]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def zoom(place: Path, chromium, given) -> list[list[object]]:
+    """12 cards x 20 runs; keys alternate between records, so that generating them does not take an hour."""
+    rng = np.random.default_rng(0)
+    columns = {f"m{key:02d}": rng.normal(size=given.points).cumsum() for key in range(12)}
+    copies(place, recorded(place / "one", columns), 20)
+    shutil.rmtree(place / "one")
+    server = Server(place)
+    try:
+        took, page = timed(chromium, server.viewer.url + "#runs=all", "m00")
+        begun = server.cpu()
+        zooms = []
+        for number in range(given.rounds):
+            low = given.points * (number + 1) // (given.rounds + 2)
+            start = time.perf_counter()
+            page.evaluate("zoom => { location.hash = `#runs=all&zoom=${zoom}` }", f"{low}~{low + given.points // 10}")
+            page.wait_for_timeout(20)
+            page.wait_for_function("() => !document.querySelector('article.loading')", polling="raf")
+            zooms.append(time.perf_counter() - start)
+        used = (server.cpu() - begun) / len(zooms)
+        name = f"cards on the screen x 20 runs of {given.points:,} points"
+        return [
+            [f"{name}: first chart", f"{took:.2f} s", "", ""],
+            [f"{name}: zoom", f"{min(zooms) * 1000:.0f} ms", f"{used:.2f} s", "150 ms for 12 cards"],
+        ]
+    finally:
+        server.viewer.close()
+
+
+def keys(place: Path, chromium, given) -> list[list[object]]:
+    """10,000 keys: filter as typed, scrolling."""
+    del given
+    run = steno.init(project="p", name="wide", dir=place)
+    for step in range(10):
+        run.log({f"layer{key // 100:03d}/w{key:05d}": key * 0.5 + step for key in range(10_000)}, step=step)
+    assert run.finish(120)
+    server = Server(place)
+    try:
+        took, page = timed(chromium, server.viewer.url, "layer000/w00000")
+        tasks = page.evaluate(
+            """async () => {
+              const long = [];
+              new PerformanceObserver(list => long.push(...list.getEntries().map(one => one.duration)))
+                .observe({type: "longtask"});
+              const box = [...document.querySelectorAll("input")].find(one => /filter/.test(one.placeholder));
+              const times = [];
+              for (const text of ["w", "w0", "w09", "w099", "w0999", ""]) {
+                const begun = performance.now();
+                box.value = text;
+                box.dispatchEvent(new Event("input", {bubbles: true}));
+                await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+                times.push(performance.now() - begun);
+              }
+              const typed = long.length ? Math.max(...long) : 0;
+              long.length = 0;
+              const scroller = [...document.querySelectorAll("*")].filter(one => one.scrollHeight > one.clientHeight + 500)[0];
+              for (let at = 0; at < 60 && scroller; at++) {
+                scroller.scrollTop += 600;
+                await new Promise(requestAnimationFrame);
+              }
+              return [Math.max(...times), typed, long.length ? Math.max(...long) : 0];
+            }"""
+        )
+        return [
+            ["10,000 keys: first chart", f"{took:.2f} s", "", ""],
+            ["10,000 keys: filter as typed, the slowest of 6", f"{tasks[0]:.0f} ms", "", "50 ms"],
+            ["10,000 keys: longest task, typing; scrolling", f"{tasks[1]:.0f}; {tasks[2]:.0f} ms", "", "50 ms"],
+        ]
+    finally:
+        server.viewer.close()
+
+
+def live(place: Path, chromium, given) -> list[list[object]]:
+    """From the return of `log` to the pixel: the newest step that a card says it has, looked at in each frame."""
+    del given
+    run = steno.init(project="p", name="live", dir=place)
+    logged: dict[int, float] = {}
+    over = threading.Event()
+
+    def train() -> None:
+        step = 0
+        while not over.wait(0.01):
+            run.log({f"k{key:02d}": math.sin(step / 50 + key) for key in range(12)}, step=step)
+            logged[step] = time.time()
+            step += 1
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    server = Server(place)
+    try:
+        _, page = timed(chromium, server.viewer.url, "k00")
+        # What a chart draws comes in `api/chart`; the frame after the answer is the pixel's.
+        page.evaluate(
+            """() => {
+              window.seen = [];
+              const plain = window.fetch;
+              window.fetch = async (...given) => {
+                const answer = await plain(...given);
+                if (String(given[0].url || given[0]).includes("api/chart")) {
+                  const copy = await answer.clone().arrayBuffer();
+                  const size = new DataView(copy).getUint32(0, true);
+                  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(copy, 4, size)));
+                  const one = head.cards[0].series?.[0];
+                  const x = one && (one.columns.x || one.columns.last_x);
+                  if (x && x.dtype === "<f8") {
+                    const last = new Float64Array(copy, 4 + size + x.offset, x.length)[x.length - 1];
+                    requestAnimationFrame(() => requestAnimationFrame(() => window.seen.push([last, Date.now()])));
+                  }
+                }
+                return answer;
+              };
+            }"""
+        )
+        used, begun = server.cpu(), time.perf_counter()
+        page.wait_for_timeout(20_000)
+        share = (server.cpu() - used) / (time.perf_counter() - begun)
+        seen = page.evaluate("window.seen")
+    finally:
+        over.set()
+        thread.join()
+        run.finish(30)
+        server.viewer.close()
+    # Each record waits until the first frame whose newest step is its own or later.
+    waits, at = [], 0
+    frames = sorted((step, when / 1000) for step, when in seen)
+    for step, when in sorted(logged.items()):
+        while at < len(frames) and frames[at][0] < step:
+            at += 1
+        if at < len(frames) and frames and step > frames[0][0]:
+            waits.append(frames[at][1] - when)
+    waits.sort()
+    if not waits:
+        return [["log returned to pixel", "nothing was seen", "", "0.6; 1.5 s"]]
+    p50, p99 = waits[len(waits) // 2], waits[int(len(waits) * 0.99)]
+    return [
+        [
+            "log returned to pixel, p50; p99, 100 records/s",
+            f"{p50:.2f}; {p99:.2f} s",
+            f"{share:.1%} of a core",
+            "0.6; 1.5 s, 3 %",
+        ]
+    ]
+
+
+if __name__ == "__main__":
+    main()
