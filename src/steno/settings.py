@@ -29,7 +29,8 @@ VARIABLES: Final[dict[str, str]] = {
     "STENO_WRITER": "the global writer that multiprocessing children join; `GlobalSummaryWriter` exports it",
     "STENO_DIR": "where runs are kept; `runs` where unset",
     "STENO_MODE": "`on` or `off`, when `init` is not told",
-    "STENO_CACHE_DIR": "where copies of runs read from object stores are kept; `~/.cache/steno` where unset",
+    "STENO_CACHE_DIR": "where copies of runs read from object stores are kept, and an index of runs that were "
+    "listed (at most 2 GiB); `~/.cache/steno` where unset",
 }
 """The variables that are no settings, and what each is."""
 

@@ -11,7 +11,7 @@ from steno.cli import options, terminal
 from steno.store.where import MISSING, name_of
 
 if TYPE_CHECKING:
-    from steno.store.listing import RunSummary
+    from steno.store.run_summary import RunSummary
 
 STATE_STYLES = {"running": "green", "finished": "", "failed": "red", "crashed": "red", "unposted": "yellow"}
 

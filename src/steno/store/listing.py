@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import heapq
 import math
 import os
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import edits, runfile
 from steno.errors import UsageError
-from steno.ledger.read import Reader, read_manifest
 from steno.store import where as where_
-from steno.store.info import state_of
-from steno.store.runs import identity, place_of, run_dirs
+from steno.store.index import Index, Known
+from steno.store.run_summary import FIELDS, RunSummary
+from steno.store.runs import place_of, run_paths
 from steno.visible import on_one_line
 
 if TYPE_CHECKING:
@@ -24,96 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-_PARTS: Final = ("last", "min", "max", "count")
-_FIELDS: Final = (
-    "state",
-    "name",
-    "project",
-    "id",
-    "group",
-    "tags",
-    "notes",
-    "archived",
-    "started",
-    "duration",
-    "records",
-    "points",
-)
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """A run in a list. Times in ns since 1970, UTC. A plain value, but that `metrics` reads the run when asked."""
-
-    path: Path
-    project: str
-    name: str
-    id: str
-    state: str
-    """running, finished, failed, crashed; empty before anything was posted."""
-    started: int | None
-    """None before anything was posted."""
-    records: int
-    points: int
-    attempts: int
-    group: str | None = None
-    tags: tuple[str, ...] = ()
-    problem: str = ""
-    """What is wrong with its run.json or edits.jsonl; what is good of them is used."""
-    ended: int | None = None
-    """When the last record came; None while it is running."""
-    notes: str = ""
-    archived: bool = False
-    colour: str = ""
-    """As #rrggbb; empty: the viewer chooses."""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    """What the user set."""
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds from the first start to the last record; None while it is running."""
-        return None if self.started is None or self.ended is None else (self.ended - self.started) / 1e9
-
-    @cached_property
-    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
-        """By key: last, min, max and count. Computed when first asked for, from the run's points.
-
-        Raises:
-            RunNotFoundError: the run is gone.
-        """
-        from steno.store.reader import RunReader
-
-        with RunReader(self.path) as reader:
-            return reader.summary
-
-    def value(self, name: str) -> Any:
-        """What a name of the `where` language means here; `where.MISSING` if there is nothing of the name."""
-        if name == "started":
-            return where_.MISSING if self.started is None else dt.datetime.fromtimestamp(self.started / 1e9, dt.UTC)
-        if name in _FIELDS:
-            return getattr(self, name)
-        head, _, rest = name.partition(".")
-        if head in {"config", "summary"} and rest:
-            return _in(getattr(self, head), rest)
-        key, _, part = name.rpartition(".")
-        if part in _PARTS and key in self.metrics:
-            return self.metrics[key][part]
-        return self.metrics[name]["last"] if name in self.metrics else where_.MISSING
-
-
-def _in(values: Any, name: str) -> Any:
-    """A value by the path to it, `opt.lr` or `opt/lr`; a key that has such a character itself goes before."""
-    if not hasattr(values, "keys"):
-        return where_.MISSING
-    if name in values:
-        return values[name]
-    for at, char in enumerate(name):
-        if char in "./" and name[:at] in values:
-            found = _in(values[name[:at]], name[at + 1 :])
-            if found is not where_.MISSING:
-                return found
-    return where_.MISSING
+_SLACK_NANOS: Final = 60_000_000_000
+"""A run may say that it began somewhat after its directory was last changed: two clocks are asked."""
 
 
 class RunList(list[RunSummary]):
@@ -172,7 +82,7 @@ _COLUMNS: Final = ("run", "state", "started", "duration", "records", "tags", "gr
 
 
 def _row(one: RunSummary) -> dict[str, Any]:
-    row = {name: getattr(one, name) for name in _FIELDS}
+    row = {name: getattr(one, name) for name in FIELDS}
     row["started"] = one.value("started") if one.started is not None else None
     row["tags"] = list(one.tags)
     for prefix, values in (("config", one.config), ("summary", one.summary)):
@@ -229,13 +139,47 @@ def runs(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         msg = f"limit={limit!r}: a number of runs from 0 on is needed, or None for all"
         raise UsageError(msg)
-    found = [one for one in map(summarise, run_dirs(place_of(dir))) if archived or not one.archived]
+    found = _found(place_of(dir), limit if query is None and by is None else None, archived=archived)
     if query is not None:
         found = [one for one in found if query.matches(one.value)]
-    found.sort(key=lambda one: (-(one.started or 0), str(one.path)))
     if by is not None:
         found = _sorted(found, by, reverse=sort is not None and sort.startswith("-"))
     return RunList(found if limit is None else found[:limit])
+
+
+def _found(place: Path, limit: int | None, *, archived: bool) -> list[RunSummary]:
+    """The runs below a directory, newest first; with a limit at least so many of the newest, as far as there are."""
+    index = Index(place)
+    paths = list(run_paths(place))
+    known: list[Known] = []
+    if limit is None:
+        known = [index.run(path, path[len(str(place)) :]) for path in paths]
+        index.keep({path[len(str(place)) :] for path in paths})
+    else:
+        # A run's directory has changed since it began: those that have changed last are read first.
+        newest: list[int] = []
+        is_told = True
+        for changed, path in sorted(((_changed(path), path) for path in paths), reverse=True):
+            if is_told and len(newest) >= limit and (not limit or changed < newest[0] - _SLACK_NANOS):
+                break
+            one = index.run(path, path[len(str(place)) :])
+            if one.archived and not archived:
+                continue
+            known.append(one)
+            is_told = is_told and (one.started or 0) <= changed + _SLACK_NANOS  # else somebody has set these times back
+            heapq.heappush(newest, one.started or 0)
+            if len(newest) > limit:
+                heapq.heappop(newest)
+        index.keep()
+    known.sort(key=lambda one: (-(one.started or 0), one.path))
+    return [one.summary for one in known[:limit] if archived or not one.archived]
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _sorted(found: list[RunSummary], name: str, *, reverse: bool) -> list[RunSummary]:
@@ -252,63 +196,3 @@ def _rank(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return (0, value.timestamp(), "")
     return (1, 0, value) if isinstance(value, str) else None
-
-
-def summarise(path: Path) -> RunSummary:
-    """One run's line; a ledger that cannot be read leaves the counts at what is known.
-
-    A run that has ended is read from its run.json and manifest.json alone.
-    """
-    (run, wrong), (manifest, _) = runfile.read(path), read_manifest(path)
-    if manifest.get("state") and manifest.get("streams") and not _has_journals(path):
-        streams, state = manifest["streams"], str(manifest["state"])
-        points = sum(part["rows"] for part in manifest["parts"] if part["kind"] == "metrics")
-        meta: Mapping[str, Any] = manifest
-    else:
-        snapshot = Reader(path).snapshot(batches=False)
-        streams = [{name: getattr(one, name) for name in _OF_STREAM} for one in snapshot.streams]
-        state = state_of(path, snapshot, manifest)
-        points = sum(part.rows for part in snapshot.parts if part.kind == "metrics")
-        meta = snapshot.meta
-    started = min((one["started"] for one in streams if one["started"]), default=None)
-    shown, unedited = edits.shown(path, run)
-    project, name = identity(path, shown)
-    return RunSummary(
-        path=path,
-        project=project,
-        name=name,
-        id=str(run.get("id") or ""),
-        state=state,
-        started=started if started is not None else _created(run.get("created")),
-        records=sum(one["records"] for one in streams),
-        points=sum(one["points"] for one in streams) or points,
-        attempts=max((one["attempt"] for one in streams), default=1),
-        group=run.get("group"),
-        tags=tuple(shown["tags"]),
-        problem=wrong or unedited,
-        ended=None if state in {"", "running"} else max((one["last_time"] for one in streams), default=None),
-        notes=str(shown.get("notes") or ""),
-        archived=shown["archived"],
-        colour=shown["colour"],
-        config={**(run.get("config") or {}), **(meta.get("config") or {})},
-        summary=dict(meta.get("summary") or {}),
-    )
-
-
-_OF_STREAM: Final = ("started", "records", "points", "attempt", "last_time")
-
-
-def _has_journals(path: Path) -> bool:
-    """Whether somebody records, or has left something that nobody has posted."""
-    try:
-        with os.scandir(path / ".steno" / "journal") as found:
-            return next(found, None) is not None
-    except OSError:
-        return False
-
-
-def _created(created: object) -> int | None:
-    """Nanoseconds, or seconds as a float."""
-    if isinstance(created, float):
-        return int(created * 1e9)
-    return created if isinstance(created, int) else None

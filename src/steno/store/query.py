@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from steno import paths
 from steno.store import runs as runs_
 from steno.store import sql as sql_
+from steno.store.cards import summarise
 from steno.store.engine import Engine, again
-from steno.store.listing import summarise
 from steno.store.reader import RunReader, remote
 
 if TYPE_CHECKING:

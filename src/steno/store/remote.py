@@ -11,10 +11,9 @@ import shlex
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import confirmed, edits, runfile, settings
+from steno import confirmed, edits, runfile
 from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 from steno.ledger import manifest, verify
@@ -24,10 +23,12 @@ from steno.objects import url as urls
 from steno.objects.sending import DifferentError
 from steno.objects.store import ObjectStore, aside, sha256_of, sweep
 from steno.secrecy import scrub
+from steno.store.cache import cache_dir
 from steno.store.engine import PartGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from steno.ledger.read import Part
     from steno.record import Ref
@@ -42,14 +43,6 @@ _RUN: Final = "run.json"
 _NODES: Final = "nodes"
 _KEPT: Final = ".kept"
 """Extension of a media value that could not be encoded."""
-
-
-def cache_dir() -> Path:
-    """Where copies of what was read lie: STENO_CACHE_DIR, else `steno` in the user's cache directory."""
-    given = settings.read("STENO_CACHE_DIR")
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steno"
 
 
 class Remote:

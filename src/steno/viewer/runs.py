@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from steno.store.listing import RunSummary
+    from steno.store.run_summary import RunSummary
     from steno.viewer.catalogue import Catalogue
     from steno.viewer.stall import Stall
 

@@ -14,7 +14,7 @@ from steno.errors import StenoError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from steno.store.listing import RunSummary
+    from steno.store.run_summary import RunSummary
     from steno.viewer.catalogue import Catalogue
 
 _LEAST_SECS: Final = 60.0

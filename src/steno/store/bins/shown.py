@@ -10,8 +10,8 @@ from steno import paths
 from steno.errors import RunNotFoundError, StenoError, UsageError
 from steno.store import runs as runs_
 from steno.store.bins.answer import LeftOut
-from steno.store.listing import RunSummary
 from steno.store.reader import RunReader
+from steno.store.run_summary import RunSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,49 @@
+"""The metrics of a run in a list: out of its card, where it has ended, else as its reader finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from steno.ledger import card
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def metrics(run_dir: Path) -> Mapping[str, Mapping[str, Any]]:
+    """By key what `RunReader.summary` says.
+
+    Raises:
+        RunNotFoundError: the run is gone.
+    """
+    cards = list(card.read(run_dir).values())
+    if len(cards) == 1 and cards[0].ended and cards[0].nodes == 1 and cards[0].is_whole:
+        return OfCard(cards[0])
+    from steno.store.reader import RunReader
+
+    with RunReader(run_dir) as reader:
+        return reader.summary
+
+
+class OfCard(Mapping[str, Mapping[str, Any]]):
+    """The rows of a card, each made when it is asked for: a list of runs asks for one of hundreds."""
+
+    def __init__(self, one: card.Card) -> None:
+        self._rows = {key: row for key, row in one.metrics.items() if row[0]}
+
+    def __getitem__(self, key: str) -> Mapping[str, Any]:
+        count, last, least, most = self._rows[key]
+        value = card.special_of(last[0]) if isinstance(last[0], dict) else last[0]
+        found = {"last": value, "count": count, "last_step": last[1], "last_rank": last[3]}
+        for end, place in (("min", least), ("max", most)):
+            found[end] = place[0] if place else None
+            found[f"{end}_step"] = place[1] if place else None
+            found[f"{end}_rank"] = place[3] if place else None
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._rows))
+
+    def __len__(self) -> int:
+        return len(self._rows)
