@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -56,6 +57,8 @@ _INTS: Final = (
 _FLOATS: Final = ("first.value", "last.value", "min.value", "max.value", "mean", "m2")
 _COLUMNS: Final = len(_INTS) + len(_FLOATS)
 _BLOCK_HEAD: Final = 1 + _COLUMNS + 8 * len(_INTS)
+_BYTES: Final = np.array([1 << bits for bits in range(0, 64, 8)], np.uint64)
+"""From which on a number takes one byte more."""
 _UNIT_NS: Final = (1, 1000)
 LARGEST_HEAD: Final = 64 << 20
 
@@ -153,9 +156,9 @@ def encoded(of: Identity, names: Sequence[str], levels: tuple[Bins, Bins]) -> by
     widths = levels[0].width[firsts]
     blocks, bodies = [], []
     for level in (1, 0):
-        for begin, end in _blocks(counts[level]):
-            low, high = (int(ends[level][at - 1]) if at else 0 for at in (begin, end))
-            unpacked = _packed(levels[level].take(np.arange(low, high)))
+        stretches = list(_blocks(counts[level]))
+        edges = np.array([0, *(ends[level][end - 1] for _, end in stretches)], np.int64)
+        for (begin, end), unpacked in zip(stretches, _packed(levels[level], edges), strict=True):
             body = _squeezed(unpacked)
             blocks.append((begin, end - begin, len(body), len(unpacked), _crc(body)))
             bodies.append(body)
@@ -187,24 +190,32 @@ def _blocks(counts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         yield begin, len(counts)
 
 
-def _packed(bins: Bins) -> bytes:
+def _packed(bins: Bins, edges: NDArray[np.int64]) -> Iterator[bytes]:
+    """The blocks between these rows, unpacked."""
+    if not len(bins):
+        return
+    begins = edges[:-1]
     unit = 1 if not any((getattr(bins, name).time % _UNIT_NS[1]).any() for name in _POINTS) else 0
-    ints = _residues(bins, _UNIT_NS[unit])
-    sizes, lows, planes = [], [], []
-    for column in ints:
-        low, high = int(column.min()), int(column.max())
-        size = ((high - low).bit_length() + 7) // 8
-        sizes.append(size)
-        lows.append(low)
-        planes.append(_planes((column - low).astype("<u8"), size))
-    for name in _FLOATS:
-        sizes.append(8)
-        planes.append(_planes(_column(bins, name).view("<u8"), 8))
-    return b"".join([bytes([unit]), bytes(sizes), np.array(lows, "<i8").tobytes(), *planes])
-
-
-def _planes(column: NDArray[np.uint64], size: int) -> bytes:
-    return np.ascontiguousarray(column.view(np.uint8).reshape(-1, 8)[:, :size].T).tobytes()
+    ints = np.array(_residues(bins, _UNIT_NS[unit], begins))
+    lows = np.minimum.reduceat(ints, begins, axis=1)
+    spans = (np.maximum.reduceat(ints, begins, axis=1) - lows).view(np.uint64)
+    sizes = np.searchsorted(_BYTES, spans, side="right").astype(np.uint8)
+    ints -= np.repeat(lows, np.diff(edges), axis=1)
+    octets = ints.astype("<i8", copy=False).view(np.uint8).reshape(len(_INTS), -1, 8)
+    floats = np.array([_column(bins, name) for name in _FLOATS], "<f8").view(np.uint8).reshape(len(_FLOATS), -1, 8)
+    for at, (begin, end) in enumerate(pairwise(edges.tolist())):
+        planes = [
+            octets[column, begin:end, :size].T.tobytes() for column, size in enumerate(sizes[:, at].tolist()) if size
+        ]
+        yield b"".join(
+            [
+                bytes([unit]),
+                sizes[:, at].tobytes() + bytes([8] * len(_FLOATS)),
+                lows[:, at].astype("<i8").tobytes(),
+                *planes,
+                floats[:, begin:end].transpose(0, 2, 1).tobytes(),
+            ]
+        )
 
 
 def _column(bins: Bins, name: str) -> Any:
@@ -213,14 +224,14 @@ def _column(bins: Bins, name: str) -> Any:
     return getattr(found, column) if column else found
 
 
-def _residues(bins: Bins, unit: int) -> list[NDArray[np.int64]]:
-    """The columns of integers, each less what the others tell of it; int64 wraps around, there as here."""
+def _residues(bins: Bins, unit: int, begins: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The columns of integers, each less what the others of its block tell of it; int64 wraps around, there as here."""
     heads = _heads(bins.key, bins.rank, bins.attempt)
     first, last = bins.first, bins.last
-    out = [bins.rank.astype(np.int64), bins.attempt.astype(np.int64), _steps(bins.start // bins.width, heads)]
+    out = [bins.rank.astype(np.int64), bins.attempt.astype(np.int64), _steps(bins.start // bins.width, heads, begins)]
     out += [getattr(bins, name) for name in _COUNTS]
     first_time, last_time = first.time // unit, last.time // unit
-    out += [first.step - bins.start, _steps(first_time, heads), _steps(first.record, heads)]
+    out += [first.step - bins.start, _steps(first_time, heads, begins), _steps(first.record, heads, begins)]
     out += [last.step - bins.start, last_time - first_time, last.record - first.record]
     for name, there in _there(bins):
         marks: Marks = getattr(bins, name)
@@ -242,10 +253,14 @@ def _heads(*columns: NDArray[Any]) -> NDArray[np.int64]:
     return np.flatnonzero(new)
 
 
-def _steps(column: NDArray[np.int64], heads: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Differences in a series; a series' first number as the difference from the first one of the series before."""
+def _steps(column: NDArray[np.int64], heads: NDArray[np.int64], begins: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Differences in a series; a series' first number as the difference from the first one of the series before.
+
+    A block begins with the number itself.
+    """
     out = np.diff(column, prepend=0)
     out[heads] = np.diff(column[heads], prepend=0)
+    out[begins] = column[begins]
     return out
 
 

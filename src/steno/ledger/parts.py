@@ -288,7 +288,7 @@ def write_metrics(
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=layout), row_group_size=GROUP_ROWS)
             if bins is not None and bins.wants(group.ranks):
-                bins.add(_for_bins(points, group, marked, same.node))
+                bins.add(_for_bins(points, ticks, group, marked, same.node))
         writer.add_key_value_metadata(_footer(facts, len(points.value)))
     files.sync_file(path)
     return len(points.value)
@@ -306,7 +306,9 @@ def bins_of(points: Points) -> PartBins:
     return PartBins(points.names, totals.astype(np.int64))
 
 
-def _for_bins(points: Points, group: _Group, marked: NDArray[np.bool_], node: int) -> BinPoints:
+def _for_bins(
+    points: Points, ticks: NDArray[np.int64], group: _Group, marked: NDArray[np.bool_], node: int
+) -> BinPoints:
     value, other, exact = group.value, None, None
     if points.special:
         some = group.point()
@@ -322,7 +324,7 @@ def _for_bins(points: Points, group: _Group, marked: NDArray[np.bool_], node: in
         rank=int(points.rank[0]) if one_rank else group.of(points.rank),
         attempt=int(points.attempt[0]) if one_attempt else group.of(points.attempt),
         step=group.of(points.step),
-        time=group.of(points.time) // layouts.NS_PER_TICK * layouts.NS_PER_TICK,
+        time=group.of(ticks) * layouts.NS_PER_TICK,
         node=node,
         record=group.of(points.record),
         value=value,
