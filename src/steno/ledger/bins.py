@@ -178,11 +178,13 @@ def of_points(points: Points, width: int | NDArray[np.int64]) -> Bins:
         heads = _edges(points, start)
     sizes = np.diff(heads, append=len(start))
     value, other = points.value, points.other
-    finite: NDArray[np.bool_] | None = np.isfinite(value)
-    if other is not None and finite is not None:
-        finite &= ~other
-    if finite is not None and finite.all():
-        finite = None
+    # A NaN is the least and the greatest of its bin.
+    extremes = np.minimum.reduceat(value, heads), np.maximum.reduceat(value, heads)
+    finite: NDArray[np.bool_] | None = None
+    if other is not None or not (np.isfinite(extremes[0]).all() and np.isfinite(extremes[1]).all()):
+        finite = np.isfinite(value) if other is None else np.isfinite(value) & ~other
+        lowest, highest = np.where(finite, value, np.inf), np.where(finite, value, -np.inf)
+        extremes = np.minimum.reduceat(lowest, heads), np.maximum.reduceat(highest, heads)
     counts = dict.fromkeys(("nan", "posinf", "neginf"), np.zeros(len(heads), np.int64))
     low = high = np.full(len(heads), -1)
     if finite is not None:
@@ -194,7 +196,8 @@ def of_points(points: Points, width: int | NDArray[np.int64]) -> Bins:
         }
         counts = {name: _counted(mask, heads) for name, mask in masks.items()}
         low, high = (_firsts(np.flatnonzero(masks[name]), heads) for name in ("neginf", "posinf"))
-    mean, m2 = _moments(value, finite, heads, sizes)
+    is_huge = max(-float(extremes[0].min()), float(extremes[1].max())) > _HUGE
+    mean, m2 = _moments(value, finite, heads, sizes, is_huge=is_huge)
     return Bins(
         key=_head(points.key, heads).astype(np.int32, copy=False),
         rank=_head(points.rank, heads).astype(np.int32, copy=False),
@@ -209,8 +212,8 @@ def of_points(points: Points, width: int | NDArray[np.int64]) -> Bins:
         m2=m2,
         first=_marks(points, heads),
         last=_marks(points, heads + sizes - 1),
-        min=_marks(points, _extreme(value, finite, heads, sizes, largest=False)),
-        max=_marks(points, _extreme(value, finite, heads, sizes, largest=True)),
+        min=_marks(points, _extreme(value, finite, extremes[0], heads, sizes)),
+        max=_marks(points, _extreme(value, finite, extremes[1], heads, sizes)),
         low=_marks(points, low),
         high=_marks(points, high),
     )
@@ -219,13 +222,12 @@ def of_points(points: Points, width: int | NDArray[np.int64]) -> Bins:
 def _heads(points: Points, start: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """Where bins begin; None where the points are not in order."""
     heads = _edges(points, start)
-    falls = points.step[1:] < points.step[:-1]
-    ties = (points.step[1:] == points.step[:-1]) & (points.record[1:] <= points.record[:-1])
-    falls |= ties
-    if heads.size > 1:
-        falls[heads[1:] - 1] = False
-    if falls.any():
-        return None
+    rises = points.step[1:] > points.step[:-1]
+    rises[heads[1:] - 1] = True
+    if not rises.all():
+        rises |= (points.step[1:] == points.step[:-1]) & (points.record[1:] > points.record[:-1])
+        if not rises.all():
+            return None
     columns = [_head(column, heads) for column in (points.key, points.rank, points.attempt)] + [start[heads]]
     tied: Any = True
     for column in columns:
@@ -267,15 +269,11 @@ def _firsts(rows: NDArray[np.int64], heads: NDArray[np.int64]) -> NDArray[np.int
 def _extreme(
     value: NDArray[np.float64],
     finite: NDArray[np.bool_] | None,
+    best: NDArray[np.float64],
     heads: NDArray[np.int64],
     sizes: NDArray[np.int64],
-    *,
-    largest: bool,
 ) -> NDArray[np.int64]:
     """By bin the first row of its smallest or largest finite value, or -1."""
-    if finite is not None:
-        value = np.where(finite, value, -np.inf if largest else np.inf)
-    best = (np.maximum if largest else np.minimum).reduceat(value, heads)
     same = value == np.repeat(best, sizes)
     if finite is not None:
         same &= finite
@@ -287,6 +285,8 @@ def _moments(
     finite: NDArray[np.bool_] | None,
     heads: NDArray[np.int64],
     sizes: NDArray[np.int64],
+    *,
+    is_huge: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and M2 by bin: a first mean, and then the distances from it, which correct it."""
     number = sizes
@@ -295,7 +295,7 @@ def _moments(
         number = np.add.reduceat(finite, heads, dtype=np.int64)
     divisor = np.maximum(number, 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.max(np.abs(value)) > _HUGE:
+        if is_huge:
             rough = np.add.reduceat(value / np.repeat(divisor, sizes), heads)
         else:
             rough = np.add.reduceat(value, heads) / divisor

@@ -247,6 +247,7 @@ def write_metrics(
     layout = layouts.schema(layouts.METRICS, *_CODED)
     names = _texts(points.names)
     ticks = points.time // layouts.NS_PER_TICK
+    for_bins = _for_bins(points, ticks, marked, same.node)
     with pq.ParquetWriter(
         path,
         layout,
@@ -288,7 +289,7 @@ def write_metrics(
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=layout), row_group_size=GROUP_ROWS)
             if bins is not None and bins.wants(group.ranks):
-                bins.add(_for_bins(points, ticks, group, marked, same.node))
+                bins.add(for_bins(group))
         writer.add_key_value_metadata(_footer(facts, len(points.value)))
     files.sync_file(path)
     return len(points.value)
@@ -307,30 +308,37 @@ def bins_of(points: Points) -> PartBins:
 
 
 def _for_bins(
-    points: Points, ticks: NDArray[np.int64], group: _Group, marked: NDArray[np.bool_], node: int
-) -> BinPoints:
-    value, other, exact = group.value, None, None
-    if points.special:
+    points: Points, ticks: NDArray[np.int64], marked: NDArray[np.bool_], node: int
+) -> Callable[[_Group], BinPoints]:
+    """What gives the points of a row group as bins take them."""
+    rank, attempt = (int(one[0]) if bool((one == one[0]).all()) else one for one in (points.rank, points.attempt))
+
+    def odd(group: _Group) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | tuple[None, None]:
         some = group.point()
         hits = np.flatnonzero(marked[some])
-        if len(hits):
-            other, exact = np.zeros(len(value), np.bool_), np.zeros(len(value), np.bool_)
-            for at, point in zip(hits.tolist(), some[hits].tolist(), strict=True):
-                (exact if isinstance(points.special[point], int) else other)[at] = True
-            value = np.where(other, np.nan, value)
-    one_rank, one_attempt = (bool((column == column[0]).all()) for column in (points.rank, points.attempt))
-    return BinPoints(
-        key=group.ranks,
-        rank=int(points.rank[0]) if one_rank else group.of(points.rank),
-        attempt=int(points.attempt[0]) if one_attempt else group.of(points.attempt),
-        step=group.of(points.step),
-        time=group.of(ticks) * layouts.NS_PER_TICK,
-        node=node,
-        record=group.of(points.record),
-        value=value,
-        other=other,
-        exact=exact,
-    )
+        if not len(hits):
+            return None, None
+        other, exact = np.zeros(len(some), np.bool_), np.zeros(len(some), np.bool_)
+        for at, point in zip(hits.tolist(), some[hits].tolist(), strict=True):
+            (exact if isinstance(points.special[point], int) else other)[at] = True
+        return other, exact
+
+    def given(group: _Group) -> BinPoints:
+        other, exact = odd(group) if points.special else (None, None)
+        return BinPoints(
+            key=group.ranks,
+            rank=rank if isinstance(rank, int) else group.of(rank),
+            attempt=attempt if isinstance(attempt, int) else group.of(attempt),
+            step=group.of(points.step),
+            time=group.of(ticks) * layouts.NS_PER_TICK,
+            node=node,
+            record=group.of(points.record),
+            value=group.value if other is None else np.where(other, np.nan, group.value),
+            other=other,
+            exact=exact,
+        )
+
+    return given
 
 
 def _footer(facts: Mapping[str, Any], rows: int) -> dict[bytes, bytes]:
