@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
 from steno.record import Ref
 from steno.store.columns import integers, strings, to_arrow
-from steno.store.points import INT64_MAX, INT64_MIN
+from steno.store.points import INT64_MAX, INT64_MIN, taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from steno.store.points import Points, Special
+
+    Place = list[NDArray[Any]]
 
 JOINS: Mapping[str, tuple[str, ...]] = {
     "step": ("step", "rank", "attempt"),
@@ -46,44 +50,149 @@ def join(points: Points, keys: Sequence[str], on: str) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    columns = [getattr(points, name) for name in JOINS[on]]
-    order = np.lexsort((points.record, points.node, *reversed(columns)))
-    points = points.take(order)
-    columns = [column[order] for column in columns]
-    row = np.zeros(len(points), np.int64)
-    if len(points):
-        fresh = np.zeros(len(points) - 1, bool)
-        for column in columns:
-            fresh |= column[1:] != column[:-1]
-        np.cumsum(fresh, out=row[1:])
-    heads = np.flatnonzero(np.r_[True, np.diff(row) > 0]) if len(row) else row
+    own = [_of_key(points, number, JOINS[on]) for number in range(len(keys))]
+    heads, places = _united([one.place for one in own], JOINS[on])
     out: dict[str, pa.Array] = {}
-    for name in JOINS[on]:
-        data = getattr(points, name)[heads]
+    for name, data in zip(JOINS[on], heads, strict=True):
         # A user's own key of that name keeps it; ours steps aside.
         kind = pa.timestamp("ns") if name == "time" else pa.int32() if data.dtype == np.int32 else pa.int64()
         out[f"_{name}" if name in keys else name] = to_arrow(data, kind)
-    for number, key in enumerate(keys):
-        out[key] = _column(points, np.flatnonzero(points.key == number), row, len(heads))
+    for key, one, place in zip(keys, own, places, strict=True):
+        out[key] = _column(points, one.rows, place, len(heads[0]))
     return pa.table(out)
 
 
-def _column(points: Points, mine: NDArray[np.int64], row: NDArray[np.int64], rows: int) -> pa.Array:
+@dataclass(frozen=True, slots=True)
+class _OfKey:
+    """One key's points of a frame, in order of their place in it, one for each place."""
+
+    rows: NDArray[np.int64] | slice
+    """Where they are in the points."""
+    place: Place
+    """By column of the join, shape (n,)."""
+
+
+def _of_key(points: Points, number: int, names: Sequence[str]) -> _OfKey:
+    import numpy as np
+
+    mine = np.flatnonzero(points.key == number)
+    # As parts have them, which is mostly one after the other: a slice costs no copy.
+    rows: NDArray[np.int64] | slice = mine
+    if len(mine) and mine[-1] - mine[0] + 1 == len(mine):
+        rows = slice(int(mine[0]), int(mine[-1]) + 1)
+    place = [getattr(points, name)[rows] for name in names]
+    if _rises(place):
+        return _OfKey(rows, place)
+    # In order of record within a place: of several points there, that of the last record stays.
+    order = np.lexsort((points.record[rows], points.node[rows], *reversed(place)))
+    place = [column[order] for column in place]
+    stays = np.ones(len(order), bool)
+    if len(order):
+        stays[:-1] = _differs(place)
+    return _OfKey(mine[order[stays]], [column[stays] for column in place])
+
+
+def _differs(place: Place) -> NDArray[np.bool_]:
+    """Whether each row's place is another than that of the row before."""
+    import numpy as np
+
+    differs = np.zeros(len(place[0]) - 1, bool)
+    for column in place:
+        differs |= column[1:] != column[:-1]
+    return differs
+
+
+def _rises(place: Place) -> bool:
+    """Whether each row's place is behind that of the row before, in lexicographic order of the columns."""
+    import numpy as np
+
+    tied: Any = True
+    for column in place:
+        before, after = column[:-1], column[1:]
+        if bool(np.any((before > after) & tied)):
+            return False
+        tied = (before == after) & tied
+        if not tied.any():
+            return True
+    return len(place[0]) < 2
+
+
+def _united(places: list[Place], names: Sequence[str]) -> tuple[Place, list[NDArray[np.int64] | None]]:
+    """The places of all keys in order, and by key where its own are in them; None: it has exactly these."""
+    import numpy as np
+
+    if not places:
+        return [np.empty(0, _DTYPES.get(name, "int64")) for name in names], []
+    first = places[0]
+    if all(all(map(np.array_equal, place, first)) for place in places[1:]):
+        return first, [None] * len(places)
+    codes = _codes(places)
+    if codes is None:
+        columns = [np.concatenate(column) for column in zip(*places, strict=True)]
+        order = np.lexsort(columns[::-1])
+        columns = [column[order] for column in columns]
+        fresh = np.ones(len(order), bool)
+        fresh[1:] = _differs(columns)
+        number = np.empty(len(order), np.int64)
+        number[order] = np.cumsum(fresh) - 1
+        ends = np.cumsum([len(place[0]) for place in places])
+        return [column[fresh] for column in columns], list(np.split(number, ends[:-1]))
+    # Sorted runs one after the other: the stable sort merges them.
+    every = np.sort(np.concatenate(codes), kind="stable")
+    fresh = np.ones(len(every), bool)
+    fresh[1:] = every[1:] != every[:-1]
+    every = every[fresh]
+    found = [np.searchsorted(every, code) for code in codes]
+    heads = [np.empty(len(every), column.dtype) for column in first]
+    for place, at in zip(places, found, strict=True):
+        for head, column in zip(heads, place, strict=True):
+            head[at] = column
+    return heads, list(found)
+
+
+def _codes(places: list[Place]) -> list[NDArray[np.int64]] | None:
+    """A number for each place, in the order of the places; None where 63 bits do not hold them."""
+    import numpy as np
+
+    held = [place for place in places if len(place[0])]
+    lows = [min(int(place[at].min()) for place in held) for at in range(len(held[0]))]
+    spans = [max(int(place[at].max()) for place in held) - lows[at] + 1 for at in range(len(lows))]
+    if math.prod(spans) >= 2**63:
+        return None
+    found = []
+    for place in places:
+        code = np.zeros(len(place[0]), np.int64)
+        for column, low, span in zip(place, lows, spans, strict=True):
+            code *= span
+            code += column.astype(np.int64) - low
+        found.append(code)
+    return found
+
+
+_DTYPES: Final = {"rank": "int32", "attempt": "int32"}
+
+
+def _column(points: Points, mine: NDArray[np.int64] | slice, place: NDArray[np.int64] | None, rows: int) -> pa.Array:
     import numpy as np
     import pyarrow as pa
 
-    # In order of record within a row, so that of several assignments the last record's stays.
-    value = np.zeros(rows)
-    source = np.full(rows, -1, np.int64)
-    value[row[mine]] = points.value[mine]
-    source[row[mine]] = mine
-    missing = source < 0
+    value, missing = points.value[mine], None
+    if place is not None:
+        value, own = np.zeros(rows), value
+        value[place] = own
+        missing = np.ones(rows, bool)
+        missing[place] = False
     special: dict[int, Special] = {}
     if points.special:
-        special = {at: points.special[point] for at, point in enumerate(source.tolist()) if point in points.special}
+        source = np.arange(mine.start, mine.stop) if isinstance(mine, slice) else mine
+        special = taken(points.special, source, len(points))
+        if place is not None:
+            special = {int(place[row]): found for row, found in special.items()}
     if not special:
         return to_arrow(value, pa.float64(), missing)
-    objects: list[Any] = [None if gone else one for one, gone in zip(value.tolist(), missing.tolist(), strict=True)]
+    objects: list[Any] = value.tolist()
+    for at in [] if missing is None else np.flatnonzero(missing).tolist():
+        objects[at] = None
     for at, found in special.items():
         objects[at] = found
     return _objects(objects)

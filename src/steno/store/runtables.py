@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import numpy as np
-
 from steno.store.columns import integers, strings, to_arrow
 from steno.utf8 import escaped
 
@@ -62,6 +60,7 @@ Known = tuple[str, "Path", About]
 
 def runs_table(known: Sequence[Known]) -> pa.Table:
     """A row per run, with the columns of RUNS."""
+    import numpy as np
     import pyarrow as pa
 
     about = [one for _, _, one in known]
@@ -128,6 +127,7 @@ def _texts(texts: Sequence[str | None]) -> pa.Array:
 
 
 def _lists(lists: Sequence[Sequence[str]]) -> pa.Array:
+    import numpy as np
     import pyarrow as pa
 
     ends = np.zeros(len(lists) + 1, np.int32)
