@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from store_runs import Writer
 
 from steno.errors import UsageError
@@ -90,3 +92,57 @@ def test_a_missing_library_is_said_with_the_remedy(book, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "polars", None)
     with pytest.raises(UsageError, match=r"pip install 'stenolog\[frames\]'"):
         book.frame("a", as_="polars")
+
+
+STEPS = st.one_of(st.integers(-3, 3), st.sampled_from([2**62, -(2**62), 2**61]))
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+@given(
+    records=st.lists(
+        st.tuples(
+            STEPS,
+            st.dictionaries(
+                st.sampled_from("abcd"), st.one_of(st.floats(allow_nan=False), st.text(max_size=2)), min_size=1
+            ),
+            st.integers(0, 2),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=25,
+    ),
+    on=st.sampled_from(["step", "time", "record"]),
+    several=st.booleans(),
+)
+def test_a_row_holds_what_was_logged_at_its_place(records, on, several, tmp_path_factory):
+    """Whatever steps keys share, in whatever order, how often, and by how many ranks."""
+    run_dir = tmp_path_factory.mktemp("runs") / "tests" / "run"
+    with Writer(run_dir) as writer, RunReader(run_dir) as reader:
+        for step, values, rank, seals in records:
+            writer.log((step, values), rank=rank)
+            if seals:
+                writer.seal()
+        keys = sorted({key for _, values, *_ in records for key in values})
+        if several:  # so many are read at once
+            writer.log((9, {f"other{number}": 1.0 for number in range(20)}), rank=9)
+            keys = [*keys, *(f"other{number}" for number in range(20))]
+        expected: dict[tuple, dict] = {}
+        for key in keys:
+            series = reader.series(key)
+            place = {"step": series.step, "time": series.time.view("int64"), "record": series.record}[on].tolist()
+            for at, rank, number, value in sorted(
+                zip(place, series.rank.tolist(), series.record.tolist(), series.exact.tolist(), strict=True),
+                key=lambda row: row[2],
+            ):
+                expected.setdefault((at, rank), {})[key] = value
+        table = reader.frame(keys, on=on, as_="arrow")
+        place = table[on].cast("int64").to_pylist()
+        assert list(zip(place, table["rank"].to_pylist(), strict=True)) == sorted(expected)
+        for key in keys:
+            column = table[key].to_pylist()
+            is_text = table[key].type == "string"
+            for row, found in zip(sorted(expected), column, strict=True):
+                value = expected[row].get(key)
+                assert found == (repr(value) if is_text and isinstance(value, float) else value), (row, key)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
 from steno.record import Ref
 from steno.store.columns import integers, strings, to_arrow
-from steno.store.points import INT64_MAX, INT64_MIN, taken
+from steno.store.points import INT64_MAX, INT64_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from steno.store.points import Points, Special
+    from steno.store.points import Points
 
     Place = list[NDArray[Any]]
 
@@ -42,54 +41,45 @@ def check(on: str, as_: str) -> None:
         raise UsageError(msg)
 
 
-def join(points: Points, keys: Sequence[str], on: str) -> pa.Table:
+def unused(on: str) -> tuple[str, ...]:
+    """Columns of points that a join on this makes nothing of."""
+    return () if "time" in JOINS[on] else ("time",)
+
+
+def join(points: Sequence[Points], keys: Sequence[str], on: str) -> pa.Table:
     """The outer join of the keys' points; where a key has several in one row, that of the last record.
 
-    `Points.key` counts in `keys`. A value that is missing is null, a NaN that was logged is NaN.
+    A value that is missing is null, a NaN that was logged is NaN.
     """
     import numpy as np
     import pyarrow as pa
 
-    own = [_of_key(points, number, JOINS[on]) for number in range(len(keys))]
-    heads, places = _united([one.place for one in own], JOINS[on])
+    own = [_in_place(some, JOINS[on]) for some in points]
+    heads, places = _united([place for _, place in own], JOINS[on])
     out: dict[str, pa.Array] = {}
     for name, data in zip(JOINS[on], heads, strict=True):
         # A user's own key of that name keeps it; ours steps aside.
         kind = pa.timestamp("ns") if name == "time" else pa.int32() if data.dtype == np.int32 else pa.int64()
         out[f"_{name}" if name in keys else name] = to_arrow(data, kind)
-    for key, one, place in zip(keys, own, places, strict=True):
-        out[key] = _column(points, one.rows, place, len(heads[0]))
+    for key, (some, _), place in zip(keys, own, places, strict=True):
+        out[key] = _column(some, place, len(heads[0]))
     return pa.table(out)
 
 
-@dataclass(frozen=True, slots=True)
-class _OfKey:
-    """One key's points of a frame, in order of their place in it, one for each place."""
-
-    rows: NDArray[np.int64] | slice
-    """Where they are in the points."""
-    place: Place
-    """By column of the join, shape (n,)."""
-
-
-def _of_key(points: Points, number: int, names: Sequence[str]) -> _OfKey:
+def _in_place(points: Points, names: Sequence[str]) -> tuple[Points, Place]:
+    """One key's points, one for each place, in the order of the places; and these, by column of the join."""
     import numpy as np
 
-    mine = np.flatnonzero(points.key == number)
-    # As parts have them, which is mostly one after the other: a slice costs no copy.
-    rows: NDArray[np.int64] | slice = mine
-    if len(mine) and mine[-1] - mine[0] + 1 == len(mine):
-        rows = slice(int(mine[0]), int(mine[-1]) + 1)
-    place = [getattr(points, name)[rows] for name in names]
+    place = [getattr(points, name) for name in names]
     if _rises(place):
-        return _OfKey(rows, place)
+        return points, place
     # In order of record within a place: of several points there, that of the last record stays.
-    order = np.lexsort((points.record[rows], points.node[rows], *reversed(place)))
-    place = [column[order] for column in place]
+    order = np.lexsort((points.record, points.node, *reversed(place)))
     stays = np.ones(len(order), bool)
     if len(order):
-        stays[:-1] = _differs(place)
-    return _OfKey(mine[order[stays]], [column[stays] for column in place])
+        stays[:-1] = _differs([column[order] for column in place])
+    points = points.take(order[stays])
+    return points, [getattr(points, name) for name in names]
 
 
 def _differs(place: Place) -> NDArray[np.bool_]:
@@ -172,22 +162,17 @@ def _codes(places: list[Place]) -> list[NDArray[np.int64]] | None:
 _DTYPES: Final = {"rank": "int32", "attempt": "int32"}
 
 
-def _column(points: Points, mine: NDArray[np.int64] | slice, place: NDArray[np.int64] | None, rows: int) -> pa.Array:
+def _column(points: Points, place: NDArray[np.int64] | None, rows: int) -> pa.Array:
     import numpy as np
     import pyarrow as pa
 
-    value, missing = points.value[mine], None
+    value, missing, special = points.value, None, points.special
     if place is not None:
-        value, own = np.zeros(rows), value
-        value[place] = own
+        value = np.zeros(rows)
+        value[place] = points.value
         missing = np.ones(rows, bool)
         missing[place] = False
-    special: dict[int, Special] = {}
-    if points.special:
-        source = np.arange(mine.start, mine.stop) if isinstance(mine, slice) else mine
-        special = taken(points.special, source, len(points))
-        if place is not None:
-            special = {int(place[row]): found for row, found in special.items()}
+        special = {int(place[row]): found for row, found in special.items()}
     if not special:
         return to_arrow(value, pa.float64(), missing)
     objects: list[Any] = value.tolist()

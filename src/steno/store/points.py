@@ -131,7 +131,7 @@ SELECTED = "node, record, step, epoch_ns(time) as time, rank, attempt, value, ex
 def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
     """The points of a table with the columns of a part; without `ids` every point has the key number 0.
 
-    The table's `time` is int64 ns. `ids` grows by the keys it does not know.
+    The table's `time` is int64 ns; a column that it lacks is 0. `ids` grows by the keys it does not know.
     """
     import numpy as np
 
@@ -144,7 +144,10 @@ def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
         ("rank", "int32"),
         ("attempt", "int32"),
     )
-    columns: dict[str, Any] = {name: to_numpy(table[name], dtype) for name, dtype in whole}
+    there = set(table.column_names)
+    columns: dict[str, Any] = {
+        name: to_numpy(table[name], dtype) if name in there else np.zeros(count, dtype) for name, dtype in whole
+    }
     value = to_numpy(table["value"], "float64")
     return Points(
         key=np.zeros(count, np.int32) if ids is None else _numbered(table["key"], ids),

@@ -24,10 +24,10 @@ from steno.store import records as records_
 from steno.store import runs as runs_
 from steno.store import sql as sql_
 from steno.store import stream as stream_
+from steno.store.chosen import read_points
 from steno.store.downsample import check_points, downsample
 from steno.store.engine import Engine, again, inherit
 from steno.store.info import Info, info_of, state_of
-from steno.store.points import SELECTED, Points, concat, of_arrow
 from steno.store.series import Series, series_of
 from steno.store.summary import Summary, told
 from steno.store.unsealed import Unsealed, View
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from steno.store.artifacts import Artifact
     from steno.store.attempts import Attempt, Choice
     from steno.store.media import Item
+    from steno.store.points import Points
     from steno.store.ranks import Stragglers
     from steno.store.remote import Remote
     from steno.viewer.started import Viewer
@@ -220,7 +221,7 @@ class RunReader:
             few = again(lambda: self._sampled(key, points, attempts_.choose(self._attempts(), attempt, rank, steps)))
             if few is not None and len(few):
                 return few
-        found = again(lambda: self._points([key], attempts_.choose(self._attempts(), attempt, rank, steps)))
+        (found,) = again(lambda: self._points([key], attempts_.choose(self._attempts(), attempt, rank, steps)))
         if not len(found):
             self._require([key])
         series = series_of(key, found)
@@ -298,42 +299,15 @@ class RunReader:
         frame_.check(on, as_)
         asked = [keys] if isinstance(keys, str) else self.keys() if keys is None else keys
         wanted = list(dict.fromkeys(map(spelt, asked)))
-        points = again(lambda: self._points(wanted, attempts_.choose(self._attempts(), attempt, rank, steps)))
-        present = set(points.key.tolist())
-        if len(present) < len(wanted):
-            self._require(key for number, key in enumerate(wanted) if number not in present)
+        left_out = frame_.unused(on)
+        points = again(lambda: self._points(wanted, attempts_.choose(self._attempts(), attempt, rank, steps), left_out))
+        absent = [key for key, found in zip(wanted, points, strict=True) if not len(found)]
+        if absent:
+            self._require(absent)
         return frame_.convert(frame_.join(points, wanted, on), as_)
 
-    def _points(self, keys: Sequence[str], choice: Choice) -> Points:
-        """The chosen points of keys; `Points.key` counts in `keys`."""
-        import numpy as np
-
-        view = self._view()
-        paths = self._engine.files(self.dir, view.metrics)
-        where = f"and {choice.sql()}"
-        if len(keys) == 1:
-            query = f"select {SELECTED} from {{parts}} where key = ? {where}"
-            table = self._engine.table(paths, query, keys)
-        elif keys:
-            marks = ", ".join("?" * len(keys))
-            query = f"select key, {SELECTED} from {{parts}} where key in ({marks}) {where}"
-            table = self._engine.table(paths, query, keys)
-        else:
-            table = None
-        pieces: list[Points] = []
-        if table is not None and len(table):
-            pieces.append(of_arrow(table, {key: number for number, key in enumerate(keys)} if len(keys) > 1 else None))
-        numbers = np.full(len(view.ids), -1, np.int32)
-        for number, key in enumerate(keys):
-            if key in view.ids:
-                numbers[view.ids[key]] = number
-        if (numbers >= 0).any():
-            for chunk in view.chunks:
-                some = chunk.take(numbers[chunk.key] >= 0)
-                mask = choice.mask(some)
-                some = some if mask is None else some.take(mask)
-                pieces.append(_renumbered(some, numbers))
-        return concat(pieces)
+    def _points(self, keys: Sequence[str], choice: Choice, without: Sequence[str] = ()) -> list[Points]:
+        return read_points(self._engine, self.dir, self._view(), keys, choice, without=without)
 
     def _require(self, keys: Iterable[str]) -> None:
         """Raise UsageError for a key that an ended run does not have."""
@@ -364,7 +338,7 @@ class RunReader:
         key, choice = spelt(key), attempts_.choose(self._attempts(), attempt, rank, None)
         found: list[Item] = []
         for name in media_.keys_of(key, self.keys()):
-            points = again(partial(self._points, [name], choice))
+            (points,) = again(partial(self._points, [name], choice))
             fetch = None if self._remote is None else self._remote.media
             found.extend(media_.items(self.dir, series_of(name, points), fetch))
         if not found:
@@ -517,10 +491,6 @@ class RunReader:
     def _label(self) -> str:
         summary = runs_.identity(self.dir)
         return f"{summary[0]}/{summary[1]}"
-
-
-def _renumbered(points: Points, numbers: Any) -> Points:
-    return replace(points, key=numbers[points.key])
 
 
 def remote(url: Any) -> Remote:
