@@ -143,3 +143,16 @@ assert "pandas" not in sys.modules, "pandas was imported"
 """
     done = subprocess.run([sys.executable, "-c", program, str(place)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_point_has_the_level_of_its_record(tmp_path):
+    with steno.init(project="p", name="one", dir=tmp_path) as run:
+        run.log({"a": 1.0, "b": 2.0}, step=0, level=steno.LogLevel.EPOCH)
+        run.log({"a": 3.0, "word": "x"}, step=1)
+        run.log({"a": 4.0}, step=2, level="fit")
+        assert run.flush()
+        wanted = [("a", 0, 2), ("a", 1, None), ("a", 2, 1), ("b", 0, 2), ("word", 1, None)]
+        with steno.open(run.dir) as reader:
+            assert reader.sql("select key, step, level from metrics order by all").fetchall() == wanted
+    assert sql("select key, step, level from metrics order by all", dir=tmp_path).fetchall() == wanted
+    assert sql("select count(*) from metrics where level <= 2", dir=tmp_path).fetchall() == [(3,)]

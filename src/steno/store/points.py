@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 Special = int | str | Ref
+MOST_LEVEL = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Points:
     attempt: NDArray[np.int32]
     batch: NDArray[np.int64]
     node: NDArray[np.int64]
+    level: NDArray[np.int8]
+    """Of the record, 0 where it was given none; only of points that are not sealed."""
     value: NDArray[np.float64]
     special: Mapping[int, Special] = field(default_factory=dict)
 
@@ -58,8 +61,8 @@ class Points:
         )
 
 
-COLUMNS = ("key", "record", "step", "time", "rank", "attempt", "batch", "node", "value")
-_DTYPES = ("int32", "int64", "int64", "int64", "int32", "int32", "int64", "int64", "float64")
+COLUMNS = ("key", "record", "step", "time", "rank", "attempt", "batch", "node", "level", "value")
+_DTYPES = ("int32", "int64", "int64", "int64", "int32", "int32", "int64", "int64", "int8", "float64")
 
 
 def taken(special: Mapping[int, Special], rows: NDArray[Any], length: int) -> dict[int, Special]:
@@ -101,9 +104,21 @@ def _of_batch(batch: Batch, ids: dict[str, int]) -> Points:
         attempt=np.repeat(batch.attempt, widths),
         batch=np.full(count, batch.id, np.int64),
         node=np.full(count, batch.node, np.int64),
+        level=np.repeat(_levels(batch), widths),
         value=batch.value,
         special=batch.special,
     )
+
+
+def _levels(batch: Batch) -> NDArray[np.int8]:
+    import numpy as np
+
+    found = np.zeros(len(batch), np.int8)
+    for row, what in batch.meta.items():
+        level = what.get("level")
+        if isinstance(level, int) and 0 < level <= MOST_LEVEL:
+            found[row] = level
+    return found
 
 
 def concat(pieces: Sequence[Points]) -> Points:
@@ -152,6 +167,7 @@ def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
     return Points(
         key=np.zeros(count, np.int32) if ids is None else _numbered(table["key"], ids),
         batch=np.zeros(count, np.int64),
+        level=np.zeros(count, np.int8),
         value=value,
         special=_specials(table, value),
         **columns,
@@ -219,6 +235,7 @@ def table_of(points: Points, names: Sequence[str]) -> pa.Table:
             "time": to_arrow(points.time, pa.timestamp("ns")),
             "rank": to_arrow(points.rank, pa.int32()),
             "attempt": to_arrow(points.attempt, pa.int32()),
+            "level": to_arrow(points.level.astype(np.int32), pa.int32(), points.level == 0),
             "value": to_arrow(points.value, pa.float64(), unvalued),
             "exact": _sparse(odd["exact"], count, pa.int64()),
             "text": _sparse(odd["text"], count, pa.string()),

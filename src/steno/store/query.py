@@ -41,10 +41,10 @@ def sql(
 
     The tables, read at one moment; times are UTC:
 
-        metrics      run, record, key, step, time, rank, attempt, value, exact, text, ref: a row per point
-                     that rewinds leave
+        metrics      run, node, record, key, step, time, rank, attempt, level, value, exact, text, ref: a row per
+                     point that rewinds leave
         metrics_all  the same with the points that rewinds hide
-        records      run, record, time, step, rank, attempt, kind, payload (JSON): what is not a point
+        records      run, node, record, time, step, rank, attempt, kind, payload (JSON): what is not a point
         runs         run, project, name, id, state, "group", tags, notes, archived, started, ended, duration (s),
                      records, points, path: a row per run
         config       run, key, value: a row per value of the configuration, `opt.lr` for one in a mapping; the value

@@ -27,12 +27,16 @@ if TYPE_CHECKING:
     from steno.store.runtables import About
     from steno.store.unsealed import View
 
-COLUMNS = "node, record, key, step, time::timestamp_ns as time, rank, attempt, value, exact, text, ref"
+_COLUMNS = "node, record, key, step, time::timestamp_ns as time, rank, attempt, {} as level, value, exact, text, ref"
+COLUMNS = _COLUMNS.format("level")
+"""Of the points that are not sealed."""
+OF_PART = _COLUMNS.format("try_cast(try(json_extract_string(meta, '$.level')) as integer)")
 ENTRY_COLUMNS = "node, record, time::timestamp_ns as time, step, rank, attempt, kind, payload"
 EMPTY = (
     "select ''::varchar as run, null::bigint as node, null::bigint as record, null::varchar as key, "
     "null::bigint as step, null::timestamp_ns as time, null::integer as rank, null::integer as attempt, "
-    "null::double as value, null::bigint as exact, null::varchar as text, null::varchar as ref where false"
+    "null::integer as level, null::double as value, null::bigint as exact, null::varchar as text, "
+    "null::varchar as ref where false"
 )
 ENTRY_EMPTY = (
     "select ''::varchar as run, null::bigint as node, null::bigint as record, null::timestamp_ns as time, "
@@ -98,7 +102,7 @@ def views(
 
 
 def _points(cursor: duckdb.DuckDBPyConnection, engine: Engine, sources: Sequence[Source]) -> None:
-    points = _sealed(cursor, "metrics", COLUMNS, _paths(engine, sources, "metrics"))
+    points = _sealed(cursor, "metrics", OF_PART, _paths(engine, sources, "metrics"))
     unsealed = [table for source in sources for table in _unsealed(source)]
     points += _registered(cursor, "unsealed", COLUMNS, unsealed)
     rewinds = [(source.run, *hidden) for source in sources for hidden in source.choice.hidden]
