@@ -42,7 +42,8 @@ def build(run_dir: Path, keys: list[str], points: int, *, live: bool) -> None:
     from steno.journal.decode import KeySet, Slice
     from steno.journal.place import LEDGER
     from steno.ledger import schema
-    from steno.ledger.post import Poster, StreamInfo
+    from steno.ledger.incoming import StreamInfo
+    from steno.ledger.post import Poster
     from steno.ledger.seal import PART_POINTS, Sealer
     from steno.record import node_name
 
