@@ -83,5 +83,5 @@ def _marked(bins: Bins) -> Points:
     spread = np.repeat(np.arange(len(bins)), len(names))
     columns = {name: column(name) for name in ("record", "step", "time", "node", "value")}
     columns |= {"key": bins.key[spread], "rank": bins.rank[spread], "attempt": bins.attempt[spread]}
-    columns["batch"] = np.zeros(len(spread), np.int64)
+    columns["batch"], columns["level"] = np.zeros(len(spread), np.int64), np.zeros(len(spread), np.int8)
     return Points(**{name: columns[name][kept] for name in COLUMNS})
