@@ -42,12 +42,33 @@ function remember(found: RunRow[]): void {
   known.value = next;
 }
 
+const CHEAP = /^(config|summary)\.|^(state|name|project|id|group|tags|notes|started|duration|records|points)$/;
+
+/** Which runs there are is known before their metrics are read: names and charts do not wait for values. */
+async function namesFirst(stop: AbortSignal, filled: () => boolean): Promise<void> {
+  try {
+    const answer = await client.runs({ ...wanted(), columns: [], offset: 0, limit: PAGE }, stop);
+    if (stop.aborted || filled()) return;
+    batch(() => {
+      rows.value = new Map(answer.rows.map((row, at) => [at, row]));
+      total.value = answer.total;
+      all.value = answer.all;
+      remember(answer.rows);
+    });
+  } catch {
+    // The request for the whole says it.
+  }
+}
+
 async function fetchPage(page: number, fresh: boolean): Promise<void> {
   const { signal: stop } = abort;
   asked.add(page);
+  let done = false;
+  if (fresh && columns.value.some((name) => !CHEAP.test(name))) void namesFirst(stop, () => done);
   try {
     const answer = await client.runs({ ...wanted(), offset: page * PAGE, limit: PAGE }, stop);
     if (stop.aborted) return;
+    done = true;
     batch(() => {
       const next = fresh ? new Map<number, RunRow>() : new Map(rows.value);
       answer.rows.forEach((row, index) => next.set(answer.offset + index, row));

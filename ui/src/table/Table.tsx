@@ -1,5 +1,5 @@
 // The table of runs: 10,000 rows of which those on the screen are in the document; sorted and filtered by the server.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { colourOf } from "../cards/look";
 import { useRows } from "../parts/virtual";
 import { cell, number, seconds } from "../parts/words";
@@ -10,6 +10,7 @@ import { numberOf } from "../wire/decode";
 import type { RunRow, Value } from "../wire/types";
 import { at } from "./at";
 import { Columns } from "./Columns";
+import { Compare } from "./Compare";
 
 const ROW = 30;
 
@@ -123,6 +124,7 @@ function Head() {
 }
 
 function Choose() {
+  const [comparing, setComparing] = useState(false);
   const { shown: wanted, archived, compare } = view.value;
   const base = wanted.base === "top" ? String(wanted.top) : wanted.base;
   return (
@@ -159,14 +161,16 @@ function Choose() {
       <Columns />
       {compare.length > 0 && (
         <>
+          <button onClick={() => setComparing(true)}>compare {compare.length}</button>
           <button onClick={() => change({ shown: { base: "none", top: 10, plus: compare, minus: [] } })} title="Draw only the selected runs">
-            only the {compare.length} selected
+            draw only these
           </button>
           <button onClick={() => change({ compare: [] })} title="Select none">
             ✕
           </button>
         </>
       )}
+      {comparing && compare.length > 0 && <Compare close={() => setComparing(false)} />}
     </div>
   );
 }
@@ -207,6 +211,7 @@ export function Table() {
             <p>{trouble.remedy}</p>
           </div>
         )}
+        {total.value === null && !trouble && <p class="nothing">Loading…</p>}
         {total.value === 0 && all.value > 0 && !trouble && <p class="nothing">No run matches.</p>}
       </div>
     </section>
