@@ -8,7 +8,6 @@ import textwrap
 import time
 
 import pytest
-
 import viewed
 from viewed import asks, ready
 
@@ -31,7 +30,9 @@ class Training:
 
     def __init__(self, place, name):
         command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(place), name]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert self.process.stdout.readline() == "started\n"
 
     def log(self, count):
@@ -74,7 +75,7 @@ def streams(page):
     return found
 
 
-def test_points_a_new_run_and_its_end_appear(browse, viewer, train):
+def test_points_a_new_run_and_its_end_appear(viewer, train, browse):
     one = train()
     one.log(10)
     page = browse(viewer.url)
@@ -94,7 +95,7 @@ def test_points_a_new_run_and_its_end_appear(browse, viewer, train):
     two.end()
 
 
-def test_tabs_share_one_stream_and_the_next_takes_over(browse, viewer, train):
+def test_tabs_share_one_stream_and_the_next_takes_over(viewer, train, browse):
     one = train()
     one.log(10)
     first = browse(viewer.url)
@@ -117,7 +118,7 @@ def test_tabs_share_one_stream_and_the_next_takes_over(browse, viewer, train):
     one.end()
 
 
-def test_a_hidden_tab_asks_nothing_and_catches_up(browse, viewer, train):
+def test_a_hidden_tab_asks_nothing_and_catches_up(viewer, train, browse):
     one = train()
     one.log(10)
     page = browse(viewer.url)
@@ -140,7 +141,7 @@ def test_a_hidden_tab_asks_nothing_and_catches_up(browse, viewer, train):
     one.end()
 
 
-def test_ended_runs_cost_nothing(browse, viewer, train):
+def test_ended_runs_cost_nothing(viewer, train, browse):
     one = train()
     one.log(10)
     one.end()
@@ -152,7 +153,7 @@ def test_ended_runs_cost_nothing(browse, viewer, train):
     assert asked == []
 
 
-def test_the_page_says_when_the_viewer_is_gone(browse, viewer, train):
+def test_the_page_says_when_the_viewer_is_gone(viewer, train, browse):
     one = train()
     one.log(10)
     one.end()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-
-import steno
 import viewed
 from viewed import ready
+
+import steno
 
 ROWS = '[role="row"][data-run]'
 
@@ -28,14 +28,14 @@ def test_columns_are_asked_for_when_shown_and_sorted_by_the_server(browse, viewe
     page = browse(viewer.url)
     ready(page)
     page.get_by_role("button", name="columns").click()
-    page.get_by_role("searchbox", name="Search columns").fill("train/loss.max")
-    page.get_by_role("checkbox", name="train/loss.max").check()
+    page.get_by_role("searchbox", name="Search columns").fill("level.max")
+    page.get_by_role("checkbox", name="level.max").check()
     page.get_by_role("button", name="Close").click()
-    page.get_by_role("columnheader", name="train/loss.max").get_by_role("button", name="train/loss.max", exact=True).click()
+    page.get_by_role("columnheader", name="level.max").get_by_role("button", name="level.max", exact=True).click()
     page.wait_for_function("() => document.querySelector('[role=row][data-run]')?.dataset.run === 'digits/cnn-0'")
-    page.get_by_role("columnheader", name="train/loss.max").get_by_role("button", name="train/loss.max ▲", exact=True).click()
+    page.get_by_role("columnheader", name="level.max").get_by_role("button", name="level.max ▲", exact=True).click()
     page.wait_for_function("() => document.querySelector('[role=row][data-run]')?.dataset.run === 'digits/cnn-11'")
-    assert "sort=-train/loss.max" in page.evaluate("location.hash")
+    assert "sort=-level.max" in page.evaluate("location.hash")
 
 
 def test_where_chooses_with_completion(browse, viewer):
@@ -44,7 +44,7 @@ def test_where_chooses_with_completion(browse, viewer):
     box = page.get_by_role("combobox", name="Which runs")
     page.keyboard.press("/")
     page.keyboard.type("config.op")
-    page.get_by_role("option", name="config.opt.name").wait_for()
+    page.get_by_role("listbox").get_by_role("option", name="config.opt.name").wait_for()
     page.keyboard.press("Tab")
     page.keyboard.type('== "adam" and config.seed < 5')
     page.keyboard.press("Enter")
@@ -141,11 +141,14 @@ def test_keys_move_in_the_table(browse, viewer):
 def test_colours_are_stable_and_follow_a_value(browse, viewer):
     page = browse(viewer.url)
     ready(page)
-    colour = lambda run: page.locator(f'[data-run="{run}"] .eye i').evaluate("(node) => getComputedStyle(node).backgroundColor")
+
+    def colour(run):
+        return page.locator(f'[data-run="{run}"] .eye i').evaluate("(node) => getComputedStyle(node).backgroundColor")
+
     before = colour("digits/cnn-9")
     page.locator('[data-run="digits/cnn-11"] .eye').click()
     assert colour("digits/cnn-9") == before
-    other = browse(f"{viewer.url}#runs=all&colourBy=config.opt.name")
+    other = browse(f"{viewer.url}#runs=all&filter=train&colourBy=config.opt.name")
     ready(other)
     page = other
     assert colour("digits/cnn-2") == colour("digits/cnn-4") != colour("digits/cnn-3")

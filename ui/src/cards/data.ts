@@ -3,7 +3,7 @@ import { type Signal, effect, signal } from "@preact/signals";
 import { shown } from "../state/table";
 import { view } from "../state/view";
 import * as client from "../wire/client";
-import type { Card, CardAsk } from "../wire/types";
+import type { Card, CardAsk, Smoothing } from "../wire/types";
 
 export interface CardState {
   card: Card | null;
@@ -44,9 +44,14 @@ export function stateOf(id: string): Signal<CardState> {
   return state;
 }
 
+/** People say a half-life; the server weighs by exp(−distance / width). */
+function asSent(smooth: Smoothing | null): Smoothing | null {
+  return smooth?.kind === "ema" ? { kind: "ema", width: smooth.width / Math.LN2 } : smooth;
+}
+
 function askOf(id: string, one: Mounted): CardAsk {
   const { x, zoom, group, ranks, smooth } = view.peek();
-  return { id, keys: [one.key], x, range: zoom, width: one.width, group, ranks, smooth, limit: 1000 };
+  return { id, keys: [one.key], x, range: zoom, width: one.width, group, ranks, smooth: asSent(smooth), limit: 1000 };
 }
 
 /** The part of the view that an answer depends on. */
