@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 
 import pytest
 import viewed
@@ -42,10 +41,7 @@ def damaged(tmp_path_factory):
     place_ = tmp_path_factory.mktemp("damaged")
     for name in ("good", "bad"):
         written.write(place_, name)
-    until = time.monotonic() + 30
-    while not (parts := [*(place_ / "digits" / "bad").rglob("*part*.parquet")]):  # the collector seals after the end
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    parts = written.sealed(place_ / "digits" / "bad")
     for path in parts:
         content = bytearray(path.read_bytes())
         content[4 : len(content) - 8] = b"\xff" * (len(content) - 12)

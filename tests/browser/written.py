@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import random
+import time
 
 import steno
 
@@ -27,3 +30,29 @@ def write(place, name, *, project="digits", steps=3000, config=None, seed=0, **o
             values |= {"val/acc": 1 - loss, "level": seed}
         run.log(values, step=step)
     assert run.finish(60)
+
+
+def sealed(run):
+    """The parts of a run that has ended, once its collector has written them and its manifest."""
+    until = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads((run / "manifest.json").read_text()).get("state") == "finished":
+                return [*run.rglob("*part*.parquet")]
+        assert time.monotonic() < until, f"{run} has no manifest that says its end"
+        time.sleep(0.05)
+
+
+def copied(run, names):
+    """The same run under other names beside it; what a process still holds of it is left."""
+    sealed(run)
+    content = {}
+    for path in run.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and ".steno" not in path.parts:
+                content[path.relative_to(run)] = path.read_bytes()
+    for name in names:
+        for inside, found in content.items():
+            path = run.parent / name / inside
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(found)

@@ -45,6 +45,7 @@ class Runs:
         limit = asked.whole(given, "limit", 100, 0, _MOST_ROWS)
         ids, archived = asked.texts(given, "ids"), asked.yes(given, "archived")
         every = self._catalogue.listed()
+        nth = {one.path: len(every) - 1 - at for at, one in enumerate(every)}  # the newest comes first
         found: Iterable[RunSummary] = every if where is None and sort is None else self._catalogue.listed(where, sort)
         if not archived:
             found = [one for one in found if not one.archived]
@@ -57,7 +58,7 @@ class Runs:
             "total": len(found),
             "offset": offset,
             "columns": columns,
-            "rows": [self._row(one, names) for one in found[offset : offset + limit]],
+            "rows": [{**self._row(one, names), "nth": nth.get(one.path)} for one in found[offset : offset + limit]],
         }
 
     def _row(self, one: RunSummary, names: list[str]) -> dict[str, Any]:

@@ -40,8 +40,8 @@ function Values({ rows, x, most }: { rows: Row[]; x: number; most: number }) {
   return (
     <>
       <div class="when">{xInWords(x)}</div>
-      {rows.slice(0, most).map((row) => (
-        <div class="value" key={row.label}>
+      {rows.slice(0, most).map((row, at) => (
+        <div class="value" key={at}>
           <i style={{ background: row.colour }} />
           <span class="of">{row.label}</span>
           <b>{number(row.reading.smooth ?? row.reading.value)}</b>

@@ -12,13 +12,13 @@ function Legend({ name }: { name: string }) {
   const { card } = stateOf(`full:${name}`).value;
   if (!card) return null;
   const all = drawn(card, lookOf, "none");
-  const at = cursor.value?.x ?? view.value.zoom?.[1] ?? Infinity;
-  const rows = readings(all, at, card);
+  const x = cursor.value?.x ?? view.value.zoom?.[1] ?? Infinity;
+  const rows = readings(all, x, card);
   return (
     <aside class="legend" aria-label="Values">
-      <div class="when">{Number.isFinite(at) ? xInWords(at) : "last values"}</div>
-      {rows.slice(0, 300).map((row) => (
-        <div class="value" key={row.label}>
+      <div class="when">{Number.isFinite(x) ? xInWords(x) : "last values"}</div>
+      {rows.slice(0, 300).map((row, at) => (
+        <div class="value" key={at}>
           <i style={{ background: row.colour }} />
           <span class="of">{row.label}</span>
           <b>{number(row.reading.smooth ?? row.reading.value)}</b>

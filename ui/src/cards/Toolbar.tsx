@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { many, smoothing } from "../parts/words";
 import type { View } from "../state/address";
 import { charted, keys } from "../state/keys";
-import { names } from "../state/table";
+import { columnNames, names } from "../state/table";
 import { change, resetZoom, stepOut, view, zoomed } from "../state/view";
 import type { Smoothing } from "../wire/types";
 
@@ -83,6 +83,8 @@ function Groups() {
         <select
           aria-label="Group by"
           value=""
+          onPointerEnter={() => void columnNames()}
+          onFocus={() => void columnNames()}
           onChange={(event) => {
             const name = event.currentTarget.value;
             event.currentTarget.value = "";
@@ -136,6 +138,36 @@ function Groups() {
   );
 }
 
+/** The same y for all charts: both ends, or none. */
+function FixedY() {
+  const { fixedY } = view.value;
+  const [ends, setEnds] = useState(["", ""]);
+  useEffect(() => setEnds(fixedY ? fixedY.map(String) : ["", ""]), [fixedY]);
+  const put = (at: number, text: string) => {
+    const next = ends.map((one, index) => (index === at ? text : one));
+    setEnds(next);
+    const [low, high] = next.map((one) => (one.trim() === "" ? NaN : Number(one))) as [number, number];
+    if (low < high && Number.isFinite(high - low)) change({ fixedY: [low, high] });
+    else if (next.every((one) => one.trim() === "") && fixedY) change({ fixedY: null });
+  };
+  return (
+    <label title="The same y for all charts; the rest is counted">
+      y
+      {["from", "to"].map((word, at) => (
+        <input
+          key={word}
+          class="end"
+          inputMode="decimal"
+          placeholder={word}
+          aria-label={`y ${word}`}
+          value={ends[at] ?? ""}
+          onChange={(event) => put(at, event.currentTarget.value)}
+        />
+      ))}
+    </label>
+  );
+}
+
 export function Toolbar() {
   const { filter, x, logX, logY, robust, ranks } = view.value;
   const found = charted.value.reduce((sum, one) => sum + one.keys.length, 0);
@@ -162,6 +194,7 @@ export function Toolbar() {
       <Check label="log x" on={logX} part={(on) => ({ logX: on })} title="Logarithmic x" />
       <Check label="log y" on={logY} part={(on) => ({ logY: on })} title="Logarithmic y" />
       <Check label="robust y" on={robust} part={(on) => ({ robust: on })} title="1st to 99th percentile; what lies outside is counted" />
+      <FixedY />
       <Smooth />
       <Groups />
       <Choice

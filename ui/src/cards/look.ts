@@ -19,9 +19,22 @@ export function colourOf(run: string): string {
   return palette.ofRun(run, row?.nth, dark.value);
 }
 
+/** Names that several of the drawn runs have: those are told by their ids. */
+const doubled = computed(() => {
+  const seen = new Set<string>();
+  const found = new Set<string>();
+  for (const run of shown.value) {
+    const name = known.value.get(run)?.name;
+    if (name === undefined) continue;
+    if (seen.has(name)) found.add(name);
+    seen.add(name);
+  }
+  return found;
+});
+
 export function nameOf(run: string): string {
-  const row = known.value.get(run);
-  return row ? row.name : run;
+  const name = known.value.get(run)?.name;
+  return name === undefined || doubled.value.has(name) ? run : name;
 }
 
 export function lookOf(series: Series, at: number): Look {

@@ -30,6 +30,13 @@ function ticks(_: uPlot, values: (number | null)[]): string[] {
   return values.map((value) => (value === null ? "" : number(value, 6)));
 }
 
+/** On a log axis powers of ten have their number, and 2 and 5 where there are few of them. */
+function logTicks(_: uPlot, values: (number | null)[]): string[] {
+  const whole = (value: number) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-9;
+  const few = values.filter((value) => value !== null && whole(value)).length < 3;
+  return values.map((value) => (value !== null && (whole(value) || (few && (whole(value / 2) || whole(value / 5)))) ? number(value, 6) : ""));
+}
+
 export class Plot {
   private readonly plot: uPlot;
   private data: PlotData;
@@ -52,15 +59,15 @@ export class Plot {
     const options: uPlot.Options = {
       width,
       height,
-      padding: [8, 10, 0, 0],
+      padding: [8, 20, 0, 0],
       legend: { show: false },
       scales: {
         x: { time: data.time, distr: data.logX ? 3 : 1, range: () => this.data.x },
         y: { distr: data.logY ? 3 : 1, range: () => this.data.y },
       },
       axes: [
-        { ...axis(2, 26), space: 64, ...(data.time ? {} : { values: ticks }) },
-        { ...axis(3, 58), space: 32, values: ticks },
+        { ...axis(2, 26), space: 64, ...(data.time ? {} : { values: data.logX ? logTicks : ticks }) },
+        { ...axis(3, 58), space: 32, values: data.logY ? logTicks : ticks },
       ],
       series: [{}, { paths: () => null, points: { show: false } }],
       cursor: {

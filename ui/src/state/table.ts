@@ -98,14 +98,18 @@ export function refresh(): void {
   asked.clear();
   for (const page of new Set([0, ...pages])) void fetchPage(page, false);
   void ids();
-  void columnNames();
 }
 
+let named = 0;
+
+/** Asks which columns there are, for completion and menus, when somebody comes near them; not again within 10 s. */
 export async function columnNames(): Promise<void> {
+  if (Date.now() - named < 10_000) return;
+  named = Date.now();
   try {
     names.value = await client.columns();
   } catch {
-    // Completion is a convenience.
+    named = 0; // Completion is a convenience.
   }
 }
 
@@ -196,7 +200,6 @@ export function start(): void {
     const { baseline } = view.value;
     baselineRow.value = baseline ? (known.value.get(baseline) ?? null) : null;
   });
-  void columnNames();
   void client.server().then(
     (said) => {
       server.value = said;

@@ -1,7 +1,7 @@
 // Selected runs side by side: what of their configuration differs, and the columns of the table.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { colourOf, nameOf } from "../cards/look";
-import { cell } from "../parts/words";
+import { cell, many } from "../parts/words";
 import { columns, known } from "../state/table";
 import { change, view } from "../state/view";
 import * as client from "../wire/client";
@@ -90,7 +90,7 @@ export function Compare({ close }: { close: () => void }) {
             {differ && <Rows title={differ.rows.length ? "configuration that differs" : "no difference in the configuration"} rows={differ.rows} />}
             {differ && differ.same > 0 && (
               <tr class="part">
-                <th colSpan={99}>{differ.same} values of the configuration are the same in all</th>
+                <th colSpan={99}>{many(differ.same, "value")} of the configuration {differ.same === 1 ? "is" : "are"} the same in all</th>
               </tr>
             )}
           </tbody>

@@ -1,7 +1,7 @@
 // The box for `where`, with completion, and the place of an error under it.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { many } from "../parts/words";
-import { all, names, problem, total } from "../state/table";
+import { all, columnNames, names, problem, total } from "../state/table";
 import { change, view } from "../state/view";
 import { type Completion, complete } from "./complete";
 
@@ -73,7 +73,10 @@ export function WhereBox() {
           look(event.currentTarget.value);
           if (event.currentTarget.value === "") commit("");
         }}
-        onFocus={() => look(text)}
+        onFocus={() => {
+          void columnNames().then(() => document.activeElement === box.current && look(box.current?.value ?? ""));
+          look(text);
+        }}
         onBlur={() => setTimeout(() => setOffer(null), 150)}
         onKeyDown={onKey}
       />
