@@ -83,7 +83,7 @@ def test_a_wrong_run_is_one_clear_line_and_status_2(run, name):
 
 
 def test_wrong_usage_is_status_2(run):
-    assert run("show")[0] == 2
+    assert run("tail")[0] == 2
     assert run("export", "digits/first", "--to", "xml")[0] == 2
     assert run("nonsense")[0] == 2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -17,13 +19,31 @@ def braille(text):
 
 
 def test_a_line_per_rank_with_title_and_legend():
-    text = draw("train/loss", [line([3, 2, 1], "rank 0"), line([3, 2.5, 2], "rank 1")], width=80, color=False)
+    text = draw("train/loss", [line([3, 2, 1], "rank 0"), line([3, 2.5, 2], "rank 1")], width=80, color=True)
     assert "train/loss" in text
     assert "rank 0" in text
     assert "rank 1" in text
     assert "3" in text
     assert braille(text)
+    assert max(map(len, re.sub(r"\x1b\[[\d;]*m", "", text).splitlines())) <= 80
+
+
+def test_lines_without_colour_have_marks_and_the_legend_hides_none_of_them():
+    text = draw("train/loss", [line([3, 2, 1], "rank 0"), line([3, 2.5, 2], "rank 1")], width=80, color=False)
     assert "\x1b" not in text
+    assert text.isascii() or "x rank 0  + rank 1" in text
+    *plot, legend = text.splitlines()
+    assert legend.strip() == "x rank 0  + rank 1"
+    assert not any("rank" in row for row in plot)
+    assert any("x" in row for row in plot[2:-2])
+    assert any("+" in row for row in plot[2:-2])
+
+
+def test_a_legend_of_many_long_names_is_broken_to_the_width():
+    lines = [line([number, 1], f"a-rather-long-name-of-a-run-{number}") for number in range(MAX_LINES)]
+    text = draw("loss", lines, width=80, color=False)
+    for number in range(MAX_LINES):
+        assert f"a-rather-long-name-of-a-run-{number}" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

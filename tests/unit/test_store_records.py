@@ -73,12 +73,56 @@ def row(book, key):
 ROWS = [(0, {"a": 0.1, 'b,"\n': 'te,x"t\n'}), (1, {"a": math.nan, "c": 2**70}), (2, {"a": -math.inf, "c": 2**60 + 1})]
 
 
-def test_csv_has_a_row_per_point(run_dir, sealed, tmp_path):
+def test_csv_has_a_row_per_record(run_dir, sealed, tmp_path):
     with Writer(run_dir) as writer, RunReader(run_dir) as book:
         writer.log(*ROWS)
         if sealed:
             writer.seal()
         assert book.export("csv", tmp_path / "out.csv") == 6
+        assert book.export("csv", tmp_path / "some.csv", keys=["c"]) == 2
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["node", "record", "step", "time", "rank", "attempt", "a", 'b,"\n', "c"]
+    assert [row["step"] for row in rows] == ["0", "1", "2"]
+    assert [row["a"] for row in rows] == ["0.1", "nan", "-inf"]
+    assert [row['b,"\n'] for row in rows] == ['te,x"t\n', "", ""]
+    assert [row["c"] for row in rows] == ["", str(2**70), str(2**60 + 1)]
+    assert rows[0]["time"].startswith("2023-11-14T22:13:20")
+    assert rows[0]["time"].endswith("Z")
+    with open(tmp_path / "some.csv", newline="", encoding="utf-8") as file:
+        assert [(row["step"], row["c"]) for row in csv.DictReader(file)] == [("1", str(2**70)), ("2", str(2**60 + 1))]
+
+
+def test_a_key_of_the_name_of_a_column_has_it(run_dir, tmp_path):
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
+        writer.log((7, {"step": 0.5, "time": 1.5}))
+        assert book.export("csv", tmp_path / "out.csv") == 2
+    head, row = (tmp_path / "out.csv").read_text().splitlines()
+    assert head == "node,record,_step,_time,rank,attempt,step,time"
+    assert row.endswith(",0.5,1.5")
+
+
+def test_what_is_exported_can_be_chosen(run_dir, sealed, tmp_path):
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
+        writer.log(*ROWS)
+        if sealed:
+            writer.seal()
+            writer.finish()
+            with pytest.raises(UsageError, match="has no key 'd'"):
+                book.export("csv", tmp_path / "out.csv", keys="d")
+        for to in ("csv", "jsonl", "parquet"):
+            assert book.export(to, tmp_path / to, keys=["a"]) == 3
+        assert book.export("csv", tmp_path / "long", keys="a", long=True) == 3
+        with pytest.raises(UsageError, match="long is a form of csv"):
+            book.export("jsonl", tmp_path / "out", long=True)
+
+
+def test_long_csv_has_a_row_per_point(run_dir, sealed, tmp_path):
+    with Writer(run_dir) as writer, RunReader(run_dir) as book:
+        writer.log(*ROWS)
+        if sealed:
+            writer.seal()
+        assert book.export("csv", tmp_path / "out.csv", long=True) == 6
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     found = {(int(row["step"]), row["key"]): row["value"] for row in rows}
@@ -98,6 +142,7 @@ def test_jsonl_has_an_object_per_record(run_dir, sealed, tmp_path):
         assert book.export("jsonl", tmp_path / "out.jsonl") == 6
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2]
+    assert rows[0]["time"].startswith("2023-11-14T22:13:20")
     assert rows[0]["values"] == {"a": 0.1, 'b,"\n': 'te,x"t\n'}
     assert rows[1]["values"] == {"a": "NaN", "c": 2**70}
     assert rows[2]["values"] == {"a": "-Infinity", "c": 2**60 + 1}

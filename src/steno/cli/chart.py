@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COLORS = ("blue", "red", "green", "orange", "magenta", "cyan", "gray", "yellow")
+MARKERS = "x+o*#@%="
+"""Where there are no colours."""
 MAX_LINES = 8
 """More lines than colours cannot be told apart; the rest are named under the chart."""
 
@@ -59,13 +61,14 @@ def draw(title: str, lines: list[Line], *, width: int | None = None, height: int
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.limitsize(False, False)
-    plotext.plotsize(width or min(shutil.get_terminal_size((100, 24)).columns, 120), height)
+    columns = width or min(shutil.get_terminal_size((100, 24)).columns, 120)
+    plotext.plotsize(columns, height)
     plotext.title(title)
     for index, line in enumerate(shown):
         x = (line.x - low_x) / max(high_x - low_x, 1)
         y = (line.value / 2 - low_y / 2) / half if half > 0 else np.full(len(line.x), 0.5)
-        label = line.label if len(shown) > 1 else ""
-        plotext.plot(x.tolist(), y.tolist(), marker="braille", color=COLORS[index], label=label)
+        marker = "braille" if color or len(shown) == 1 else MARKERS[index]
+        plotext.plot(x.tolist(), y.tolist(), marker=marker, color=COLORS[index])
     plotext.ylim(0, 1)
     plotext.xlim(0, 1)
     ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -79,4 +82,23 @@ def draw(title: str, lines: list[Line], *, width: int | None = None, height: int
     text = str(plotext.build()).rstrip("\n")
     if not color:
         text = str(plotext.uncolorize(text))
-    return "\n".join([text, *(f"  {remark}" for remark in remarks)])
+    return "\n".join([text, *_legend(shown, columns, color=color), *(f"  {remark}" for remark in remarks)])
+
+
+def _legend(lines: list[Line], width: int, *, color: bool) -> list[str]:
+    """Which line is which, under the chart, where it hides nothing."""
+    import plotext
+
+    if len(lines) < 2:
+        return []
+    rows: list[list[str]] = [[]]
+    used = 0
+    for index, line in enumerate(lines):
+        label = on_one_line(line.label)
+        if used and used + len(label) + 5 > width:
+            rows.append([])
+            used = 0
+        mark = str(plotext.colorize("━━", COLORS[index])) if color else MARKERS[index]
+        rows[-1].append(f"{mark} {label}")
+        used += len(label) + 5
+    return [f"  {'  '.join(row)}" for row in rows]

@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "runs": ("runs", "runs", "steno runs --last 10 --columns config.lr,val/acc.max"),
     "show": ("show", "show", "steno show digits/my-run --key 'train/*' --rank 0"),
     "view": ("view", "view", "steno view runs --port 7860"),
+    "compare": ("compare", "compare", "steno compare digits/first digits/second --key 'val/*'"),
     "tail": ("tail", "tail", "steno tail digits/my-run --last 5"),
     "export": ("export", "export", "steno export digits/my-run --to csv --out metrics.csv"),
     "get": ("get", "get", "steno get digits/my-run latest --to model.pt"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steno import paths
-from steno.cli import choosing, events, options, terminal
+from steno.cli import choosing, events, options, show, terminal
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ def export(
         str | None,
         typer.Option("--out", "-o", help="File, or directory for tensorboard; default: the run's name, here."),
     ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", "-k", help="Only this key or pattern, such as 'val/*'; repeatable.")
+    ] = None,
+    long: Annotated[bool, typer.Option("--long", help="csv with a row per point instead of one per record.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     dir: options.Dir = None,
     json: options.Json = False,
@@ -41,12 +45,15 @@ def export(
     """Copy a run's points to one file, or to event files that TensorBoard reads; the run stays as it is."""
     with choosing.opened(run, dir) as reader:
         target = Path(paths.local("--out", out or _default(reader, to)))
+        keys = show.choose(reader.keys(), key) if key else None
         if to is Form.TENSORBOARD:
+            if keys is not None or long:
+                raise UsageError("--key and --long choose what goes into csv, jsonl or parquet; tensorboard has all")
             points = events.write(reader, target)
         else:
             if target.exists() and not force:
                 raise UsageError(f"{target} is there already; name another file with --out, or replace it with --force")
-            points = reader.export(to.value, target)
+            points = reader.export(to.value, target, keys=keys, long=long)
     if json:
         terminal.print_json({"path": os.path.abspath(target), "points": points})
     else:

@@ -59,12 +59,13 @@ def get(
         except FileNotFoundError as error:
             raise CorruptError(str(error)) from error
     if json:
-        terminal.print_json({"path": str(target.absolute()), **_facts(found)})
+        terminal.print_json({"path": str(target.absolute()), **facts(found)})
     else:
         terminal.console().print(f"{found.name}: {terminal.size(found.size)} in {target}", markup=False, soft_wrap=True)
 
 
-def _facts(one: Artifact) -> dict[str, Any]:
+def facts(one: Artifact) -> dict[str, Any]:
+    """An artifact for programs."""
     names = ("name", "kind", "digest", "size", "step", "rank", "attempt", "aliases", "level", "source", "metadata")
     facts = {name: getattr(one, name) for name in names}
     return {**facts, "time": terminal.iso(one.time), "versions": len(one.versions)}
@@ -72,7 +73,7 @@ def _facts(one: Artifact) -> dict[str, Any]:
 
 def _list(found: list[Artifact], *, json: bool) -> None:
     if json:
-        terminal.print_json([_facts(one) for one in found])
+        terminal.print_json([facts(one) for one in found])
         return
     numbers = ("size", "step", "versions")
     listed = terminal.table("name", "aliases", *numbers, "digest", numbers=numbers)

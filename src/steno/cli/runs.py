@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steno.cli import options, terminal
+from steno.cli import about, options, terminal
 from steno.store.where import MISSING, name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from steno.store.run_summary import RunSummary
 
-STATE_STYLES = {"running": "green", "finished": "", "failed": "red", "crashed": "red", "unposted": "yellow"}
+METRICS = 6
+"""Columns of metrics in a wide list."""
+WIDEST = 10_000
+_COMMA = re.compile(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)")
+"""One that stands in no backticks."""
 
 
 def runs(
@@ -27,8 +34,12 @@ def runs(
         str | None, typer.Option("--sort", help="By this name, the smallest first; -NAME: the largest first.")
     ] = None,
     columns: Annotated[
-        list[str] | None, typer.Option("--column", "-c", help="A further column: config.lr, val/acc.max; repeatable.")
+        list[str] | None, typer.Option("--columns", "-c", help="Further columns: config.lr,val/acc.max; repeatable.")
     ] = None,
+    wide: Annotated[
+        bool,
+        typer.Option("--wide", help="Also duration, group, tags, notes, configuration that differs, main metrics."),
+    ] = False,
     all_: Annotated[bool, typer.Option("--all", help="Also those that were archived.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -36,27 +47,46 @@ def runs(
     import steno
 
     place = options.runs_dir(dir)
+    names = [name_of(name) for given in columns or () for name in _COMMA.split(given)]
     found = steno.runs(place, where=where, sort=sort, limit=last or None, archived=all_)
-    names = [name_of(column) for column in columns or ()]
     if json:
-        terminal.print_json([_as_data(one, names) for one in found])
+        terminal.print_json([_as_data(one, names, wide=wide) for one in found])
         return
     for one in found:
         if one.problem:
             terminal.complain(f"steno: {one.problem}")
-    console = terminal.console()
     if not found:
         less = f"no runs under {place}; `steno demo` makes one" if where is None else f"no run of {place} is chosen"
-        console.print(less, markup=False)
+        terminal.say(less)
         return
-    listed = terminal.table("run", "state", "started", "records", *names, numbers=("records", *names))
+    shown: dict[str, Callable[[RunSummary], Any]] = dict(_WIDE) if wide else {}
+    shown |= {name: _value(name) for name in [*names, *(_more(found, names) if wide else ())]}
+    numbers = ("records", "points", *names)
+    listed = terminal.table("run", "state", "started", "records", *shown, numbers=numbers)
     for one in found:
         state = terminal.literal(one.state)
-        state.style = STATE_STYLES.get(one.state, "")
-        more = [terminal.literal(_known(one, name)) for name in names]
+        state.style = about.STATE_STYLES.get(one.state, "")
         run = terminal.literal(f"{one.project}/{one.name}")
+        more = [terminal.literal(value(one)) for value in shown.values()]
         listed.add_row(run, state, terminal.when(one.started), f"{one.records:,}", *more)
+    console = terminal.console()
+    if wide:
+        needed = console.measure(listed, options=console.options.update(max_width=WIDEST)).maximum
+        console.width = max(console.width, needed)
     console.print(listed)
+
+
+_WIDE: dict[str, Callable[[RunSummary], Any]] = {
+    "duration": lambda one: "" if one.duration is None else terminal.duration(one.duration),
+    "points": lambda one: f"{one.points:,}",
+    "group": lambda one: one.group,
+    "tags": lambda one: ", ".join(one.tags),
+    "notes": lambda one: one.notes.partition("\n")[0],
+}
+
+
+def _value(name: str) -> Callable[[RunSummary], Any]:
+    return lambda one: _known(one, name)
 
 
 def _known(one: RunSummary, name: str) -> Any:
@@ -64,6 +94,23 @@ def _known(one: RunSummary, name: str) -> Any:
     return None if found is MISSING else found
 
 
-def _as_data(one: RunSummary, names: list[str]) -> dict[str, Any]:
-    times = {"started": terminal.iso(one.started), "ended": terminal.iso(one.ended)}
-    return {**dataclasses.asdict(one), **times, **{name: _known(one, name) for name in names}}
+def _more(found: Sequence[RunSummary], names: list[str]) -> list[str]:
+    """Columns of a wide list: the configuration that differs, and the metrics that most of the runs have."""
+    from steno.cli import compare, differing
+
+    configured = [f"config.{name}" for name in differing.differing([one.config for one in found])]
+    count: dict[str, int] = {}
+    for one in found:
+        for key, metric in one.metrics.items():
+            if metric.get("min") is not None and not key.startswith("system/"):
+                count[key] = count.get(key, 0) + 1
+    keys = sorted(count, key=lambda key: (-count[key], "loss" not in key and "acc" not in key, key))[:METRICS]
+    best = {key: compare.best(key) for key in keys}
+    metrics = [name for key in keys for name in (key, *([f"{key}.{best[key][0]}"] if len(best[key]) == 1 else ()))]
+    return [name for name in dict.fromkeys([*configured, *metrics]) if name not in names]
+
+
+def _as_data(one: RunSummary, names: list[str], *, wide: bool) -> dict[str, Any]:
+    times = {"started": terminal.iso(one.started), "ended": terminal.iso(one.ended), "duration": one.duration}
+    metrics = {"metrics": dict(one.metrics)} if wide else {}
+    return {**dataclasses.asdict(one), **times, **metrics, **{name: _known(one, name) for name in names}}

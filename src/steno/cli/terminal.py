@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from steno import moments
 from steno.cli.encoding import is_unicode
 from steno.visible import in_json, visible
 
@@ -140,11 +141,8 @@ def when(moment: Any) -> str:
 
 
 def iso(nanos: int | None) -> str | None:
-    """Nanoseconds since 1970 as ISO 8601 in UTC, with all nine digits."""
-    if nanos is None:
-        return None
-    seconds, rest = divmod(int(nanos), 1_000_000_000)
-    return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    """Nanoseconds since 1970 as ISO 8601 in UTC; None stays None."""
+    return None if nanos is None else moments.iso(nanos)
 
 
 def print_json(value: Any) -> None:

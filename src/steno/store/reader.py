@@ -451,13 +451,30 @@ class RunReader:
         table = again(lambda: sql_.query(self._engine, [self._source()], query, values))
         return self._engine.cursor().from_arrow(table)
 
-    def export(self, to: str, path: str | os.PathLike[str]) -> int:
+    def export(
+        self,
+        to: str,
+        path: str | os.PathLike[str],
+        *,
+        keys: str | Iterable[str] | None = None,
+        long: bool = False,
+    ) -> int:
         """Write the points to one file, csv, jsonl or parquet; returns how many. See `steno.store.export`.
 
+        Args:
+            to: "csv", "jsonl" or "parquet".
+            path: the file, replaced.
+            keys: only these; None: all.
+            long: of csv, one row per point instead of one per record.
+
         Raises:
-            UsageError: unknown format, or the file cannot be written.
+            UsageError: unknown format, no such key, or the file cannot be written.
         """
-        return again(lambda: export_.export(self._engine, self._source(), to, Path(paths.local("path", path))))
+        wanted = None if keys is None else list(map(spelt, [keys] if isinstance(keys, str) else keys))
+        if wanted is not None:
+            self._require(wanted)
+        target = Path(paths.local("path", path))
+        return again(lambda: export_.export(self._engine, self._source(), to, target, keys=wanted, long=long))
 
     def view(
         self,

@@ -26,7 +26,7 @@ _FOLDERS: Final = ("metrics", "records", "media", "artifacts", "tensorboard", in
 _FILES: Final = re.compile(
     r"""manifest\.json | artifacts\.json | artifacts-store\.json | edits\.jsonl
       | card-[\w-]+\.json | summary(-[\w-]+)?\.parquet
-      | metrics(-long)?(-node-\d+)?(-\d+)?\.(csv|jsonl) | logs-rank\d+(-node-\d+)?\.txt
+      | metrics(-long)?(-node-\w+)?(-\d+)?\.(csv|jsonl) | logs-rank\d+(-node-\w+)?\.txt
       | \.(manifest|run|card|summary|edits|artifacts)[\w-]*\.\w+\.\d+-[0-9a-f]{8}""",
     re.VERBOSE,
 )
