@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steno.cli import chart, choosing, differing, options, show, terminal
+from steno.cli import chart, choosing, curves, differing, options, terminal
 from steno.errors import UsageError
 from steno.record import Ref
 
@@ -118,7 +118,7 @@ def _keys(found: list[Compared], patterns: list[str] | None) -> list[str]:
             if metric.get("min") is not None:
                 count[key] = count.get(key, 0) + 1
     keys = sorted(count, key=lambda key: (-count[key], _is_of_machine(key), key))
-    return show.choose(keys, patterns)
+    return curves.choose(keys, patterns)
 
 
 def _is_of_machine(key: str) -> bool:
@@ -128,7 +128,7 @@ def _is_of_machine(key: str) -> bool:
 def _drawn(found: list[Compared], keys: list[str]) -> list[str]:
     """The keys to draw unasked: of those that most runs have, losses and accuracies first."""
     shared = [key for key in keys if sum(key in one.metrics for one in found) > 1 and not _is_of_machine(key)]
-    return show.interesting(shared or keys, {}, CHARTS)
+    return curves.interesting(shared or keys, {}, CHARTS)
 
 
 def best(key: str) -> tuple[str, ...]:
@@ -206,7 +206,7 @@ def _chart(found: list[Compared], key: str, points: int, height: int) -> str:
         if key in one.metrics:
             over = "mean" if len(one.info.ranks) > 1 else None
             series = one.reader.series(key, points=points, over=over)
-            lines.append(chart.Line(one.label, series.step, series.value, show.unnumbered(series)))
+            lines.append(chart.Line(one.label, series.step, series.value, curves.unnumbered(series)))
     return chart.draw(key, lines, height=height, color=terminal.in_color())
 
 

@@ -203,7 +203,7 @@ def _table(plan: digits.Plan, latest: dict[int, _Row]) -> Table:
 def _report(console: Console, plan: digits.Plan) -> None:
     """Where the run is, what it learned, and what to do next."""
     import steno
-    from steno.cli.show import chart_of
+    from steno.cli.curves import chart_of
 
     reader = steno.open(Path(plan.dir, plan.project, plan.name))
     deadline = time.monotonic() + SETTLE_SECS

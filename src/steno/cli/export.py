@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steno import paths
-from steno.cli import choosing, events, options, show, terminal
+from steno.cli import choosing, curves, events, options, terminal
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def export(
     """Copy a run's points to one file, or to event files that TensorBoard reads; the run stays as it is."""
     with choosing.opened(run, dir) as reader:
         target = Path(paths.local("--out", out or _default(reader, to)))
-        keys = show.choose(reader.keys(), key) if key else None
+        keys = curves.choose(reader.keys(), key) if key else None
         if to is Form.TENSORBOARD:
             if keys is not None or long:
                 raise UsageError("--key and --long choose what goes into csv, jsonl or parquet; tensorboard has all")

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from steno.cli import about, show, terminal
+from steno.cli import about, curves, terminal
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ def _one(
     summary = reader.summary
     known = reader.keys()
     try:
-        keys = show.choose(known, key)
+        keys = curves.choose(known, key)
     except UsageError:
         if known and info.state not in {"", "running"}:
             raise
         keys = []  # what is asked for may still come
-    wanted = show.interesting(keys, summary, len(keys))
+    wanted = curves.interesting(keys, summary, len(keys))
     charts = max(1, min(len(wanted), 2 if key is None else 4, (rows - 6) // (LEAST_HEIGHT + 1)))
     table = min(len(keys), KEYS, max(rows - 4 - charts * (LEAST_HEIGHT + 1), 0))
     height = max((rows - 2 - (table + 4 if table else 0)) // charts - 1, 6)
@@ -82,7 +82,7 @@ def _one(
         line = [f"{info.records:,} records", about.duration(info), str(info.error or "")]
         console.print("  ".join(filter(None, line)), markup=False, no_wrap=True, overflow="ellipsis")
         for each in wanted[:charts]:
-            drawn = show.chart_of(reader, each, ranks=rank, points=points, height=height)
+            drawn = curves.chart_of(reader, each, ranks=rank, points=points, height=height)
             terminal.print_text(console, drawn)
         if table:
             console.print(about.values(summary, keys[:table]))
