@@ -379,3 +379,73 @@ def test_a_forked_child_reads_too(tmp_path):
     if not pid:
         os._exit(0 if steno.bins("loss", tmp_path).total == 30 else 1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_over_a_key_each_point_has_its_last_value(tmp_path, stage):
+    records, expected, epoch = [], [], None
+    rng = np.random.default_rng(3)
+    for at in range(400):
+        row = {}
+        if rng.random() < 0.1:
+            epoch = float(rng.integers(0, 50))
+            row["epoch"] = epoch
+        if rng.random() < 0.02:
+            row["epoch"] = "no number"
+        if rng.random() < 0.7 or not row:
+            row["loss"] = float(at)
+            if epoch is not None:
+                expected.append((epoch, float(at)))
+        records.append((int(rng.integers(0, 100)), row))
+    made(tmp_path, "r", records, stage)
+    curves = steno.bins("loss", tmp_path, x="epoch", width=10)
+    points = curves.curve().points
+    assert list(zip(points.x.tolist(), points.value.tolist(), strict=True)) == expected
+    assert not curves.curve().is_monotonic
+    before = sum("loss" in row for _, row in records) - len(expected)
+    assert [one.why for one in curves.left_out] == (
+        [f"no value of 'epoch' comes before {before} points of 'loss'"] if before else []
+    )
+    some = steno.bins("loss", tmp_path, x="epoch", range=(10, 20.5)).curve().points
+    assert list(zip(some.x.tolist(), some.value.tolist(), strict=True)) == [
+        one for one in expected if 10 <= one[0] <= 20.5
+    ]
+    assert len(curves.frame("arrow")) == len(expected)
+
+
+def test_over_a_key_that_rises_is_monotonic_and_ranks_without_it_go_by_time(tmp_path):
+    with Writer(tmp_path / "tests" / "r") as writer:
+        for epoch in range(5):
+            writer.log((epoch, {"epoch": float(epoch)}), rank=0)
+            for step in range(3):
+                writer.log((step, {"loss": 10.0 * epoch + step}), rank=1)
+            writer.log((epoch, {"loss": -1.0}), rank=0)
+    one = steno.bins("loss", tmp_path, x="epoch", ranks=1).curve()
+    assert one.is_monotonic
+    assert one.points.x.tolist() == [float(epoch) for epoch in range(5) for _ in range(3)]
+    assert one.points.value.tolist() == [10.0 * epoch + step for epoch in range(5) for step in range(3)]
+    assert steno.bins("loss", tmp_path, x="epoch", ranks=0).curve().points.x.tolist() == [0, 1, 2, 3, 4]
+    assert len(steno.bins("loss", tmp_path, x="epoch").curve().points) == 20
+
+
+def test_over_a_key_after_a_rewind_hidden_values_are_not_used(tmp_path):
+    records = [(step, {"epoch": float(step // 10), "loss": float(step)}) for step in range(50)]
+    again = [(step, {"loss": float(-step)}) for step in range(20, 30)]
+    made(tmp_path, "r", records, rewinds=[(2, 20, again)])
+    points = steno.bins("loss", tmp_path, x="epoch").curve().points
+    assert points.value.tolist() == [float(step) for step in range(20)] + [float(-step) for step in range(20, 30)]
+    assert points.x.tolist() == [0.0] * 10 + [1.0] * 20
+
+
+@pytest.mark.parametrize("x", ["step", "time", "relative"])
+def test_a_bin_without_a_finite_value_has_no_extremes(tmp_path, x):
+    made(
+        tmp_path,
+        "r",
+        [(step, {"loss": math.nan if step < 200 else "text" if step < 400 else 1.0}) for step in range(600)],
+    )
+    bins = steno.bins("loss", tmp_path, width=10, x=x).curve().bins
+    assert math.isnan(bins.min.value[0])
+    assert math.isnan(bins.max.value[0])
+    assert (bins.min.step[0], bins.min.time[0].astype(np.int64), bins.max.attempt[0]) == (0, 0, 0)
+    assert bins.nan.sum() == bins.other.sum() == 200

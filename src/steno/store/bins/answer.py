@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from steno.store.bins.table import frame
 
 if TYPE_CHECKING:
-    from steno.store.bins.curve import Curve
+    from steno.store.bins.curve import Curve, GroupCurve
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Curves:
     """Of the bins, a power of two: of steps, or of seconds."""
     curves: tuple[Curve, ...]
     """By run, key and rank."""
+    groups: tuple[GroupCurve, ...] = ()
+    """By group and key, where groups were asked for."""
     marks: tuple[Mark, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 

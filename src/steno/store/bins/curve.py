@@ -81,6 +81,58 @@ class CurveBins:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Smoothed:
+    """The smoothed line of a curve; arrays of shape (n,)."""
+
+    x: NDArray[Any]
+    """Where the values stand: at each finite point, or at the last one of each bin."""
+    step: NDArray[np.int64]
+    time: NDArray[np.datetime64]
+    value: NDArray[np.float64]
+    row: NDArray[np.int64]
+    """Row of the curve's points or bins that each stands at."""
+    of: str
+    """What it was computed from: "points", or "bins of 256 steps"."""
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupCurve:
+    """One key of a group of runs; arrays of shape (n,), in order of the bins in which a run has a finite value.
+
+    Each run gives its mean over the finite points in a bin; those without one do not count.
+    """
+
+    group: tuple[Any, ...]
+    """What the runs share, in the order of the names asked for; None where they have nothing of the name."""
+    key: str
+    runs: tuple[str, ...]
+    """`project/name` of all its runs, those without a point included."""
+    index: NDArray[np.int64]
+    """Number of the bin, as in `CurveBins`."""
+    n: NDArray[np.int64]
+    """Runs with a finite value in the bin."""
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    """Divided by n - 1; NaN for one run."""
+    stderr: NDArray[np.float64]
+    """std / sqrt(n)."""
+    min: NDArray[np.float64]
+    """The smallest mean of a run."""
+    max: NDArray[np.float64]
+    smooth: NDArray[np.float64] | None = None
+    """Mean of the runs' smoothed values at their last places in the bin."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __repr__(self) -> str:
+        return f"<GroupCurve {self.group} {self.key!r}: {len(self.runs)} runs, {len(self)} bins>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """One key of one run, of one rank or of all together: its points where they are few, else bins."""
 
@@ -96,6 +148,7 @@ class Curve:
     bins: CurveBins | None
     is_monotonic: bool = True
     """Whether x never falls; it may where x is a key."""
+    smoothed: Smoothed | None = None
 
     def __repr__(self) -> str:
         rank = "" if self.rank is None else f" rank {self.rank}"

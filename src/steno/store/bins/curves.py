@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from steno.errors import UsageError
 from steno.store.bins import exact, spans
 from steno.store.bins.answer import Curves
 from steno.store.bins.curve import Curve, CurveBins, CurvePoints, Place
+from steno.store.bins.group_curves import group_curves
+from steno.store.bins.groups import grouping, names_of
 from steno.store.bins.question import ask
 from steno.store.bins.shown import shown
+from steno.store.bins.smoothed import of_curve, whole
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from steno.ledger.bins import Bins, Marks
-    from steno.store.bins.engine import Engine, Facts, Member, Reading
+    from steno.store.bins.engine import Engine, Facts, Member, Reading, Whole
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
 
@@ -34,6 +41,8 @@ def bins(
     range: Sequence[Any] | None = None,
     width: int = 500,
     ranks: int | str | Iterable[int] | None = None,
+    group: str | Iterable[str] | None = None,
+    smooth: tuple[str, float] | None = None,
     dir: str | os.PathLike[str] | None = None,
 ) -> Curves:
     """Curves of many runs at once: each as its points where they are few, else as bins with exact extremes.
@@ -46,12 +55,19 @@ def bins(
         keys: one or several.
         runs: what `steno.runs` gives, a run or several by name, directory or URL, a directory of runs; None: all
             runs under `dir`.
-        x: "step"; "time"; "relative": since the run's first record, without the gaps between attempts.
+        x: "step"; "time"; "relative": since the run's first record, without the gaps between attempts; or a key:
+            its last value at or before each record. Such a curve is all its points in order of record, in which x
+            may fall; `is_monotonic` says whether it does not.
         range: (first, last) in units of x, both included; None leaves a side open. Times are seconds since 1970,
             or datetimes; relative ones are seconds.
         width: at most so many bins, 1 to 8,192.
         ranks: None: the points of all ranks together; "all": a curve for each; a rank or a list of ranks: a curve
             for each of those.
+        group: names of the `where` language such as "config.lr": for each of their values a mean over runs, in
+            `groups`; []: one over all runs.
+        smooth: (kind, width): a smoothed line beside each curve, of the whole series, whatever `range` is. "ema":
+            time-weighted and debiased, a point weighs exp(-d / width) at a distance d before; "gaussian": of that
+            standard deviation; "mean": of all within half a width. The width is in units of x, of times in seconds.
         dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
 
     Returns:
@@ -61,20 +77,32 @@ def bins(
         RunNotFoundError: there is no run at all.
         UsageError: an argument is not what it may be.
     """
-    question = ask(keys, x, range, width, ranks)
+    question = ask(keys, x, range, width, ranks, smooth)
+    names = names_of(group)
+    if names is not None and question.by_key:
+        raise UsageError("group= needs bins, and over a key there are none: ask for step, time or relative")
     found, missing = shown(runs, dir)
     engine: Engine = exact.shared()
     reading = engine.read(question, found)
     shift = narrowest(reading.members, question)
+    lines = [whole(reading, at, question) for at, _ in enumerate(reading.members)] if question.smooth else []
+    groups = () if names is None else group_curves(reading, grouping(names, found), lines, question, 1 << shift)
     return Curves(
         keys=question.keys,
         x=question.x,
         runs=tuple(run.name for run in reading.runs if run is not None),
-        width=(1 << shift) if question.unit == 1 else 2.0 ** (shift - 9),
-        curves=tuple(_curves(reading, question, shift)),
+        width=_width(question, shift),
+        curves=tuple(_curves(reading, question, shift, lines)),
+        groups=tuple(groups),
         marks=spans.marks_of(reading.runs, question),
         left_out=(*missing, *reading.left_out),
     )
+
+
+def _width(question: Question, shift: int) -> float:
+    if question.by_key:
+        return 0
+    return 1 << shift if question.x == "step" else 2.0 ** (shift - 9)
 
 
 def narrowest(members: Sequence[Member], question: Question) -> int:
@@ -89,10 +117,13 @@ def narrowest(members: Sequence[Member], question: Question) -> int:
     return shift
 
 
-def _curves(reading: Reading, question: Question, shift: int) -> list[Curve]:
+def _curves(
+    reading: Reading, question: Question, shift: int, lines: Sequence[tuple[Whole, NDArray[np.float64]]]
+) -> list[Curve]:
     members = reading.members
-    few = [at for at, one in enumerate(members) if one.total <= 2 * question.width]
-    many = [at for at, one in enumerate(members) if one.total > 2 * question.width]
+    most = sys.maxsize if question.by_key else 2 * question.width
+    few = [at for at, one in enumerate(members) if one.total <= most]
+    many = [at for at, one in enumerate(members) if one.total > most]
     rows = reading.points(few)
     found: dict[int, tuple[CurvePoints | None, CurveBins | None]] = {}
     begin = 0
@@ -103,17 +134,16 @@ def _curves(reading: Reading, question: Question, shift: int) -> list[Curve]:
     if many:
         several = _bins(*reading.bins(many, 1 << shift), shift, question)
         found.update((at, (None, one)) for at, one in zip(many, several, strict=True))
-    return [
-        Curve(
-            _of(reading.runs[one.run]).name,
-            _of(reading.runs[one.run]).dir,
-            question.keys[one.key],
-            one.rank,
-            one.total,
-            *found[at],
-        )
-        for at, one in enumerate(members)
-    ]
+    out = []
+    for at, one in enumerate(members):
+        run, (points, bins_) = _of(reading.runs[one.run]), found[at]
+        rising = not question.by_key or points is None or bool((points.x[1:] >= points.x[:-1]).all())
+        curve = Curve(run.name, run.dir, question.keys[one.key], one.rank, one.total, points, bins_, rising)
+        if lines:
+            line = of_curve(*lines[at], curve, question.unit << shift, question, partial(_axis, question=question))
+            curve = replace(curve, smoothed=line)
+        out.append(curve)
+    return out
 
 
 def _of(run: Facts | None) -> Facts:
@@ -165,9 +195,11 @@ def _bins(found: Bins, rows: Rows, shift: int, question: Question) -> list[Curve
 
 
 def _place(marks: Marks, absent: NDArray[np.bool_] | None, rows: Rows, question: Question) -> tuple[NDArray[Any], ...]:
+    import numpy as np
+
     at = marks.record
     columns = [_axis(rows.x, question)[at], rows.step[at], rows.time.view("datetime64[ns]")[at], rows.attempt[at]]
     if absent is not None:
         for column in columns:
-            column[absent] = column.dtype.type(0)
+            column[absent] = np.zeros((), column.dtype)
     return (*columns, marks.value)

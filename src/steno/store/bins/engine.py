@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from steno.ledger.bins import Bins
     from steno.store.attempts import Attempt
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
     from steno.store.bins.shown import Shown
+
+
+SMOOTHED_POINTS: Final = 100_000
+"""Series of more points are smoothed over the means of bins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,28 @@ class Span:
     """Its first record, in nanoseconds since 1970, UTC; 0 where nothing says."""
     ended: int
     """Its last record."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Whole:
+    """What a series is smoothed from, in order of x: its finite points, or the means of bins of them.
+
+    Arrays of shape (n,).
+    """
+
+    x: NDArray[np.int64]
+    step: NDArray[np.int64]
+    time: NDArray[np.int64]
+    value: NDArray[np.float64]
+    weight: NDArray[np.float64] | None
+    """How many points each mean stands for; None for points."""
+    of: str
+    """"points", or the bins in words."""
+
+    @property
+    def bytes(self) -> int:
+        """Of its arrays."""
+        return sum(one.nbytes for one in (self.x, self.step, self.time, self.value, self.weight) if one is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +114,12 @@ class Reading(Protocol):
             Bins by series and x. `Bins.key` counts in `members`; `start` is in `Question.unit`, rank and attempt
             are 0; `record` of each of its marks is the row of that point in the rows.
         """
+
+    def whole(self, member: int) -> Whole:
+        """What a series is smoothed from, the range aside: at most `SMOOTHED_POINTS` points, else means of bins."""
+
+    def token(self, member: int) -> Hashable | None:
+        """The same as long as the whole series is the same; None: nothing says so."""
 
 
 class Engine(Protocol):

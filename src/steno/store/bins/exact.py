@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,18 +9,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import StenoError
-from steno.ledger import bins as bins_
 from steno.record import Ref
 from steno.store.bins import sealed
 from steno.store.bins.answer import LeftOut
-from steno.store.bins.engine import Facts, Member
+from steno.store.bins.engine import Facts
+from steno.store.bins.in_memory import InMemory
 from steno.store.bins.moment import Live, look
-from steno.store.bins.rows import Rows, concat, empty, in_order, starts
+from steno.store.bins.over_key import over
+from steno.store.bins.rows import Rows, concat, empty
 from steno.store.bins.spans import cuts, spans_of
 from steno.store.engine import Engine, PartGone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
 
     from steno.ledger.read import Part
@@ -41,31 +41,42 @@ class Exact:
         self._files = Engine()
         self._live = Live()
 
-    def read(self, question: Question, shown: Sequence[Shown]) -> ExactReading:
+    def read(self, question: Question, shown: Sequence[Shown]) -> InMemory:
         """See `Engine.read`."""
         facts: list[Facts | None] = []
         left_out: list[LeftOut] = []
         pieces: list[Rows] = []
         where: list[tuple[int, int]] = []
+        tokens: list[Hashable] = []
         with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="steno-bins") as pool:
             for number, (run, found) in enumerate(zip(shown, pool.map(self._run_of(question), shown), strict=True)):
                 if isinstance(found, str):
                     facts.append(None)
+                    tokens.append(None)
                     left_out.append(LeftOut(run.name, found))
                     continue
                 moment, by_key, damage = found
                 left_out.extend(LeftOut(run.name, why) for why in (*moment.damage, *damage))
                 spans = spans_of(moment, by_key.values())
                 facts.append(Facts(run.name, run.dir, spans, moment.running))
+                tokens.append((run.dir, moment.token))
+                over_key = by_key.pop(len(question.keys), empty())
                 for key, rows in sorted(by_key.items()):
                     placed = rows
-                    if question.x == "time":
+                    if question.by_key:
+                        placed, without = over(rows, over_key)
+                        if without:
+                            why = (
+                                f"no value of {question.x!r} comes before {without:,} points of {question.keys[key]!r}"
+                            )
+                            left_out.append(LeftOut(run.name, why))
+                    elif question.x == "time":
                         placed = replace(rows, x=rows.time)
                     elif question.x == "relative":
                         placed = replace(rows, x=rows.time - cuts(spans, rows.attempt))
                     pieces.append(placed)
                     where.append((number, key))
-        return ExactReading(question, facts, left_out, pieces, where)
+        return InMemory(question, facts, left_out, pieces, where, tokens)
 
     def _run_of(self, question: Question) -> Any:
         def read(shown: Shown) -> tuple[Moment, dict[int, Rows], list[str]] | str:
@@ -91,7 +102,11 @@ class Exact:
                 found.setdefault(key, []).append(rows)
         for key, rows in _unsealed(moment, keys):
             found.setdefault(key, []).append(rows)
-        by_key = {key: _chosen(concat(pieces), moment, question) for key, pieces in found.items()}
+        # The other key's points are of all ranks: often only one of them records it.
+        ranks = [None if key == len(question.keys) else question.ranks for key in found]
+        by_key = {
+            key: _chosen(concat(pieces), moment, some) for (key, pieces), some in zip(found.items(), ranks, strict=True)
+        }
         return moment, by_key, damage
 
     def _part(self, run_dir: Path, part: Part, keys: Sequence[str], damage: list[str]) -> dict[int, Rows]:
@@ -146,112 +161,15 @@ def _rows_of(points: Points) -> Rows:
     )
 
 
-def _chosen(rows: Rows, moment: Moment, question: Question) -> Rows:
+def _chosen(rows: Rows, moment: Moment, ranks: Sequence[int] | None) -> Rows:
     """The points that rewinds leave, of the ranks that are asked for."""
     import numpy as np
 
     mask = moment.choice.mask(rows)
-    if question.ranks is not None:
-        some = np.isin(rows.rank, question.ranks)
+    if ranks is not None:
+        some = np.isin(rows.rank, ranks)
         mask = some if mask is None else mask & some
     return rows if mask is None or mask.all() else rows.take(mask)
-
-
-class ExactReading:
-    """What was read for one question; see `engine.Reading`."""
-
-    def __init__(
-        self,
-        question: Question,
-        runs: Sequence[Facts | None],
-        left_out: Sequence[LeftOut],
-        pieces: Sequence[Rows],
-        where: Sequence[tuple[int, int]],
-    ) -> None:
-        self.runs, self.left_out, self.members = runs, left_out, list[Member]()
-        self._question = question
-        series: list[tuple[int, int, int | None]] = []
-        placed: list[Rows] = []
-        for rows, (run, key) in zip(pieces, where, strict=True):
-            for rank, some in (
-                _by_rank(_within(rows, question)) if question.by_rank else [(None, _within(rows, question))]
-            ):
-                if len(some):
-                    placed.append(_numbered(some, len(series)))
-                    series.append((run, key, rank))
-        self._rows = in_order(concat(placed))
-        self._edges = starts(self._rows)
-        x = self._rows.x
-        for (run, key, rank), begin, end in zip(series, self._edges, self._edges[1:], strict=False):
-            self.members.append(Member(run, key, rank, int(end - begin), int(x[begin]), int(x[end - 1])))
-
-    def points(self, members: Sequence[int]) -> Rows:
-        """See `engine.Reading`."""
-        if len(members) == len(self.members):
-            return self._rows
-        return concat(
-            [
-                _numbered(self._rows.take(slice(self._edges[one], self._edges[one + 1])), at)
-                for at, one in enumerate(members)
-            ]
-        )
-
-    def bins(self, members: Sequence[int], width: int) -> tuple[bins_.Bins, Rows]:
-        """See `engine.Reading`."""
-        if not members:
-            return bins_.none(), empty()
-        return binned(self.points(members), width, self._question.unit), self.points(members)
-
-
-def binned(rows: Rows, width: int, unit: int) -> bins_.Bins:
-    """The bins of rows that are in order; `record` of a mark is the row's number."""
-    import numpy as np
-
-    points = bins_.Points(
-        key=rows.series,
-        rank=0,
-        attempt=0,
-        step=rows.x if unit == 1 else rows.x // unit,
-        time=rows.time,
-        node=0,
-        record=np.arange(len(rows)),
-        value=rows.value,
-        other=rows.other if rows.other.any() else None,
-    )
-    return bins_.of_points(points, width)
-
-
-def _within(rows: Rows, question: Question) -> Rows:
-    import numpy as np
-
-    low, high = question.low, question.high
-    if question.by_key or (low is None and high is None):
-        return rows
-    mask = np.ones(len(rows), bool)
-    if low is not None:
-        mask &= rows.x >= low
-    if high is not None:
-        mask &= rows.x <= high
-    return rows if mask.all() else rows.take(mask)
-
-
-def _by_rank(rows: Rows) -> list[tuple[int, Rows]]:
-    import numpy as np
-
-    if not len(rows):
-        return []
-    if (rows.rank == rows.rank[0]).all():
-        return [(int(rows.rank[0]), rows)]
-    order = np.argsort(rows.rank, kind="stable")
-    ranks = rows.rank[order]
-    edges = np.r_[0, np.flatnonzero(np.diff(ranks)) + 1, len(ranks)].tolist()
-    return [(int(ranks[begin]), rows.take(order[begin:end])) for begin, end in itertools.pairwise(edges)]
-
-
-def _numbered(rows: Rows, series: int) -> Rows:
-    import numpy as np
-
-    return replace(rows, series=np.full(len(rows), series, np.int32))
 
 
 _LOCK = threading.Lock()

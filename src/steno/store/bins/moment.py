@@ -17,7 +17,7 @@ from steno.store import info, records
 from steno.store.unsealed import Unsealed, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
     from pathlib import Path
     from typing import Any, Final
 
@@ -45,6 +45,12 @@ class Moment:
     damage: tuple[str, ...]
     """What of it is lost, a line each."""
     running: bool
+
+    @property
+    def token(self) -> Hashable:
+        """The same as long as the points are the same."""
+        parts = tuple((part.name, part.rows, part.bytes, part.crc) for part in self.parts)
+        return parts, self.choice, tuple((len(chunk), int(chunk.record[-1])) for chunk in self.chunks)
 
 
 class Live:

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 TICK: Final = 1_953_125
 """Nanoseconds of the narrowest bin of time, 2**-9 s: the smallest power of two of a second that whole ones hold."""
 MOST_BINS: Final = 8192
+SMOOTHINGS: Final = ("ema", "gaussian", "mean")
 AXES: Final = ("step", "time", "relative")
+
+
+@dataclass(frozen=True, slots=True)
+class Smooth:
+    """How curves are smoothed; see `smoothing.smooth`."""
+
+    kind: str
+    width: float
+    """In steps, or in seconds where x is a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,7 @@ class Question:
     """Only these; None: all."""
     by_rank: bool = False
     """Whether each rank is a series of its own."""
+    smooth: Smooth | None = None
 
     @property
     def unit(self) -> int:
@@ -49,6 +60,7 @@ def ask(
     range: Sequence[Any] | None,
     width: Any,
     ranks: Any,
+    smooth: Any = None,
 ) -> Question:
     """The question that the arguments of `steno.bins` describe.
 
@@ -67,8 +79,6 @@ def ask(
     if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= MOST_BINS:
         raise UsageError(f"width={width!r}: a number of bins from 1 to {MOST_BINS:,} is needed")
     by_key = x not in AXES
-    if by_key:
-        raise UsageError(f'x={x!r}: "step", "time" or "relative"')
     low, high = _range(range, x)
     chosen, by_rank = _ranks(ranks)
     return Question(
@@ -80,7 +90,23 @@ def ask(
         width=width,
         ranks=chosen,
         by_rank=by_rank,
+        smooth=_smooth(smooth, by_key=by_key),
     )
+
+
+def _smooth(given: Any, *, by_key: bool) -> Smooth | None:
+    if given is None:
+        return None
+    if by_key:
+        raise UsageError("smooth= needs an x that does not fall: step, time or relative")
+    try:
+        kind, width = given
+        if kind in SMOOTHINGS and not isinstance(width, bool | str) and 0 < float(width) < math.inf:
+            return Smooth(kind, float(width))
+    except (TypeError, ValueError, OverflowError):
+        pass
+    several = ", ".join(map(repr, SMOOTHINGS))
+    raise UsageError(f"smooth={given!r}: give (kind, width), a kind of {several} and a width in units of x above 0")
 
 
 def _range(given: Any, x: str) -> tuple[float | None, float | None]:

@@ -18,8 +18,8 @@ class Rows:
 
     series: NDArray[np.int32]
     """Position in a list that the owner keeps."""
-    x: NDArray[np.int64]
-    """What they are ordered by: the step, or nanoseconds."""
+    x: NDArray[Any]
+    """What they are ordered by: the step or nanoseconds, int64; over a key its values, float64, in order of record."""
     step: NDArray[np.int64]
     time: NDArray[np.int64]
     """Nanoseconds since 1970, UTC."""

@@ -1,0 +1,161 @@
+"""Points in memory as an engine's reading of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from steno.ledger import bins as bins_
+from steno.store.bins.engine import SMOOTHED_POINTS, Facts, Member, Whole
+from steno.store.bins.rows import Rows, concat, empty, in_order, starts
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from steno.store.bins.answer import LeftOut
+    from steno.store.bins.question import Question
+
+LEAST: Final = 256
+"""Points that a bin has on average, of those that a long series is smoothed over."""
+
+
+class InMemory:
+    """See `engine.Reading`.
+
+    Args:
+        question: what is asked.
+        runs: what is known of each, None for one that is left out.
+        left_out: what could not be read.
+        pieces: the points of a key of a run each, with their x, whatever the range is.
+        where: by piece, the positions of its run and key.
+        tokens: by run, what is the same as long as its points are.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        runs: Sequence[Facts | None],
+        left_out: Sequence[LeftOut],
+        pieces: Sequence[Rows],
+        where: Sequence[tuple[int, int]],
+        tokens: Sequence[Hashable],
+    ) -> None:
+        self.runs, self.left_out, self.members = runs, left_out, list[Member]()
+        self._question, self._tokens = question, tokens
+        series: list[tuple[int, int, int | None]] = []
+        placed: list[Rows] = []
+        for rows, (run, key) in zip(pieces, where, strict=True):
+            for rank, some in _by_rank(rows) if question.by_rank else [(None, rows)]:
+                if len(some):
+                    placed.append(_numbered(some, len(series)))
+                    series.append((run, key, rank))
+        self._whole = concat(placed) if question.by_key else in_order(concat(placed))
+        self._whole_edges = starts(self._whole)
+        self._rows = _within(self._whole, question)
+        self._edges = starts(self._rows)
+        x = self._rows.x
+        self._numbers = self._rows.series[self._edges[:-1]].tolist() if len(self._rows) else []
+        for number, begin, end in zip(self._numbers, self._edges, self._edges[1:], strict=False):
+            run, key, rank = series[number]
+            low, high = (0, 0) if question.by_key else (int(x[begin]), int(x[end - 1]))
+            self.members.append(Member(run, key, rank, int(end - begin), low, high))
+
+    def points(self, members: Sequence[int]) -> Rows:
+        """See `engine.Reading`."""
+        import numpy as np
+
+        if len(members) == len(self.members):
+            numbers = np.arange(len(members), dtype=np.int32)
+            return replace(self._rows, series=np.repeat(numbers, np.diff(self._edges)))
+        return concat(
+            [
+                _numbered(self._rows.take(slice(self._edges[one], self._edges[one + 1])), at)
+                for at, one in enumerate(members)
+            ]
+        )
+
+    def bins(self, members: Sequence[int], width: int) -> tuple[bins_.Bins, Rows]:
+        """See `engine.Reading`."""
+        if not members:
+            return bins_.none(), empty()
+        rows = self.points(members)
+        return binned(rows, width, self._question.unit), rows
+
+    def whole(self, member: int) -> Whole:
+        """See `engine.Reading`."""
+        import numpy as np
+
+        at = self._numbers[member]
+        rows = self._whole.take(slice(self._whole_edges[at], self._whole_edges[at + 1]))
+        finite = np.isfinite(rows.value) & ~rows.other
+        rows = rows if finite.all() else rows.take(finite)
+        if len(rows) <= SMOOTHED_POINTS:
+            return Whole(rows.x, rows.step, rows.time, rows.value, None, "points")
+        return self._means(replace(rows, series=np.zeros(len(rows), np.int32)))
+
+    def _means(self, rows: Rows) -> Whole:
+        unit = self._question.unit
+        shift = 0
+        while ((int(rows.x[-1]) // unit >> shift) - (int(rows.x[0]) // unit >> shift)) * LEAST > len(rows):
+            shift += 1
+        found = binned(rows, 1 << shift, unit)
+        # A mean stands in the middle of its points.
+        at = (found.first.record + found.last.record) // 2
+        of = f"bins of {1 << shift} steps" if unit == 1 else f"bins of {2.0 ** (shift - 9)} seconds"
+        return Whole(rows.x[at], rows.step[at], rows.time[at], found.mean, found.finite.astype(float), of)
+
+    def token(self, member: int) -> Hashable | None:
+        """See `engine.Reading`."""
+        return self._tokens[self.members[member].run]
+
+
+def binned(rows: Rows, width: int, unit: int) -> bins_.Bins:
+    """The bins of rows that are in order; `record` of a mark is the row's number."""
+    import numpy as np
+
+    points = bins_.Points(
+        key=rows.series,
+        rank=0,
+        attempt=0,
+        step=rows.x if unit == 1 else rows.x // unit,
+        time=rows.time,
+        node=0,
+        record=np.arange(len(rows)),
+        value=rows.value,
+        other=rows.other if rows.other.any() else None,
+    )
+    return bins_.of_points(points, width)
+
+
+def _within(rows: Rows, question: Question) -> Rows:
+    import numpy as np
+
+    low, high = question.low, question.high
+    if low is None and high is None:
+        return rows
+    mask = np.ones(len(rows), bool)
+    if low is not None:
+        mask &= rows.x >= low
+    if high is not None:
+        mask &= rows.x <= high
+    return rows if mask.all() else rows.take(mask)
+
+
+def _by_rank(rows: Rows) -> list[tuple[int, Rows]]:
+    import numpy as np
+
+    if not len(rows):
+        return []
+    if (rows.rank == rows.rank[0]).all():
+        return [(int(rows.rank[0]), rows)]
+    order = np.argsort(rows.rank, kind="stable")
+    ranks = rows.rank[order]
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(ranks)) + 1, [len(ranks)]]).tolist()
+    return [(int(ranks[begin]), rows.take(order[begin:end])) for begin, end in pairwise(edges)]
+
+
+def _numbered(rows: Rows, series: int) -> Rows:
+    import numpy as np
+
+    return replace(rows, series=np.full(len(rows), series, np.int32))
