@@ -43,7 +43,7 @@ RECORDS: Final = (
     ("batch", 11, "int64", False),
     ("payload", 65, "string", False),
 )
-STATISTICS: Final = ("run", "node", "key", "rank", "attempt", "step", "record", "batch", "value")
+STATISTICS: Final = ("run", "key", "rank", "attempt", "step", "record", "batch", "value")
 """Columns of points whose least and greatest values are kept for each row group."""
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from steno.ledger.schema import Columns
 
 GROUP_ROWS = 1 << 17
+KEY_ROWS = 1 << 13
+"""A key with so many rows in a part has row groups of its own: it can be read, and its bytes checked, alone."""
+_SAMPLES = 16
+_SAMPLE_ROWS = 1 << 10
 _STRETCH_ROWS = 1 << 13
 """Shorter stretches of a column are cheaper copied together than handed to Arrow one by one."""
 _INT64 = range(-(2**63), 2**63)
@@ -128,15 +132,38 @@ class _Group:
     """Per point, its place in `Points.value`; only wanted where there are special ones."""
 
 
-def _arrange(points: Points) -> Iterator[_Group]:
+Stretch = tuple[int, int]
+
+
+def _stretches(counts: NDArray[np.int64]) -> Iterator[Stretch]:
+    """Row groups as stretches of the sorted points, the end excluded, of which each key has so many."""
+    ends = np.cumsum(counts)
+    pooled = 0
+    for key in np.flatnonzero(counts >= KEY_ROWS).tolist():
+        end = int(ends[key])
+        begin = end - int(counts[key])
+        yield from _cut(pooled, begin)
+        yield from _cut(begin, end)
+        pooled = end
+    yield from _cut(pooled, int(ends[-1]))
+
+
+def _cut(begin: int, end: int) -> Iterator[Stretch]:
+    """In pieces of about one size, none above GROUP_ROWS."""
+    pieces = -(-(end - begin) // GROUP_ROWS)
+    for at in range(pieces):
+        yield begin + (end - begin) * at // pieces, begin + (end - begin) * (at + 1) // pieces
+
+
+def _arrange(points: Points) -> tuple[list[Stretch], Callable[[int, int], _Group]]:
+    """(the row groups, what makes one of a stretch of the sorted points)."""
     rows: NDArray[np.int32] | None = None
     if not bool((points.rank == points.rank[0]).all() and (points.attempt == points.attempt[0]).all()):
         rows = np.lexsort((points.step, points.attempt, points.rank)).astype(np.int32)
     elif (points.step[1:] < points.step[:-1]).any():
         rows = np.argsort(points.step, kind="stable").astype(np.int32)
     if (points.first == points.first[0]).all() and (points.width == points.width[0]).all():
-        yield from _table_groups(points, rows)
-        return
+        return _table_groups(points, rows)
     if rows is None:
         rows = np.arange(len(points.record), dtype=np.int32)
     widths = points.width[rows].astype(np.int32)
@@ -147,9 +174,12 @@ def _arrange(points: Points) -> Iterator[_Group]:
     ranks = points.ranks[np.repeat(points.first[rows].astype(np.int32), widths) + inside]
     inside += np.repeat(points.start[rows].astype(np.int32), widths)
     order = _stable_argsort(ranks)
-    for begin in range(0, count, GROUP_ROWS):
-        some = order[begin : begin + GROUP_ROWS]
-        yield _picked(points, inside[some], row[some], ranks[some])
+
+    def group(begin: int, end: int) -> _Group:
+        some = order[begin:end]
+        return _picked(points, inside[some], row[some], ranks[some])
+
+    return list(_stretches(np.bincount(ranks))), group
 
 
 def _picked(points: Points, point: NDArray[Any], row: NDArray[Any], ranks: NDArray[Any]) -> _Group:
@@ -163,19 +193,21 @@ def _picked(points: Points, point: NDArray[Any], row: NDArray[Any], ranks: NDArr
     )
 
 
-def _table_groups(points: Points, rows: NDArray[np.int32] | None) -> Iterator[_Group]:
+def _table_groups(points: Points, rows: NDArray[np.int32] | None) -> tuple[list[Stretch], Callable[[int, int], _Group]]:
     """All records have one key set: the columns of a table one after another, no sort and mostly no copies."""
     width, count = int(points.width[0]), len(points.record)
     ranks = points.ranks[points.first[0] : points.first[0] + width]
     order = np.argsort(ranks, kind="stable").tolist()
     table = np.ascontiguousarray(points.value.reshape(count, width).T)
-    for begin in range(0, width * count, GROUP_ROWS):
-        end = min(begin + GROUP_ROWS, width * count)
+
+    def group(begin: int, end: int) -> _Group:
         stretches = [
             (order[column], slice(max(begin - column * count, 0), min(end - column * count, count)))
             for column in range(begin // count, (end - 1) // count + 1)
         ]
-        yield _stretched(table, rows, ranks, stretches)
+        return _stretched(table, rows, ranks, stretches)
+
+    return list(_stretches(np.full(width, count))), group
 
 
 def _stretched(
@@ -248,28 +280,38 @@ def write_metrics(
     names = _texts(points.names)
     ticks = points.time // layouts.NS_PER_TICK
     for_bins = _for_bins(points, ticks, marked, same.node)
+    stretches, group_of = _arrange(points)
+    # Where all is one value or null there is nothing to compress, and a column's compressor costs 20 us.
+    plain = {
+        "project",
+        "run",
+        "node",
+        *(() if points.special else ("exact", "text", "ref")),
+        *(() if points.meta else ("meta",)),
+    }
+    packed = [name for name in layout.names if name not in plain]
     with pq.ParquetWriter(
         path,
         layout,
         version="2.6",
-        compression="zstd",
-        compression_level=-1,
+        compression={name: "zstd" if name in packed else "none" for name in layout.names},
+        compression_level=dict.fromkeys(packed, -1),
         store_schema=False,  # it would have Arrow's readers see dictionaries, which others have no type for
         use_dictionary=[*_CODED, "text", "meta"],
         column_encoding={
             "node": "DELTA_BINARY_PACKED",
-            "bucket": "DELTA_BINARY_PACKED",
             "record": "DELTA_BINARY_PACKED",
             "step": "DELTA_BINARY_PACKED",
             "time": "DELTA_BINARY_PACKED",
             "exact": "DELTA_BINARY_PACKED",
             "batch": "DELTA_BINARY_PACKED",
-            "value": "BYTE_STREAM_SPLIT",
+            "value": _encoding(stretches, group_of),
         },
         write_batch_size=1 << 15,
         write_statistics=list(layouts.STATISTICS),
     ) as writer:
-        for group in _arrange(points):
+        for stretch in stretches:
+            group = group_of(*stretch)
             low, high = int(group.ranks[0]), int(group.ranks[-1]) + 1
             key = pa.DictionaryArray.from_arrays(
                 _array(group.ranks.astype(np.int32) - np.int32(low), pa.int32()),
@@ -293,6 +335,24 @@ def write_metrics(
         writer.add_key_value_metadata(_footer(facts, len(points.value)))
     files.sync_file(path)
     return len(points.value)
+
+
+def _encoding(stretches: Sequence[Stretch], group_of: Callable[[int, int], _Group]) -> str:
+    """The encoding of `value` that is smaller for samples out of the part: PLAIN for rounded values and the like.
+
+    One for the part: a writer has one for all its row groups.
+    """
+    import pyarrow as pa
+
+    plain = split = 0
+    for at in range(min(_SAMPLES, len(stretches))):
+        begin, end = stretches[at * len(stretches) // min(_SAMPLES, len(stretches))]
+        begin += max(end - begin - _SAMPLE_ROWS, 0) // 2
+        value = group_of(begin, min(begin + _SAMPLE_ROWS, end)).value
+        lanes = np.ascontiguousarray(value.view(np.uint8).reshape(-1, 8).T)
+        plain += pa.compress(value.tobytes(), "zstd").size
+        split += pa.compress(lanes.tobytes(), "zstd").size
+    return "PLAIN" if plain < split else "BYTE_STREAM_SPLIT"
 
 
 def bins_of(points: Points) -> PartBins:

@@ -14,7 +14,7 @@ from steno import bounds, files, runfile
 from steno.errors import CorruptError
 from steno.ledger import artifacts, bins_format, bins_part, bins_rebuild, parts, schema, verify
 from steno.ledger.bins_name import name_of, part_named
-from steno.ledger.layout import Constants
+from steno.ledger.layout import NS_PER_TICK, Constants
 from steno.ledger.read import found_parts, is_part, part_columns, part_of
 from steno.ledger.rebuild import PartBatches, part_names, part_took
 from steno.record import node_name
@@ -389,11 +389,12 @@ class Sealer:
         out: list[tuple[Any, ...]] = []
         for name in names:
             bounds.parquet(self.run_dir / name)
-            table = pq.read_table(self.run_dir / name, columns=list(_ENTRY_ROW))
+            with pq.ParquetFile(self.run_dir / name, memory_map=False) as file:  # `read_table` would import pandas
+                table = file.read(list(_ENTRY_ROW), use_threads=False)
             at = table.column_names.index("time")
             table = table.set_column(at, "time", table["time"].cast(pa.int64()))
             for row in table.to_pylist():
-                row["time"] *= 1000
+                row["time"] *= NS_PER_TICK
                 out.append(tuple(row[column] for column in _ENTRY_ROW))
         return sorted(out)
 

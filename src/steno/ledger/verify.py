@@ -16,71 +16,129 @@ from steno.errors import CorruptError
 from steno.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow.parquet as pq
 
 BLOCKS = 64
-"""A checksum of 64 stretches tells where a part is damaged to about a fifth of a row group, and has 520 letters."""
+"""Into so many stretches a file that is no Parquet is parted."""
 _SMALLEST_BLOCK = 64
 _CHUNK_BYTES = 1 << 20
-_CHECKSUM = re.compile(r"\d{1,15}:(?:[0-9a-f]{8}){0,64}")
+_BLOCKS_SUM = re.compile(r"\d{1,15}:(?:[0-9a-f]{8}){0,64}")
+_GROUPS_SUM = re.compile(r"(\d{1,15}):([0-9a-f]{8}):((?:[0-9a-f]{16})*)")
 NOTED = "parts.jsonl"
 _DISPENSABLE = frozenset({"meta"})
 """Columns whose loss leaves each point what it is; without any other, a row would say something never logged."""
 
-Ranges = list[tuple[int, int]]
+Range = tuple[int, int]
+Ranges = list[Range]
 """Stretches of a file in bytes, the end excluded."""
 
 
 def checksum(path: Path) -> str:
-    """The size of a file and the crc32c of each of up to BLOCKS equal stretches, as "size:hex".
+    """The size of a part, the crc32c of its footer, and two of each row group, as "size:footer:groups" in hex.
+
+    The first of a group is of all its columns but `meta`, the second of that one, which is the last: a point is whole
+    without it. So who reads a few row groups checks no other byte. What is no Parquet has the crc32c of each of up to
+    BLOCKS equal stretches, as "size:hex"; so had parts of format 1.
 
     Not the page checksums of Parquet: these leave out the page headers and the footer, where a flipped bit
     gives other values as silently, and DuckDB does not look at them. Raises OSError.
     """
     size = path.stat().st_size
-    return f"{size}:" + "".join(f"{one:08x}" for one in _crcs(path, size))
+    try:
+        footer = bounds.parquet(path)
+    except (ValueError, CorruptError):
+        return f"{size}:" + "".join(f"{one:08x}" for one in _crcs(path, _blocks(size)))
+    begins = _footer_begin(path, size)
+    crcs = list(_crcs(path, [(begins, size), *(piece for group in _pieces(footer, begins) for piece in group)]))
+    return f"{size}:{crcs[0]:08x}:" + "".join(f"{one:08x}" for one in crcs[1:])
 
 
-def _crcs(path: Path, size: int) -> Iterator[int]:
+def _footer_begin(path: Path, size: int) -> int:
+    """Where its last bytes say that the footer begins; 0 where they cannot be right."""
+    if size < 12:
+        return 0
+    with open(inside.opened(path), "rb") as file:
+        file.seek(size - 8)
+        return max(size - 8 - int.from_bytes(file.read(4), "little"), 0)
+
+
+def _pieces(footer: pq.FileMetaData, end: int) -> list[tuple[Range, Range]]:
+    """By row group its bytes up to those of `meta`, and the rest: all from the begin of the file to `end`."""
+    chunks = [list(_chunks(footer.row_group(at))) for at in range(footer.num_row_groups)]
+    begins = [0, *(min(start for _, start, _ in group) for group in chunks[1:]), end]
+    out = []
+    for group, begin, following in zip(chunks, begins, begins[1:], strict=False):
+        last = next((start for name, start, _ in group if name in _DISPENSABLE), following)
+        out.append(((begin, last), (last, following)))
+    return out
+
+
+def _crcs(path: Path, pieces: Iterable[Range]) -> Iterator[int]:
     import crc32c
 
-    block = _block(size)
-    view = memoryview(bytearray(min(block, _CHUNK_BYTES)))
+    view = memoryview(bytearray(_CHUNK_BYTES))
     with open(inside.opened(path), "rb", buffering=0) as file:
-        for start in range(0, size, block):
-            left, crc = min(block, size - start), 0
-            while left and (some := file.readinto(view[:left])):
+        for start, end in pieces:
+            file.seek(start)
+            left, crc = end - start, 0
+            while left > 0 and (some := file.readinto(view[: min(left, _CHUNK_BYTES)])):
                 crc = crc32c.crc32c(view[:some], crc)
                 left -= some
             yield crc
 
 
-def _block(size: int) -> int:
-    return max(-(-size // BLOCKS), _SMALLEST_BLOCK)
+def _blocks(size: int) -> Ranges:
+    block = max(-(-size // BLOCKS), _SMALLEST_BLOCK)
+    return [(at, min(at + block, size)) for at in range(0, size, block)]
 
 
-def differing(path: Path, crc: str) -> Ranges:
+def differing(path: Path, crc: str, groups: Collection[int] | None = None) -> Ranges:
     """Where a file is not what it was when `checksum` saw it; empty when it is the same.
+
+    Args:
+        path: the file.
+        crc: its checksum.
+        groups: only the footer and these row groups are read and compared; None: all.
 
     Raises:
         FileNotFoundError: it is gone.
         OSError: it cannot be read.
     """
     actual = path.stat().st_size
-    if not _CHECKSUM.fullmatch(crc):
+    found = _GROUPS_SUM.fullmatch(crc)
+    if found is not None:
+        return _differing_groups(path, actual, found, groups)
+    if not _BLOCKS_SUM.fullmatch(crc):
         return [(0, actual)]  # nothing of ours wrote that
     text, _, digits = crc.partition(":")
-    size = int(text)
-    known = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
-    block = _block(size)
-    bad = [
-        (at * block, min((at + 1) * block, size))
-        for at, (one, other) in enumerate(zip(known, _crcs(path, size), strict=False))
-        if one != other
-    ]
+    size, blocks = int(text), _blocks(int(text))
+    bad = [piece for piece, one, other in zip(blocks, _hex(digits), _crcs(path, blocks), strict=False) if one != other]
     return bad if actual == size else [*bad, (min(size, actual), max(size, actual))]
+
+
+def _hex(digits: str) -> list[int]:
+    return [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
+
+
+def _differing_groups(path: Path, actual: int, crc: re.Match[str], groups: Collection[int] | None) -> Ranges:
+    size, begin = int(crc[1]), _footer_begin(path, actual)
+    if actual != size:
+        return [(0, max(size, actual))]
+    if next(_crcs(path, [(begin, size)])) != int(crc[2], 16):
+        return [(begin, size)]
+    try:
+        pieces = _pieces(bounds.parquet(path), begin)
+    except (ValueError, CorruptError):
+        return [(0, actual)]  # a sound footer of another file
+    known = _hex(crc[3])
+    if len(known) != 2 * len(pieces):
+        return [(0, actual)]
+    wanted = range(len(pieces)) if groups is None else sorted(groups)
+    some = [(piece, known[2 * at + half]) for at in wanted for half, piece in enumerate(pieces[at])]
+    found = _crcs(path, [piece for piece, _ in some])
+    return [piece for (piece, one), other in zip(some, found, strict=True) if one != other]
 
 
 @dataclass(frozen=True, slots=True)
