@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -138,3 +140,43 @@ def test_any_damage_is_noticed() -> None:
 def test_what_is_no_file_of_bins_is_said_to_be_none(data: bytes, begin: bool) -> None:
     with pytest.raises(CorruptError):
         bins_format.read_all(bins_format.MAGIC + b"\x01\0\0\0" + data if begin else data)
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "part.bins"
+
+
+def golden() -> PartBins:
+    """Two keys, two ranks, NaN, infinities and texts, without anything drawn."""
+    at = np.arange(4096)
+    key, rank = at // 3000, at % 2
+    value = np.sin(at / 50) * (at % 7)
+    value[[100, 700, 701, 900]] = np.nan, np.inf, -np.inf, np.nan
+    other = at == 900
+    time = 1_700_000_000_000_000_000 + at * 100_000_000 + at % 13 * 7000
+    points = Points(key, rank, 1, at - 200, time, OF.node, at + 7, value, other, at == 2000)
+    order = np.lexsort((points.step, rank, key))
+    return made(["grad/norm", "loss"], points.take(order), [])
+
+
+def unpacked(data: bytes) -> list[bytes]:
+    """The head and index but for what depends on how zstd packs, and every block unpacked."""
+    head = bins_format.read_head(data)
+    out = [repr(head.of).encode(), head.names, head.widths.tobytes(), *(ends.tobytes() for ends in head.ends)]
+    for level in bins_format.LEVELS:
+        for block, known in enumerate(head.blocks[level - 1].tolist()):
+            begin, size = head.place(block, level)
+            body = pa.decompress(data[begin : begin + size], known[3], "zstd", asbytes=True)
+            out += [repr(known[:2]).encode(), body]
+    return out
+
+
+def test_golden_bytes() -> None:
+    """What docs/bins-format.md says, byte for byte; how zstd packs it is its own affair."""
+    bins = golden()
+    kept = GOLDEN.read_bytes()
+    assert unpacked(bins.encoded(OF)) == unpacked(kept)
+    head, fine, coarse = bins_format.read_all(kept)
+    names, *levels = bins.levels()
+    assert [head.name(at).decode() for at in range(len(head))] == names
+    assert alike(fine, levels[0])
+    assert alike(coarse, levels[1])
