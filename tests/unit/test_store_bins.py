@@ -124,3 +124,15 @@ def test_bins_of_a_part_that_is_known_to_be_damaged_are_not_used(sealed):
             reader.verify()
         found, exact, _ = parted(reader, "x", Level(1))
         same(found, exact)
+
+
+def test_a_part_without_a_long_key_has_no_file_of_bins(tmp_path):
+    path = tmp_path / "p" / "r"
+    with Writer(path) as writer:
+        writer.log(*((step, {f"key-{step % 7}": 1.0}) for step in range(7000)))
+        writer.finish()
+    assert [one.suffix for one in (path / "metrics").iterdir()] == [".parquet"]
+    with steno.open(path) as reader:
+        found, exact, raw = parted(reader, "key-3", Level(1))
+        same(found, exact)
+        assert raw == 1000

@@ -30,7 +30,7 @@ _CROWDED: Final = BIN_POINTS // 2
 
 
 def write(part: Path, bins: PartBins, of: Identity) -> None:
-    """Put a file of bins beside the part, in place of one that is there.
+    """Put a file of bins beside the part, in place of one that is there; none where no key has bins.
 
     It is not synced, and may be there before its part is: what a power loss tears, and what is another part's by its
     head, answers for nothing and is made anew.
@@ -39,10 +39,14 @@ def write(part: Path, bins: PartBins, of: Identity) -> None:
         OSError: no space, no permission; what was there stays.
     """
     path = part.with_name(name_of(part.name))
+    data = bins.encoded(of)
+    if data is None:
+        files.unlink(path, missing_ok=True)
+        return
     hidden = path.with_name(f".{path.name}.tmp")
     files.unlink(hidden, missing_ok=True)
     with files.aside(path, hidden):
-        files.write_new(hidden, bins.encoded(of))
+        files.write_new(hidden, data)
 
 
 def is_there(part: Path, of: Identity) -> bool:
@@ -99,10 +103,10 @@ class PartBins:
         names = [self._names[at] for at in number.tolist()]
         return names, _renamed(fine, place), _renamed(coarse, again)
 
-    def encoded(self, of: Identity) -> bytes:
-        """The bytes of the file."""
+    def encoded(self, of: Identity) -> bytes | None:
+        """The bytes of the file; None where no key has bins."""
         names, fine, coarse = self.levels()
-        return bins_format.encoded(of, names, (fine, coarse))
+        return None if not names else bins_format.encoded(of, names, (fine, coarse))
 
 
 def _runs(key: NDArray[np.integer] | int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

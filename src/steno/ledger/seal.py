@@ -37,6 +37,8 @@ _PART_BYTES = 64 << 20
 _PART_BATCHES = 20_000
 _SMALL_ROWS = 300_000
 _MERGE_NAMES = 50_000
+_LOOKS = 64
+"""So many parts are looked at for their bins at a time: 20 MB where they are large."""
 
 
 _ENTRY_ROW = ("record", "batch", "time", "step", "rank", "attempt", "kind", "payload")
@@ -224,6 +226,7 @@ class Sealer:
         if bins is not None and rows >= bins_part.FEWEST_POINTS:
             with contextlib.suppress(OSError):  # the part is whole without them
                 bins_part.write(place / name, bins, bins_format.identity(hidden.stat().st_size, rows, self.node, crc))
+                self._binned.add(f"{kind}/{name}")
         files.rename_new(hidden, place / name)
         files.sync_dir(place)
         return f"{kind}/{name}", rows, crc
@@ -259,10 +262,15 @@ class Sealer:
 
     # -- bins ------------------------------------------------------------------------------------------------
 
-    def mend_bins(self, most: int = 1) -> int:
+    def mend_bins(self, most: int = 1, looks: int = _LOOKS) -> int:
         """Make the bins of parts that have none of this version, or damaged ones; returns how many parts' were made.
 
-        Those of a part that is damaged itself stay as they are: they say what it was.
+        Those of a part that is damaged itself stay as they are: they say what it was. Each part is looked at once,
+        a few at each call, since a long run has hundreds.
+
+        Args:
+            most: how many to make.
+            looks: how many to look at.
         """
         with self.lock:
             rows = self.connection.execute(
@@ -270,9 +278,10 @@ class Sealer:
                 (bins_part.FEWEST_POINTS,),
             ).fetchall()
         made = 0
-        for part in (part_of(self.node, row) for row in rows):
-            if part.name in self._binned or made >= most:
-                continue
+        unseen = [part for part in (part_of(self.node, row) for row in rows) if part.name not in self._binned]
+        for part in unseen[:looks]:
+            if made >= most:
+                break
             self._binned.add(part.name)
             path = self.run_dir / part.name
             of = bins_format.identity(part.bytes, part.rows, part.node, part.crc)
@@ -403,7 +412,7 @@ class Sealer:
         while self.seal():
             pass
         self.merge()
-        self.mend_bins(most=1 << 31)
+        self.mend_bins(_LOOKS)
         with self.lock:
             # The newest key stays: an id given anew would have another name than readers remember.
             self.connection.execute(
