@@ -91,6 +91,7 @@ def test_a_drag_zooms_all_cards_in_one_request_and_asks_full_resolution(browse, 
 
 
 def test_steps_out_one_by_one_and_a_double_click_shows_all(browse, viewer):
+    """tensorboard#6724: out of a zoom there was no way but all of it."""
     page = browse(viewer.url + ONE)
     card = ready(page)
     drag(page, card, (0.2, 0.5), (0.8, 0.5))
@@ -139,6 +140,18 @@ def test_the_crosshair_is_in_all_cards_and_values_are_sorted(browse, viewer):
     )
     assert len(places) >= 2
     assert max(places) - min(places) < 2
+
+
+def test_x_may_be_logarithmic(browse, viewer):
+    """tensorboard#1147."""
+    page = browse(f"{viewer.url}{ONE}&logX=1")
+    card = ready(page)
+    assert "1 at x ≤ 0 not on a log axis" in card.locator(".notes").inner_text()
+    picture = Picture(card)
+    spike = picture.columns(0.1, 0.5)
+    wanted = math.log(1234) / math.log(2999) * picture.width
+    assert spike
+    assert all(abs(x - wanted) <= 2.5 for x in spike), (wanted, spike)
 
 
 def test_axes_say_what_a_log_axis_leaves_out(browse, viewer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ import time
 
 import pytest
 import viewed
+import written
 from viewed import asks, ready
 
 PROGRAM = """
@@ -20,6 +22,7 @@ PROGRAM = """
         for _ in range(int(line)):
             run.log({"loss": 1 / (step + 1)}, step=step)
             step += 1
+        run.flush(30)
         print(step, flush=True)
     run.finish(60)
 """
@@ -165,3 +168,36 @@ def test_the_page_says_when_the_viewer_is_gone(viewer, train, browse):
     page.get_by_role("combobox", name="Which runs").fill('name == "one"')
     page.keyboard.press("Enter")
     page.get_by_text("Is `steno view` still running?").first.wait_for(timeout=5000)
+
+
+def test_where_the_stream_is_held_back_the_page_polls_and_says_so(viewer, train, browse):
+    one = train()
+    one.log(10)
+    page = browse("about:blank", expect=("ERR_FAILED",))
+    page.add_init_script("const now = Date.now; window.later = 0; Date.now = () => now() + window.later;")
+    page.route("**/api/live*", lambda route: route.abort())
+    page.goto(viewer.url)
+    ready(page, "loss")
+    page.evaluate("window.later = 30_000")
+    page.locator(".way.polling").wait_for()
+    one.log(10)
+    page.get_by_text("1 line, 20 points").wait_for(timeout=10_000)
+    one.end()
+
+
+def test_a_run_that_vanishes_is_said_and_the_others_stay(viewer, train, browse, tmp_path):
+    for name in ("one", "two"):
+        program = train(name)
+        program.log(10)
+        program.end()
+    written.sealed(tmp_path / "live" / "one")
+    page = browse(viewer.url)
+    ready(page, "loss")
+    page.locator(".way.live").wait_for()
+    shutil.rmtree(tmp_path / "live" / "one")
+    page.locator('[data-run="live/one"]').wait_for(state="detached", timeout=10_000)
+    page.get_by_text("1 line, 10 points").wait_for(timeout=10_000)
+    page.goto(f"{viewer.address}#runs=none&show=live/one&show=live/two")
+    page.reload()
+    page.locator(".warn, .damaged").first.wait_for()
+    page.get_by_text("1 line, 10 points").wait_for()

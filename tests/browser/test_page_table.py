@@ -65,6 +65,7 @@ def test_an_error_of_where_points_at_its_place(browse, viewer):
 
 
 def test_a_copied_link_shows_the_same(browse, viewer):
+    """wandb#954: what is shown was in no address."""
     page = browse(viewer.url)
     ready(page)
     page.locator('[data-run="digits/cnn-11"] .eye').click()

@@ -109,7 +109,8 @@ export function Chart({ id, name, card, width, height, onPlot }: Props) {
         },
       });
     onPlot?.(plot.current, all);
-  });
+    // What else the view says does not change the picture.
+  }, [all, found, logX, logY, x, width, height, name]);
   useEffect(
     () =>
       cursor.subscribe((at) => {

@@ -50,8 +50,10 @@ function asSent(smooth: Smoothing | null): Smoothing | null {
 }
 
 function askOf(id: string, one: Mounted): CardAsk {
-  const { x, zoom, group, ranks, smooth } = view.peek();
-  return { id, keys: [one.key], x, range: zoom, width: one.width, group, ranks, smooth: asSent(smooth), limit: 1000 };
+  const { x, zoom, group, ranks, smooth, logX } = view.peek();
+  // Bins are equally wide, and a log axis shows the first of them largest: it needs more.
+  const width = logX ? Math.min(8192, 8 * one.width) : one.width;
+  return { id, keys: [one.key], x, range: zoom, width, group, ranks, smooth: asSent(smooth), limit: 1000 };
 }
 
 /** The part of the view that an answer depends on. */
@@ -144,8 +146,8 @@ export function retry(id: string): void {
 
 export function start(): void {
   effect(() => {
-    const { x, zoom, group, ranks, smooth } = view.value;
-    void [x, zoom, group, ranks, smooth, shown.value];
+    const { x, zoom, group, ranks, smooth, logX } = view.value;
+    void [x, zoom, group, ranks, smooth, logX, shown.value];
     schedule();
   });
   document.addEventListener("visibilitychange", () => {

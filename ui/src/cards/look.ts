@@ -6,10 +6,16 @@ import { dark } from "../parts/theme";
 import { cell } from "../parts/words";
 import { colourValue, known, shown } from "../state/table";
 import { view } from "../state/view";
-import type { Series } from "../wire/types";
+import type { Series, Value } from "../wire/types";
 
 /** Colours by the value of a column, over the runs that are drawn. */
 const byValue = computed(() => (view.value.colourBy ? palette.byValue(shown.value.map((run) => colourValue(run) ?? null), dark.value) : null));
+
+/** What a colour stands for, the first dozen, when colours go by a value. */
+export function colourLegend(): { text: string; colour: string }[] {
+  const found = [...(byValue.value ?? [])].slice(0, 12);
+  return found.map(([value, colour]) => ({ text: cell(JSON.parse(value) as Value, "") || "none", colour }));
+}
 
 export function colourOf(run: string): string {
   const row = known.value.get(run);

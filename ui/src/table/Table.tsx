@@ -1,6 +1,6 @@
 // The table of runs: 10,000 rows of which those on the screen are in the document; sorted and filtered by the server.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { colourOf } from "../cards/look";
+import { colourLegend, colourOf } from "../cards/look";
 import { useRows } from "../parts/virtual";
 import { cell, number, seconds } from "../parts/words";
 import { toggled } from "../state/shown";
@@ -125,7 +125,7 @@ function Head() {
 
 function Choose() {
   const [comparing, setComparing] = useState(false);
-  const { shown: wanted, archived, compare } = view.value;
+  const { shown: wanted, archived, compare, colourBy } = view.value;
   const base = wanted.base === "top" ? String(wanted.top) : wanted.base;
   return (
     <div class="toolbar" role="toolbar" aria-label="Runs">
@@ -169,6 +169,15 @@ function Choose() {
             ✕
           </button>
         </>
+      )}
+      {colourBy !== "" && (
+        <span class="values" role="list" aria-label={`Colours by ${colourBy}`}>
+          {colourLegend().map((one) => (
+            <span role="listitem" key={one.text}>
+              <i style={{ background: one.colour }} /> {one.text}
+            </span>
+          ))}
+        </span>
       )}
       {comparing && compare.length > 0 && <Compare close={() => setComparing(false)} />}
     </div>

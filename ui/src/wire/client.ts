@@ -14,7 +14,16 @@ export class AskError extends Error {
   }
 }
 
+/** The token is gone or another: the page comes anew and asks for it; its view stands in the address. */
+function askAgain(): void {
+  const last = Number(sessionStorage.getItem("steno:asked") ?? 0);
+  if (Date.now() - last < 10_000) return;
+  sessionStorage.setItem("steno:asked", String(Date.now()));
+  location.reload();
+}
+
 async function refused(answer: Response): Promise<AskError> {
+  if (answer.status === 401) askAgain();
   let said: Partial<Failure> = {};
   try {
     said = (await answer.json()) as Failure;
