@@ -25,6 +25,8 @@ UNPACKED_PER_BYTE: Final = 10_000
 ROOM_BYTES: Final = 64 << 20
 """So much any file may unfold into."""
 MOST_BYTES: Final = 8 << 30
+MOST_DECODED_BYTES: Final = 2 << 30
+"""Of one media value that is read into memory; a larger one can be had as its file."""
 
 
 def parquet(path: Path, most_rows: int = MOST_ROWS) -> pq.FileMetaData:
@@ -51,6 +53,12 @@ def parquet(path: Path, most_rows: int = MOST_ROWS) -> pq.FileMetaData:
         if any(group.total_byte_size < 0 or group.num_rows < 0 for group in groups):
             raise CorruptError(f"{path} says that it has less than nothing: it is not read")
         return footer
+
+
+def decoded(path: object, size: int) -> None:
+    """Raise CorruptError for a media value that would take too much memory."""
+    if size > MOST_DECODED_BYTES:
+        raise CorruptError(f"{path} would unfold into {size:,} bytes, and at most {MOST_DECODED_BYTES:,} are read")
 
 
 def _require(path: Path, size: int, unpacked: int) -> None:

@@ -359,6 +359,33 @@ def test_a_ledger_that_runs_code_is_no_ledger(code):
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        "alter table streams rename column unfilled to zz", "alter table counters rename column next to zz", "drop table batches",
+        "alter table parts rename column bytes to zz", "drop table losses; create table losses(a)", "drop table cursors; create table cursors(a)",
+    ],
+)  # fmt: skip
+def test_a_ledger_with_other_tables_is_set_aside(code):
+    run_dir = ended(destinations=["csv"], linger=0.5)
+    with contextlib.closing(sqlite3.connect(node_dir(run_dir) / places.LEDGER)) as connection:
+        connection.executescript(code)
+    assert sync(run_dir).returncode == 0
+    assert steno.open(run_dir).keys() == ["loss", "picture"]
+
+
+@pytest.mark.parametrize("what", ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"])
+def test_a_list_of_runs_waits_for_no_pipe(what):
+    run_dir = ended()
+    path = node_dir(run_dir) / what
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    (run_dir / "manifest.json").unlink()
+    code = "import steno; print(len(steno.runs(dir='runs')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "../../home/thesis/chapter1.tex",

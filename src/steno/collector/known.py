@@ -8,9 +8,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, statusfile
+from steno import files, inside, statusfile
 from steno.artifacts.index import NAME
 from steno.destinations.file import name_on_node
+from steno.errors import CorruptError
 from steno.ledger import verify
 from steno.ledger.read import MANIFEST
 
@@ -93,9 +94,9 @@ def _numbers(lines: Iterable[bytes], *, csv: bool) -> Iterator[int]:
 
 def _last_lines(path: Path) -> list[bytes]:
     try:
-        with open(path, "rb") as file:
+        with open(inside.opened(path), "rb") as file:
             file.seek(max(os.fstat(file.fileno()).st_size - _TAIL_BYTES, 0))
             lines = file.read().split(b"\n")
-    except OSError:
+    except (OSError, CorruptError):
         return []
     return lines[:-1]  # behind the last line end is a line that is being written

@@ -60,6 +60,8 @@ _DYING_SECS = 1.0
 _HEARTBEAT_SECS = 20.0
 _LEAVE_SECS = 2.0
 _DISK_SECS = 1.0
+_SET_ASIDE = 3
+"""After so many ledgers it is not the ledger that is damaged."""
 _UPLOAD_SECS = 0.05
 _UPLOAD_LEAST_SECS = 5.0
 """Loading a store's library takes a second or two: so long a first try must have."""
@@ -98,6 +100,7 @@ class Service:
         self._said: set[str] = set()
         self._problem: str | None = None
         self._removed = 0
+        self._set_aside = 0
         self._poison = self.run_dir / ".steno" / "poison"
 
     def run(self) -> int:
@@ -117,7 +120,8 @@ class Service:
                     complete = self._leave()
                     complete = self._uploaded() and complete
                 except sqlite3.DatabaseError as error:
-                    if not _is_damage(error):
+                    self._set_aside += 1
+                    if not _is_damage(error) or self._set_aside > _SET_ASIDE:
                         raise
                     self._abandon()
                     ledgers.set_aside(self.node, error, self.say)
@@ -219,6 +223,8 @@ class Service:
                 self._look_after()
                 found, more = self._tick()
             except (sqlite3.OperationalError, OSError) as error:
+                if isinstance(error, sqlite3.Error) and _is_damage(error):
+                    raise
                 self._wait_for_room(error)
                 continue
             if not found and self._is_done():
@@ -531,5 +537,7 @@ class Service:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether SQLite says that the file itself is bad, as against busy or full."""
-    return type(error) is sqlite3.DatabaseError
+    """Whether SQLite says that the file itself is bad, as against busy or full; another's tables are that too."""
+    if type(error) in {sqlite3.DatabaseError, sqlite3.IntegrityError}:
+        return True
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR

@@ -214,8 +214,8 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _open(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
     wal, shm = Path(f"{path}-wal"), Path(f"{path}-shm")
-    if not os.path.exists(path):
-        msg = f"no ledger at {path}"
+    if not os.path.isfile(path) or any(one.exists() and not one.is_file() for one in (wal, shm)):
+        msg = f"no ledger at {path}"  # SQLite would wait for the other end of a pipe
         raise sqlite3.OperationalError(msg)
     path = Path(os.path.realpath(path))
     if len(os.fsencode(path)) > places.LEDGER_PATH_BYTES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import bounds
 from steno.errors import UsageError
 from steno.media.arrays import as_array, captioned, extent, is_torch, joined, left_out
 from steno.media.raw import Captured, Raw, capture, capture_file, regular_file
@@ -192,7 +193,11 @@ def _decoded(file: Any, ext: str) -> NDArray[Any]:
         raise UsageError(msg) from error
     with av.open(file if hasattr(file, "read") else str(file)) as container:
         resampler = av.AudioResampler(format="flt")
-        pieces = []
+        pieces: list[NDArray[Any]] = []
+        size = 0
         for frame in container.decode(audio=0):
-            pieces += [out.to_ndarray().reshape(-1, len(out.layout.channels)) for out in resampler.resample(frame)]
+            made = [out.to_ndarray().reshape(-1, len(out.layout.channels)) for out in resampler.resample(frame)]
+            size += 2 * sum(one.nbytes for one in made)  # once by themselves, once with the others
+            bounds.decoded("the sound", size)
+            pieces += made
         return np.concatenate(pieces).astype(np.float32)

@@ -7,13 +7,16 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, inside
-from steno.errors import CorruptError, UsageError
+from steno import bounds, files, inside
+from steno.errors import CorruptError, StenoError, UsageError
 from steno.media import kinds
 from steno.media.raw import Raw
 from steno.record import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WAITING: Final = "raw"
 """Extension of a value that is not encoded yet."""
@@ -69,7 +72,7 @@ def value(run_dir: Path, ref: Ref) -> Any:
     Raises:
         UsageError: a package is missing, or the value was lost.
         FileNotFoundError: the file is gone.
-        CorruptError: the reference leads out of the run.
+        CorruptError: the file is damaged, would take too much memory, or the reference leads out of the run.
     """
     if not ref.digest:
         if "lost" in ref.meta:
@@ -79,16 +82,26 @@ def value(run_dir: Path, ref: Ref) -> Any:
     for _ in range(2):
         # An encoder may rename the file between two looks.
         path = found(run_dir, ref)
-        if path.exists():
-            return _cut(kinds.from_file(ref.kind, path), ref)
+        if os.path.lexists(path):
+            return _read(path, lambda path: _cut(kinds.from_file(ref.kind, path), ref))
         for ext in (WAITING, KEPT):
-            try:
-                raw = Raw.open(place(run_dir, ref.digest, ext))
-            except FileNotFoundError:
-                continue
-            return kinds.from_raw(ref.kind, raw)
+            path = place(run_dir, ref.digest, ext)
+            if os.path.lexists(path):
+                return _read(path, lambda path: kinds.from_raw(ref.kind, Raw.open(path)))
     msg = f"the file of this {ref.kind} is gone: {found(run_dir, ref)}"
     raise FileNotFoundError(msg)
+
+
+def _read(path: Path, decode: Callable[[Path], Any]) -> Any:
+    """What a decoder makes of a file. Libraries have an error for each way in which a file can be bad."""
+    with open(inside.opened(path), "rb", buffering=0) as file:
+        bounds.decoded(path, os.fstat(file.fileno()).st_size)
+    try:
+        return decode(path)
+    except (StenoError, FileNotFoundError, ImportError):
+        raise
+    except Exception as error:
+        raise CorruptError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _cut(value: Any, ref: Ref) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from steno import bounds
 from steno.errors import UsageError
 from steno.media.arrays import as_array, captioned, extent
 from steno.media.raw import Captured, Raw, capture
@@ -157,7 +158,11 @@ def from_raw(raw: Raw) -> dict[str, NDArray[Any]]:
 
 def from_file(path: Path) -> dict[str, NDArray[Any]]:
     """The same, from its file."""
+    import zipfile
+
     import numpy as np
 
+    with zipfile.ZipFile(path) as inner:
+        bounds.decoded(path, sum(one.file_size for one in inner.infolist()))
     with np.load(path, allow_pickle=False) as found:
         return {name: found[name] for name in found.files}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import bounds
 from steno.errors import UsageError
 from steno.media.arrays import as_array, captioned, is_torch, joined, left_out
 from steno.media.gif import write_gif
@@ -211,7 +212,12 @@ def from_file(path: Path) -> NDArray[Any]:
     """
     import numpy as np
 
-    return np.stack(list(decoded(path, path.suffix.lstrip("."))))
+    frames, size = [], 0
+    for frame in decoded(path, path.suffix.lstrip(".")):
+        size += 2 * frame.nbytes  # once by itself, once with the others
+        bounds.decoded(path, size)
+        frames.append(frame)
+    return np.stack(frames)
 
 
 def decoded(file: Any, ext: str) -> Iterator[NDArray[Any]]:

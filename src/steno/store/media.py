@@ -72,6 +72,7 @@ class Item:
         Raises:
             UsageError: a package of `stenolog[media]` is missing, or the value was lost with its journal.
             FileNotFoundError: its file is gone.
+            CorruptError: its file is damaged, or would unfold into more than 2 GiB.
         """
         self._bring()
         return files.value(self.run_dir, self.ref)

@@ -252,14 +252,15 @@ def attempts(run_dir: Path) -> list[Attempt]:
         if inside.number(path.stem) is None:
             continue
         data = files.read_json(path)
+        restart, started, rewind = data.get("restart"), data.get("started"), data.get("rewind")
         found.append(
             Attempt(
                 number=int(path.stem),
                 token=str(data.get("token", "")),
                 job=str(data.get("job", "")),
-                restart=int(data.get("restart") or 0),
-                started=float(data.get("started") or 0.0),
-                rewind=data.get("rewind"),
+                restart=restart if isinstance(restart, int) else 0,
+                started=started if isinstance(started, float) else 0.0,
+                rewind=rewind if isinstance(rewind, int) else None,
                 host=str(data.get("host", "")),
             )
         )
