@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"STENOBIN"
 VERSION: Final = 1
-COARSER: Final = 16
+COARSER: Final = 8
 """A bin of level 2 holds so many of level 1."""
 LEVELS: Final = (1, 2)
 _HEAD: Final = struct.Struct("<8sIIQQqIIIIII")

@@ -50,10 +50,18 @@ def sampled(key: str, points: int, read: Callable[[Level], tuple[Bins, Points]],
         if not is_plain(more).all():
             return None
         bins, rows = bins_.concat([bins, more]), concat([])
-    found = in_order(concat([_marked(bins), rows]))
+    found = in_order(concat([_marked(_fewer(bins, places)), rows]))
     new = np.ones(len(found), np.bool_)
     new[1:] = (found.record[1:] != found.record[:-1]) | (found.node[1:] != found.node[:-1])
     return _thinned(key, found if new.all() else found.take(new), points)
+
+
+def _fewer(bins: Bins, places: int) -> Bins:
+    """The bins united to as few as are of use; those of NaN stay, whose edges are kept."""
+    times = len(bins) // (2 * _ENOUGH * max(places, 1))
+    if times < 2 or bins.nan.any():
+        return bins
+    return bins_.unite(bins, min(int(bins.width.max()) << (times.bit_length() - 1), bins_.WIDEST))
 
 
 def _thinned(key: str, rows: Points, points: int) -> Series:
