@@ -153,6 +153,45 @@ def test_a_wide_list_has_what_differs_and_a_line_for_each_run(place):
     assert answer("runs", "--dir", place, "--wide")[0]["metrics"]["loss"]["min"] == 2 / 3
 
 
+def test_a_list_of_ended_runs_loads_nothing_heavy(tmp_path):
+    for name in ("one", "two"):
+        with Writer(tmp_path / "p" / name, config={"lr": 1}) as writer:
+            writer.log((0, {"x": 1.0}))
+            writer.finish()
+    program = (
+        "import sys\nfrom steno.cli import main\n"
+        "try: main(['runs', '--last', '5', '--dir', sys.argv[1]])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(*{'numpy', 'duckdb', 'pyarrow', 'pandas', 'plotext', 'fsspec', 'asyncio'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert "p/one" in done.stdout or "tests/one" in done.stdout
+    assert done.stderr.split() == []
+
+
+def test_only_the_file_of_the_command_is_loaded():
+    program = (
+        "import sys\nfrom steno.cli import main\n"
+        "try: main(['runs', '--help'])\nexcept SystemExit: pass\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('steno.cli.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert {"steno.cli.show", "steno.cli.doctor", "steno.cli.demo"}.isdisjoint(done.stderr.split())
+
+
+def test_help_is_whole_in_eighty_columns():
+    """No command's line is cut, and arguments are named and not told by their types in Python."""
+    out = steno("--help", COLUMNS="80", TERMINAL_WIDTH="80").stdout
+    assert "..." not in out.partition("Commands:")[2]
+    names = [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines() if line.strip()]
+    assert {"runs", "show", "compare", "rm"} <= set(names)
+    for name in names:
+        usage = steno(name, "--help", COLUMNS="80", TERMINAL_WIDTH="80").stdout
+        options = usage.partition("Options:")[2]
+        assert "<list[" not in options, name
+        assert max(map(len, usage.splitlines())) <= 80, name
+
+
 # -- on a terminal ----------------------------------------------------------------------------------------
 
 

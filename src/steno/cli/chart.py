@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 COLORS = ("blue", "red", "green", "orange", "magenta", "cyan", "gray", "yellow")
 MARKERS = "x+o*#@%="
 """Where there are no colours."""
+LOW = 12
+"""Rows below which the vertical axis has only its ends marked."""
 MAX_LINES = 8
 """More lines than colours cannot be told apart; the rest are named under the chart."""
 
@@ -73,8 +75,10 @@ def draw(title: str, lines: list[Line], *, width: int | None = None, height: int
     plotext.xlim(0, 1)
     ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
     if half > 0:
+        # In a low chart ticks fall on one row, and the ends must be those that are read.
+        marked = ticks if height >= LOW else [0.0, 1.0]
         # Weighted ends rather than low + difference, which may overflow.
-        plotext.yticks(ticks, [f"{low_y * (1 - tick) + high_y * tick:.4g}" for tick in ticks])
+        plotext.yticks(marked, [f"{low_y * (1 - tick) + high_y * tick:.4g}" for tick in marked])
     else:
         plotext.yticks([0.5], [f"{low_y:.4g}"])
     steps = sorted({round(low_x + (high_x - low_x) * tick) for tick in ticks})

@@ -44,21 +44,27 @@ def compare(
     runs: options.Runs = None,
     *,
     key: Annotated[
-        list[str] | None, typer.Option("--key", "-k", help="Only these metrics: a key or a pattern such as 'val/*'.")
+        list[str] | None,
+        typer.Option("--key", "-k", metavar="PATTERN", help="Only these metrics: a key or a pattern such as 'val/*'."),
     ] = None,
     where: Annotated[
-        str | None, typer.Option("--where", help="The runs that a query chooses: 'config.lr < 1e-3'.")
+        str | None, typer.Option("--where", metavar="QUERY", help="The runs that a query chooses: 'config.lr < 1e-3'.")
     ] = None,
     sort: Annotated[
-        str | None, typer.Option("--sort", help="Their order: by this name, the smallest first; -NAME: the largest.")
+        str | None,
+        typer.Option(
+            "--sort", metavar="NAME", help="Their order: by this name, the smallest first; -NAME: the largest."
+        ),
     ] = None,
-    last: Annotated[int, typer.Option("--last", min=0, help="Only the first so many of them; 0: all.")] = 0,
-    points: Annotated[int, typer.Option("--points", min=2, help="The most points of a line.")] = 400,
-    chart_height: Annotated[int, typer.Option("--height", min=6, help="Rows of a chart.")] = 16,
+    last: Annotated[
+        int, typer.Option("--last", metavar="N", min=0, help="Only the first so many of them; 0: all.")
+    ] = 0,
+    points: Annotated[int, typer.Option("--points", metavar="N", min=2, help="The most points of a line.")] = 400,
+    chart_height: Annotated[int, typer.Option("--height", metavar="ROWS", min=6, help="Rows of a chart.")] = 16,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Compare runs: the configuration that differs, last and best values, curves over each other.
+    """Put runs side by side: what differs, values, curves.
 
     Name the runs, or choose them by --where or --last. Of several ranks the mean is drawn.
     """

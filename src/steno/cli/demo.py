@@ -38,11 +38,16 @@ MAX_WORKERS = 11
 
 def demo(
     *,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps.")] = 300,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=MAX_WORKERS, help="Processes, one rank each.")] = 4,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Training steps.")] = 300,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", min=1, max=MAX_WORKERS, help="Processes, one rank each.")
+    ] = 4,
     dir: options.Dir = None,
 ) -> None:
-    """Train a small classifier on real handwritten digits in several processes of one run, and watch it live."""
+    """Train on handwritten digits, to see steno at work.
+
+    A small classifier is trained in several processes of one run, and shown live.
+    """
     try:
         import sklearn  # noqa: F401
     except ImportError as error:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-Run = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="A run as for `steno show`; without one, this machine.")
-]
+Run = Annotated[str | None, typer.Argument(metavar="RUN", help="A run as for `steno show`; without one, this machine.")]
 
 
 def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = False) -> None:
-    """Look after a run: journals, lag of destinations, losses, last errors, file systems, and what to do.
+    """Check a run, or this machine, and say what to do.
+
+    It looks at journals, destinations, losses, errors and file systems.
 
     Exit status 1 if something that was recorded is lost or cannot be read.
     """

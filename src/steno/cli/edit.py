@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
 def tag(
     run: options.Run,
-    tags: Annotated[list[str] | None, typer.Argument(metavar="[TAG]…", help="Tags to add.")] = None,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="TAG", help="Tags to add.")] = None,
     *,
-    remove: Annotated[list[str] | None, typer.Option("--remove", help="A tag to remove; may be repeated.")] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option("--remove", metavar="TAG", help="A tag to remove; may be repeated.")
+    ] = None,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Add tags to a run, or remove some; without a tag, show those that it has."""
+    """Add tags to a run, or remove some.
+
+    Without a tag, show those that it has.
+    """
     with choosing.opened(run, dir) as reader:
         if tags or remove:
             reader.edit(add_tags=tags or (), remove_tags=remove or ())
@@ -33,13 +38,16 @@ def tag(
 def note(
     run: options.Run,
     text: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="The new notes; - reads them from standard input.")
+        str | None, typer.Argument(metavar="TEXT", help="The new notes; - reads them from standard input.")
     ] = None,
     *,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Give a run notes in the place of those that it has; '' removes them. Without a text, show them."""
+    """Show or replace the notes of a run.
+
+    The new text takes the place of the old one; '' removes it.
+    """
     with choosing.opened(run, dir) as reader:
         if text is not None:
             reader.edit(notes=sys.stdin.read().rstrip("\n") if text == "-" else text)
@@ -53,7 +61,10 @@ def rename(
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Show a run under another name; its directory keeps its own, and the run is found under either."""
+    """Show a run under another name.
+
+    Its directory keeps its own name, and commands find the run under either.
+    """
     with choosing.opened(run, dir) as reader:
         reader.edit(name=name)
         _tell(reader, json, "name", f"is shown as {reader.info.project}/{reader.info.name}")
@@ -66,7 +77,10 @@ def archive(
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Leave runs out of lists from now on; nothing of them is removed, and `steno runs --all` shows them."""
+    """Leave runs out of lists; nothing is removed.
+
+    `steno runs --all` shows them.
+    """
     readers = [choosing.opened(run, dir) for run in runs or ()]
     if not readers:
         raise UsageError("which runs? Name them, as in steno archive digits/my-run")

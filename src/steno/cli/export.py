@@ -32,17 +32,23 @@ def export(
     to: Annotated[Form, typer.Option("--to", help="The form of the copy.")],
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", help="File, or directory for tensorboard; default: the run's name, here."),
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="File, or directory for tensorboard; default: the run's name, here."
+        ),
     ] = None,
     key: Annotated[
-        list[str] | None, typer.Option("--key", "-k", help="Only this key or pattern, such as 'val/*'; repeatable.")
+        list[str] | None,
+        typer.Option("--key", "-k", metavar="PATTERN", help="Only this key or pattern, such as 'val/*'; repeatable."),
     ] = None,
     long: Annotated[bool, typer.Option("--long", help="csv with a row per point instead of one per record.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Copy a run's points to one file, or to event files that TensorBoard reads; the run stays as it is."""
+    """Copy a run's points to a file of another form.
+
+    For tensorboard it is a directory of event files. The run stays as it is.
+    """
     with choosing.opened(run, dir) as reader:
         target = Path(paths.local("--out", out or _default(reader, to)))
         keys = curves.choose(reader.keys(), key) if key else None

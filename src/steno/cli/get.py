@@ -18,15 +18,22 @@ if TYPE_CHECKING:
 def get(
     run: options.Run,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="An artifact's name or alias; without one, all are listed.")
+        str | None, typer.Argument(metavar="NAME", help="An artifact's name or alias; without one, all are listed.")
     ] = None,
     *,
     to: Annotated[
         str | None,
-        typer.Option("--to", help="Where to write it (default: the last part of its name, here); - prints a file."),
+        typer.Option(
+            "--to",
+            metavar="PATH",
+            help="Where to write it (default: the last part of its name, here); - prints a file.",
+        ),
     ] = None,
     digest: Annotated[
-        str | None, typer.Option("--digest", help="The content of this digest, or its first 6 digits: older versions.")
+        str | None,
+        typer.Option(
+            "--digest", metavar="DIGITS", help="The content of this digest, or its first 6 digits: older versions."
+        ),
     ] = None,
     confirm: Annotated[
         str | None,
@@ -36,7 +43,10 @@ def get(
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Copy a file or directory kept with a run out of it, whole or not at all, and verified by its digest."""
+    """List the artifacts of a run, or copy one out of it.
+
+    A copy is whole or not there at all, and verified by its digest.
+    """
     if confirm is not None:
         from steno.store.remote import Remote
 

@@ -26,12 +26,16 @@ def import_(
     logdir: Annotated[str, typer.Argument(metavar="LOGDIR", help="A directory with event files in it or below it.")],
     *,
     project: Annotated[
-        str | None, typer.Option("--project", help="The project of the runs; default: the directory's name.")
+        str | None,
+        typer.Option("--project", metavar="NAME", help="The project of the runs; default: the directory's name."),
     ] = None,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Make a run of each directory with TensorBoard event files: scalars, images, sounds, texts, histograms."""
+    """Make runs of TensorBoard's event files.
+
+    Each directory with event files becomes a run: scalars, images, sounds, texts, histograms.
+    """
     source = Path(logdir)
     places = list(event_dirs(source))
     if not places:

@@ -12,10 +12,12 @@ _WHICH = "A run's directory, its project/name, its name, or the part of a name t
 Run = Annotated[str, typer.Argument(metavar="RUN", help=f"{_WHICH}.")]
 Newest = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]…", help=f"{_WHICH}; several may be given. Default: the newest run."),
+    typer.Argument(metavar="RUN", help=f"{_WHICH}; several may be given. Default: the newest run."),
 ]
-Runs = Annotated[list[str] | None, typer.Argument(metavar="[RUN]…", help=f"{_WHICH}; several may be given.")]
-Dir = Annotated[str | None, typer.Option("--dir", help="Where runs are kept (default: $STENO_DIR, else runs).")]
+Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN", help=f"{_WHICH}; several may be given.")]
+Dir = Annotated[
+    str | None, typer.Option("--dir", metavar="DIR", help="Where runs are kept (default: $STENO_DIR, else runs).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs; NaN and infinities as strings.")]
 
 

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 def rm(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN…", help="A run's directory, its project/name, or its name; in full.")
+        list[str], typer.Argument(metavar="RUN", help="A run's directory, its project/name, or its name; in full.")
     ],
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Remove runs from this machine, for good, after asking. A run that is being recorded is refused.
+    """Remove runs from this machine, for good.
 
-    What steno made of a run is removed file by file; what others put into its directory stays. Copies in object
-    stores and in other services stay.
+    It asks first. A run that is being recorded is refused. What steno made of a run is removed file by file; what
+    others put into its directory stays. Copies in object stores and in other services stay.
     """
     from steno.store import removal
     from steno.store.runs import find

@@ -26,15 +26,18 @@ _COMMA = re.compile(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)")
 def runs(
     *,
     dir: options.Dir = None,
-    last: Annotated[int, typer.Option("--last", min=0, help="Only so many, the newest; 0: all.")] = 0,
+    last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="Only so many, the newest; 0: all.")] = 0,
     where: Annotated[
-        str | None, typer.Option("--where", help="Which of them: 'config.lr < 1e-3 and val/acc.max > 0.9'.")
+        str | None,
+        typer.Option("--where", metavar="QUERY", help="Which of them: 'config.lr < 1e-3 and val/acc.max > 0.9'."),
     ] = None,
     sort: Annotated[
-        str | None, typer.Option("--sort", help="By this name, the smallest first; -NAME: the largest first.")
+        str | None,
+        typer.Option("--sort", metavar="NAME", help="By this name, the smallest first; -NAME: the largest first."),
     ] = None,
     columns: Annotated[
-        list[str] | None, typer.Option("--columns", "-c", help="Further columns: config.lr,val/acc.max; repeatable.")
+        list[str] | None,
+        typer.Option("--columns", "-c", metavar="NAME,…", help="Further columns: config.lr,val/acc.max; repeatable."),
     ] = None,
     wide: Annotated[
         bool,
@@ -43,7 +46,7 @@ def runs(
     all_: Annotated[bool, typer.Option("--all", help="Also those that were archived.")] = False,
     json: options.Json = False,
 ) -> None:
-    """List the runs under a directory, newest first, or those that a query chooses."""
+    """List runs, newest first, or those that a query chooses."""
     import steno
 
     place = options.runs_dir(dir)

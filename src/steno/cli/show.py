@@ -20,16 +20,25 @@ if TYPE_CHECKING:
 def show(
     runs: options.Newest = None,
     *,
-    key: Annotated[list[str] | None, typer.Option("--key", "-k", help="A key or a pattern such as 'train/*'.")] = None,
-    rank: Annotated[list[int] | None, typer.Option("--rank", "-r", help="Only this rank; may be repeated.")] = None,
-    points: Annotated[int, typer.Option("--points", min=2, help="The most points of a line.")] = 400,
-    output: Annotated[int, typer.Option("--output", min=0, help="How many of the last printed lines.")] = 5,
-    chart_height: Annotated[int, typer.Option("--height", min=6, help="Rows of a chart.")] = 16,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", "-k", metavar="PATTERN", help="A key or a pattern such as 'train/*'.")
+    ] = None,
+    rank: Annotated[
+        list[int] | None, typer.Option("--rank", "-r", metavar="N", help="Only this rank; may be repeated.")
+    ] = None,
+    points: Annotated[int, typer.Option("--points", metavar="N", min=2, help="The most points of a line.")] = 400,
+    output: Annotated[
+        int, typer.Option("--output", metavar="LINES", min=0, help="How many of the last printed lines.")
+    ] = 5,
+    chart_height: Annotated[int, typer.Option("--height", metavar="ROWS", min=6, help="Rows of a chart.")] = 16,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew each second until it has ended.")] = False,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Show runs, by default the newest: state, configuration, last, smallest and largest values, and charts."""
+    """Show runs: what is known of them, values, charts.
+
+    Without a run, the newest is shown.
+    """
     readers = [choosing.opened(run, dir) for run in runs] if runs else [choosing.opened(None, dir)]
     if watch:
         from steno.cli import watch as watch_

@@ -20,12 +20,15 @@ def sql(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="SQL over the tables metrics, metrics_all, records.")],
     *,
     run: Annotated[
-        list[str] | None, typer.Option("--run", help="Only this run; may be repeated. Default: all runs.")
+        list[str] | None,
+        typer.Option("--run", metavar="RUN", help="Only this run; may be repeated. Default: all runs."),
     ] = None,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Ask one run or many by SQL; the column `run` says whose a row is. With --json, one object per row.
+    """Query one run or many by SQL.
+
+    The column `run` says which run a row belongs to. With --json, one object per row.
 
     Exit status 1 if something that was recorded is lost or cannot be read; the answer is over what is there.
     """

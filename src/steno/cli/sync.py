@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Run = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="A run's directory, its project/name, its name, or a part of it; or --all."),
+    typer.Argument(metavar="RUN", help="A run's directory, its project/name, its name, or a part of it; or --all."),
 ]
 
 
@@ -29,14 +29,18 @@ def sync(
     *,
     all_: Annotated[bool, typer.Option("--all", help="Each run that has something left.")] = False,
     to: Annotated[
-        list[str] | None, typer.Option("--to", help="Also deliver to this destination, from the first record on.")
+        list[str] | None,
+        typer.Option("--to", metavar="DESTINATION", help="Also deliver to this destination, from the first record on."),
     ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", metavar="KEY=VALUE", help="An option of the destination of --to, as mode=offline."),
     ] = None,
     store: Annotated[
-        str | None, typer.Option("--store", help="Also keep the run in this object store, such as s3://bucket/prefix.")
+        str | None,
+        typer.Option(
+            "--store", metavar="URL", help="Also keep the run in this object store, such as s3://bucket/prefix."
+        ),
     ] = None,
     confirm: Annotated[
         list[str] | None,
@@ -46,12 +50,15 @@ def sync(
         bool, typer.Option("--adopt", help="Post the journals of other machines at once, as those of dead ones.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Give a run up after so many seconds.")
+        float | None, typer.Option("--timeout", metavar="SECS", min=0, help="Give a run up after so many seconds.")
     ] = None,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Post a run's journals, deliver what destinations and stores lack; exit status 1 if something is left."""
+    """Post and deliver what a run, or each run, left behind.
+
+    Journals are posted, destinations and object stores get what they lack. Exit status 1 if something is left.
+    """
     if (run is None) != all_ or (all_ and confirm):
         raise UsageError("name one run, or give --all for each run that has something left")
     wanted = _with_options(to or [], option or [])

@@ -13,17 +13,20 @@ from steno.cli import options, terminal
 
 def view(
     dir: Annotated[
-        str | None, typer.Argument(metavar="[DIR]", help="Where runs are kept (default: $STENO_DIR, else runs).")
+        str | None, typer.Argument(metavar="DIR", help="Where runs are kept (default: $STENO_DIR, else runs).")
     ] = None,
     *,
-    port: Annotated[int | None, typer.Option("--port", help="The first free one from 7860 on, if not given.")] = None,
-    host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="N", help="The first free one from 7860 on, if not given.")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", metavar="A", help="The address to listen at.")] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     token: Annotated[
         bool, typer.Option("--token/--no-token", help="Ask for the token; without it only on this machine.")
     ] = True,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="Without a token: a further name to answer to; repeatable.")
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="Without a token: a further name to answer to; repeatable."),
     ] = None,
 ) -> None:
     """Show every run under a directory in a browser. Ctrl-C ends it."""

@@ -9,7 +9,6 @@ from steno import inside
 from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal import life, owing, pointers
-from steno.journal.tailer import Tailer
 from steno.ledger import streams
 from steno.record import Unposted
 
@@ -34,6 +33,8 @@ def _of(found: Found) -> Unposted | None:
         return Unposted(found.stream, found.host, 0, 0, None, is_reachable=False) if found.pointer else None
     if not owing.owes(found.dir):
         return None
+    from steno.journal.tailer import Tailer  # and with it numpy, which a list of runs does not need
+
     records = size = 0
     newest: int | None = None
     host = found.host
