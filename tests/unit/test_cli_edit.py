@@ -119,3 +119,33 @@ def test_escapes_are_shown_and_not_obeyed(place):
     text = steno("note", "warm-pine", "--dir", place, "--json").stdout
     assert "\x1b" not in text
     assert json.loads(text)["notes"] == "a\x1b[2Jb\u202e"
+
+
+def test_notes_that_are_no_utf_8_or_endless_are_bounded(place):
+    import subprocess
+    import sys
+
+    edit = [sys.executable, "-m", "steno", "note", "warm-pine", "-", "--dir", str(place)]
+    assert subprocess.run(edit, input=b"caf\xe9\n", check=True, capture_output=True).stdout.endswith(b"caf\\udce9\n")
+    with open("/dev/zero", "rb") as endless:
+        done = subprocess.run(edit, stdin=endless, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "too long" in done.stderr
+
+
+def test_a_configuration_of_any_depth_is_no_traceback(place):
+    nested = "[" * 900 + "]" * 900
+    for number, deep in enumerate(('{"a":' * 900 + "1" + "}" * 900, nested)):
+        run_dir = place / "tests" / f"deep-{number}"
+        with Writer(run_dir) as writer:
+            writer.log((0, {"x": 1.0}))
+            writer.finish()
+        about = json.loads((run_dir / "run.json").read_text())
+        text = json.dumps({**about, "config": {"x": "HERE"}}).replace('"HERE"', deep)
+        (run_dir / "run.json").write_text(text)
+    for command in (["show", "deep-0"], ["show", "deep-1"], ["compare", "deep-0", "deep-1"], ["runs", "--wide"]):
+        for mode in ([], ["--json"]):
+            done = steno(*command, *mode, "--dir", place)
+            assert "Traceback" not in done.stderr, (command, mode)
+            assert done.returncode in {0, 1}
+            assert done.stderr.count("\n") <= 1

@@ -27,6 +27,9 @@ def main(arguments: list[str] | None = None) -> None:
     except StenoError as error:
         _say(error)
         sys.exit(1)
+    except RecursionError:
+        _say("the run holds something that is nested too deeply to be shown")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -35,5 +38,5 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(141)
 
 
-def _say(error: Exception) -> None:
+def _say(error: object) -> None:
     sys.stderr.write(f"steno: {visible(' '.join(str(error).split()))}\n")

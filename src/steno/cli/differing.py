@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+DEEPEST: Final = 50
 MISSING: Final = object()
 """What a run does not have."""
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Nested names joined by dots."""
+    """Nested names joined by dots, at most `DEEPEST` levels; what is deeper is one value."""
     for name, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and prefix.count(".") < DEEPEST:
             yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

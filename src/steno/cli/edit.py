@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steno.cli import choosing, options, terminal
+from steno.edits import LINE_BYTES
 from steno.errors import UsageError
 from steno.visible import visible
 
@@ -50,7 +51,7 @@ def note(
     """
     with choosing.opened(run, dir) as reader:
         if text is not None:
-            reader.edit(notes=sys.stdin.read().rstrip("\n") if text == "-" else text)
+            reader.edit(notes=_standard_input() if text == "-" else text)
         _tell(reader, json, "notes", reader.info.notes)
 
 
@@ -87,6 +88,11 @@ def archive(
     for reader in readers:
         reader.edit(archived=not undo)
         _tell(reader, json, "archived", "is listed again" if undo else "is archived")
+
+
+def _standard_input() -> str:
+    """All of it, or more than any note may have."""
+    return sys.stdin.buffer.read(2 * LINE_BYTES).decode("utf-8", "surrogateescape").rstrip("\n")
 
 
 def _tell(reader: RunReader, json: bool, field: str, text: str) -> None:
