@@ -142,3 +142,14 @@ def test_what_differs_is_told_by_type_and_value():
         [{"a": 1, "b": True, "c": {"d": [1], "e": {}}, "n": math.nan}, {"a": 1.0, "b": 1, "c": {"d": [1]}}]
     )
     assert rows == {"a": [1, 1.0], "b": [True, 1], "c.e": [{}, MISSING], "n": [rows["n"][0], MISSING]}
+
+
+def test_bytes_have_a_unit(tmp_path):
+    for name in ("a", "b"):
+        with Writer(tmp_path / "p" / name) as writer:
+            writer.log((0, {"system/disk_free_bytes": 68_316_200_000.0, "bytes": 12.0}))
+            writer.finish()
+    assert "63.6 GiB" in steno("compare", "a", "b", "--dir", tmp_path).stdout
+    out = steno("show", "a", "--dir", tmp_path).stdout
+    assert "63.6 GiB" in out
+    assert "12" in rows(out)["bytes"]

@@ -144,8 +144,8 @@ def values(summary: Mapping[str, Any], keys: list[str]) -> Table:
         if key in summary:
             last = summary[key]["last"]
             shown = {**summary[key], "last": last.kind if isinstance(last, Ref) else last}
-            cells = [terminal.literal(shown[name]) for name in ("last", "min", "max", "count")]
-            made.add_row(terminal.literal(key), *cells)
+            cells = [terminal.literal(terminal.quantity(key, shown[name])) for name in ("last", "min", "max")]
+            made.add_row(terminal.literal(key), *cells, f"{shown['count']}")
     return made
 
 

@@ -155,19 +155,21 @@ def _rows(
     if any(one.info.tags for one in found):
         rows.append(("tags", [", ".join(one.info.tags) for one in found]))
     for name, values in differs.items():
-        rows.append((f"config.{name}", ["" if value is differing.MISSING else _text(value) for value in values]))
+        rows.append(
+            (f"config.{name}", ["" if value is differing.MISSING else terminal.number(value) for value in values])
+        )
     for key in keys:
-        rows.append((key, [_text(one.metrics.get(key, {}).get("last")) for one in found]))
+        rows.append((key, [_text(key, one.metrics.get(key, {}).get("last")) for one in found]))
         for which in best(key) if asked or len(best(key)) == 1 else ():
             values = [one.metrics.get(key, {}).get(which) for one in found]
             top = _top(values, which) if len(best(key)) == 1 else None
-            cells = [_text(value) + (" *" if top is not None and value == top else "") for value in values]
+            cells = [_text(key, value) + (" *" if top is not None and value == top else "") for value in values]
             rows.append((f"{key}.{which}", cells))
     return rows
 
 
-def _text(value: Any) -> str:
-    return value.kind if isinstance(value, Ref) else terminal.number(value)
+def _text(key: str, value: Any) -> str:
+    return value.kind if isinstance(value, Ref) else terminal.quantity(key, value)
 
 
 def _top(values: list[Any], which: str) -> Any:

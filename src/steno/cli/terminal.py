@@ -98,6 +98,13 @@ def number(value: Any) -> str:
     return "" if value is None else visible(cut(str(value)))
 
 
+def quantity(key: str, value: Any) -> str:
+    """A metric's value: of a key that ends in `_bytes` with its unit, else as `number`."""
+    if key.endswith("_bytes") and isinstance(value, int | float) and math.isfinite(value):
+        return size(value)
+    return number(value)
+
+
 def cut(text: str) -> str:
     """A text as far as a terminal can show it: a logged one may have megabytes."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
