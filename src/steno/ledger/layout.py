@@ -43,8 +43,9 @@ RECORDS: Final = (
     ("batch", 11, "int64", False),
     ("payload", 65, "string", False),
 )
-STATISTICS: Final = ("run", "key", "rank", "attempt", "step", "record", "batch", "value")
-"""Columns of points whose least and greatest values are kept for each row group."""
+STATISTICS: Final = ("project", "run", "bucket", "key", "rank", "attempt", "step", "record", "batch", "value")
+"""Columns of points whose least and greatest values are kept for each row group. A table is parted by the first three:
+those who enter a part into one learn its place from there."""
 
 
 @dataclass(frozen=True, slots=True)
