@@ -112,10 +112,7 @@ def main() -> None:
             begun = time.perf_counter()
             build(place, given.group or given.runs, 100 if given.group else given.points)
             print(f"built in {time.perf_counter() - begun:.0f} s")
-        if given.group:
-            found = curves(place, group=["config.lr"])
-        else:
-            found = curves(place, width=given.width)
+        found = curves(place, group=["config.lr"]) if given.group else curves(place, width=given.width)
         print(f"steno.bins: first {found['first']:,.0f} ms (CPU {found['first_cpu']:,.0f}), again {found['again']:,.0f} ms "
               f"(CPU {found['again_cpu']:,.0f}); {found['curves']} curves of {found['points']:,} points, width {found['width']}")  # fmt: skip
         if not given.group:

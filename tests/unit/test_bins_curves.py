@@ -13,7 +13,17 @@ from store_runs import START_NS, Writer
 import steno
 from steno.errors import RunNotFoundError, UsageError
 from steno.record import Ref
+from steno.store.bins import exact
 from steno.store.reader import RunReader
+
+
+@pytest.fixture(params=["points", "bins"], autouse=True)
+def way(request, monkeypatch):
+    """Runs are read by their points, or by the bins beside their parts wherever there are some."""
+    if request.param == "bins":
+        monkeypatch.setattr(exact, "POINTS_A_BIN", 0)
+    return request.param
+
 
 STAGES = ["unsealed", "sealed", "half", "finished"]
 
@@ -140,8 +150,8 @@ def test_curves_are_what_numpy_computes(tmp_path, stage):
         again = [(step, row) for step, row in odd_records(rng, 100) if step >= 300]
         made(tmp_path, f"r{number}", records, stage, rewinds=[(2, 300, again)] if number else (), ranks=1 + number % 2)
     runs = steno.runs(tmp_path)
-    for width in (7, 50, 100):
-        for ranks in (None, "all", 0, [0, 1]):
+    for width in (7, 100):
+        for ranks in (None, "all", 0):
             curves = steno.bins(["loss", "val/acc"], runs, width=width, ranks=ranks)
             assert curves.left_out == ()
             if ranks != "all" and ranks != [0, 1]:
@@ -449,3 +459,37 @@ def test_a_bin_without_a_finite_value_has_no_extremes(tmp_path, x):
     assert math.isnan(bins.max.value[0])
     assert (bins.min.step[0], bins.min.time[0].astype(np.int64), bins.max.attempt[0]) == (0, 0, 0)
     assert bins.nan.sum() == bins.other.sum() == 200
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("ranks", [None, "all", [1]])
+def test_long_runs_are_what_numpy_computes(tmp_path, stage, ranks):
+    rng = np.random.default_rng(11)
+    for number in range(2):
+        records = odd_records(rng, 3000)
+        again = [(step, row) for step, row in odd_records(rng, 2500) if step >= 5300]
+        made(tmp_path, f"r{number}", records, stage, rewinds=[(2, 5300, again)] if number else (), ranks=2)
+    made(tmp_path, "little", odd_records(rng, 30), stage, ranks=2)
+    for low, high in [(None, None), (1001, 8_777)]:
+        for width in (3, 40) if low is None else (20,):
+            curves = steno.bins("loss", tmp_path, width=width, ranks=ranks, range=(low, high))
+            assert len(curves) == (3 if low is None else 2) * (2 if ranks == "all" else 1)
+            check(curves, low=low, high=high)
+
+
+def test_the_bins_beside_the_parts_are_used(tmp_path, monkeypatch, way):
+    from steno.store.bins import sealed
+
+    run_dir = made(
+        tmp_path, "r", [(step, {"loss": math.sin(step), "other": 1.0}) for step in range(20_000)], "finished"
+    )
+    if way == "points":
+        return
+    monkeypatch.setattr(sealed, "read", None)
+    part = next((run_dir / "metrics").glob("*.parquet"))
+    before = part.read_bytes()
+    part.write_bytes(before[:4] + b"\0" * (len(before) - 8) + before[-4:])
+    curves = steno.bins("loss", tmp_path, width=100)
+    assert curves.width == 256
+    assert curves.curve().bins.count.sum() == 20_000
+    assert curves.curve().bins.max.value.max() > 0.99

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from test_bins_curves import made, odd_records
+from test_bins_curves import made, odd_records, way  # noqa: F401 - each test reads both ways
 
 import steno
 from steno.errors import UsageError

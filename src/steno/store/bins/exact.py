@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from steno.errors import StenoError
 from steno.record import Ref
 from steno.store.bins import sealed
 from steno.store.bins.answer import LeftOut
+from steno.store.bins.beside import Source
 from steno.store.bins.engine import Facts
 from steno.store.bins.in_memory import InMemory
+from steno.store.bins.long import POINTS_A_BIN, Both, Long, LongRun, whole
 from steno.store.bins.moment import Live, look
 from steno.store.bins.over_key import over
 from steno.store.bins.rows import Rows, concat, empty
 from steno.store.bins.spans import cuts, spans_of
-from steno.store.engine import Engine, PartGone
+from steno.store.engine import Engine, PartGone, again
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
     from steno.ledger.read import Part
+    from steno.store.bins.engine import Member, Reading, Span, Whole
     from steno.store.bins.moment import Moment
     from steno.store.bins.question import Question
     from steno.store.bins.shown import Shown
     from steno.store.points import Points
 
-_TRIES: Final = 50
-"""So often a run is looked at anew whose parts are merged while it is read."""
+T = TypeVar("T")
 
 
 class Exact:
@@ -41,13 +42,15 @@ class Exact:
         self._files = Engine()
         self._live = Live()
 
-    def read(self, question: Question, shown: Sequence[Shown]) -> InMemory:
+    def read(self, question: Question, shown: Sequence[Shown]) -> Reading:
         """See `Engine.read`."""
         facts: list[Facts | None] = []
         left_out: list[LeftOut] = []
         pieces: list[Rows] = []
         where: list[tuple[int, int]] = []
         tokens: list[Hashable] = []
+        long: list[LongRun] = []
+        moments: dict[int, Moment] = {}
         with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="steno-bins") as pool:
             for number, (run, found) in enumerate(zip(shown, pool.map(self._run_of(question), shown), strict=True)):
                 if isinstance(found, str):
@@ -57,51 +60,94 @@ class Exact:
                     continue
                 moment, by_key, damage = found
                 left_out.extend(LeftOut(run.name, why) for why in (*moment.damage, *damage))
-                spans = spans_of(moment, by_key.values())
+                moments[number] = moment
+                spans = spans_of(moment, (by_key or {}).values())
                 facts.append(Facts(run.name, run.dir, spans, moment.running))
                 tokens.append((run.dir, moment.token))
-                over_key = by_key.pop(len(question.keys), empty())
-                for key, rows in sorted(by_key.items()):
-                    placed = rows
-                    if question.by_key:
-                        placed, without = over(rows, over_key)
-                        if without:
-                            why = (
-                                f"no value of {question.x!r} comes before {without:,} points of {question.keys[key]!r}"
-                            )
-                            left_out.append(LeftOut(run.name, why))
-                    elif question.x == "time":
-                        placed = replace(rows, x=rows.time)
-                    elif question.x == "relative":
-                        placed = replace(rows, x=rows.time - cuts(spans, rows.attempt))
-                    pieces.append(placed)
-                    where.append((number, key))
-        return InMemory(question, facts, left_out, pieces, where, tokens)
+                if by_key is None:
+                    long.append(self._long(number, run, moment, question))
+                    continue
+                placed, said = _placed(by_key, spans, question)
+                left_out.extend(LeftOut(run.name, why) for why in said)
+                pieces.extend(placed.values())
+                where.extend((number, key) for key in placed)
+
+        def means(member: Member) -> Whole:
+            run, moment = shown[member.run], moments[member.run]
+            return whole(self._files, self._long(member.run, run, moment, question), member, question)
+
+        by_files = means if question.x == "step" else None
+        short = InMemory(question, facts, left_out, pieces, where, tokens, by_files)
+        if not long:
+            return short
+        return self._both(facts, left_out, short, long, shown, question)
+
+    def _both(
+        self,
+        facts: list[Facts | None],
+        left_out: list[LeftOut],
+        short: InMemory,
+        long: Sequence[LongRun],
+        shown: Sequence[Shown],
+        question: Question,
+    ) -> Reading:
+        """Short and long runs together; a long one that cannot be read is left out."""
+        sound = Long(self._files, question, [])
+        for one in long:
+            try:
+                sound.add(Long(self._files, question, [one]))
+            except (StenoError, OSError) as error:
+                facts[one.run] = None
+                left_out.append(LeftOut(shown[one.run].name, str(error)))
+        return Both(facts, left_out, short, sound)
+
+    def _long(self, number: int, run: Shown, moment: Moment, question: Question) -> LongRun:
+        held = [moment]
+
+        def ask(read: Callable[[Source], T]) -> T:
+            def once() -> T:
+                now, held[:] = (held or [look(run, self._files, self._live)])[0], []
+                low, high = (None if bound is None else int(bound) for bound in (question.low, question.high))
+                answer = read(Source(run.dir, now.view, replace(now.choice, first=low, last=high), question.ranks))
+                held[:] = [now]
+                return answer
+
+            return again(once)
+
+        def exact(keys: Sequence[int], asked: Question) -> InMemory:
+            some = replace(asked, keys=tuple(asked.keys[key] for key in keys))
+            _, by_key, _ = again(lambda: self._run(run, some, is_long=False))
+            return InMemory(some, [None], [], list((by_key or {}).values()), [(0, key) for key in by_key or {}], [None])
+
+        return LongRun(number, ask, exact, (run.dir, moment.token))
 
     def _run_of(self, question: Question) -> Any:
-        def read(shown: Shown) -> tuple[Moment, dict[int, Rows], list[str]] | str:
+        def read(shown: Shown) -> tuple[Moment, dict[int, Rows] | None, list[str]] | str:
             try:
-                for _ in range(_TRIES):
-                    try:
-                        return self._run(shown, question)
-                    except PartGone as gone:
-                        missing = str(gone)
-                return f"the part {missing} is listed and not there: copy it beside the others"
+                return again(lambda: self._run(shown, question))
             except (StenoError, OSError) as error:
                 return str(error)
 
         return read
 
-    def _run(self, shown: Shown, question: Question) -> tuple[Moment, dict[int, Rows], list[str]]:
+    def _run(
+        self, shown: Shown, question: Question, *, is_long: bool | None = None
+    ) -> tuple[Moment, dict[int, Rows] | None, list[str]]:
+        """The run, its points by key, and what is damaged. No points: there are so many that bins are of use."""
         moment = look(shown, self._files, self._live)
+        if is_long is None:
+            rows = sum(part.rows for part in moment.parts)
+            is_long = question.x == "step" and rows >= POINTS_A_BIN * question.width and _has_all(shown, moment)
+        if is_long:
+            return moment, None, []
         keys = [*question.keys, question.x] if question.by_key else question.keys
         found: dict[int, list[Rows]] = {}
         damage: list[str] = []
         for part in moment.parts:
-            for key, rows in self._part(shown.dir, part, keys, damage).items():
-                found.setdefault(key, []).append(rows)
-        for key, rows in _unsealed(moment, keys):
-            found.setdefault(key, []).append(rows)
+            for key, rows_ in self._part(shown.dir, part, keys, damage).items():
+                found.setdefault(key, []).append(rows_)
+        for key, rows_ in _unsealed(moment, keys):
+            found.setdefault(key, []).append(rows_)
         # The other key's points are of all ranks: often only one of them records it.
         ranks = [None if key == len(question.keys) else question.ranks for key in found]
         by_key = {
@@ -125,6 +171,34 @@ class Exact:
             except (OSError, pa.ArrowException, ValueError, KeyError) as error:
                 damage.append(f"damaged part, {part.name}: {part.rows:,} ({str(error).splitlines()[0]})")
         return {}
+
+
+def _has_all(shown: Shown, moment: Moment) -> bool:
+    """Whether each part has the size that it was written with: bins must not hide that points are lost."""
+    try:
+        return shown.remote is not None or all(
+            os.lstat(shown.dir / part.name).st_size == part.bytes for part in moment.parts
+        )
+    except OSError:
+        return False
+
+
+def _placed(by_key: dict[int, Rows], spans: Sequence[Span], question: Question) -> tuple[dict[int, Rows], list[str]]:
+    """The points of each key with their x, and what is to be said of them."""
+    over_key = by_key.pop(len(question.keys), empty())
+    placed: dict[int, Rows] = {}
+    said: list[str] = []
+    for key, rows in sorted(by_key.items()):
+        placed[key] = rows
+        if question.by_key:
+            placed[key], without = over(rows, over_key)
+            if without:
+                said.append(f"no value of {question.x!r} comes before {without:,} points of {question.keys[key]!r}")
+        elif question.x == "time":
+            placed[key] = replace(rows, x=rows.time)
+        elif question.x == "relative":
+            placed[key] = replace(rows, x=rows.time - cuts(spans, rows.attempt))
+    return placed, said
 
 
 def _unsealed(moment: Moment, keys: Sequence[str]) -> list[tuple[int, Rows]]:
@@ -172,14 +246,12 @@ def _chosen(rows: Rows, moment: Moment, ranks: Sequence[int] | None) -> Rows:
     return rows if mask is None or mask.all() else rows.take(mask)
 
 
-_LOCK = threading.Lock()
 _kept: dict[int, Exact] = {}
 
 
 def shared() -> Exact:
-    """The engine of this process, which knows what it has compared with its checksum already."""
-    with _LOCK:
-        if os.getpid() not in _kept:
-            _kept.clear()
-            _kept[os.getpid()] = Exact()
-        return _kept[os.getpid()]
+    """The engine of this process, which knows what it has compared with its checksum already.
+
+    A forked child keeps its parent's as it is: closing a database there would wait for threads that it has not.
+    """
+    return _kept.get(os.getpid()) or _kept.setdefault(os.getpid(), Exact())

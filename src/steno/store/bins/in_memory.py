@@ -11,7 +11,7 @@ from steno.store.bins.engine import SMOOTHED_POINTS, Facts, Member, Whole
 from steno.store.bins.rows import Rows, concat, empty, in_order, starts
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from steno.store.bins.answer import LeftOut
     from steno.store.bins.question import Question
@@ -30,6 +30,8 @@ class InMemory:
         pieces: the points of a key of a run each, with their x, whatever the range is.
         where: by piece, the positions of its run and key.
         tokens: by run, what is the same as long as its points are.
+        means: what a series of more than `SMOOTHED_POINTS` is smoothed from, so that it is the same by whatever
+            way the series is read; None: means of its points here.
     """
 
     def __init__(
@@ -40,9 +42,10 @@ class InMemory:
         pieces: Sequence[Rows],
         where: Sequence[tuple[int, int]],
         tokens: Sequence[Hashable],
+        means: Callable[[Member], Whole] | None = None,
     ) -> None:
         self.runs, self.left_out, self.members = runs, left_out, list[Member]()
-        self._question, self._tokens = question, tokens
+        self._question, self._tokens, self._by_files = question, tokens, means
         series: list[tuple[int, int, int | None]] = []
         placed: list[Rows] = []
         for rows, (run, key) in zip(pieces, where, strict=True):
@@ -92,6 +95,8 @@ class InMemory:
         rows = rows if finite.all() else rows.take(finite)
         if len(rows) <= SMOOTHED_POINTS:
             return Whole(rows.x, rows.step, rows.time, rows.value, None, "points")
+        if self._by_files is not None:
+            return self._by_files(self.members[member])
         return self._means(replace(rows, series=np.zeros(len(rows), np.int32)))
 
     def _means(self, rows: Rows) -> Whole:

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from steno import inside
+from steno import inside, runfile
 from steno.errors import RunNotFoundError
-from steno.ledger.read import Part, Stream, read_manifest
-from steno.record import START
+from steno.ledger.read import Part, Snapshot, Stream, read_manifest
+from steno.record import START, node_name
 from steno.store import attempts as attempts_
 from steno.store import info, records
 from steno.store.unsealed import Unsealed, View
@@ -45,6 +45,11 @@ class Moment:
     damage: tuple[str, ...]
     """What of it is lost, a line each."""
     running: bool
+
+    @property
+    def view(self) -> View:
+        """The points as other readers take them."""
+        return View(Snapshot(parts=self.parts), self.chunks, self.ids)
 
     @property
     def token(self) -> Hashable:
@@ -86,10 +91,12 @@ def look(shown: Shown, engine: Engine, live: Live) -> Moment:
     """
     if shown.remote is not None:
         engine.fetch[shown.dir] = shown.remote.parts
+        engine.fetch_bins[shown.dir] = shown.remote.bins
         shown.remote.refresh()
     if not os.path.isdir(shown.dir):
         raise RunNotFoundError(f"the run {shown.dir} is gone")
     inside.check(shown.dir)
+    runfile.require_format(shown.dir)
     manifest, wrong = read_manifest(shown.dir)
     if manifest.get("state") not in {None, "", "running"} and manifest.get("streams") and not _has_journals(shown.dir):
         parts = [Part(**row) for row in manifest["parts"]]
@@ -141,7 +148,7 @@ def _starts(engine: Engine, run_dir: Path, live: Live) -> list[Entry]:
 
 
 def _unreadable(nodes: Mapping[Any, str]) -> dict[str, str]:
-    return {f"node {node}": why for node, why in nodes.items()}
+    return {f"node {node_name(node)}": why for node, why in nodes.items()}
 
 
 def _has_journals(run_dir: Path) -> bool:

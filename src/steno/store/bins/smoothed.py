@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
@@ -48,6 +49,14 @@ class _Kept:
 
 
 _kept = _Kept()
+
+
+def _anew() -> None:
+    global _kept  # a lock that another thread held at the fork is never let go in the child
+    _kept = _Kept()
+
+
+os.register_at_fork(after_in_child=_anew)
 
 
 def whole(reading: Reading, member: int, question: Question) -> tuple[Whole, NDArray[np.float64]]:

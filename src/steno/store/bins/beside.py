@@ -1,0 +1,125 @@
+"""Long series by the bins that lie beside the parts: what no bin answers for is read as points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from steno.ledger import bins as bins_
+from steno.store.binfiles import Level, points_of
+from steno.store.binned import read
+from steno.store.bins.rows import Rows, empty
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from steno.ledger.bins import Bins
+    from steno.store.attempts import Choice
+    from steno.store.engine import Engine
+    from steno.store.points import Points
+    from steno.store.unsealed import View
+
+_MARKS: Final = ("first", "last", "min", "max")
+_ATTEMPT_BITS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One run, as it is asked about."""
+
+    dir: Path
+    view: View
+    choice: Choice
+    """With the range of steps."""
+    ranks: tuple[int, ...] | None
+
+
+def found(engine: Engine, source: Source, keys: Sequence[str], level: Level) -> tuple[Bins, Points]:
+    """The bins of some keys and the points that are in none; `key` counts in the keys.
+
+    Raises:
+        PartGone: a part is no longer there.
+    """
+    bins, points = read(engine, source.dir, source.view, keys, source.choice, level)
+    if source.ranks is not None:
+        bins, points = bins.take(np.isin(bins.rank, source.ranks)), points.take(np.isin(points.rank, source.ranks))
+    return bins, points
+
+
+def spans(bins: Bins, points: Points, *, by_rank: bool) -> list[tuple[int, int | None, int, int, int]]:
+    """(key, rank, points, first step, last step) of each series, in order."""
+    key = np.concatenate([bins.key, points.key]).astype(np.int64)
+    rank = np.concatenate([bins.rank, points.rank]).astype(np.int64) if by_rank else np.zeros(len(key), np.int64)
+    if not len(key):
+        return []
+    first = np.concatenate([bins.first.step, points.step])
+    last = np.concatenate([bins.last.step, points.step])
+    count = np.concatenate([bins.count, np.ones(len(points), np.int64)])
+    order = np.lexsort((rank, key))
+    key, rank = key[order], rank[order]
+    new = np.ones(len(key), bool)
+    new[1:] = (key[1:] != key[:-1]) | (rank[1:] != rank[:-1])
+    heads = np.flatnonzero(new)
+    columns = (
+        key[heads],
+        rank[heads],
+        np.add.reduceat(count[order], heads),
+        np.minimum.reduceat(first[order], heads),
+        np.maximum.reduceat(last[order], heads),
+    )
+    return [
+        (one, of if by_rank else None, total, low, high)
+        for one, of, total, low, high in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def wide(bins: Bins, points: Points, width: int) -> Bins:
+    """All of it as bins of one width, by key, rank and attempt; several of the same steps where parts have them."""
+    if not len(points):
+        return bins
+    return bins_.concat([bins, bins_.of_points(points_of(points), width)])
+
+
+def united(bins: Bins, width: int, *, by_rank: bool) -> tuple[Bins, Rows]:
+    """Bins of series over all attempts, by key (and rank) and start; and the points that they name.
+
+    `record` of a mark is the row of its point; `rank` stays where there is a series for each.
+    """
+    # The attempt of each mark goes with the number of its record, which decides between equal steps of one attempt.
+    packed: dict[str, Any] = {
+        name: replace(getattr(bins, name), record=(getattr(bins, name).record << _ATTEMPT_BITS) | bins.attempt)
+        for name in _MARKS
+    }
+    wider = bins_.unite(replace(bins, **packed), width, over_attempts=True, over_ranks=not by_rank)
+    count = len(wider)
+    marks = [getattr(wider, name) for name in _MARKS]
+    record = np.concatenate([one.record for one in marks])
+    rows = replace(
+        empty(),
+        series=np.zeros(4 * count, np.int32),
+        x=np.concatenate([one.step for one in marks]),
+        step=np.concatenate([one.step for one in marks]),
+        time=np.concatenate([one.time for one in marks]),
+        rank=np.tile(wider.rank, 4),
+        attempt=(record & ((1 << _ATTEMPT_BITS) - 1)).astype(np.int32),
+        node=np.concatenate([one.node for one in marks]),
+        record=record >> _ATTEMPT_BITS,
+        value=np.concatenate([one.value for one in marks]),
+        other=np.zeros(4 * count, bool),
+    )
+    numbered: dict[str, Any] = {
+        name: replace(mark, record=np.arange(at * count, (at + 1) * count))
+        for at, (name, mark) in enumerate(zip(_MARKS, marks, strict=True))
+    }
+    return replace(wider, **numbered), rows
+
+
+def shifted(bins: Bins, rows: int) -> Bins:
+    """The bins whose marks are rows that come after so many others."""
+    numbered: dict[str, Any] = {
+        name: replace(getattr(bins, name), record=getattr(bins, name).record + rows) for name in _MARKS
+    }
+    return replace(bins, **numbered)

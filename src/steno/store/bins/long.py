@@ -1,0 +1,198 @@
+"""A reading of runs with many points, whose curves come from the bins beside their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import numpy as np
+
+from steno.ledger import bins as bins_
+from steno.store.binfiles import Level
+from steno.store.bins import beside
+from steno.store.bins.engine import SMOOTHED_POINTS, Facts, Member, Whole
+from steno.store.bins.rows import Rows, concat
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+    from steno.ledger.bins import Bins
+    from steno.store.bins.answer import LeftOut
+    from steno.store.bins.beside import Source
+    from steno.store.bins.in_memory import InMemory
+    from steno.store.bins.question import Question
+    from steno.store.engine import Engine
+    from steno.store.points import Points
+
+POINTS_A_BIN: Final = 128
+"""A run with fewer points, of all keys, for each bin asked for is read by its points: no bin could be of use."""
+
+T = TypeVar("T")
+Ask = Callable[[Callable[["Source"], T]], T]
+"""Calls something with a run as it is, and again with the run as it is then, as long as its parts go away."""
+
+
+@dataclass(frozen=True, slots=True)
+class LongRun:
+    """A run with many points."""
+
+    run: int
+    """Position in the runs."""
+    ask: Ask[tuple[Bins, Points]]
+    exact: Callable[[Sequence[int], Question], InMemory]
+    """Reads the points of some keys, all of them or those in the range."""
+    token: Hashable
+
+
+class Long:
+    """See `engine.Reading`; only over steps."""
+
+    def __init__(self, engine: Engine, question: Question, runs: Sequence[LongRun]) -> None:
+        self._engine, self._question, self._runs = engine, question, {one.run: one for one in runs}
+        self.members: list[Member] = []
+        for one in runs:
+            bins, points = one.ask(lambda source: beside.found(engine, source, question.keys, Level(2)))
+            for key, rank, total, low, high in beside.spans(bins, points, by_rank=question.by_rank):
+                self.members.append(Member(one.run, key, rank, total, low, high))
+
+    def add(self, other: Long) -> None:
+        """Another reading of other runs."""
+        self._runs |= other._runs
+        self.members += other.members
+
+    def points(self, members: Sequence[int]) -> Rows:
+        """See `engine.Reading`."""
+        return concat([_numbered(self._exact(member, self._question), at) for at, member in enumerate(members)])
+
+    def _exact(self, member: int, question: Question) -> Rows:
+        one = self.members[member]
+        reading = self._runs[one.run].exact([one.key], question)
+        at = [at for at, found in enumerate(reading.members) if found.rank == one.rank]
+        return reading.points(at)
+
+    def bins(self, members: Sequence[int], width: int) -> tuple[Bins, Rows]:
+        """See `engine.Reading`."""
+        wanted: dict[int, dict[int, dict[int | None, int]]] = {}
+        for at, member in enumerate(members):
+            one = self.members[member]
+            wanted.setdefault(one.run, {}).setdefault(one.key, {})[one.rank] = at
+        pieces = []
+        for run, keys in wanted.items():
+            names = [self._question.keys[key] for key in keys]
+            found = self._runs[run].ask(self._found(names, Level(width=width)))
+            bins = beside.wide(*found, width)
+            # A number for each key of each run; by rank it is told apart afterwards.
+            number = np.array([run * len(self._question.keys) + key for key in keys], np.int64)
+            pieces.append(replace(bins, key=number[bins.key].astype(np.int32)))
+        united, rows = beside.united(bins_.concat(pieces), width, by_rank=self._question.by_rank)
+        return _by_member(united, rows, members, self.members, len(self._question.keys))
+
+    def _found(self, names: Sequence[str], level: Level) -> Callable[[Source], tuple[Bins, Points]]:
+        return lambda source: beside.found(self._engine, source, names, level)
+
+    def whole(self, member: int) -> Whole:
+        """See `engine.Reading`."""
+        one = self.members[member]
+        return whole(self._engine, self._runs[one.run], one, self._question)
+
+    def token(self, member: int) -> Hashable | None:
+        """See `engine.Reading`."""
+        return self._runs[self.members[member].run].token
+
+
+def whole(engine: Engine, run: LongRun, member: Member, question: Question) -> Whole:
+    """What a series is smoothed from: its points up to `SMOOTHED_POINTS`, else the means of level-1 bins."""
+    name = question.keys[member.key]
+    anywhere = replace(question, low=None, high=None)
+
+    def read(source: Source) -> tuple[Bins, Points]:
+        return beside.found(
+            engine, replace(source, choice=replace(source.choice, first=None, last=None)), [name], Level(1)
+        )
+
+    bins, points = run.ask(read)
+    if member.rank is not None:
+        bins, points = bins.take(bins.rank == member.rank), points.take(points.rank == member.rank)
+    if int(bins.finite.sum()) + int(np.isfinite(points.value).sum()) <= SMOOTHED_POINTS or not len(bins):
+        reading = run.exact([member.key], anywhere)
+        at = [at for at, found in enumerate(reading.members) if found.rank == member.rank]
+        return reading.whole(at[0])
+    width = int(bins.width.max())
+    found, _ = beside.united(beside.wide(bins, points, width), width, by_rank=question.by_rank)
+    found = found.take(found.finite > 0)
+    middle = found.first.step + (found.last.step - found.first.step) // 2
+    time = found.first.time + (found.last.time - found.first.time) // 2
+    return Whole(middle, middle, time, found.mean, found.finite.astype(float), f"bins of {width} steps")
+
+
+def _by_member(bins: Bins, rows: Rows, members: Sequence[int], known: Sequence[Member], keys: int) -> tuple[Bins, Rows]:
+    """The bins numbered by the members they are of, in their order."""
+    number = {(known[one].run * keys + known[one].key, known[one].rank): at for at, one in enumerate(members)}
+    by_rank = any(known[one].rank is not None for one in members)
+    pairs = bins.key.astype(np.int64) << 32 | (bins.rank if by_rank else 0)
+    unique, at = np.unique(pairs, return_inverse=True)
+    found = [number.get((pair >> 32, (pair & 0xFFFFFFFF) if by_rank else None), -1) for pair in unique.tolist()]
+    key = np.array(found, np.int32)[at]
+    order = np.argsort(key, kind="stable")
+    order = order[key[order] >= 0]
+    zero = np.zeros(len(order), np.int32)
+    return replace(bins.take(order), key=key[order], rank=zero, attempt=zero), rows
+
+
+def _numbered(rows: Rows, series: int) -> Rows:
+    return replace(rows, series=np.full(len(rows), series, np.int32))
+
+
+class Both:
+    """Two readings of different runs as one."""
+
+    def __init__(self, runs: Sequence[Facts | None], left_out: Sequence[LeftOut], short: InMemory, long: Long) -> None:
+        self.runs, self.left_out = runs, left_out
+        places = [(one, 0, at) for at, one in enumerate(short.members)]
+        places += [(one, 1, at) for at, one in enumerate(long.members)]
+        places.sort(key=lambda place: (place[0].run, place[0].key, -1 if place[0].rank is None else place[0].rank))
+        self.members = [one for one, _, _ in places]
+        self._places = [(which, at) for _, which, at in places]
+        self._both = (short, long)
+
+    def _shared(self, members: Sequence[int]) -> list[tuple[int, list[int], NDArray[np.int32]]]:
+        out = []
+        for which in (0, 1):
+            mine = [at for at, member in enumerate(members) if self._places[member][0] == which]
+            if mine:
+                out.append((which, [self._places[members[at]][1] for at in mine], np.array(mine, np.int32)))
+        return out
+
+    def points(self, members: Sequence[int]) -> Rows:
+        """See `engine.Reading`."""
+        found = []
+        for which, local, numbers in self._shared(members):
+            rows = self._both[which].points(local)
+            found.append(replace(rows, series=numbers[rows.series]))
+        rows = concat(found)
+        return rows if len(found) < 2 else rows.take(np.argsort(rows.series, kind="stable"))
+
+    def bins(self, members: Sequence[int], width: int) -> tuple[Bins, Rows]:
+        """See `engine.Reading`."""
+        found, named, begin = [], [], 0
+        for which, local, numbers in self._shared(members):
+            bins, rows = self._both[which].bins(local, width)
+            bins = beside.shifted(bins, begin) if begin else bins
+            found.append(replace(bins, key=numbers[bins.key]))
+            named.append(rows)
+            begin += len(rows)
+        bins, rows = bins_.concat(found), concat(named)
+        return (bins if len(found) < 2 else bins.take(np.argsort(bins.key, kind="stable"))), rows
+
+    def whole(self, member: int) -> Whole:
+        """See `engine.Reading`."""
+        which, at = self._places[member]
+        return self._both[which].whole(at)
+
+    def token(self, member: int) -> Hashable | None:
+        """See `engine.Reading`."""
+        which, at = self._places[member]
+        return self._both[which].token(at)
