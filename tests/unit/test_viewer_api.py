@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -124,6 +127,63 @@ def test_a_bad_card_costs_no_other(asker):
     assert ["error" in one for one in found] == [False, True, True, True, True, False]
     assert [one["run"] for one in found[0]["problems"]] == ["gone"]
     np.testing.assert_array_equal(found[0]["series"][0]["columns"]["y"], np.arange(0, N, 100))
+
+
+def test_groups_are_means_over_their_runs(asker, place):
+    card = asker.card(keys=["few"], runs=["p/r0", "p/r1", "p/r2"], group=["config.lr"], width=10)
+    assert [one["group"] for one in card["series"]] == [[1.0], [0.1], [0.01]]
+    assert [one["runs"] for one in card["series"]] == [["p/r0"], ["p/r1"], ["p/r2"]]
+    (one,) = asker.card(keys=["train/loss"], runs=["p/r0", "p/r1", "p/r2"], group=[], width=10)["series"]
+    assert (one["kind"], one["size"], one["group"]) == ("group", 3, [])
+    width = one["columns"]["bin"][1] - one["columns"]["bin"][0]
+    means = []
+    for number in range(3):
+        series = exact(place, f"p/r{number}", "train/loss")
+        means.append(series.value[np.isfinite(series.value) & (series.step < width)].mean())
+    np.testing.assert_allclose(one["columns"]["mean"][0], np.mean(means), rtol=1e-6)
+    np.testing.assert_allclose(one["columns"]["std"][0], np.std(means, ddof=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("width", [10, 5000])
+def test_a_smoothed_line_stands_beside_the_raw_one(asker, width):
+    (one,) = asker.card(keys=["train/loss"], runs=["p/r0"], smooth={"kind": "ema", "width": 100}, width=width)["series"]
+    assert one["smoothed"] == "points"
+    smooth = one["columns"]["smooth"]
+    assert len(smooth) == one["rows"]
+    assert np.nanstd(smooth[len(smooth) // 2 :]) < 0.3
+
+
+RANK = """
+import steno
+run = steno.init(project="p", name="r", dir={place!r})
+for step in range(50):
+    run.log({{"x": step + 100.0 * (run.rank == 2)}}, step=step)
+assert run.finish(60)
+"""
+
+
+def test_ranks_as_a_band_and_the_odd_one(tmp_path):
+    job = {**os.environ, "WORLD_SIZE": "3", "TORCHELASTIC_RUN_ID": "job"}
+    code = RANK.format(place=str(tmp_path))
+    ranks = [
+        subprocess.Popen([sys.executable, "-c", code], env={**job, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(3)
+    ]
+    assert [rank.wait(90) for rank in ranks] == [0, 0, 0]
+    with viewer_server.serving(tmp_path) as asker:
+        (run,) = [row["run"] for row in asker.ask("/api/runs").json["rows"]]
+        assert len(asker.card(keys=["x"], runs=[run], ranks="all")["series"]) == 3
+        (one,) = asker.card(keys=["x"], runs=[run], ranks="odd")["series"]
+        assert one["rank"] == 2
+        (one,) = asker.card(keys=["x"], runs=[run], ranks="band")["series"]
+        assert set(one["columns"]["n"].tolist()) == {3}
+        assert (one["columns"]["min"][0], one["columns"]["max"][0]) == (0, 100)
+
+
+def test_over_another_key(asker):
+    (one,) = asker.card(keys=["train/loss"], runs=["p/r0"], x={"key": "few"})["series"]
+    assert one["kind"] == "points"
+    assert one["columns"]["x"][:101].tolist() == [0.0] * 100 + [100.0]
 
 
 def test_csv_is_exact(asker, place):

@@ -10,8 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from steno.errors import StenoError, UsageError
 from steno.store.bins.curves import bins
 from steno.viewer import answers, asked
-from steno.viewer.crowd import crowd
-from steno.viewer.drawn import drawn
+from steno.viewer.drawn import Drawer
 from steno.viewer.exact import lines
 from steno.viewer.wire import MEDIA_TYPE, Columns
 
@@ -30,6 +29,7 @@ _MOST_KEYS: Final = 100
 _MOST_LINES: Final = 1000
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _AXES: Final = ("step", "time", "relative")
+_OVER_RANKS: Final = ("band", "odd")
 
 
 class Charts:
@@ -55,12 +55,18 @@ class Charts:
     def _card(self, card: Mapping[str, Any], batch: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
         id = card.get("id")
         try:
+            limit = asked.whole(card, "limit", _MOST_LINES, 1, _MOST_LINES)
             curves, problems = self._curves(card, batch)
-            shown = crowd(curves, asked.whole(card, "limit", _MOST_LINES, 1, _MOST_LINES))
-            made = drawn(curves, shown, self._catalogue.id_of, columns)
+            drawer, ranks, why = Drawer(columns, self._catalogue.id_of), card.get("ranks"), ""
+            if card.get("group") is not None:
+                made = drawer.groups(curves)
+            elif ranks in _OVER_RANKS:
+                made, why = drawer.ranks(curves, ranks, limit)
+            else:
+                made, why = drawer.lines(curves, limit)
         except StenoError as error:
             return {"id": id, **answers.said(error)}
-        left_out = {one["run"] for one in problems}
+        drawn = sum(one["kind"] in {"points", "bins"} for one in made)
         return {
             "id": id,
             "bin": curves.width,
@@ -68,9 +74,9 @@ class Charts:
             "points": curves.total,
             "monotonic": all(one.is_monotonic for one in curves.curves),
             "left_out": {
-                "lines": len(curves) - len(shown.lines),
-                "runs": len(left_out),
-                "why": shown.why,
+                "lines": len(curves) - drawn if why else 0,
+                "runs": len({one["run"] for one in problems}),
+                "why": why,
             },
             "series": made,
             "problems": problems,
@@ -97,7 +103,9 @@ class Charts:
             x=_axis(card.get("x")),
             range=card.get("range"),
             width=asked.whole(card, "width", 500, 1, 8192),
-            ranks=_ranks(card.get("ranks")),
+            ranks="all" if card.get("ranks") in _OVER_RANKS else card.get("ranks"),
+            group=asked.texts(card, "group", _MOST_KEYS),
+            smooth=_smooth(card.get("smooth")),
         )
         by_path = {str(path): run for run, path in places.items()}
         problems += [{"run": by_path.get(one.run, one.run), "error": one.why, "remedy": ""} for one in curves.left_out]
@@ -149,5 +157,9 @@ def _axis(given: Any) -> str:
     raise UsageError(f'x={given!r}: "step", "time", "relative" or {{"key": KEY}} is needed')
 
 
-def _ranks(given: Any) -> Any:
-    return given
+def _smooth(given: Any) -> tuple[Any, Any] | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise UsageError(f'smooth={given!r}: {{"kind": …, "width": …}} is needed')
+    return given.get("kind"), given.get("width")
