@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 
 import pytest
 import viewed
@@ -161,7 +162,10 @@ def test_axes_say_what_a_log_axis_leaves_out(browse, viewer):
 
 def test_a_robust_range_counts_what_is_outside(browse, viewer):
     page = browse(f"{viewer.url}{ONE}&robust=1&zoom=1000~2000")
-    assert "↑ 1 above" in ready(page).locator(".notes").inner_text()
+    card = ready(page)
+    assert re.search(r"↑ at least \d+ above", card.locator(".notes").inner_text())
+    page.get_by_label("robust y").uncheck()
+    card.get_by_text("above").wait_for(state="detached")
 
 
 @pytest.mark.parametrize("x", ["time", "relative", "key:lr"])
@@ -185,6 +189,54 @@ def test_full_size_has_more_bins_and_the_values_beside(browse, viewer):
     page.keyboard.press("Escape")
     full.wait_for(state="hidden")
     assert "card=" not in page.evaluate("location.hash")
+
+
+def legend(page):
+    """Name → value, as the card in full size says them at the end of what is shown."""
+    page.locator(".legend .value").first.wait_for()
+    page.wait_for_function("() => !document.querySelector('article.loading')")
+    return dict(text.rsplit("\n", 1) for text in page.locator(".legend .value").all_inner_texts())
+
+
+def test_a_smoothed_value_is_the_same_at_every_zoom(browse, viewer):
+    """tensorboard#1518: it depended on which points were sampled, and so on the window."""
+    found = []
+    for zoom in ("0~1900", "1700~1900", "1890~1900"):
+        page = browse(f"{viewer.url}{ONE}&smooth=ema~200&card=train/loss&zoom={zoom}")
+        found.append(legend(page)["cnn-0"])
+        page.close()
+    assert len(set(found)) == 1, found
+    page = browse(f"{viewer.url}{ONE}&smooth=ema~200")
+    assert page.get_by_text("half-life 200 steps").count() == 1
+
+
+def test_hiding_a_run_changes_no_other_groups_mean(browse, viewer):
+    """wandb#6672: runs were sampled, so hiding a group changed the mean of another."""
+    page = browse(f"{viewer.url}#where=project == 'digits'&runs=all&group=config.opt.name&card=train/loss")
+    before = legend(page)
+    assert {name.partition(" (")[0] for name in before} == {"config.opt.name = adam", "config.opt.name = sgd"}
+    page.close()
+    page = browse(
+        f"{viewer.url}#where=project == 'digits'&runs=all&hide=digits/cnn-1&hide=digits/cnn-3&group=config.opt.name&card=train/loss"
+    )
+    after = legend(page)
+    assert after["config.opt.name = adam (6)"] == before["config.opt.name = adam (6)"]
+    assert "config.opt.name = sgd (4)" in after
+
+
+def test_the_band_around_a_mean_is_drawn(browse, viewer):
+    wide, narrow = (
+        Picture(
+            ready(
+                browse(
+                    f"{viewer.url}#where=project == 'digits'&runs=all&group=&filter=train&zoom=0~1200&spread={spread}"
+                )
+            )
+        )
+        for spread in ("range", "none")
+    )
+    inside = [sum(len(one.columns(at / 20, at / 20 + 0.01, least=12)) for at in range(20)) for one in (wide, narrow)]
+    assert inside[0] > 1.5 * inside[1], inside
 
 
 def test_the_csv_is_exact(browse, viewer, place):

@@ -69,13 +69,13 @@ class Picture:
         self.image = Image.open(io.BytesIO(card.locator(".u-over").first.screenshot())).convert("RGB")
         self.width, self.height = self.image.size
 
-    def columns(self, low=0.0, high=1.0):
-        """Those columns that have colour between two heights, 0 at the top; grey is the grid and the cursor."""
+    def columns(self, low=0.0, high=1.0, least=60):
+        """Those columns that have colour, and how much at least, between two heights, 0 at the top; the grid is grey."""
         found = []
         for x in range(self.width):
             for y in range(int(low * self.height), max(int(high * self.height), int(low * self.height) + 1)):
                 red, green, blue = self.image.getpixel((x, y))
-                if max(red, green, blue) - min(red, green, blue) > 60:
+                if max(red, green, blue) - min(red, green, blue) > least:
                     found.append(x)
                     break
         return found

@@ -83,7 +83,8 @@ interface Props {
 export function Chart({ id, name, card, width, height, onPlot }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
-  const { spread, zoom, zoomY, fixedY, robust, logX, logY, x, group, baseline, colourBy } = view.value;
+  const { spread, zoom, zoomY, fixedY, robust, logY, x, group, baseline, colourBy } = view.value;
+  const logX = view.value.logX && x !== "time";
   const isDark = dark.value;
   const all = useMemo(() => drawn(card, lookOf, spread), [card, spread, isDark, baseline, colourBy, group]);
   const found = useMemo(
@@ -140,9 +141,11 @@ function Notes({ card, all, found }: { card: Card; all: Drawn[]; found: ReturnTy
   const said: string[] = [];
   const bad = inWords(totals(all.flatMap((one) => one.marks)));
   if (bad) said.push(bad);
-  if (found.above) said.push(`↑ ${short(found.above)} above`);
-  if (found.below) said.push(`↓ ${short(found.below)} below`);
-  if (found.nonPositive) said.push(`${short(found.nonPositive)} ≤ 0 not on a log axis`);
+  // Of a bin only the four points that are drawn are counted.
+  const least = all.some((one) => one.series.kind === "bins") ? "at least " : "";
+  if (found.above) said.push(`↑ ${least}${short(found.above)} above`);
+  if (found.below) said.push(`↓ ${least}${short(found.below)} below`);
+  if (found.nonPositive) said.push(`${least}${short(found.nonPositive)} ≤ 0 not on a log axis`);
   if (found.nonPositiveX) said.push(`${short(found.nonPositiveX)} at x ≤ 0 not on a log axis`);
   if (card.monotonic === false) said.push("x is not monotonic");
   const out = card.left_out;

@@ -191,7 +191,7 @@ export function Toolbar() {
         options={[["step", "step"], ["relative", "relative time"], ["time", "wall time"], ...own]}
         onPick={(value) => change({ x: value.startsWith("key:") ? { key: value.slice(4) } : (value as "step"), zoom: null })}
       />
-      <Check label="log x" on={logX} part={(on) => ({ logX: on })} title="Logarithmic x" />
+      {x !== "time" && <Check label="log x" on={logX} part={(on) => ({ logX: on })} title="Logarithmic x" />}
       <Check label="log y" on={logY} part={(on) => ({ logY: on })} title="Logarithmic y" />
       <Check label="robust y" on={robust} part={(on) => ({ robust: on })} title="1st to 99th percentile; what lies outside is counted" />
       <FixedY />

@@ -52,7 +52,7 @@ function asSent(smooth: Smoothing | null): Smoothing | null {
 function askOf(id: string, one: Mounted): CardAsk {
   const { x, zoom, group, ranks, smooth, logX } = view.peek();
   // Bins are equally wide, and a log axis shows the first of them largest: it needs more.
-  const width = logX ? Math.min(8192, 8 * one.width) : one.width;
+  const width = logX && x !== "time" ? Math.min(8192, 8 * one.width) : one.width;
   return { id, keys: [one.key], x, range: zoom, width, group, ranks, smooth: asSent(smooth), limit: 1000 };
 }
 

@@ -79,17 +79,16 @@ function stroke(ctx: CanvasRenderingContext2D, one: Polyline, px: Place, py: Pla
   }
 }
 
-/** A mean of fewer runs than the group has is dashed. */
-function parts(one: Drawn): [Polyline, Polyline] {
+/** A mean of fewer runs than the group has is dashed: the line in two, each with NaN where the other is drawn. */
+export function parts(one: Pick<Drawn, "raw" | "partial" | "series">): [Polyline, Polyline] {
   const { raw, partial } = one;
   const whole = { x: raw.x, y: raw.y.slice(), length: raw.length };
   const thin = { x: raw.x, y: raw.y.slice(), length: raw.length };
   // Without NaN the corners of the line are the rows of the series; with them, the line is drawn as whole.
   if (!partial || raw.length !== one.series.rows) return [whole, { ...thin, length: 0 }];
   for (let at = 0; at < raw.length; at++) {
-    const here = partial[at] ?? false;
-    if (here && !(partial[at - 1] === false)) whole.y[at] = NaN;
-    if (!here && !(partial[at - 1] ?? false)) thin.y[at] = NaN;
+    if (partial[at]) whole.y[at] = NaN;
+    else if (!partial[at - 1] && !partial[at + 1]) thin.y[at] = NaN;
   }
   return [whole, thin];
 }
@@ -176,7 +175,7 @@ export function paint(ctx: CanvasRenderingContext2D, all: Drawn[], frame: Frame)
     ctx.globalAlpha = one.smooth ? 0.28 : 1;
     const strength = one.look.strong ? width + 1.5 : width;
     const [whole, thin] = one.partial ? parts(one) : [one.raw, null];
-    stroke(ctx, whole, px, py, one.smooth ? 1 : strength, frame.ratio, one.smooth ? 0 : few);
+    stroke(ctx, whole, px, py, one.smooth ? 1 : strength, frame.ratio, one.smooth || one.series.kind === "bins" ? 0 : few);
     if (!thin) continue;
     ctx.setLineDash([4 * frame.ratio, 4 * frame.ratio]);
     stroke(ctx, thin, px, py, strength, frame.ratio, 0);
@@ -186,7 +185,7 @@ export function paint(ctx: CanvasRenderingContext2D, all: Drawn[], frame: Frame)
   for (const one of all) {
     if (!one.smooth) continue;
     ctx.strokeStyle = ctx.fillStyle = one.look.colour;
-    stroke(ctx, one.smooth, px, py, one.look.strong ? 3.5 : 2, frame.ratio, few);
+    stroke(ctx, one.smooth, px, py, one.look.strong ? 3.5 : 2, frame.ratio, 0);
   }
   for (const one of all) {
     ctx.strokeStyle = ctx.fillStyle = one.look.colour;

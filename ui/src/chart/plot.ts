@@ -1,6 +1,6 @@
 // One chart: uPlot's axes, zoom and cursor around lines that are drawn by `paint`.
 import uPlot from "uplot";
-import { number } from "../parts/words";
+import { number, times } from "../parts/words";
 import type { Drawn } from "./lines";
 import { type Frame, paint } from "./paint";
 
@@ -66,7 +66,7 @@ export class Plot {
         y: { distr: data.logY ? 3 : 1, range: () => this.data.y },
       },
       axes: [
-        { ...axis(2, 26), space: 64, ...(data.time ? {} : { values: data.logX ? logTicks : ticks }) },
+        { ...axis(2, 26), space: data.time ? 84 : 64, values: data.time ? (_, at) => times(at) : data.logX ? logTicks : ticks },
         { ...axis(3, 58), space: 32, values: data.logY ? logTicks : ticks },
       ],
       series: [{}, { paths: () => null, points: { show: false } }],

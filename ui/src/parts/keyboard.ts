@@ -1,7 +1,7 @@
 // The keys of the page; in a box that takes text they are text.
 import { signal } from "@preact/signals";
 import { rows, total } from "../state/table";
-import { change, resetZoom, stepOut, view } from "../state/view";
+import { change, pan, resetZoom, stepOut, view } from "../state/view";
 import { at } from "../table/at";
 import { toggleBaseline, toggleCompare, toggleRun } from "../table/Table";
 import { toggle } from "./theme";
@@ -17,6 +17,7 @@ export const KEYS: [string, string][] = [
   ["c", "select the run to compare"],
   ["z", "one zoom step out"],
   ["Z", "all zoom away"],
+  ["← →", "move what is zoomed"],
   ["l", "logarithmic y"],
   ["d", "dark or light"],
   ["?", "these keys"],
@@ -42,6 +43,8 @@ const ACTS: Record<string, () => void> = {
   c: () => withRun(toggleCompare),
   z: stepOut,
   Z: resetZoom,
+  ArrowLeft: () => pan(-0.25),
+  ArrowRight: () => pan(0.25),
   l: () => change({ logY: !view.value.logY }),
   d: toggle,
   "?": () => (help.value = !help.value),
@@ -56,7 +59,8 @@ export function listen(): void {
       if (target.tagName !== "INPUT" || box.type !== "checkbox" || event.ctrlKey || event.metaKey || event.altKey) return;
     }
     const act = ACTS[event.key];
-    if (!act) return;
+    // Arrows scroll, unless there is a zoom to move.
+    if (!act || (event.key.startsWith("Arrow") && !view.value.zoom)) return;
     event.preventDefault();
     act();
   });

@@ -41,6 +41,7 @@ export function short(value: number): string {
 export function seconds(value: number): string {
   const sign = value < 0 ? "−" : "";
   const size = Math.abs(value);
+  if (size > 0 && size < 0.1) return `${sign}${number(size * 1000, 3)} ms`;
   if (size < 60) return `${sign}${size < 10 ? Number(size.toFixed(2)) : Math.round(size)} s`;
   const all = Math.round(size);
   const [hours, minutes] = [Math.floor(all / 3600), Math.floor(all / 60) % 60];
@@ -54,6 +55,23 @@ const two = (value: number) => String(value).padStart(2, "0");
 export function moment(when: Date): string {
   if (Number.isNaN(when.getTime())) return "";
   return `${when.getFullYear()}-${two(when.getMonth() + 1)}-${two(when.getDate())} ${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}`;
+}
+
+/** Moments on an axis, in seconds since 1970, as short as their distance allows; the date where a day begins. */
+export function times(at: (number | null)[]): string[] {
+  const known = at.filter((one) => one !== null);
+  const step = known.length > 1 ? (known[1] as number) - (known[0] as number) : 1;
+  let day = "";
+  return at.map((one) => {
+    if (one === null) return "";
+    const [date, time] = moment(new Date(one * 1000)).split(" ") as [string, string];
+    const first = date !== day;
+    day = date;
+    if (step >= 86_400) return date;
+    const short = step >= 60 ? time.slice(0, 5) : time;
+    if (step < 1) return `${short}.${String(Math.round(one * 1000) % 1000).padStart(3, "0")}`;
+    return first && short === "00:00" ? date : short;
+  });
 }
 
 /** A cell of the table. */

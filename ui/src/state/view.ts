@@ -28,6 +28,16 @@ export function stepOut(): void {
   else resetZoom();
 }
 
+/** The window moves by a part of itself; a log axis moves by factors. */
+export function pan(part: number): void {
+  const { zoom, logX } = view.value;
+  if (!zoom) return;
+  const [low, high] = zoom;
+  const by = (high - low) * part;
+  const factor = (high / low) ** part;
+  change({ zoom: logX && low > 0 ? [low * factor, high * factor] : [low + by, high + by] }, true);
+}
+
 export function resetZoom(): void {
   zooms.length = 0;
   if (view.value.zoom || Object.keys(view.value.zoomY).length) change({ zoom: null, zoomY: {} });

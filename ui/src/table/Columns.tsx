@@ -25,7 +25,7 @@ export function Columns() {
   const kept = found.slice(0, MOST);
   const turn = (name: string) => change({ columns: columns.includes(name) ? columns.filter((one) => one !== name) : [...columns, name] });
   return (
-    <span class="menu">
+    <span>
       <button
         aria-expanded={open}
         onClick={() => {

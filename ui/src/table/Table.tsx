@@ -194,8 +194,8 @@ export function Table() {
     if (at.value >= 0 && at.value < count) virtual.to(at.value);
   }, [at.value]);
   const visible = view.value.columns;
-  const template = `58px minmax(150px, 1.5fr) 92px ${visible.map((name) => (name === "started" ? "150px" : "minmax(116px, 1fr)")).join(" ")}`;
-  const width = 300 + visible.reduce((sum, name) => sum + (name === "started" ? 150 : 116), 0);
+  const template = `58px minmax(120px, 1.5fr) 88px ${visible.map((name) => (name === "started" ? "146px" : "minmax(100px, 1fr)")).join(" ")}`;
+  const width = 266 + visible.reduce((sum, name) => sum + (name === "started" ? 146 : 100), 0);
   const base = baselineRow.value;
   const { value: trouble } = problem;
   return (
