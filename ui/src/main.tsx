@@ -9,7 +9,9 @@ import { Page } from "./parts/Page";
 import * as keyboard from "./parts/keyboard";
 import { dark } from "./parts/theme";
 import * as keys from "./state/keys";
+import { turn as runNews } from "./run/news";
 import * as table from "./state/table";
+import { view } from "./state/view";
 import type { News } from "./wire/types";
 
 function onNews(news: News): void {
@@ -20,6 +22,8 @@ function onNews(news: News): void {
       data.heard(null);
       return;
     }
+    const { open } = view.peek();
+    if (open !== null && news.runs && open in news.runs) runNews.value += 1;
     const told = new Set<string>();
     let any = false;
     for (const [run, one] of Object.entries(news.runs ?? {})) {
@@ -35,7 +39,9 @@ function onNews(news: News): void {
 
 /** Runs that may still grow: ended ones cost nothing. */
 function running(): string[] {
-  return table.shown.value.filter((run) => ["running", "", "gone"].includes(table.known.value.get(run)?.state ?? ""));
+  const { open } = view.value;
+  const watched = open === null || table.shown.value.includes(open) ? table.shown.value : [...table.shown.value, open];
+  return watched.filter((run) => ["running", "", "gone"].includes(table.known.value.get(run)?.state ?? ""));
 }
 
 document.documentElement.dataset["theme"] = dark.value ? "dark" : "light";

@@ -24,6 +24,7 @@ const FULL: View = {
   ranks: "odd",
   card: "train/<b>loss</b>",
   compare: ["digits/cnn-3"],
+  open: "digits/é",
 };
 
 describe("the address", () => {

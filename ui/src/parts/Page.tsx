@@ -3,6 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Cards } from "../cards/Cards";
 import { FullSize } from "../cards/FullSize";
 import { Toolbar } from "../cards/Toolbar";
+import { RunPage } from "../run/RunPage";
 import { all, problem, server, total } from "../state/table";
 import { Table } from "../table/Table";
 import { view } from "../state/view";
@@ -75,6 +76,7 @@ export function Page() {
         </main>
       )}
       <FullSize />
+      <RunPage />
       <Help />
     </>
   );

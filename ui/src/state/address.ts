@@ -34,6 +34,8 @@ export interface View {
   ranks: null | "all" | "band" | "odd";
   card: string | null;
   compare: string[];
+  /** The run whose own page is open. */
+  open: string | null;
 }
 
 export const DEFAULT: View = {
@@ -59,11 +61,12 @@ export const DEFAULT: View = {
   ranks: null,
   card: null,
   compare: [],
+  open: null,
 };
 
 const FLAGS = ["archived", "logX", "logY", "robust"] as const;
 const TEXTS = ["where", "sort", "colourBy", "filter"] as const;
-const OPTIONAL = ["baseline", "card"] as const;
+const OPTIONAL = ["baseline", "card", "open"] as const;
 const LISTS = ["closed", "compare"] as const;
 
 const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);

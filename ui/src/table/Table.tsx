@@ -74,8 +74,10 @@ function Row({ row, index, top, pinned }: { row: RunRow; index: number; top: num
       </span>
       <span role="cell" class="name" title={row.problem ? `${full}: ${row.problem}` : full}>
         {row.problem && <span class="warn">⚠ </span>}
-        {row.project && <small>{row.project}/</small>}
-        {row.name}
+        <button class="open" title={`${full}: overview and output (o)`} onClick={() => change({ open: row.run })}>
+          {row.project && <small>{row.project}/</small>}
+          {row.name}
+        </button>
       </span>
       <span role="cell" class="statecell">
         <State row={row} />

@@ -6,7 +6,8 @@ export interface Difference {
   values: (Value | undefined)[];
 }
 
-function flat(value: Record<string, Value>, prefix: string, into: Map<string, Value>): Map<string, Value> {
+/** Nested values by their path, into a map. */
+export function flat(value: Record<string, Value>, prefix: string, into: Map<string, Value>): Map<string, Value> {
   for (const [name, inner] of Object.entries(value)) {
     const nested = typeof inner === "object" && inner !== null && !Array.isArray(inner) && !("$" in inner) && Object.keys(inner).length > 0;
     if (nested) flat(inner as Record<string, Value>, `${prefix}${name}.`, into);

@@ -1,6 +1,6 @@
 // Asks the server: relative addresses, one kind of error with a remedy.
 import { decode } from "./decode";
-import type { Card, CardAsk, ColumnsAnswer, Failure, KeysAnswer, News, RunsAnswer, ServerAnswer, Value } from "./types";
+import type { Card, CardAsk, ColumnsAnswer, Failure, KeysAnswer, News, RecordsAnswer, RunsAnswer, ServerAnswer, Value } from "./types";
 
 /** What the server, or the way to it, says is wrong. */
 export class AskError extends Error {
@@ -88,6 +88,14 @@ export async function charts(ids: string[], cards: CardAsk[], signal?: AbortSign
 
 export async function config(run: string): Promise<Record<string, Value>> {
   return (await ask(`api/config?run=${encodeURIComponent(run)}`)).json() as Promise<Record<string, Value>>;
+}
+
+/** Entries of a run from the `after`th on; `kind` empty: of any kind. */
+export async function records(run: string, kind: string, match: string, after: number, limit: number): Promise<RecordsAnswer> {
+  const query = new URLSearchParams({ run, after: String(after), limit: String(limit) });
+  if (kind) query.set("kind", kind);
+  if (match) query.set("match", match);
+  return (await ask(`api/records?${query}`)).json() as Promise<RecordsAnswer>;
 }
 
 export async function news(since: string, watched: string[]): Promise<News> {

@@ -124,6 +124,20 @@ export interface News {
   runs?: Record<string, { keys: string[] | null; step?: number | null; state?: string }>;
 }
 
+export interface Entry {
+  step: number | null;
+  time: string | null;
+  rank: number;
+  key: string;
+  value: Value;
+}
+
+export interface RecordsAnswer {
+  records: Entry[];
+  next: string | null;
+  total: number;
+}
+
 export interface ServerAnswer {
   version: string;
   dir: string;
