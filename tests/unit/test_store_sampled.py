@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -110,3 +111,32 @@ def test_a_lost_part_is_said_though_its_bins_are_there(tmp_path):
     files.unlink(next((path / "metrics").glob("*.parquet")))
     with steno.open(path) as reader, pytest.raises(steno.CorruptError, match="listed and not there"):
         reader.series("x", points=100)
+
+
+def test_few_points_are_read_while_parts_are_sealed_and_merged(tmp_path):
+    path = tmp_path / "p" / "r"
+    done = threading.Event()
+    with Writer(path) as writer:
+        writer.attempt(1)
+        log(writer, np.arange(3000.0))
+
+        def write() -> None:
+            for begin in range(3000, 120_000, 3000):
+                log(writer, np.arange(begin, begin + 3000.0), begin)
+                writer.seal()
+            writer.sealer.finish()
+            done.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        last = 0
+        with steno.open(path) as reader:
+            while not done.is_set():
+                few = reader.series("x", points=64)
+                assert len(few) <= 64
+                assert few.value.tolist() == few.step.tolist()
+                assert few.step[0] == 0
+                assert few.step[-1] >= last
+                last = int(few.step[-1])
+            thread.join()
+            assert reader.series("x", points=64).step[-1] == 119_999

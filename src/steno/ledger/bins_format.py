@@ -43,8 +43,8 @@ _SEALED: Final = 16
 _BLOCK: Final = np.dtype([("key", "<u4"), ("keys", "<u4"), ("size", "<u4"), ("unpacked", "<u4"), ("crc", "<u4")])
 _BLOCK_ROWS: Final = 128
 """A block ends with the key that fills it to so many bins: less, and its head counts; more, and one key costs more."""
-_MOST_ROWS: Final = 1 << 20
-"""Of a block."""
+_MOST_ROWS: Final = 1 << 18
+"""Of a level: a part of as many points as any may have has fewer bins."""
 _POINTS: Final = ("first", "last", "min", "max", "low", "high")
 _COUNTS: Final = ("count", "nan", "posinf", "neginf", "other", "exact")
 _INTS: Final = (
@@ -317,6 +317,9 @@ def read_head(data: bytes) -> Head:
         raise CorruptError("the index of a file of bins does not add up")
     widths = np.left_shift(np.int64(1), logarithms.astype(np.int64))
     at += 13 * keys
+    # Bins have 128 points on average, or their key has none: a file cannot say that it unfolds into more.
+    if keys and not all(0 < int(one[-1]) <= min(rows // 128, _MOST_ROWS) for one in ends):
+        raise CorruptError("the index of a file of bins does not add up")
     blocks = np.frombuffer(data, _BLOCK, coarse + fine, at + text)
     starts = size + np.cumsum(blocks["size"], dtype=np.int64) - blocks["size"]
     return Head(
@@ -336,6 +339,8 @@ def read_block(head: Head, block: int, level: int, body: bytes) -> Bins:
     Raises:
         CorruptError: it is damaged.
     """
+    if not 0 <= block < len(head.blocks[level - 1]):
+        raise CorruptError("a block of a file of bins is not there")
     known = head.blocks[level - 1][block]
     begin, count = int(known["key"]), int(known["keys"])
     if len(body) != known["size"] or _crc(body) != known["crc"] or begin + count > len(head) or not count:
@@ -345,7 +350,7 @@ def read_block(head: Head, block: int, level: int, body: bytes) -> Bins:
     sizes = edges[1:] - edges[:-1]
     rows = int(sizes.sum())
     most = _BLOCK_HEAD + rows * 8 * _COLUMNS
-    if (sizes < 0).any() or not 0 < rows <= _MOST_ROWS or not _BLOCK_HEAD <= known["unpacked"] <= most:
+    if (sizes <= 0).any() or rows > _MOST_ROWS or not _BLOCK_HEAD <= known["unpacked"] <= most:
         raise CorruptError("a block of a file of bins does not add up")
     widths = head.widths[begin : begin + count]
     numbers = np.arange(begin, begin + count, dtype=np.int32)

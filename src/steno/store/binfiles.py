@@ -153,6 +153,8 @@ class BinFiles:
     def _bins(self, path: str, file: _File, number: int, level: int) -> Bins | None:
         """The bins of a key at a level; None where they cannot be read."""
         head, block = file.head, file.head.block_of(number, level)
+        if block < 0:
+            return None
         place = (path, file.mark, level, block)
         with self._lock:
             found = self._blocks.get(place)
@@ -172,7 +174,7 @@ class BinFiles:
         if int(found.key[0]) == int(found.key[-1]) == number:
             return found
         first, last = (int(np.searchsorted(found.key, number, side)) for side in ("left", "right"))
-        return found.take(slice(first, last))
+        return found.take(slice(first, last)) if first < last else None
 
 
 def _opened(path: str, mark: tuple[int, int, int]) -> _File:
