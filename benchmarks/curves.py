@@ -37,7 +37,9 @@ import json, sys, time
 import duckdb
 begun, cpu = time.perf_counter(), time.process_time()
 width = json.loads(sys.argv[2])
-duckdb.connect().sql(f'''select filename, step // {width} as bin, count(*), arg_min(value, step), arg_max(value, step),
+database = duckdb.connect()
+database.sql('set enable_progress_bar = false')
+database.sql(f'''select filename, step // {width} as bin, count(*), arg_min(value, step), arg_max(value, step),
     min(value), max(value) from read_parquet('{sys.argv[1]}/*/*/metrics/*.parquet', filename=true)
     where key = 'loss' group by all''').to_arrow_table()
 print(json.dumps([time.perf_counter() - begun, time.process_time() - cpu]))
@@ -75,7 +77,7 @@ def fresh(code: str, place: Path, arguments: object) -> list:
     done = subprocess.run(
         [sys.executable, "-c", code, str(place), json.dumps(arguments)], check=True, capture_output=True, text=True
     )
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def curves(place: Path, *, times: int = 11, by_dir: bool = False, **arguments) -> dict[str, float]:

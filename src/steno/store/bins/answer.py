@@ -38,7 +38,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """Curves of many runs over one axis, with bins of the same edges. A plain value, safe to share between threads.
+    """Curves of many runs over one axis, with bins of the same edges. A plain value, safe to share between threads; its
+    arrays are read-only.
 
     What it holds is complete: every run that was asked for has a curve for each key that it has points of in the
     range, or stands in `left_out`.
@@ -63,6 +64,14 @@ class Curves:
     def __repr__(self) -> str:
         left = f", {len(self.left_out)} left out" if self.left_out else ""
         return f"<Curves of {', '.join(map(repr, self.keys))}: {len(self.curves)} over {self.x}{left}>"
+
+    @property
+    def bytes(self) -> int:
+        """About what it takes in memory."""
+        rows = sum(len(one.bins) * 260 if one.bins is not None else len(one.points or ()) * 45 for one in self.curves)
+        return (
+            rows + sum(len(one.smoothed or ()) * 40 for one in self.curves) + sum(len(one) * 64 for one in self.groups)
+        )
 
     @property
     def total(self) -> int:

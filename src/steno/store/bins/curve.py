@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +10,16 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+
+def read_only(value: Any) -> None:
+    """Let nobody write into the arrays of a value: answers and what they are made of are kept and given again."""
+    for one in fields(value):
+        found = getattr(value, one.name)
+        if hasattr(found, "flags"):
+            found.flags.writeable = False
+        elif is_dataclass(found):
+            read_only(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

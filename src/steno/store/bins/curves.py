@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -11,26 +12,38 @@ from typing import TYPE_CHECKING, Any, Final
 from steno.errors import UsageError
 from steno.store.bins import exact, spans
 from steno.store.bins.answer import Curves
-from steno.store.bins.curve import Curve, CurveBins, CurvePoints, Place
+from steno.store.bins.curve import Curve, CurveBins, CurvePoints, Place, read_only
 from steno.store.bins.group_curves import group_curves
 from steno.store.bins.groups import grouping, names_of
 from steno.store.bins.question import ask
+from steno.store.bins.settled import Kept
 from steno.store.bins.shown import shown
 from steno.store.bins.smoothed import of_curve, whole
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from steno.ledger.bins import Bins, Marks
+    from steno.store.bins.answer import LeftOut
     from steno.store.bins.engine import Engine, Facts, Member, Reading, Whole
+    from steno.store.bins.groups import Grouping
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
 
 _WIDEST: Final = 62
+_kept = Kept[Curves](64 << 20)
+"""Answers about ended runs, which stay as they are."""
+
+
+def _anew() -> None:
+    global _kept
+    _kept = Kept[Curves](64 << 20)  # a lock that another thread held at the fork is never let go in the child
+
+
+os.register_at_fork(after_in_child=_anew)
 
 
 def bins(
@@ -82,18 +95,32 @@ def bins(
     if names is not None and question.by_key:
         raise UsageError("group= needs bins, and over a key there are none: ask for step, time or relative")
     found, missing = shown(runs, dir)
+    groups = None if names is None else grouping(names, found)
     engine: Engine = exact.shared()
-    reading = engine.read(question, found)
+    about = (question, repr(groups), tuple(run.name for run in found))
+    answer = _kept.get((about, tuple(engine.token(run) for run in found))) if not missing else None
+    if answer is None:
+        answer = _answer(question, engine.read(question, found), groups, missing)
+        tokens = tuple(engine.token(run) for run in found)
+        if None not in tokens and not answer.left_out:
+            _kept.put((about, tokens), answer, answer.bytes)
+    return answer
+
+
+def _answer(question: Question, reading: Reading, groups: Grouping | None, missing: Sequence[LeftOut]) -> Curves:
     shift = narrowest(reading.members, question)
     lines = [whole(reading, at, question) for at, _ in enumerate(reading.members)] if question.smooth else []
-    groups = () if names is None else group_curves(reading, grouping(names, found), lines, question, 1 << shift)
+    curves = _curves(reading, question, shift, lines)
+    means = [] if groups is None else list(group_curves(reading, groups, lines, question, 1 << shift))
+    for one in (*curves, *means):
+        read_only(one)
     return Curves(
         keys=question.keys,
         x=question.x,
         runs=tuple(run.name for run in reading.runs if run is not None),
         width=_width(question, shift),
-        curves=tuple(_curves(reading, question, shift, lines)),
-        groups=tuple(groups),
+        curves=tuple(curves),
+        groups=tuple(means),
         marks=spans.marks_of(reading.runs, question),
         left_out=(*missing, *reading.left_out),
     )

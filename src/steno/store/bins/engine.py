@@ -125,5 +125,8 @@ class Reading(Protocol):
 class Engine(Protocol):
     """Something that reads runs: their files, or a database that has them. All engines pass the same tests."""
 
+    def token(self, shown: Shown) -> Hashable | None:
+        """The same as long as everything of the run is; None: nothing says so, or it has not been read."""
+
     def read(self, question: Question, shown: Sequence[Shown]) -> Reading:
         """Read the runs; one that is damaged or gone is named in `left_out` and costs no other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from steno.errors import StenoError
 from steno.record import Ref
@@ -15,9 +15,10 @@ from steno.store.bins.beside import Source
 from steno.store.bins.engine import Facts
 from steno.store.bins.in_memory import InMemory
 from steno.store.bins.long import POINTS_A_BIN, Both, Long, LongRun, whole
-from steno.store.bins.moment import Live, look
+from steno.store.bins.moment import Live, Moment, look
 from steno.store.bins.over_key import over
 from steno.store.bins.rows import Rows, concat, empty
+from steno.store.bins.settled import Kept, stamps
 from steno.store.bins.spans import cuts, spans_of
 from steno.store.engine import Engine, PartGone, again
 
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 
     from steno.ledger.read import Part
     from steno.store.bins.engine import Member, Reading, Span, Whole
-    from steno.store.bins.moment import Moment
     from steno.store.bins.question import Question
     from steno.store.bins.shown import Shown
     from steno.store.points import Points
 
 T = TypeVar("T")
+_RUNS_KEPT: Final = 20_000
+_BYTES_KEPT: Final = 256 << 20
+"""Of the points of parts, unpacked."""
 
 
 class Exact:
@@ -41,6 +44,25 @@ class Exact:
     def __init__(self) -> None:
         self._files = Engine()
         self._live = Live()
+        self._moments = Kept[Moment](_RUNS_KEPT)
+        self._pieces = Kept[dict[int, Rows]](_BYTES_KEPT)
+
+    def token(self, shown: Shown) -> Hashable | None:
+        """See `Engine.token`."""
+        marks = stamps(shown.dir) if shown.remote is None else None
+        if marks is None or self._moments.get((shown.dir, marks)) is None:
+            return None
+        return shown.dir, marks
+
+    def _look(self, shown: Shown) -> Moment:
+        """The run as it is; of one that has ended and has not changed since, as it was."""
+        marks = stamps(shown.dir) if shown.remote is None else None
+        found = None if marks is None else self._moments.get((shown.dir, marks))
+        if found is None:
+            found = look(shown, self._files, self._live)
+            if marks is not None and found.is_settled:
+                self._moments.put((shown.dir, marks), found, 1)
+        return found
 
     def read(self, question: Question, shown: Sequence[Shown]) -> Reading:
         """See `Engine.read`."""
@@ -106,7 +128,7 @@ class Exact:
 
         def ask(read: Callable[[Source], T]) -> T:
             def once() -> T:
-                now, held[:] = (held or [look(run, self._files, self._live)])[0], []
+                now, held[:] = (held or [self._look(run)])[0], []
                 low, high = (None if bound is None else int(bound) for bound in (question.low, question.high))
                 answer = read(Source(run.dir, now.view, replace(now.choice, first=low, last=high), question.ranks))
                 held[:] = [now]
@@ -134,7 +156,7 @@ class Exact:
         self, shown: Shown, question: Question, *, is_long: bool | None = None
     ) -> tuple[Moment, dict[int, Rows] | None, list[str]]:
         """The run, its points by key, and what is damaged. No points: there are so many that bins are of use."""
-        moment = look(shown, self._files, self._live)
+        moment = self._look(shown)
         if is_long is None:
             rows = sum(part.rows for part in moment.parts)
             is_long = question.x == "step" and rows >= POINTS_A_BIN * question.width and _has_all(shown, moment)
@@ -160,12 +182,19 @@ class Exact:
 
         path = run_dir / part.name
         good = self._files.files(run_dir, [part])
+        mark = (path, part.bytes, part.rows, part.crc, tuple(keys))
+        known = self._pieces.get(mark) if good == [path] and part.crc else None
+        if known is not None:
+            return known
         if str(path) in self._files.losses:
             loss = self._files.losses[str(path)]
             damage.append(f"{loss.kind}, {loss.name}: {loss.count:,} ({loss.reason})")
         for one in good:
             try:
-                return sealed.read(one, keys, part.node)
+                found = sealed.read(one, keys, part.node)
+                if one == path and part.crc:
+                    self._pieces.put(mark, found, sum(rows.bytes for rows in found.values()) + 1000)
+                return found
             except FileNotFoundError as error:
                 raise PartGone(str(path)) from error
             except (OSError, pa.ArrowException, ValueError, KeyError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from steno import inside, runfile
@@ -45,6 +45,8 @@ class Moment:
     damage: tuple[str, ...]
     """What of it is lost, a line each."""
     running: bool
+    is_settled: bool = False
+    """Whether it has ended, and its manifest says all."""
 
     @property
     def view(self) -> View:
@@ -100,10 +102,11 @@ def look(shown: Shown, engine: Engine, live: Live) -> Moment:
     manifest, wrong = read_manifest(shown.dir)
     if manifest.get("state") not in {None, "", "running"} and manifest.get("streams") and not _has_journals(shown.dir):
         parts = [Part(**row) for row in manifest["parts"]]
-        return _moment(
+        ended = _moment(
             shown.dir, manifest, parts, (), {}, tuple(Stream(**row) for row in manifest["streams"]), (),
             lambda: _starts(engine, shown.dir, live), running=False,
         )  # fmt: skip
+        return replace(ended, is_settled=True)
     view = live.view(shown.dir)
     snapshot = view.snapshot
     said = info.damage(

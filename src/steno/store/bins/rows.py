@@ -35,6 +35,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.value)
 
+    @property
+    def bytes(self) -> int:
+        """Of its arrays."""
+        return sum(int(getattr(self, one.name).nbytes) for one in fields(self))
+
     def take(self, chosen: Any) -> Rows:
         """Those of a mask, a slice, or row numbers in the order given."""
         return Rows(*(getattr(self, one.name)[chosen] for one in fields(self)))
