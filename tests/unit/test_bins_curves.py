@@ -534,3 +534,18 @@ def manifest_of(run_dir):
         "format": 2, "state": "finished", "config": {}, "summary": {}, "attempts": [],
         "parts": [asdict(one) for one in snapshot.parts], "streams": [asdict(one) for one in snapshot.streams],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("ranks", [None, "all"])
+def test_several_runs_over_time_are_what_numpy_computes(tmp_path, ranks):
+    rng = np.random.default_rng(12)
+    for number in range(3):
+        made(tmp_path, f"r{number}", odd_records(rng, 500 if number else 20), "half", ranks=2)
+    low = START_NS + 100_000_000
+    for width in (30, 200):
+        curves = steno.bins("loss", tmp_path, x="time", width=width, ranks=ranks)
+        assert len(curves) == 3 * (2 if ranks == "all" else 1)
+        check(curves, lambda series: series.time.view(np.int64))
+        part = steno.bins("loss", tmp_path, x="time", width=width, ranks=ranks, range=(low / 1e9, None), group=[])
+        assert part.groups[0].n.max() >= 2
+        assert part.total < curves.total

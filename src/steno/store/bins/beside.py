@@ -13,8 +13,10 @@ from steno.store.binned import read
 from steno.store.bins.rows import Rows, empty
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from steno.ledger.bins import Bins
     from steno.store.attempts import Choice
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from steno.store.points import Points
     from steno.store.unsealed import View
 
-_MARKS: Final = ("first", "last", "min", "max")
+MARKS: Final = ("first", "last", "min", "max")
 _ATTEMPT_BITS: Final = 20
 
 
@@ -91,11 +93,11 @@ def united(bins: Bins, width: int, *, by_rank: bool) -> tuple[Bins, Rows]:
     # The attempt of each mark goes with the number of its record, which decides between equal steps of one attempt.
     packed: dict[str, Any] = {
         name: replace(getattr(bins, name), record=(getattr(bins, name).record << _ATTEMPT_BITS) | bins.attempt)
-        for name in _MARKS
+        for name in MARKS
     }
     wider = bins_.unite(replace(bins, **packed), width, over_attempts=True, over_ranks=not by_rank)
     count = len(wider)
-    marks = [getattr(wider, name) for name in _MARKS]
+    marks = [getattr(wider, name) for name in MARKS]
     record = np.concatenate([one.record for one in marks])
     rows = replace(
         empty(),
@@ -112,14 +114,19 @@ def united(bins: Bins, width: int, *, by_rank: bool) -> tuple[Bins, Rows]:
     )
     numbered: dict[str, Any] = {
         name: replace(mark, record=np.arange(at * count, (at + 1) * count))
-        for at, (name, mark) in enumerate(zip(_MARKS, marks, strict=True))
+        for at, (name, mark) in enumerate(zip(MARKS, marks, strict=True))
     }
     return replace(wider, **numbered), rows
 
 
 def shifted(bins: Bins, rows: int) -> Bins:
     """The bins whose marks are rows that come after so many others."""
+    return renamed(bins, lambda record: record + rows)
+
+
+def renamed(bins: Bins, number: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> Bins:
+    """The bins with other numbers for the records of their marks."""
     numbered: dict[str, Any] = {
-        name: replace(getattr(bins, name), record=getattr(bins, name).record + rows) for name in _MARKS
+        name: replace(getattr(bins, name), record=number(getattr(bins, name).record)) for name in MARKS
     }
     return replace(bins, **numbered)

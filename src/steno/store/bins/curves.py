@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
 from steno.store.bins import exact, spans
@@ -19,6 +19,7 @@ from steno.store.bins.question import ask
 from steno.store.bins.settled import Kept
 from steno.store.bins.shown import shown
 from steno.store.bins.smoothed import of_curve, whole
+from steno.store.bins.widths import narrowest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,12 +29,11 @@ if TYPE_CHECKING:
 
     from steno.ledger.bins import Bins, Marks
     from steno.store.bins.answer import LeftOut
-    from steno.store.bins.engine import Engine, Facts, Member, Reading, Whole
+    from steno.store.bins.engine import Engine, Facts, Reading, Whole
     from steno.store.bins.groups import Grouping
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
 
-_WIDEST: Final = 62
 _kept = Kept[Curves](64 << 20)
 """Answers about ended runs, which stay as they are."""
 
@@ -130,18 +130,6 @@ def _width(question: Question, shift: int) -> float:
     if question.by_key:
         return 0
     return 1 << shift if question.x == "step" else 2.0 ** (shift - 9)
-
-
-def narrowest(members: Sequence[Member], question: Question) -> int:
-    """The exponent of the smallest width, in the question's unit, that gives all series together enough bins."""
-    if not members:
-        return 0
-    low = min(one.low for one in members) // question.unit
-    high = max(one.high for one in members) // question.unit
-    shift = 0
-    while (high >> shift) - (low >> shift) >= question.width and shift < _WIDEST:
-        shift += 1
-    return shift
 
 
 def _curves(

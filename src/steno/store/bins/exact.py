@@ -13,8 +13,9 @@ from steno.store.bins import sealed
 from steno.store.bins.answer import LeftOut
 from steno.store.bins.beside import Source
 from steno.store.bins.engine import Facts
+from steno.store.bins.folded import Folded
 from steno.store.bins.in_memory import InMemory
-from steno.store.bins.long import POINTS_A_BIN, Both, Long, LongRun, whole
+from steno.store.bins.long import POINTS_A_BIN, Long, LongRun, Several, whole
 from steno.store.bins.moment import Live, Moment, look
 from steno.store.bins.over_key import over
 from steno.store.bins.rows import Rows, concat, empty
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from steno.store.points import Points
 
 T = TypeVar("T")
+_TIMES: Final = ("time", "relative")
 _RUNS_KEPT: Final = 20_000
 _BYTES_KEPT: Final = 256 << 20
 """Of the points of parts, unpacked."""
@@ -73,19 +75,23 @@ class Exact:
         tokens: list[Hashable] = []
         long: list[LongRun] = []
         moments: dict[int, Moment] = {}
+        folded: list[Folded] = []
         with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="steno-bins") as pool:
-            for number, (run, found) in enumerate(zip(shown, pool.map(self._run_of(question), shown), strict=True)):
+            read = pool.map(self._run_of(question), range(len(shown)), shown)
+            for number, (run, found) in enumerate(zip(shown, read, strict=True)):
                 if isinstance(found, str):
                     facts.append(None)
                     tokens.append(None)
                     left_out.append(LeftOut(run.name, found))
                     continue
-                moment, by_key, damage = found
+                moment, by_key, damage, one = found
                 left_out.extend(LeftOut(run.name, why) for why in (*moment.damage, *damage))
                 moments[number] = moment
                 spans = spans_of(moment, (by_key or {}).values())
                 facts.append(Facts(run.name, run.dir, spans, moment.running))
                 tokens.append((run.dir, moment.token))
+                if one is not None:
+                    folded.append(one)
                 if by_key is None:
                     long.append(self._long(number, run, moment, question))
                     continue
@@ -100,20 +106,33 @@ class Exact:
 
         by_files = means if question.x == "step" else None
         short = InMemory(question, facts, left_out, pieces, where, tokens, by_files)
-        if not long:
-            return short
-        return self._both(facts, left_out, short, long, shown, question)
+        readings: list[InMemory | Long | Folded] = [short, *folded]
+        if long:
+            readings.append(self._sound(facts, left_out, long, shown, question))
+        return short if len(readings) == 1 else Several(facts, left_out, readings)
 
-    def _both(
+    def _folded(self, number: int, run: Shown, moment: Moment, question: Question, by_key: dict[int, Rows]) -> Folded:
+        def read(keys: Sequence[int], some: dict[int, Rows]) -> InMemory:
+            placed, _ = _placed(some, spans_of(moment, some.values()), question)
+            asked = replace(question, keys=tuple(question.keys[key] for key in keys))
+            where = [(0, at) for at, key in enumerate(keys) if key in placed]
+            return InMemory(asked, [None], [], [placed[key] for key in keys if key in placed], where, [None])
+
+        def anew(key: int) -> InMemory:
+            _, found, _ = again(lambda: self._run(run, question, is_long=False))
+            return read([key], {at: rows for at, rows in (found or {}).items() if at == key})
+
+        return Folded(number, question, read(range(len(question.keys)), by_key), anew, (run.dir, moment.token))
+
+    def _sound(
         self,
         facts: list[Facts | None],
         left_out: list[LeftOut],
-        short: InMemory,
         long: Sequence[LongRun],
         shown: Sequence[Shown],
         question: Question,
-    ) -> Reading:
-        """Short and long runs together; a long one that cannot be read is left out."""
+    ) -> Long:
+        """The long runs; one that cannot be read is left out."""
         sound = Long(self._files, question, [])
         for one in long:
             try:
@@ -121,7 +140,7 @@ class Exact:
             except (StenoError, OSError) as error:
                 facts[one.run] = None
                 left_out.append(LeftOut(shown[one.run].name, str(error)))
-        return Both(facts, left_out, short, sound)
+        return sound
 
     def _long(self, number: int, run: Shown, moment: Moment, question: Question) -> LongRun:
         held = [moment]
@@ -144,11 +163,14 @@ class Exact:
         return LongRun(number, ask, exact, (run.dir, moment.token))
 
     def _run_of(self, question: Question) -> Any:
-        def read(shown: Shown) -> tuple[Moment, dict[int, Rows] | None, list[str]] | str:
+        def read(number: int, shown: Shown) -> tuple[Moment, dict[int, Rows] | None, list[str], Folded | None] | str:
             try:
-                return again(lambda: self._run(shown, question))
+                moment, by_key, damage = again(lambda: self._run(shown, question))
             except (StenoError, OSError) as error:
                 return str(error)
+            if by_key and question.x in _TIMES and _is_long(moment, question):
+                return moment, {}, damage, self._folded(number, shown, moment, question, by_key)
+            return moment, by_key, damage, None
 
         return read
 
@@ -158,8 +180,7 @@ class Exact:
         """The run, its points by key, and what is damaged. No points: there are so many that bins are of use."""
         moment = self._look(shown)
         if is_long is None:
-            rows = sum(part.rows for part in moment.parts)
-            is_long = question.x == "step" and rows >= POINTS_A_BIN * question.width and _has_all(shown, moment)
+            is_long = question.x == "step" and _is_long(moment, question) and _has_all(shown, moment)
         if is_long:
             return moment, None, []
         keys = [*question.keys, question.x] if question.by_key else question.keys
@@ -200,6 +221,10 @@ class Exact:
             except (OSError, pa.ArrowException, ValueError, KeyError) as error:
                 damage.append(f"damaged part, {part.name}: {part.rows:,} ({str(error).splitlines()[0]})")
         return {}
+
+
+def _is_long(moment: Moment, question: Question) -> bool:
+    return sum(part.rows for part in moment.parts) >= POINTS_A_BIN * question.width
 
 
 def _has_all(shown: Shown, moment: Moment) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from steno.ledger.bins import Bins
     from steno.store.bins.answer import LeftOut
     from steno.store.bins.beside import Source
+    from steno.store.bins.folded import Folded
     from steno.store.bins.in_memory import InMemory
     from steno.store.bins.question import Question
     from steno.store.engine import Engine
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 POINTS_A_BIN: Final = 128
 """A run with fewer points, of all keys, for each bin asked for is read by its points: no bin could be of use."""
+
+_HELD_ROWS: Final = 50_000
+_ALL_HELD_ROWS: Final = 1_000_000
+"""Bins and points that are kept between the choice of the width and the curves; others are read twice."""
 
 T = TypeVar("T")
 Ask = Callable[[Callable[["Source"], T]], T]
@@ -53,8 +58,13 @@ class Long:
     def __init__(self, engine: Engine, question: Question, runs: Sequence[LongRun]) -> None:
         self._engine, self._question, self._runs = engine, question, {one.run: one for one in runs}
         self.members: list[Member] = []
+        self._held: dict[int, tuple[Bins, Points]] = {}
+        self._held_rows = 0
         for one in runs:
-            bins, points = one.ask(lambda source: beside.found(engine, source, question.keys, Level(2)))
+            bins, points = one.ask(self._first)
+            if len(bins) + len(points) <= _HELD_ROWS:
+                self._held[one.run] = (bins, points)
+                self._held_rows += len(bins) + len(points)
             for key, rank, total, low, high in beside.spans(bins, points, by_rank=question.by_rank):
                 self.members.append(Member(one.run, key, rank, total, low, high))
 
@@ -62,6 +72,19 @@ class Long:
         """Another reading of other runs."""
         self._runs |= other._runs
         self.members += other.members
+        if self._held_rows < _ALL_HELD_ROWS:
+            self._held |= other._held
+            self._held_rows += other._held_rows
+
+    def _first(self, source: Source) -> tuple[Bins, Points]:
+        """The bins by which the width is chosen: narrow enough to be of use for it, as far as can be said."""
+        keys, parts = self._question.keys, source.view.metrics
+        files = self._engine.binfiles(source.dir, parts)
+        coarse = min(sum(files.count(source.dir, part, key, 2) for part in parts) for key in keys)
+        # A window has only some of the bins, and ranks and attempts have their own.
+        is_open = source.choice.first is None and source.choice.last is None
+        level = 2 if is_open and coarse >= 4 * self._question.width else 1
+        return beside.found(self._engine, source, keys, Level(level))
 
     def points(self, members: Sequence[int]) -> Rows:
         """See `engine.Reading`."""
@@ -81,11 +104,16 @@ class Long:
             wanted.setdefault(one.run, {}).setdefault(one.key, {})[one.rank] = at
         pieces = []
         for run, keys in wanted.items():
-            names = [self._question.keys[key] for key in keys]
-            found = self._runs[run].ask(self._found(names, Level(width=width)))
-            bins = beside.wide(*found, width)
+            bins, points = self._held.get(run, (None, None))
+            if bins is None or points is None or (len(bins) and int(bins.width.max()) > width):
+                names = [self._question.keys[key] for key in keys]
+                bins, points = self._runs[run].ask(self._found(names, Level(width=width)))
+                known = np.array(list(keys), np.int64)
+            else:
+                known = np.arange(len(self._question.keys))
+            bins = beside.wide(bins, points, width)
             # A number for each key of each run; by rank it is told apart afterwards.
-            number = np.array([run * len(self._question.keys) + key for key in keys], np.int64)
+            number = run * len(self._question.keys) + known
             pieces.append(replace(bins, key=number[bins.key].astype(np.int32)))
         united, rows = beside.united(bins_.concat(pieces), width, by_rank=self._question.by_rank)
         return _by_member(united, rows, members, self.members, len(self._question.keys))
@@ -146,31 +174,33 @@ def _numbered(rows: Rows, series: int) -> Rows:
     return replace(rows, series=np.full(len(rows), series, np.int32))
 
 
-class Both:
-    """Two readings of different runs as one."""
+class Several:
+    """Readings of different runs as one."""
 
-    def __init__(self, runs: Sequence[Facts | None], left_out: Sequence[LeftOut], short: InMemory, long: Long) -> None:
+    def __init__(
+        self, runs: Sequence[Facts | None], left_out: Sequence[LeftOut], readings: Sequence[InMemory | Long | Folded]
+    ) -> None:
         self.runs, self.left_out = runs, left_out
-        places = [(one, 0, at) for at, one in enumerate(short.members)]
-        places += [(one, 1, at) for at, one in enumerate(long.members)]
+        places = [(one, which, at) for which, some in enumerate(readings) for at, one in enumerate(some.members)]
         places.sort(key=lambda place: (place[0].run, place[0].key, -1 if place[0].rank is None else place[0].rank))
         self.members = [one for one, _, _ in places]
         self._places = [(which, at) for _, which, at in places]
-        self._both = (short, long)
+        self._readings = readings
 
     def _shared(self, members: Sequence[int]) -> list[tuple[int, list[int], NDArray[np.int32]]]:
         out = []
-        for which in (0, 1):
-            mine = [at for at, member in enumerate(members) if self._places[member][0] == which]
-            if mine:
-                out.append((which, [self._places[members[at]][1] for at in mine], np.array(mine, np.int32)))
+        mine: dict[int, list[int]] = {}
+        for at, member in enumerate(members):
+            mine.setdefault(self._places[member][0], []).append(at)
+        for which, some in mine.items():
+            out.append((which, [self._places[members[at]][1] for at in some], np.array(some, np.int32)))
         return out
 
     def points(self, members: Sequence[int]) -> Rows:
         """See `engine.Reading`."""
         found = []
         for which, local, numbers in self._shared(members):
-            rows = self._both[which].points(local)
+            rows = self._readings[which].points(local)
             found.append(replace(rows, series=numbers[rows.series]))
         rows = concat(found)
         return rows if len(found) < 2 else rows.take(np.argsort(rows.series, kind="stable"))
@@ -179,7 +209,7 @@ class Both:
         """See `engine.Reading`."""
         found, named, begin = [], [], 0
         for which, local, numbers in self._shared(members):
-            bins, rows = self._both[which].bins(local, width)
+            bins, rows = self._readings[which].bins(local, width)
             bins = beside.shifted(bins, begin) if begin else bins
             found.append(replace(bins, key=numbers[bins.key]))
             named.append(rows)
@@ -190,9 +220,9 @@ class Both:
     def whole(self, member: int) -> Whole:
         """See `engine.Reading`."""
         which, at = self._places[member]
-        return self._both[which].whole(at)
+        return self._readings[which].whole(at)
 
     def token(self, member: int) -> Hashable | None:
         """See `engine.Reading`."""
         which, at = self._places[member]
-        return self._both[which].token(at)
+        return self._readings[which].token(at)

@@ -1,0 +1,96 @@
+"""A run with many points over times: folded into bins as soon as it is read, so that one run at a time is in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from steno.ledger import bins as bins_
+from steno.store.bins import beside
+from steno.store.bins.in_memory import binned
+from steno.store.bins.rows import Rows, concat, empty
+from steno.store.bins.widths import narrowest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from steno.ledger.bins import Bins
+    from steno.store.bins.engine import Member, Whole
+    from steno.store.bins.in_memory import InMemory
+    from steno.store.bins.question import Question
+
+
+class Folded:
+    """See `engine.Reading`; of one run.
+
+    Args:
+        run: its position in the runs.
+        question: what is asked.
+        read: all of it, in memory.
+        again: reads a key anew, for what it is smoothed from.
+        token: the same as long as its points are.
+    """
+
+    def __init__(
+        self, run: int, question: Question, read: InMemory, again: Callable[[int], InMemory], token: Hashable
+    ) -> None:
+        self.members: list[Member] = [replace(one, run=run) for one in read.members]
+        self._question, self._again, self._token = question, again, token
+        self._rows: dict[int, Rows] = {}
+        many = []
+        for at, one in enumerate(self.members):
+            if one.total <= 2 * question.width:
+                # A copy: a slice would keep all rows in memory.
+                self._rows[at] = read.points([at]).take(np.arange(one.total))
+            else:
+                many.append(at)
+        # No width of an answer is narrower: this run is only one of those that it is chosen for.
+        bins, named = read.bins(many, 1 << narrowest(self.members, question))
+        self._bins = replace(bins, key=np.array(many, np.int32)[bins.key]) if many else bins
+        self._bins, self._named = _compact(self._bins, named)
+
+    def points(self, members: Sequence[int]) -> Rows:
+        """See `engine.Reading`."""
+        return concat(
+            [
+                replace(self._rows[one], series=np.full(len(self._rows[one]), at, np.int32))
+                for at, one in enumerate(members)
+            ]
+        )
+
+    def bins(self, members: Sequence[int], width: int) -> tuple[Bins, Rows]:
+        """See `engine.Reading`."""
+        number = np.full(len(self.members), -1, np.int32)
+        number[list(members)] = np.arange(len(members))
+        mine = number[self._bins.key] >= 0
+        held = self._bins.take(mine)
+        found, named = [replace(held, key=number[held.key])], [self._named]
+        begin = len(self._named)
+        for at, one in enumerate(members):
+            if one in self._rows:
+                rows = replace(self._rows[one], series=np.full(len(self._rows[one]), at, np.int32))
+                found.append(beside.shifted(binned(rows, width, self._question.unit), begin))
+                named.append(rows)
+                begin += len(rows)
+        return bins_.unite(bins_.concat(found), width), concat(named)
+
+    def whole(self, member: int) -> Whole:
+        """See `engine.Reading`."""
+        one = self.members[member]
+        read = self._again(one.key)
+        at = [at for at, found in enumerate(read.members) if found.rank == one.rank]
+        return read.whole(at[0])
+
+    def token(self, _: int) -> Hashable | None:
+        """See `engine.Reading`."""
+        return self._token
+
+
+def _compact(bins: Bins, rows: Rows) -> tuple[Bins, Rows]:
+    """The bins with those rows alone that they name, in their order."""
+    if not len(bins):
+        return bins, empty()
+    used = np.unique(np.concatenate([getattr(bins, name).record for name in beside.MARKS]))
+    return beside.renamed(bins, lambda record: np.searchsorted(used, record)), rows.take(used)
