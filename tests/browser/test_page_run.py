@@ -52,10 +52,10 @@ def test_the_configuration_is_a_list_that_is_searched(browse, viewer):
     page = browse(f"{viewer.url}#open=p/good")
     run = page.get_by_role("dialog", name="Run p/good")
     run.get_by_role("cell", name="adam", exact=True).wait_for()
-    assert run.get_by_text("<i>value</i>").count() == 1
-    assert run.get_by_text("some notes").count() == 1
+    assert run.get_by_role("cell", name="<i>value</i>", exact=True).count() == 1
+    assert run.get_by_role("cell", name="some notes", exact=True).count() == 1
     run.get_by_role("searchbox", name="Search configuration").fill("betas")
-    run.get_by_role("cell", name="0.9, 0.999").wait_for()
+    run.get_by_role("cell", name="0.9, 0.999", exact=True).wait_for()
     assert run.get_by_role("cell", name="adam", exact=True).count() == 0
 
 

@@ -91,7 +91,7 @@ export function Chart({ id, name, card, width, height, onPlot }: Props) {
     () => ranges(all, name, { zoom, zoomY, fixedY, robust, logX, logY }),
     [all, name, zoom, zoomY, fixedY, robust, logX, logY],
   );
-  const data: PlotData = { drawn: all, x: found.x, y: found.y, logX, logY, time: x === "time" };
+  const data: PlotData = { drawn: all, x: found.x, y: found.y, logX, logY, time: x === "time", whole: x === "step" };
   useLayoutEffect(() => {
     const node = host.current;
     if (!node) return;

@@ -19,13 +19,16 @@ type Place = (value: number) => number;
 /** From a value to a pixel; a log axis gives NaN for what it cannot hold. */
 export function placer(low: number, high: number, from: number, length: number, log: boolean): Place {
   if (log) {
-    const start = Math.log(low);
-    const scale = length / (Math.log(high) - start);
-    return (value) => (value > 0 ? from + (Math.log(value) - start) * scale : NaN);
+    // Of numbers close to each other, logarithms differ by less than they are rounded.
+    const above = (value: number) => (value < 2 * low ? Math.log1p((value - low) / low) : Math.log(value) - Math.log(low));
+    const scale = length / above(high);
+    return (value) => (value > 0 ? from + above(value) * scale : NaN);
   }
-  // Halved first, since high - low may overflow.
-  const scale = length / (high / 2 - low / 2);
-  return (value) => from + (value / 2 - low / 2) * scale;
+  // Halved first, since high - low may overflow; very small numbers are made large, since their scale would.
+  const unit = Math.max(Math.abs(low), Math.abs(high)) < 1e-280 ? 2 ** 900 : 0.5;
+  const start = low * unit;
+  const scale = length / (high * unit - start);
+  return (value) => from + (value * unit - start) * scale;
 }
 
 /** Pixels far outside are drawn at the edge of what a canvas holds exactly. */

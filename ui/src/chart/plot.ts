@@ -3,6 +3,7 @@ import uPlot from "uplot";
 import { number, times } from "../parts/words";
 import type { Drawn } from "./lines";
 import { type Frame, paint } from "./paint";
+import { digits, ticks } from "./ticks";
 
 export interface PlotData {
   drawn: Drawn[];
@@ -12,6 +13,8 @@ export interface PlotData {
   logY: boolean;
   /** Seconds since 1970. */
   time: boolean;
+  /** Steps: nothing stands between them. */
+  whole: boolean;
 }
 
 export interface PlotEvents {
@@ -22,12 +25,24 @@ export interface PlotEvents {
   cursor(at: { x: number; left: number; top: number } | null): void;
 }
 
+/** Marks of our own on a linear axis: uPlot's do not come to an end for numbers beyond 2^53. */
+function own(log: boolean, space: number, whole: boolean): Partial<uPlot.Axis> {
+  if (log) return { values: logTicks };
+  return {
+    // Any increment will do, as long as uPlot takes it: the marks are made here.
+    incrs: [1e300],
+    splits: (plot, at, low, high) => ticks(low, high, (at === 0 ? plot.bbox.width : plot.bbox.height) / uPlot.pxRatio / space, whole),
+    values: labels,
+  };
+}
+
 function style(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function ticks(_: uPlot, values: (number | null)[]): string[] {
-  return values.map((value) => (value === null ? "" : number(value, 6)));
+function labels(_: uPlot, values: (number | null)[]): string[] {
+  const enough = digits(values);
+  return values.map((value) => (value === null ? "" : number(value, enough)));
 }
 
 /** On a log axis powers of ten have their number, and 2 and 5 where there are few of them. */
@@ -66,8 +81,8 @@ export class Plot {
         y: { distr: data.logY ? 3 : 1, range: () => this.data.y },
       },
       axes: [
-        { ...axis(2, 26), space: data.time ? 84 : 64, values: data.time ? (_, at) => times(at) : data.logX ? logTicks : ticks },
-        { ...axis(3, 58), space: 32, values: data.logY ? logTicks : ticks },
+        { ...axis(2, 26), space: data.time ? 84 : 64, ...(data.time ? { values: (_: uPlot, at: (number | null)[]) => times(at) } : own(data.logX, 64, data.whole)) },
+        { ...axis(3, 58), space: 32, ...own(data.logY, 22, false) },
       ],
       series: [{}, { paths: () => null, points: { show: false } }],
       cursor: {
@@ -116,7 +131,7 @@ export class Plot {
 
   /** Whether new data can be drawn by this chart: the kind of its axes is fixed. */
   fits(data: PlotData): boolean {
-    return data.logX === this.data.logX && data.logY === this.data.logY && data.time === this.data.time;
+    return data.logX === this.data.logX && data.logY === this.data.logY && data.time === this.data.time && data.whole === this.data.whole;
   }
 
   set(data: PlotData, width: number, height: number): void {

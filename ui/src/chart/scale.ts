@@ -36,7 +36,9 @@ export function padded(span: Span, log = false, part = 0.05): Span {
   const [low, high] = span;
   if (log) {
     const room = low === high ? Math.log(2) : part * (Math.log(high) - Math.log(low));
-    return [Math.exp(Math.log(low) - room), Math.exp(Math.log(high) + room)];
+    // The logarithm rounds: what is in the range stays in it. Both ends are numbers above 0.
+    const made: Span = [Math.min(low, Math.exp(Math.log(low) - room)), Math.max(high, Math.exp(Math.log(high) + room))];
+    return [Math.max(made[0], 5e-324), Math.min(made[1], Number.MAX_VALUE)];
   }
   if (low === high) {
     const room = Math.abs(low) * 0.1 || 1;

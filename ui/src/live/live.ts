@@ -13,7 +13,7 @@ const MOST_WATCHED = 200;
 
 type Message =
   | { kind: "news"; news: News }
-  | { kind: "way"; way: Way }
+  | { kind: "way"; way: Way; id: string }
   | { kind: "who" }
   | { kind: "watch"; tab: string; runs: string[] | null };
 
@@ -36,7 +36,8 @@ let polling = false;
 
 function say(next: Way): void {
   if (way.value !== next) way.value = next;
-  if (leading) channel?.postMessage({ kind: "way", way: next } satisfies Message);
+  // With the id of the last news: the tab that leads next goes on from there.
+  if (leading) channel?.postMessage({ kind: "way", way: next, id: lastId } satisfies Message);
 }
 
 function deliver(news: News): void {
@@ -69,12 +70,14 @@ function open(): void {
     close(); // Nobody looks: hidden tabs ask nothing.
     return;
   }
-  const address = `api/live?${new URLSearchParams(union().map((run) => ["runs", run]))}`;
-  if (source && streamed === address) return;
+  const query = new URLSearchParams(union().map((run) => ["runs", run]));
+  if (source && streamed === query.toString()) return;
   close();
-  streamed = address;
+  streamed = query.toString();
   heardAt = Date.now();
-  source = new EventSource(address);
+  // What came between two streams, of this tab or of the one that led before, is told first.
+  if (lastId) query.set("since", lastId);
+  source = new EventSource(`api/live?${query}`);
   source.addEventListener("open", () => {
     heardAt = Date.now();
     say("live");
@@ -136,7 +139,10 @@ function lead(): void {
 function onMessage(event: MessageEvent<Message>): void {
   const said = event.data;
   if (said.kind === "news" && !leading && mine !== null) listener(said.news);
-  else if (said.kind === "way" && !leading) way.value = said.way;
+  else if (said.kind === "way" && !leading) {
+    way.value = said.way;
+    lastId = said.id || lastId;
+  }
   else if (said.kind === "who") watch();
   else if (said.kind === "watch") {
     if (said.runs === null) watchers.delete(said.tab);
