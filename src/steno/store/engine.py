@@ -203,7 +203,7 @@ def inherit(engine: Engine) -> None:
     _inherited.append(engine.database)
 
 
-def scan(paths: Iterable[Path], options: str = "") -> str:
+def scan(paths: Iterable[Path | str], options: str = "") -> str:
     """SQL that reads these parts, whatever their directory is called: DuckDB takes a path for a pattern.
 
     It also takes directories such as `step=5` for columns that stand in place of the part's own, unless told not to.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from steno.record import Record
     from steno.store.engine import Engine
-    from steno.store.sql import Source
+    from steno.store.source import Source
 
     Write = Callable[["_Chosen", Path], int]
 

@@ -12,16 +12,17 @@ from steno import paths
 from steno.store import runs as runs_
 from steno.store import sql as sql_
 from steno.store.cards import summarise
+from steno.store.ended import Ended
 from steno.store.engine import Engine, again
 from steno.store.reader import RunReader, remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import duckdb
     import pyarrow as pa
 
-    from steno.store.remote import Remote
+    from steno.store.source import Source
 
 
 def sql(
@@ -59,18 +60,53 @@ def sql(
     """
     engine = Engine()  # one for all: a database takes tens of milliseconds to make
     wanted = [runs] if runs is None or isinstance(runs, str | os.PathLike) else list(runs)
-    places: dict[Path, Path | Remote] = {}
-    for one in wanted:
-        for place in [remote(one)] if paths.is_url(one) else runs_.resolve(one, dir):
-            places.setdefault(place if isinstance(place, Path) else place.dir, place)
-    readers = [RunReader(place, engine=engine) for place in places.values()]
+    found = [_Place(one, dir, engine) for one in wanted]
 
     def ask() -> pa.Table:
-        return sql_.query(engine, [_source(reader) for reader in readers], query, values)
+        sources = {source.path: source for place in found for source in place.sources()}
+        return sql_.query(engine, list(sources.values()), query, values)
 
     return engine.cursor().from_arrow(again(ask))
 
 
-def _source(reader: RunReader) -> sql_.Source:
+class _Place:
+    """The runs that one argument names."""
+
+    def __init__(
+        self, given: str | os.PathLike[str] | None, dir: str | os.PathLike[str] | None, engine: Engine
+    ) -> None:
+        self._engine = engine
+        self._readers: dict[str, RunReader] = {}
+        self._below = ""
+        self._paths: list[str] = []
+        if given is not None and paths.is_url(given):
+            reader = RunReader(remote(given), engine=engine)
+            self._readers[str(reader.dir)] = reader
+        elif given is None or (Path(given).is_dir() and not runs_.is_run(Path(given))):
+            self._below = str(runs_.place_of(dir) if given is None else Path(given))
+            self._paths = list(runs_.run_paths(Path(self._below)))
+            if not self._paths:
+                runs_.resolve(given, dir)  # which says so
+        else:
+            self._paths = [str(runs_.find(given, dir))]
+        self._ended = Ended(self._below or None)
+
+    def sources(self) -> Iterator[Source]:
+        """Each run as it is now."""
+        for path in self._paths:
+            source = self._ended.source(path, path[len(self._below) :])
+            yield self._live(path) if source is None else source
+        if self._below:
+            self._ended.keep(path[len(self._below) :] for path in self._paths)
+        else:
+            yield from map(_source, [] if self._paths else self._readers.values())
+
+    def _live(self, path: str) -> Source:
+        if path not in self._readers:
+            self._readers[path] = RunReader(Path(path), engine=self._engine)
+        return _source(self._readers[path])
+
+
+def _source(reader: RunReader) -> Source:
     # What a list of runs says of one: the reader's own information looks at more than that.
     return replace(reader._source(), about=partial(summarise, reader.dir))  # noqa: SLF001 - of the package's own class

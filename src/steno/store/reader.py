@@ -29,6 +29,7 @@ from steno.store.downsample import check_points, downsample
 from steno.store.engine import Engine, again, inherit
 from steno.store.info import Info, info_of, state_of
 from steno.store.series import Series, series_of
+from steno.store.source import Source
 from steno.store.summary import Summary, told
 from steno.store.unsealed import Unsealed, View
 from steno.utf8 import escaped
@@ -500,10 +501,10 @@ class RunReader:
         place = self.dir.absolute()
         return start(str(place.parent), run=place.name, port=port, host=host, browser=browser, token=token)
 
-    def _source(self) -> sql_.Source:
+    def _source(self) -> Source:
         view = self._view()
-        choice = attempts_.choose(self._attempts(), "latest")
-        return sql_.Source(self._label(), self.dir, view, choice, lambda: self.info)
+        hidden = attempts_.choose(self._attempts(), "latest").hidden
+        return Source(self._label(), str(self.dir), hidden, lambda: self.info, lambda: view.snapshot.parts, view)
 
     def _label(self) -> str:
         summary = runs_.identity(self.dir)

@@ -21,6 +21,13 @@ RUNS: Final = (
     "ended::timestamp_ns as ended, duration, records, points, path"
 )
 CONFIG: Final = "run, key, value"
+RUNS_EMPTY: Final = (
+    "select ''::varchar as run, ''::varchar as project, ''::varchar as name, ''::varchar as id, ''::varchar as state, "
+    "''::varchar as \"group\", [''::varchar] as tags, ''::varchar as notes, true as archived, "
+    "null::timestamp_ns as started, null::timestamp_ns as ended, null::double as duration, null::bigint as records, "
+    "null::bigint as points, ''::varchar as path"
+)
+CONFIG_EMPTY: Final = "select ''::varchar as run, ''::varchar as key, ''::varchar as value"
 
 
 class About(Protocol):

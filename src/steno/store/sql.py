@@ -5,27 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
+from steno.store.asked import ANYTHING, Asked, asked
 from steno.store.columns import integers, strings, to_arrow
 from steno.store.engine import quoted, require, scan
+from steno.store.gathered import FEWEST, gathered, worth
 from steno.store.points import table_of
-from steno.store.runtables import CONFIG, RUNS, config_table, runs_table
+from steno.store.runtables import CONFIG, CONFIG_EMPTY, RUNS, RUNS_EMPTY, config_table, runs_table
 from steno.utf8 import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Iterator, Sequence
 
     import duckdb
     import pyarrow as pa
 
-    from steno.store.attempts import Choice
     from steno.store.engine import Engine
-    from steno.store.runtables import About
-    from steno.store.unsealed import View
+    from steno.store.source import Source
 
 _COLUMNS = "node, record, key, step, time::timestamp_ns as time, rank, attempt, {} as level, value, exact, text, ref"
 COLUMNS = _COLUMNS.format("level")
@@ -33,35 +32,19 @@ COLUMNS = _COLUMNS.format("level")
 OF_PART = _COLUMNS.format("try_cast(try(json_extract_string(meta, '$.level')) as integer)")
 ENTRY_COLUMNS = "node, record, time::timestamp_ns as time, step, rank, attempt, kind, payload"
 EMPTY = (
-    "select ''::varchar as run, null::bigint as node, null::bigint as record, null::varchar as key, "
+    "select 0 as source, ''::varchar as run, null::bigint as node, null::bigint as record, null::varchar as key, "
     "null::bigint as step, null::timestamp_ns as time, null::integer as rank, null::integer as attempt, "
     "null::integer as level, null::double as value, null::bigint as exact, null::varchar as text, "
     "null::varchar as ref where false"
 )
 ENTRY_EMPTY = (
-    "select ''::varchar as run, null::bigint as node, null::bigint as record, null::timestamp_ns as time, "
+    "select 0 as source, ''::varchar as run, null::bigint as node, null::bigint as record, null::timestamp_ns as time, "
     "null::bigint as step, null::integer as rank, null::integer as attempt, null::varchar as kind, "
     "null::varchar as payload where false"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One run in a query: what is readable of it at one moment, and which of its points are meant."""
-
-    run: str
-    """The column `run` of the views: `project/name`."""
-    dir: Path
-    view: View
-    choice: Choice
-    about: Callable[[], About]
-    """What is known of it beside its points; asked where a query names the tables of that."""
-
-    def parts(self, engine: Engine, kind: str) -> list[Path]:
-        """The files to read for the parts of a kind. Raises PartGone."""
-        return engine.files(self.dir, (part for part in self.view.snapshot.parts if part.kind == kind))
-
-
+_FEW_KEYS = 4
 TABLES = ("metrics", "metrics_all", "records", "runs", "config")
 
 
@@ -75,23 +58,29 @@ def named(text: str) -> set[str]:
 
 @contextlib.contextmanager
 def views(
-    engine: Engine, sources: Sequence[Source], wanted: Collection[str] = ("metrics", "metrics_all", "records")
+    engine: Engine,
+    sources: Sequence[Source],
+    wanted: Collection[str] = ("metrics", "metrics_all", "records"),
+    what: Asked = ANYTHING,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the tables that are wanted, of the sources; what they show is fixed until it is closed.
 
-    See `steno.sql` for their columns.
+    See `steno.sql` for their columns. Points that `what` does not ask for may be absent.
     """
     cursor = engine.cursor()
     try:
         cursor.execute("set TimeZone='UTC'")
         if not {"metrics", "metrics_all"}.isdisjoint(wanted):
-            _points(cursor, engine, sources)
+            _points(cursor, engine, sources, what)
         if "records" in wanted:
-            entries = _sealed(cursor, "records", ENTRY_COLUMNS, _paths(engine, sources, "records"))
-            entries += _registered(cursor, "entries", ENTRY_COLUMNS, [_entries(source) for source in sources])
-            cursor.execute(f"create temp view records as {' union all '.join(entries or [ENTRY_EMPTY])}")
+            columns = f"source, run, {ENTRY_COLUMNS}"
+            entries = _sealed(cursor, "records", ENTRY_COLUMNS, engine, sources)
+            tables = [_entries(place, source) for place, source in enumerate(sources)]
+            entries += _registered(cursor, "entries", columns, tables)
+            union = " union all ".join(entries or [ENTRY_EMPTY])
+            cursor.execute(f"create temp view records as select * exclude (source) from ({union})")
         if not {"runs", "config"}.isdisjoint(wanted):
-            known = [(source.run, source.dir, source.about()) for source in sources]
+            known = [(source.run, Path(source.path), source.about()) for source in sources]
             for name, columns, table in (("runs", RUNS, runs_table), ("config", CONFIG, config_table)):
                 if name in wanted:
                     cursor.register(f"{name}_known", table(known))
@@ -101,33 +90,71 @@ def views(
         cursor.close()
 
 
-def _points(cursor: duckdb.DuckDBPyConnection, engine: Engine, sources: Sequence[Source]) -> None:
-    points = _sealed(cursor, "metrics", OF_PART, _paths(engine, sources, "metrics"))
-    unsealed = [table for source in sources for table in _unsealed(source)]
-    points += _registered(cursor, "unsealed", COLUMNS, unsealed)
-    rewinds = [(source.run, *hidden) for source in sources for hidden in source.choice.hidden]
-    union = " union all ".join(points or [EMPTY])
-    cursor.execute(f"create temp view metrics_all as {union}")
-    cursor.execute(f"create temp view metrics as {_left(rewinds, sources, points)}")
+def _points(cursor: duckdb.DuckDBPyConnection, engine: Engine, every: Sequence[Source], what: Asked) -> None:
+    columns = f"source, run, {COLUMNS}"
+    sources = every if what.runs is None else [source for source in every if escaped(source.run) in what.runs]
+    kept = _kept(engine, sources, every, what.keys or ())
+    pieces = _registered(cursor, "kept", columns, list(kept.values()))
+    places = set(range(len(sources))) - (set(worth(sources)) if kept else set())
+    pieces += _sealed(cursor, "metrics", OF_PART, engine, sources, places)
+    tables = [table for place, source in enumerate(sources) for table in _unsealed(place, source)]
+    pieces += _registered(cursor, "unsealed", columns, tables)
+    union = " union all ".join(pieces or [EMPTY])
+    cursor.execute(f"create temp view steno_points as {union}")
+    cursor.execute("create temp view metrics_all as select * exclude (source) from steno_points")
+    cursor.execute(f"create temp view metrics as {_left(sources, pieces)}")
 
 
-def _paths(engine: Engine, sources: Sequence[Source], kind: str) -> dict[Path, str]:
-    """Part → its run, of the parts that are not known to be damaged."""
-    found = {path: source.run for source in sources for path in source.parts(engine, kind)}
-    return {path: run for path, run in found.items() if str(path) not in engine.damaged}
-
-
-def _sealed(cursor: duckdb.DuckDBPyConnection, kind: str, columns: str, paths: dict[Path, str]) -> list[str]:
-    """The select over the parts: one scan of all, however many runs; planning a thousand takes minutes."""
+def _kept(
+    engine: Engine, sources: Sequence[Source], every: Sequence[Source], keys: Collection[str]
+) -> dict[str, pa.Table]:
+    """By key the points of the runs that are `worth` it; none where not all of them can be kept."""
     import pyarrow as pa
 
-    if not paths:
+    found: dict[str, pa.Table] = {}
+    places = worth(sources) if 0 < len(keys) <= _FEW_KEYS else []
+    runs = strings([escaped(source.run) for source in sources])
+    for key in keys if places else ():
+        table = gathered(engine, key, OF_PART, sources, places, every)
+        if table is None:
+            return {}
+        of_run = pa.DictionaryArray.from_arrays(table["source"].combine_chunks(), runs)
+        found[key] = table.append_column("run", of_run)
+    return found
+
+
+def _sealed(
+    cursor: duckdb.DuckDBPyConnection,
+    kind: str,
+    columns: str,
+    engine: Engine,
+    sources: Sequence[Source],
+    among: Collection[int] | None = None,
+) -> list[str]:
+    """The select over the parts: one scan of all, however many runs; planning a thousand takes minutes."""
+    import numpy as np
+    import pyarrow as pa
+
+    wanted = range(len(sources)) if among is None else sorted(among)
+    found = [(str(path), place) for place in wanted for path in sources[place].parts(engine, kind)]
+    # Of two ways to one run, one is read.
+    of_file = {path: place for path, place in found if path not in engine.damaged}
+    if not of_file:
         return []
-    if len(set(paths.values())) == 1:
-        return [f"select {quoted(next(iter(paths.values())))} as run, {columns} from {scan(paths)}"]
-    table = pa.table({"filename": strings(list(map(str, paths))), "of_run": strings(list(paths.values()))})
+    places = list(of_file.values())
+    if min(places) == max(places):
+        run = quoted(escaped(sources[places[0]].run))
+        return [f"select {places[0]}::integer as source, {run} as run, {columns} from {scan(of_file)}"]
+    table = pa.table(
+        {
+            "filename": strings(list(of_file)),
+            "source": to_arrow(np.array(places, np.int32), pa.int32()),
+            "of_run": strings([escaped(sources[place].run) for place in places]),
+        }
+    )
     cursor.register(f"{kind}_parts", table)
-    return [f"select of_run as run, {columns} from {scan(paths, 'filename = true')} join {kind}_parts using (filename)"]
+    files = scan(of_file, "filename = true")
+    return [f"select source, of_run as run, {columns} from {files} join {kind}_parts using (filename)"]
 
 
 def _registered(cursor: duckdb.DuckDBPyConnection, name: str, columns: str, tables: list[pa.Table]) -> list[str]:
@@ -137,40 +164,45 @@ def _registered(cursor: duckdb.DuckDBPyConnection, name: str, columns: str, tabl
     if not found:
         return []
     cursor.register(name, pa.concat_tables(found).unify_dictionaries())
-    return [f"select run, {columns} from {name}"]
+    return [f"select {columns} from {name}"]
 
 
-def _unsealed(source: Source) -> Iterator[pa.Table]:
-    names = list(source.view.ids)
-    for chunk in source.view.chunks:
-        yield _of_run(source.run, table_of(chunk, names))
+def _unsealed(place: int, source: Source) -> Iterator[pa.Table]:
+    if source.view is not None:
+        names = list(source.view.ids)
+        for chunk in source.view.chunks:
+            yield _of_run(place, source.run, table_of(chunk, names))
 
 
-def _of_run(run: str, table: pa.Table) -> pa.Table:
+def _of_run(place: int, run: str, table: pa.Table) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
     same = to_arrow(np.zeros(len(table), np.int32), pa.int32())
-    return table.append_column("run", pa.DictionaryArray.from_arrays(same, strings([run])))
+    table = table.append_column("run", pa.DictionaryArray.from_arrays(same, strings([escaped(run)])))
+    return table.append_column("source", to_arrow(np.full(len(table), place, np.int32), pa.int32()))
 
 
-def _left(rewinds: list[tuple[str, int, int]], sources: Sequence[Source], points: list[str]) -> str:
+def _left(sources: Sequence[Source], pieces: list[str]) -> str:
     """The points that rewinds leave: by a plain condition, which parts are pruned by, if there is one run."""
+    rewinds = [(place, *hidden) for place, source in enumerate(sources) for hidden in source.hidden]
     if not rewinds:
         return "select * from metrics_all"
     if len(sources) == 1:
-        return " union all ".join(f"{piece} where {sources[0].choice.sql()}" for piece in points or [EMPTY])
-    hidden = ", ".join(f"({quoted(run)}, {attempt}, {step})" for run, attempt, step in rewinds)
+        left = " union all ".join(f"{piece} where {sources[0].choice.sql()}" for piece in pieces or [EMPTY])
+        return f"select * exclude (source) from ({left})"
+    hidden = ", ".join(str(one) for one in rewinds)
     return (
-        f"select * from metrics_all anti join (values {hidden}) as hidden(run, attempt, step) "
-        "on metrics_all.run = hidden.run and metrics_all.attempt < hidden.attempt and metrics_all.step >= hidden.step"
+        f"select * exclude (source) from steno_points anti join (values {hidden}) as hidden(source, attempt, step) "
+        "on steno_points.source = hidden.source and steno_points.attempt < hidden.attempt "
+        "and steno_points.step >= hidden.step"
     )
 
 
-def _entries(source: Source) -> pa.Table:
+def _entries(place: int, source: Source) -> pa.Table:
     import pyarrow as pa
 
-    entries = source.view.snapshot.entries
+    entries = () if source.view is None else source.view.snapshot.entries
     table = pa.table(
         {
             "node": integers([entry.node for entry in entries], pa.int64()),
@@ -183,7 +215,7 @@ def _entries(source: Source) -> pa.Table:
             "payload": strings([json.dumps(dict(entry.payload), default=str) for entry in entries]),
         }
     )
-    return _of_run(source.run, table)
+    return _of_run(place, source.run, table)
 
 
 def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence[Any] | None = None) -> pa.Table:
@@ -196,8 +228,9 @@ def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence
     import duckdb
 
     wanted = named(text)
+    what = _asked(engine, text, values) if len(sources) >= FEWEST else ANYTHING
     try:
-        with views(engine, sources, wanted) as cursor:
+        with views(engine, sources, wanted, what) as cursor:
             return _run(cursor, text, values)
     except duckdb.Error as error:
         paths = [path for source in sources for kind in ("metrics", "records") for path in source.parts(engine, kind)]
@@ -211,6 +244,15 @@ def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence
             raise UsageError(msg) from error
     with views(engine, sources, wanted) as cursor:
         return _run(cursor, text, values)
+
+
+def _asked(engine: Engine, text: str, values: Sequence[Any] | None) -> Asked:
+    cursor = engine.cursor()
+    try:
+        others = {"records": ENTRY_EMPTY, "runs": RUNS_EMPTY, "config": CONFIG_EMPTY}
+        return asked(cursor, escaped(text), values, EMPTY, others)
+    finally:
+        cursor.close()
 
 
 def _run(cursor: duckdb.DuckDBPyConnection, text: str, values: Sequence[Any] | None) -> pa.Table:
