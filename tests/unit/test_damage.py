@@ -133,11 +133,15 @@ def test_a_part_is_compared_once_and_again_when_it_is_replaced(writer, monkeypat
     sound = path.read_bytes()
     compared = []
     differing = verify.differing
-    monkeypatch.setattr(verify, "differing", lambda *some: compared.append(some) or differing(*some))
+    monkeypatch.setattr(verify, "differing", lambda *some: compared.append(some[2:]) or differing(*some))
     with RunReader(writer.run_dir) as book:
-        for key in KEYS:
-            assert len(book.series(key)) == STEPS
-        assert len(compared) == 1
+        for _ in range(2):
+            for key in KEYS:
+                assert len(book.series(key)) == STEPS
+        # The footer, and each row group by the first that reads it.
+        groups = [at for (some,) in compared for at in some]
+        assert sorted(groups) == list(range(12))
+        assert len(compared) == 1 + len(KEYS)
         flip_group(path, 0, "value")
         with pytest.warns(RuntimeWarning, match="damaged"):
             assert len(book.series("a")) == STEPS - 1_000
@@ -146,7 +150,37 @@ def test_a_part_is_compared_once_and_again_when_it_is_replaced(writer, monkeypat
         os.utime(path, ns=(1, 1))
         assert len(book.series("a")) == STEPS
         assert book.verify() == ()
-    assert len(compared) == 3
+        before = len(compared)
+        assert book.verify() == ()
+        assert len(book.series("b")) == STEPS
+        assert len(compared) == before
+
+
+def test_a_key_is_read_though_another_ones_row_group_is_damaged(writer):
+    path = part_of(writer.run_dir)
+    flip_group(path, 9, "value")  # of the key c
+    with RunReader(writer.run_dir) as book:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert len(book.series("a")) == len(book.series("b")) == STEPS
+            assert book.info.losses == ()
+        with pytest.warns(RuntimeWarning, match="1,000 rows"):
+            assert len(book.series("c")) == STEPS - 1_000
+        assert [loss.count for loss in book.info.losses] == [1_000]
+        assert len(book.series("a")) == STEPS
+
+
+def test_a_series_reads_the_footer_and_its_own_row_groups(writer, monkeypatch):
+    """Of a part, without what DuckDB reads of it."""
+    path = part_of(writer.run_dir)
+    read = []
+    crcs = verify._crcs
+    monkeypatch.setattr(verify, "_crcs", lambda path, pieces: read.extend(pieces := list(pieces)) or crcs(path, pieces))
+    with RunReader(writer.run_dir) as book:
+        book.series("a")
+    size = path.stat().st_size
+    assert any(end == size for _, end in read)
+    assert sum(end - start for start, end in set(read) if end < size) < size / 3
 
 
 def test_copies_of_what_is_good_go_with_the_book(writer, tmp_path, monkeypatch):

@@ -38,19 +38,18 @@ def read_points(
     Raises:
         PartGone: a part was merged away meanwhile.
     """
-    files = engine.files(run_dir, view.metrics)
     columns = ", ".join(sql for name, sql in COLUMNS.items() if name not in without)
     found: list[list[Points]] = [[] for _ in keys]
     if len(keys) <= _SINGLY:
         for pieces, key in zip(found, keys, strict=True):
             query = f"select {columns} from {{parts}} where key = ? and {choice.sql()}"
-            table = engine.table(files, query, [key])
+            table = engine.table(engine.files(run_dir, view.metrics, [key]), query, [key])
             if table is not None and len(table):
                 pieces.append(of_arrow(table))
     else:
         marks = ", ".join("?" * len(keys))
         query = f"select key, {columns} from {{parts}} where key in ({marks}) and {choice.sql()}"
-        table = engine.table(files, query, list(keys))
+        table = engine.table(engine.files(run_dir, view.metrics), query, list(keys))
         if table is not None and len(table):
             _share(found, of_arrow(table, {key: number for number, key in enumerate(keys)}))
     for pieces, key in zip(found, keys, strict=True):

@@ -14,7 +14,7 @@ from steno.store.sound import WILD, Sound
 from steno.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     import duckdb
@@ -58,8 +58,13 @@ class Engine:
         """By path, what the parts that fail their checksum have lost, of those read so far."""
         return self._sound.losses
 
-    def files(self, run_dir: Path, parts: Iterable[Part]) -> list[Path]:
-        """The files to read for these parts: each is compared with its checksum once, see `Sound`.
+    def files(self, run_dir: Path, parts: Iterable[Part], keys: Collection[str] | None = None) -> list[Path]:
+        """The files to read for these parts: what is read of each is compared with its checksums once, see `Sound`.
+
+        Args:
+            run_dir: the run's directory.
+            parts: the parts.
+            keys: nothing is read but points of these keys; None: anything.
 
         Raises:
             PartGone: a part is no longer there.
@@ -70,7 +75,7 @@ class Engine:
             self.fetch[run_dir](parts)
         for part in parts:
             try:
-                path = self._sound.path(run_dir, part)
+                path = self._sound.path(run_dir, part, keys)
             except FileNotFoundError as error:
                 raise PartGone(str(run_dir / part.name)) from error
             if path is not None:

@@ -92,7 +92,7 @@ def _read(
 
     files: dict[str, int] = {}
     for number, place in enumerate(places, first):
-        files.update((str(path), number) for path in sources[place].parts(engine, "metrics"))
+        files.update((str(path), number) for path in sources[place].parts(engine, "metrics", [key]))
     files = {path: number for path, number in files.items() if path not in engine.damaged}
     table = pa.table(
         {

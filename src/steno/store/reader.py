@@ -154,7 +154,7 @@ class RunReader:
     def verify(self) -> tuple[Loss, ...]:
         """Compare every part of the run with its checksum and say what is damaged: rows (`count`), bytes and why.
 
-        A part is read whole the first time (about 5 GB/s from memory), here or before its first other use. Parts
+        A part is read whole the first time (about 5 GB/s from memory); other methods compare what they read. Parts
         without a checksum (older ones, or copies without ledger and manifest) are taken for sound.
         """
         again(lambda: self._engine.files(self.dir, self._view().snapshot.parts))

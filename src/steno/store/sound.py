@@ -8,7 +8,7 @@ import tempfile
 import threading
 import warnings
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,10 @@ from steno.ledger.read import Loss
 from steno.visible import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import pyarrow.parquet as pq
+
     from steno.ledger.read import Part
 
 DAMAGED = "damaged part"
@@ -27,16 +31,32 @@ WILD = "*?["
 """What a pattern of DuckDB's gives a meaning; in brackets they stand for themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Seen:
     mark: tuple[int, int, str]
     """Size, mtime in ns and checksum that it was compared by."""
     path: Path | None
     """What is read in place of the part."""
+    keys: list[tuple[str, str] | None] | None = None
+    """By row group the smallest and the largest key, None where nobody knows; None in all: all of it is compared."""
+    compared: set[int] = field(default_factory=set)
+    """Row groups."""
+
+    def missing(self, keys: Collection[str] | None) -> set[int] | None:
+        """The row groups that can have these keys and are not compared yet; None: all that are not."""
+        if self.keys is None:
+            return set()
+        if keys is None:
+            return None
+        return {
+            at
+            for at, ends in enumerate(self.keys)
+            if at not in self.compared and (ends is None or any(ends[0] <= key <= ends[1] for key in keys))
+        }
 
 
 class Sound:
-    """Compares each part with its checksum once, and keeps copies of what is good of damaged ones.
+    """Compares what is read of each part with its checksums once, and keeps copies of what is good of damaged ones.
 
     The copies lie in a temporary directory until this is dropped or the process ends. Thread-safe; a forked
     child makes its own.
@@ -51,27 +71,63 @@ class Sound:
         self.losses: dict[str, Loss] = {}
         """By path, what the damaged parts have lost."""
 
-    def path(self, run_dir: Path, part: Part) -> Path | None:
+    def path(self, run_dir: Path, part: Part, keys: Collection[str] | None = None) -> Path | None:
         """The file to read; None when nothing of the part is good. Without a checksum it is the part itself.
+
+        Args:
+            run_dir: the run's directory.
+            part: the part.
+            keys: only the row groups that can have these keys are compared, for who reads no other; None: all.
 
         Raises:
             FileNotFoundError: the part is gone.
         """
-        path = self._compared(run_dir, part)
+        path = self._compared(run_dir, part, keys)
         return None if path is None else self._nameable(path)
 
-    def _compared(self, run_dir: Path, part: Part) -> Path | None:
+    def _compared(self, run_dir: Path, part: Part, keys: Collection[str] | None) -> Path | None:
         path = run_dir / part.name
         stat = os.lstat(path)
         name, crc = str(path), part.crc or ""
         mark = (stat.st_size, stat.st_mtime_ns, crc)
         seen = self._seen.get(name)
-        if seen is None or seen.mark != mark:
+        if seen is None or seen.mark != mark or seen.missing(keys) != set():
             with self._lock:
                 seen = self._seen.get(name)  # another thread may have checked it meanwhile
                 if seen is None or seen.mark != mark:
-                    seen = self._seen[name] = _Seen(mark, self._check(run_dir, path, part, crc))
+                    seen = self._begun(run_dir, path, part, mark) if crc and keys is not None else None
+                if seen is None or not self._goes_on(path, crc, seen, keys):
+                    seen = _Seen(mark, self._check(run_dir, path, part, crc))
+                self._seen[name] = seen
         return seen.path
+
+    def _begun(self, run_dir: Path, path: Path, part: Part, mark: tuple[int, int, str]) -> _Seen | None:
+        """What the footer says of the row groups, if that is sound; None: the whole part is to be compared."""
+        try:
+            inside.path(run_dir, part.name)
+            footer = bounds.parquet(path)
+            if format1.is_of(footer.schema.names) or verify.differing(path, mark[2], ()):
+                return None
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, CorruptError):
+            return None
+        return _Seen(mark, path, _keys_of(footer))
+
+    def _goes_on(self, path: Path, crc: str, seen: _Seen, keys: Collection[str] | None) -> bool:
+        """Compare what is missing for these keys; False: that is damaged, or all is to be compared."""
+        missing = seen.missing(keys)
+        if missing is None:
+            return False
+        try:
+            if missing and verify.differing(path, crc, missing):
+                return False
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return False
+        seen.compared |= missing
+        return True
 
     def _check(self, run_dir: Path, path: Path, part: Part, crc: str) -> Path | None:
         copy = path
@@ -126,3 +182,16 @@ class Sound:
 def _remove(place: str, pid: int) -> None:
     if os.getpid() == pid:  # a forked child inherits the finalizer, not the copies
         files.remove_tree(place)
+
+
+def _keys_of(footer: pq.FileMetaData) -> list[tuple[str, str] | None]:
+    """By row group the smallest and the largest key, as far as the statistics say."""
+    names = [footer.schema.column(at).path for at in range(len(footer.schema))]
+    if "key" not in names:
+        return [None] * footer.num_row_groups
+    found: list[tuple[str, str] | None] = []
+    for at in range(footer.num_row_groups):
+        facts = footer.row_group(at).column(names.index("key")).statistics
+        told = facts is not None and facts.has_min_max and isinstance(facts.min, str) and isinstance(facts.max, str)
+        found.append((facts.min, facts.max) if told else None)
+    return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from steno.store.attempts import Choice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from steno.ledger.read import Part
     from steno.store.engine import Engine
@@ -37,9 +37,9 @@ class Source:
     mark: bytes = b""
     """Of one that has not: tells these parts from all others."""
 
-    def parts(self, engine: Engine, kind: str) -> list[Path]:
-        """The files to read for the parts of a kind. Raises PartGone."""
-        return engine.files(Path(self.path), (part for part in self.listed() if part.kind == kind))
+    def parts(self, engine: Engine, kind: str, keys: Collection[str] | None = None) -> list[Path]:
+        """The files to read for the parts of a kind, and of nothing but these keys. Raises PartGone."""
+        return engine.files(Path(self.path), (part for part in self.listed() if part.kind == kind), keys)
 
     @property
     def choice(self) -> Choice:
