@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import crc32c
 import msgspec
 
 from steno.ledger.read import Part, read_manifest
@@ -83,14 +84,15 @@ class Ended:
         if self._runs.keys() - there:
             self._runs, self._is_changed = {name: one for name, one in self._runs.items() if name in there}, True
         if self._is_changed:
-            cache.put(self._name, msgspec.msgpack.encode(_List(FORMAT, self._place, self._runs)))
+            data = msgspec.msgpack.encode(_List(FORMAT, self._place, self._runs))
+            cache.put(self._name, crc32c.crc32c(data).to_bytes(4, "little") + data)
             self._is_changed = False
 
     def _load(self) -> dict[str, _Kept]:
         data = cache.get(self._name) if self._name else None
-        if data is not None:
+        if data is not None and crc32c.crc32c(memoryview(data)[4:]).to_bytes(4, "little") == data[:4]:
             try:
-                found = msgspec.msgpack.decode(data, type=_List)
+                found = msgspec.msgpack.decode(memoryview(data)[4:], type=_List)
             except (msgspec.DecodeError, RecursionError):
                 return {}
             if (found.format, found.place) == (FORMAT, self._place):
