@@ -64,13 +64,25 @@ def _footer_begin(path: Path, size: int) -> int:
         return max(size - 8 - int.from_bytes(file.read(4), "little"), 0)
 
 
-def _pieces(footer: pq.FileMetaData, end: int) -> list[tuple[Range, Range]]:
-    """By row group its bytes up to those of `meta`, and the rest: all from the begin of the file to `end`."""
-    chunks = [list(_chunks(footer.row_group(at))) for at in range(footer.num_row_groups)]
-    begins = [0, *(min(start for _, start, _ in group) for group in chunks[1:]), end]
+def _pieces(footer: pq.FileMetaData, end: int, groups: Collection[int] | None = None) -> list[tuple[Range, Range]]:
+    """By row group its bytes up to those of `meta`, and the rest: all from the begin of the file to `end`.
+
+    Of these groups alone, in their order; None: of all.
+    """
+    held: dict[int, list[tuple[str, int, int]]] = {}
+
+    def begin_of(at: int) -> int:
+        if at in {0, footer.num_row_groups}:
+            return end if at else 0
+        if at not in held:
+            held[at] = list(_chunks(footer.row_group(at)))
+        return min(start for _, start, _ in held[at])
+
     out = []
-    for group, begin, following in zip(chunks, begins, begins[1:], strict=False):
-        last = next((start for name, start, _ in group if name in _DISPENSABLE), following)
+    for at in range(footer.num_row_groups) if groups is None else sorted(groups):
+        begin, following = begin_of(at), begin_of(at + 1)
+        chunks = held.pop(at) if at in held else list(_chunks(footer.row_group(at)))
+        last = next((start for name, start, _ in chunks if name in _DISPENSABLE), following)
         out.append(((begin, last), (last, following)))
     return out
 
@@ -94,13 +106,16 @@ def _blocks(size: int) -> Ranges:
     return [(at, min(at + block, size)) for at in range(0, size, block)]
 
 
-def differing(path: Path, crc: str, groups: Collection[int] | None = None) -> Ranges:
+def differing(
+    path: Path, crc: str, groups: Collection[int] | None = None, footer: pq.FileMetaData | None = None
+) -> Ranges:
     """Where a file is not what it was when `checksum` saw it; empty when it is the same.
 
     Args:
         path: the file.
         crc: its checksum.
         groups: only the footer and these row groups are read and compared; None: all.
+        footer: as `bounds.parquet` gives it, where it is known.
 
     Raises:
         FileNotFoundError: it is gone.
@@ -109,7 +124,7 @@ def differing(path: Path, crc: str, groups: Collection[int] | None = None) -> Ra
     actual = path.stat().st_size
     found = _GROUPS_SUM.fullmatch(crc)
     if found is not None:
-        return _differing_groups(path, actual, found, groups)
+        return _differing_groups(path, actual, found, groups, footer)
     if not _BLOCKS_SUM.fullmatch(crc):
         return [(0, actual)]  # nothing of ours wrote that
     text, _, digits = crc.partition(":")
@@ -122,21 +137,24 @@ def _hex(digits: str) -> list[int]:
     return [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
 
 
-def _differing_groups(path: Path, actual: int, crc: re.Match[str], groups: Collection[int] | None) -> Ranges:
+def _differing_groups(
+    path: Path, actual: int, crc: re.Match[str], groups: Collection[int] | None, footer: pq.FileMetaData | None
+) -> Ranges:
     size, begin = int(crc[1]), _footer_begin(path, actual)
     if actual != size:
         return [(0, max(size, actual))]
     if next(_crcs(path, [(begin, size)])) != int(crc[2], 16):
         return [(begin, size)]
     try:
-        pieces = _pieces(bounds.parquet(path), begin)
+        footer = bounds.parquet(path) if footer is None else footer
     except (ValueError, CorruptError):
         return [(0, actual)]  # a sound footer of another file
     known = _hex(crc[3])
-    if len(known) != 2 * len(pieces):
+    if len(known) != 2 * footer.num_row_groups:
         return [(0, actual)]
-    wanted = range(len(pieces)) if groups is None else sorted(groups)
-    some = [(piece, known[2 * at + half]) for at in wanted for half, piece in enumerate(pieces[at])]
+    wanted = range(footer.num_row_groups) if groups is None else sorted(groups)
+    pieces = zip(wanted, _pieces(footer, begin, wanted), strict=True)
+    some = [(piece, known[2 * at + half]) for at, both in pieces for half, piece in enumerate(both)]
     found = _crcs(path, [piece for piece, _ in some])
     return [piece for (piece, one), other in zip(some, found, strict=True) if one != other]
 

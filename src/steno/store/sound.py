@@ -10,7 +10,7 @@ import warnings
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from steno import bounds, files, inside
 from steno.errors import CorruptError
@@ -37,22 +37,19 @@ class _Seen:
     """Size, mtime in ns and checksum that it was compared by."""
     path: Path | None
     """What is read in place of the part."""
-    keys: list[tuple[str, str] | None] | None = None
-    """By row group the smallest and the largest key, None where nobody knows; None in all: all of it is compared."""
+    footer: pq.FileMetaData | None = None
+    """None: all of the part is compared."""
     compared: set[int] = field(default_factory=set)
-    """Row groups."""
+    """Row groups, and _FOOTER."""
+    keys: set[str] = field(default_factory=set)
+    """Those whose row groups are all compared."""
 
-    def missing(self, keys: Collection[str] | None) -> set[int] | None:
-        """The row groups that can have these keys and are not compared yet; None: all that are not."""
-        if self.keys is None:
-            return set()
-        if keys is None:
-            return None
-        return {
-            at
-            for at, ends in enumerate(self.keys)
-            if at not in self.compared and (ends is None or any(ends[0] <= key <= ends[1] for key in keys))
-        }
+    def holds(self, mark: tuple[int, int, str], keys: Collection[str] | None) -> bool:
+        """Whether nothing is left to compare for these keys."""
+        return self.mark == mark and (self.footer is None or (keys is not None and self.keys.issuperset(keys)))
+
+
+_FOOTER: Final = -1
 
 
 class Sound:
@@ -91,42 +88,42 @@ class Sound:
         name, crc = str(path), part.crc or ""
         mark = (stat.st_size, stat.st_mtime_ns, crc)
         seen = self._seen.get(name)
-        if seen is None or seen.mark != mark or seen.missing(keys) != set():
+        if seen is None or not seen.holds(mark, keys):
             with self._lock:
                 seen = self._seen.get(name)  # another thread may have checked it meanwhile
                 if seen is None or seen.mark != mark:
                     seen = self._begun(run_dir, path, part, mark) if crc and keys is not None else None
-                if seen is None or not self._goes_on(path, crc, seen, keys):
+                if seen is None or not (seen.holds(mark, keys) or self._goes_on(path, crc, seen, keys)):
                     seen = _Seen(mark, self._check(run_dir, path, part, crc))
                 self._seen[name] = seen
         return seen.path
 
     def _begun(self, run_dir: Path, path: Path, part: Part, mark: tuple[int, int, str]) -> _Seen | None:
-        """What the footer says of the row groups, if that is sound; None: the whole part is to be compared."""
+        """A part of which nothing is compared yet; None: all of it is to be compared."""
         try:
             inside.path(run_dir, part.name)
             footer = bounds.parquet(path)
-            if format1.is_of(footer.schema.names) or verify.differing(path, mark[2], ()):
-                return None
         except FileNotFoundError:
             raise
         except (OSError, ValueError, CorruptError):
             return None
-        return _Seen(mark, path, _keys_of(footer))
+        return None if format1.is_of(footer.schema.names) else _Seen(mark, path, footer)
 
     def _goes_on(self, path: Path, crc: str, seen: _Seen, keys: Collection[str] | None) -> bool:
         """Compare what is missing for these keys; False: that is damaged, or all is to be compared."""
-        missing = seen.missing(keys)
-        if missing is None:
+        if keys is None or seen.footer is None:
             return False
+        wanted = {at for key in keys for at in _groups_of(seen.footer, key)}
+        missing = wanted - seen.compared
         try:
-            if missing and verify.differing(path, crc, missing):
+            if (missing or _FOOTER not in seen.compared) and verify.differing(path, crc, missing, seen.footer):
                 return False
         except FileNotFoundError:
             raise
         except OSError:
             return False
-        seen.compared |= missing
+        seen.compared |= missing | {_FOOTER}
+        seen.keys.update(keys)
         return True
 
     def _check(self, run_dir: Path, path: Path, part: Part, crc: str) -> Path | None:
@@ -184,14 +181,28 @@ def _remove(place: str, pid: int) -> None:
         files.remove_tree(place)
 
 
-def _keys_of(footer: pq.FileMetaData) -> list[tuple[str, str] | None]:
-    """By row group the smallest and the largest key, as far as the statistics say."""
-    names = [footer.schema.column(at).path for at in range(len(footer.schema))]
-    if "key" not in names:
-        return [None] * footer.num_row_groups
-    found: list[tuple[str, str] | None] = []
-    for at in range(footer.num_row_groups):
-        facts = footer.row_group(at).column(names.index("key")).statistics
-        told = facts is not None and facts.has_min_max and isinstance(facts.min, str) and isinstance(facts.max, str)
-        found.append((facts.min, facts.max) if told else None)
-    return found
+def _groups_of(footer: pq.FileMetaData, key: str) -> list[int]:
+    """The row groups that can have a key, by their statistics. A part is sorted by key, and so are they."""
+    names = footer.schema.names
+    column = names.index("key") if "key" in names else -1
+    count = footer.num_row_groups
+
+    def ends(at: int) -> tuple[str, str] | None:
+        facts = footer.row_group(at).column(column).statistics if column >= 0 else None
+        return (facts.min, facts.max) if facts is not None and facts.has_min_max else None
+
+    # From the first one on whose largest key is not before it.
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        found = ends(middle)
+        if found is None:
+            return list(range(count))
+        low, high = (middle + 1, high) if found[1] < key else (low, middle)
+    groups = []
+    for at in range(low, count):
+        found = ends(at)
+        if found is not None and found[0] > key:
+            break
+        groups.append(at)
+    return groups
