@@ -20,9 +20,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import curves
-
 import _measure
+import curves
 import read_back
 import run_list
 
