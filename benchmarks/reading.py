@@ -24,6 +24,7 @@ import _measure
 import curves
 import read_back
 import run_list
+import steno
 
 TODAY_AND_TARGET = {
     "runs(), first": ("24.8", 2.5),
@@ -176,6 +177,7 @@ def main() -> int:
         if not (place / "long").exists():
             names = [f"train/metric_{number:03d}" for number in range(chosen.keys)]
             read_back.build(place / "long", names, chosen.points, live=False)
+            steno.sync(place / "long", timeout=600)  # a collector writes its card, as at any run's end
         print(f"{_measure.machine()}; data made in {time.perf_counter() - begun:.0f} s")
         many(place / "runs", chosen.rounds, took, other)
         long(place / "long", chosen.rounds, took, other)
