@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
 from store_runs import Writer
 
+from steno.store.query import sql
 from steno.store.reader import RunReader
 
 KEYS = ("loss", "opt/lr", "acc", "grad norm", "ü")
@@ -115,6 +116,14 @@ def check(book: RunReader, least: list[int], seen: dict, ways: tuple[str, ...]) 
             rows = book.sql(counts).fetchall()
             assert all(count == distinct == last + 1 for _, _, count, distinct, last in rows), rows
             _grew(seen, way, sum(row[2] for row in rows), sum(least) * len(KEYS))
+        elif way == "over":
+            ranks = book.series(KEYS[0], over="count")
+            assert np.array_equal(ranks.step, np.arange(len(ranks))), _odd(ranks.step)
+            _grew(seen, way, int(ranks.value.sum()), sum(least))
+        elif way == "many":
+            rows = sql("select count(*), count(distinct (rank, key, step)) from metrics", [book.dir]).fetchall()
+            assert rows[0][0] == rows[0][1], rows
+            _grew(seen, way, rows[0][0], sum(least) * len(KEYS))
         elif way == "summary":
             _grew(seen, way, sum(found["count"] for found in book.summary.values()), sum(least) * len(KEYS))
         else:
@@ -123,7 +132,7 @@ def check(book: RunReader, least: list[int], seen: dict, ways: tuple[str, ...]) 
             _grew(seen, way, len(events), sum(least) // RECORDS)
 
 
-WAYS = (*KEYS, "frame", "sql", "summary", "records")
+WAYS = (*KEYS, "frame", "over", "sql", "many", "summary", "records")
 
 
 def _grew(seen: dict, what, count: int, least: int) -> None:
