@@ -17,7 +17,9 @@ SHOWN_ROWS = 200
 
 
 def sql(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="SQL over the tables metrics, metrics_all, records, runs, config.")],
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="SQL over the tables metrics, metrics_all, records, runs, config.")
+    ],
     *,
     run: Annotated[
         list[str] | None,
