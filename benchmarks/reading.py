@@ -97,7 +97,7 @@ def fresh(code: str, place: Path, more: object = None, cache: Path | None = None
     environment = {**os.environ, "STENO_CACHE_DIR": str(cache or place / "no cache")}
     command = [sys.executable, "-W", "ignore", "-c", HEAD + code, str(place), json.dumps(more)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    wall, cpu, _ = json.loads(done.stdout)
+    wall, cpu, _ = json.loads(done.stdout[done.stdout.rindex("[") :])  # behind DuckDB's bar of progress
     return wall, cpu
 
 
