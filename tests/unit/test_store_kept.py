@@ -110,7 +110,7 @@ def test_files_of_kept_points_are_not_read_again(place, monkeypatch):
     read = []
     files = Engine.files
     monkeypatch.setattr(
-        Engine, "files", lambda self, run_dir, parts: read.append(run_dir) or files(self, run_dir, parts)
+        Engine, "files", lambda self, run_dir, *some: read.append(run_dir) or files(self, run_dir, *some)
     )
     assert rows(QUERIES[0], place) == wanted
     assert read == []

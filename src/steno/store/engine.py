@@ -109,7 +109,7 @@ class Engine:
                     }
                 )
                 # By its time and size: a footer of a hundred keys takes as long to read as one of their series.
-                self.database.execute("set parquet_metadata_cache=true")
+                self.database.execute("set global parquet_metadata_cache=true")
                 self.database.execute("set enable_progress_bar=false")  # it goes to the program's standard output
                 self._pid = os.getpid()
             return self.database.cursor()
