@@ -45,6 +45,7 @@ LAGS = (
 )
 REWOUND = "unit/test_post.py::test_a_new_attempt_rewinds_a_writers_counters_too"
 PART_FIRST = "unit/test_durable_order.py::test_a_part_is_on_the_disk_with_its_name_before_its_batches_leave_the_ledger"
+BINS = "unit/test_durable_order.py::test_bins_are_those_of_their_part_or_made_anew_whatever_a_power_loss_leaves"
 
 MUTATIONS = [
     # -- the journal
@@ -173,6 +174,16 @@ MUTATIONS = [
         "capture/ending.py", "                self.posted, self._stored, self.delivered, self.encoded,\n",
         "                self._stored, self.delivered, self.encoded,\n",
         "unit/test_run_finish.py::test_finish_is_false_while_what_a_destination_object_logged_at_its_end_is_not_posted",
+    ),
+    # -- bins
+    rule(
+        "bins are an answer of the part alone that they were made of",
+        "store/binfiles.py", "return file if of == (", "return file if of and (",
+        "unit/test_store_bins.py::test_bins_that_are_damaged_answer_for_nothing_and_are_made_anew",
+    ),
+    rule(
+        "bins go with the part that they lie beside",
+        "ledger/seal.py", "files.unlink(self.run_dir / name_of(part.name), missing_ok=True)", "pass", BINS,
     ),
 ]  # fmt: skip
 
