@@ -268,7 +268,7 @@ def test_a_run_that_is_gone_or_damaged_costs_no_other(tmp_path):
         made(tmp_path, name, [(step, {"loss": float(step)}) for step in range(3000)], "finished")
     runs = steno.runs(tmp_path)
     shutil.rmtree(tmp_path / "tests" / "gone")
-    part = next((tmp_path / "tests" / "bad" / "metrics").iterdir())
+    part = next((tmp_path / "tests" / "bad" / "metrics").glob("*.parquet"))
     part.write_bytes(b"PAR1" + b"\0" * 500)
     with pytest.warns(RuntimeWarning, match="damaged"):
         curves = steno.bins("loss", runs, width=100)
@@ -286,7 +286,7 @@ def test_a_run_that_is_gone_or_damaged_costs_no_other(tmp_path):
 def test_a_part_that_stays_missing_costs_its_run_alone(tmp_path):
     for name in ("good", "bad"):
         made(tmp_path, name, [(step, {"loss": float(step)}) for step in range(30)], "finished")
-    next((tmp_path / "tests" / "bad" / "metrics").iterdir()).unlink()
+    next((tmp_path / "tests" / "bad" / "metrics").glob("*.parquet")).unlink()
     curves = steno.bins("loss", tmp_path)
     assert [one.run for one in curves.curves] == ["tests/good"]
     assert [one.run for one in curves.left_out] == ["tests/bad"]
