@@ -59,8 +59,10 @@ def sync(
 
     Journals are posted, destinations and object stores get what they lack. Exit status 1 if something is left.
     """
-    if (run is None) != all_ or (all_ and confirm):
+    if (run is None) != all_:
         raise UsageError("name one run, or give --all for each run that has something left")
+    if all_ and confirm:
+        raise UsageError("--confirm is about one run, which names the place itself: name the run")
     wanted = _with_options(to or [], option or [])
     if run is not None:
         places = [choosing.place(run, dir)]
