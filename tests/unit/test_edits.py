@@ -301,6 +301,7 @@ def test_a_run_in_a_store_has_an_object_for_each_edit(tmp_path, monkeypatch):
     first, second = steno.open(url), steno.open(url)
     first.edit(name="there", add_tags="a")
     second.edit(add_tags="b", notes="n")
+    assert (first.url, steno.open(run.dir).url) == (url, None)
     objects = sorted((tmp_path / "store/p/one/edits").iterdir())
     assert len(objects) == 4
     assert second.info.tags == ("a", "b")

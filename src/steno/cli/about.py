@@ -58,7 +58,8 @@ def facts(console: Console, reader: RunReader, info: Info, summary: Mapping[str,
 def _facts(reader: RunReader, info: Info, summary: Mapping[str, Any]) -> dict[str, str]:
     recorded = str(info.run.get("name") or info.name)
     return {
-        "directory": str(reader.dir),
+        "directory": "" if reader.url else str(reader.dir),
+        "store": reader.url or "",
         "recorded as": recorded if recorded != info.name else "",
         "duration": duration(info),
         "group": str(info.group or ""),
@@ -172,6 +173,7 @@ def data(reader: RunReader, info: Info, summary: Mapping[str, Any]) -> dict[str,
         media[key] = {"kind": last.kind, "step": last.step, "rank": last.rank, "path": last.path}
     return {
         "dir": str(reader.dir),
+        "url": reader.url,
         "info": known,
         "artifacts": [facts_of(one) for one in reader.artifacts()],
         "media": media,
