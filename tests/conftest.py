@@ -48,3 +48,9 @@ def many_open_files():
     for handle in held:
         os.close(handle)
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture
+def kept_ledger(monkeypatch):
+    """Runs that have ended keep their machinery: the test looks into it, or harms it."""
+    monkeypatch.setenv("STENO_KEEP_LEDGER", "1")

@@ -266,6 +266,7 @@ class Recorder:
     def rmtree(self, path):
         with self._step("rmtree", path):
             self._before.rmtree(path)
+            self._see()  # what is made next may have the inodes of what went
 
     # -- what tests ask --------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ def node_dir(run_dir, node: int | None = None) -> Path:
     if node is not None:
         return place / node_name(node)
     found = [entry.name for entry in files.scan(place) if named_node(entry.name) is not None]
+    if not place.exists():  # put away, and named by the card that stays
+        found = [entry.name[5:-5] for entry in files.scan(run_dir) if entry.name.startswith("card-")]
     assert len(found) <= 1, found
     return place / (found[0] if found else "none")
 

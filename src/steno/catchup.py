@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import confirmed, files, inside, runfile
+from steno import confirmed, files, inside, machinery, runfile
 from steno.capture.collected import behind, status
 from steno.capture.start import liveness, uploading
 from steno.capture.start.collector_process import environment, is_running, node_dirs
@@ -83,6 +83,13 @@ def sync(
     from steno.store.runs import find
 
     run_dir = find(getattr(run, "dir", run)).absolute()
+    machinery.sweep(run_dir)
+    if machinery.is_retired(run_dir):
+        if to is None and store is None and confirm is None:
+            said = status(run_dir)
+            health, uploads = said.get("destinations") or {}, said.get("uploads") or {}
+            return SyncReport(complete=True, lacking=(), unposted=(), destinations=health, uploads=uploads)
+        machinery.restore(run_dir)
     if not (run_dir / ".steno").is_dir():
         msg = f"{run_dir} has no .steno directory: it is a copy to read, with nothing left to post"
         raise RunNotFoundError(msg)
@@ -116,6 +123,7 @@ def sync(
     lacking = tuple(one.name for one in behind(run_dir, int(current.get("record") or 0)))
     unposted = tuple(left_in(run_dir))
     unconfirmed, wanted = tuple(asked.unconfirmed(run_dir)), asked.destinations(run_dir)
+    health = current.get("destinations") or {}
     uploads = uploading.lacking(run_dir)
     # While a writer lives, what is sealed by now is all that a store can have.
     owing = uploads and not (liveness.open_journals(run_dir) and uploads["state"] == "waiting")
@@ -123,7 +131,7 @@ def sync(
         complete=not (error or lacking or unposted or owing or unconfirmed),
         lacking=lacking,
         unposted=unposted,
-        destinations={name: (current.get("destinations") or {}).get(name) or {} for name in wanted},
+        destinations={name: health.get(name) or {} for name in (wanted or health)},
         uploads=uploads or current.get("uploads") or {},
         unconfirmed=unconfirmed,
         error=error,

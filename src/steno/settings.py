@@ -29,6 +29,7 @@ VARIABLES: Final[dict[str, str]] = {
     "STENO_WRITER": "the global writer that multiprocessing children join; `GlobalSummaryWriter` exports it",
     "STENO_DIR": "where runs are kept; `runs` where unset",
     "STENO_MODE": "`on` or `off`, when `init` is not told",
+    "STENO_KEEP_LEDGER": "1: runs that have ended keep their machinery, `.steno`, to be looked into",
     "STENO_CACHE_DIR": "where copies of runs read from object stores are kept, and an index of runs that were "
     "listed (at most 2 GiB); `~/.cache/steno` where unset",
 }

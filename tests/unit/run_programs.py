@@ -29,15 +29,20 @@ LAUNCHERS = (
 )
 
 
+def is_launchers(name: str) -> bool:
+    """Whether a variable comes from a launcher or from steno, and not from the test itself."""
+    return name.startswith(LAUNCHERS) and name != "STENO_KEEP_LEDGER"
+
+
 def no_launcher(monkeypatch) -> None:
     """For the rest of a test, nothing in this process's environment comes from a launcher or from steno."""
     for name in list(os.environ):
-        if name.startswith(LAUNCHERS):
+        if is_launchers(name):
             monkeypatch.delenv(name)
 
 
 def environment(**more: str) -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
+    env = {name: value for name, value in os.environ.items() if not is_launchers(name)}
     return {**env, "PYTHONPATH": SRC, "STENO_COLLECTOR": "off", **more}
 
 

@@ -20,6 +20,8 @@ from steno import files
 from steno.capture.recorder import Recorder
 from steno.journal import life
 
+pytestmark = pytest.mark.usefixtures("kept_ledger")
+
 PROGRAM = """
 import os, sys, time, steno
 run = steno.init(project="p", name="r", dir={root!r}, destinations=["csv"], config={{"a": 1}}, {more})
@@ -304,7 +306,8 @@ def test_of_two_collectors_on_one_ledger_the_first_leaves(tmp_path, monkeypatch)
         os.kill(first, signal.SIGSTOP)
         lock.unlink()
         second = subprocess.Popen(
-            [sys.executable, "-m", "steno.collector", str(program.dir)], env=run_programs.environment()
+            [sys.executable, "-m", "steno.collector", str(program.dir)],
+            env=run_programs.environment(),
         )
         assert program.log(200) == 400
         deadline = time.monotonic() + 20

@@ -13,6 +13,8 @@ import steno
 from nodes import node_dir
 from steno.cli.examine import examine
 
+pytestmark = pytest.mark.usefixtures("kept_ledger")
+
 
 def test_a_live_run_has_a_living_writer_and_a_collector(tmp_path):
     with steno.init(project="live", name="one", dir=tmp_path, destinations=["csv"]) as run:

@@ -21,6 +21,8 @@ from steno.capture.recorder import Recorder
 from steno.ledger.bins_name import name_of
 from steno.ledger.read import Reader, run_state
 
+pytestmark = pytest.mark.usefixtures("kept_ledger")
+
 SRC = str(Path(__file__).parents[2] / "src")
 KILLS = int(os.environ.get("STENO_KILLS", "8"))
 DRIVER = """

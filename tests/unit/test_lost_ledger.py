@@ -21,6 +21,8 @@ from steno.ledger.post import Poster
 from steno.ledger.read import LOST_LEDGER, Reader
 from steno.record import node_name
 
+pytestmark = pytest.mark.usefixtures("kept_ledger")
+
 RECORDS = 300
 
 

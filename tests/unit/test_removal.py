@@ -221,6 +221,7 @@ def test_a_part_of_a_name_does_not_do(run_dir):
     assert steno("rm", "one", "--yes", "--dir", run_dir.parents[1]).returncode == 0
 
 
+@pytest.mark.usefixtures("kept_ledger")
 def test_what_is_interrupted_is_removed_by_the_next_call(run_dir, monkeypatch):
     """Each file that cannot be unlinked stops the removal; what is left is still a run."""
     from steno import files

@@ -14,7 +14,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from steno import files, inside
+from steno import files, inside, machinery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -67,9 +67,17 @@ class IndexReader:
         self._nodes = run_dir / ".steno" / "nodes"
         self._tell = tell
         self._places: dict[str, tuple[int, int]] = {}
+        self._is_over = False
+        """What the run had put away was told."""
 
     def look(self) -> None:
         """Tell each line that was not told yet; after a collector's restart its old ones again."""
+        if not self._is_over and not self._nodes.exists():
+            self._is_over = True
+            for line in _put_away(self._nodes.parent.parent):
+                found = _read(line)
+                if found is not None:
+                    self._tell(found)
         for path in _files(self._nodes):
             inode, at = self._places.get(path, (0, 0))
             try:
@@ -101,7 +109,17 @@ def outcome(run_dir: Path, id: str) -> dict[str, Any] | None:
                     found = _read(line)
                     if found is not None and found.get("id") == id and "name" not in found:
                         return found
+    for line in _put_away(run_dir):
+        found = _read(line)
+        if found is not None and found.get("id") == id and "name" not in found:
+            return found
     return None
+
+
+def _put_away(run_dir: Path) -> list[bytes]:
+    """The lines of a run that has put its machinery away."""
+    held = machinery.packed(run_dir).items()
+    return [line for name, text in held if name.endswith(f"/{NAME}") for line in text.encode().splitlines()]
 
 
 def _files(nodes: Path) -> Iterator[str]:

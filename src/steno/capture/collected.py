@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from steno import statusfile
+from steno import machinery, statusfile
 from steno.capture.start.collector_process import node_dirs
 from steno.destinations.asked import destinations
 from steno.journal.bell import ring
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def status(run_dir: Path) -> dict[str, Any]:
-    """This machine's status; empty when no collector has written one."""
+    """This machine's status, the last one where the run has put its machinery away; empty when there was none."""
     for path in node_dirs(run_dir):
         found = statusfile.read(path)
         if found:
             return found
-    return {}
+    said = (text for name, text in machinery.packed(run_dir).items() if name.endswith(f"/{statusfile.FILE}"))
+    return next(filter(None, map(statusfile.sound, said)), {})
 
 
 def hurry(run_dir: Path) -> None:

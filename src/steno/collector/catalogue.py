@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,11 +17,12 @@ from steno.journal import place
 from steno.record import RunInfo, node_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _LEAST_SYSTEM_SECS: Final = 0.1
 
 
+_ALONE_SECS: Final = 5.0
 FIRST_NODE: Final = "first-node.json"
 """In the run's machinery: which of its nodes was the first."""
 
@@ -74,6 +76,33 @@ def claim(run_dir: Path) -> Node:
         mine = nodes / node_name(number)
         files.rename(hidden, mine)
         return _node(run_dir, mine, number)
+
+
+@contextlib.contextmanager
+def alone(run_dir: Path) -> Iterator[bool]:
+    """Keep `init` from beginning anything in the project, as far as the file system can lock; whether it is so."""
+    name = str(runfile.read(run_dir)[0].get("name") or "")
+    depth = len(Path(name).parts) if name and run_dir.as_posix().endswith(f"/{name}") else 1
+    fd = os.open(run_dir.parents[depth - 1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield _locked(fd)
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    deadline = time.monotonic() + _ALONE_SECS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+            continue
+        except OSError:  # a file system without locks
+            pass
+        return True
 
 
 def _node(run_dir: Path, node_dir: Path, number: int) -> Node:

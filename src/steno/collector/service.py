@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host, inside, runfile, statusfile
+from steno import files, host, inside, machinery, runfile, statusfile
 from steno.collector import catalogue, ledgers
 from steno.collector.artifacts import Artifacts
 from steno.collector.carding import Carding
@@ -107,6 +107,7 @@ class Service:
         """Collect until all is done: 0; 1 if destinations lack records. Raises CorruptError for what is no run."""
         inside.check(self.run_dir)
         runfile.require_format(self.run_dir, writing=True)
+        machinery.restore(self.run_dir)
         self.node = catalogue.claim(self.run_dir)
         lock = self._take_lock()
         if lock is None:
@@ -119,6 +120,8 @@ class Service:
                     self._work()
                     complete = self._leave()
                     complete = self._uploaded() and complete
+                    if complete and self._has_ended and not self._stop.is_set() and self._retire():
+                        return 0
                 except sqlite3.DatabaseError as error:
                     self._set_aside += 1
                     if not _is_damage(error) or self._set_aside > _SET_ASIDE:
@@ -173,6 +176,8 @@ class Service:
         self._heartbeat = 0.0
         self._progress = -1
         self._progress_at = self._began
+        self._has_ended = False
+        manifest.begin_again(self.run_dir, self.node.number)
         connection = self._connection = ledgers.begin(self.node)
         self._lock = threading.RLock()
         self.poster = Poster(connection, self.node.number, self._lock)
@@ -413,7 +418,7 @@ class Service:
         writing = any(journal.alive for journal in self.roster.mine())
         self.syncer.close()
         self._end_journals(leaving=True)
-        ended = not writing and not self._stop.is_set() and self._seal_all()
+        ended = self._has_ended = not writing and not self._stop.is_set() and self._seal_all()
         self.carding.close(self.syncer.synced, ended=ended, nodes=len(self.reader.nodes()))
         self._report(time.monotonic(), force=True)
         self.roster.elsewhere.leave(self.roster.journals)
@@ -434,6 +439,17 @@ class Service:
             self.say("seal", f"the run could not be sealed: {error}; `steno sync` does it later")
             return False
         return True
+
+    def _retire(self) -> bool:
+        """Put the machinery of a run away of which everybody has all; whether it is."""
+        if self._has_writers() or runfile.read(self.run_dir)[0].get("layout", "run") != "run":
+            return False
+        try:
+            with catalogue.alone(self.run_dir) as is_alone:
+                return is_alone and manifest.put_away(self.run_dir)
+        except (OSError, sqlite3.Error) as error:
+            self.say("retire", f"the run's machinery stays: {error}")
+            return False
 
     def _uploaded(self) -> bool:
         """Stay until all is in the stores; whether it is. Without progress, or when a writer comes, no longer."""

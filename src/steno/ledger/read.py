@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from steno import files, inside, statusfile
+from steno import files, inside, machinery, statusfile
 from steno.errors import CorruptError
 from steno.journal import place as places
 from steno.ledger import artifacts, format1, schema, verify
@@ -195,6 +195,8 @@ def _why_none(node_dir: Path, *, begun: bool) -> str:
     pointer = files.read_json(node_dir / places.POINTER)
     if pointer:
         return f"{ELSEWHERE}{pointer.get('host')}"
+    if (node_dir / machinery.LEDGER).exists():
+        return ""
     return "the ledger is gone" if begun or (node_dir / statusfile.FILE).exists() else ""
 
 
@@ -323,6 +325,9 @@ class Reader:
             except sqlite3.Error as error:
                 unreadable[node] = str(error)
                 pieces.append(self._without_ledger(manifest, node))
+        if unreadable and machinery.is_retired(self.run_dir):
+            # The run has ended in this moment, and its machinery was put away under our eyes.
+            pieces, unreadable = [self._without_ledger(read_manifest(self.run_dir)[0], None)], {}
         if not pieces:
             pieces.append(self._without_ledger(manifest, None))
         return _united(pieces, unreadable)
@@ -467,6 +472,7 @@ class Reader:
                 # Those of artifacts that are not sealed: only in an object store, of a run that goes on.
                 entries=tuple(Entry(**row) for row in manifest.get("entries", ())),
                 streams=tuple(Stream(**row) for row in manifest.get("streams", ()) if node in {None, row["node"]}),
+                losses=tuple(Loss(**row) for row in manifest.get("losses", ()) if node in {None, row["node"]}),
                 meta={key: manifest[key] for key in ("config", "summary", "done") if key in manifest},
             )
         return Snapshot(parts=tuple(found_parts(self.run_dir, node)))
@@ -477,6 +483,7 @@ class _Manifest(msgspec.Struct):
 
     parts: list[Part] = []
     streams: list[Stream] = []
+    losses: list[Loss] = []
     entries: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
     config: dict[str, Any] = {}

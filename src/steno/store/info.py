@@ -76,6 +76,8 @@ def state_of(
     """
     if manifest.get("state") == "running":  # only in an object store: as its node said last
         return "running"
+    if manifest.get("retired") is True and manifest.get("state") and not (run_dir / ".steno").exists():
+        return str(manifest["state"])
     judge = partial(run_state, snapshot.streams, attempts=streams.attempts(run_dir), losses=snapshot.losses)
     if not snapshot.streams:
         return judge(streams.live(run_dir)) or str(manifest.get("state") or "")

@@ -166,15 +166,24 @@ def _quiet(run_dir: Path) -> Iterator[None]:
     deadline = time.monotonic() + _WAIT_SECS
     try:
         for node in _nodes(run_dir):
-            while (fd := host.hold(node / "collector.lock")) is None:
+            while (fd := _lock(node)) is None:
                 if time.monotonic() >= deadline:
                     raise UsageError(f"a collector is at work on {run_dir}: wait until `steno doctor` says it has left")
                 time.sleep(0.05)
-            held.append(fd)
+            if fd >= 0:
+                held.append(fd)
         yield
     finally:
         for fd in held:
             os.close(fd)
+
+
+def _lock(node: Path) -> int | None:
+    """The collector's lock; None: one is at work; -1: it has ended the run in this moment, and put the node away."""
+    try:
+        return host.hold(node / "collector.lock")
+    except FileNotFoundError:
+        return -1
 
 
 def _nodes(run_dir: Path) -> list[Path]:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, host, inside, runfile
+from steno import files, host, inside, machinery, runfile
 from steno.capture.start.launcher import digest
 from steno.capture.start.liveness import is_live
 from steno.errors import RunExistsError, RunNotFoundError, UsageError
 from steno.journal.place import excess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from steno.capture.start.launcher import Launch
@@ -119,6 +119,8 @@ def settle(
                 raise (RunExistsError if resume is False else RunNotFoundError)(msg)
             continue
         inside.check(run_dir)
+        if goes_on or _is_asked_for(machinery.packed(run_dir), token, launch):
+            machinery.restore(run_dir)
         if goes_on or resume is None:
             try:
                 runfile.require_format(run_dir, writing=True)
@@ -152,6 +154,14 @@ def settle(
         if again or goes_on:
             return open_next(run_dir, name, token, launch, rewind)
     raise AssertionError  # count() does not end
+
+
+def _is_asked_for(held: Mapping[str, str], token: str, launch: Launch) -> bool:
+    """Whether a run that has put its machinery away is this start's of its job, or this job's."""
+    begun = any(name.startswith("jobs/") and bool(token) and token in text for name, text in held.items())
+    return begun or any(
+        name.startswith("attempts/") and bool(launch.job) and launch.job in text for name, text in held.items()
+    )
 
 
 def open_next(run_dir: Path, name: str, token: str, launch: Launch, rewind: int | None) -> Place:
