@@ -294,15 +294,15 @@ def write_json(path: Path, value: Any, *, sync: bool = False) -> None:
     replace(path, _json(value), sync=sync)
 
 
-def create_json(path: Path, value: Any) -> bool:
-    """Write the file whole unless it is there: then False.
+def create_json(path: Path, value: Any, *, sync: bool = False) -> bool:
+    """Write the file whole unless it is there: then False. `sync`: bytes and name outlive a power loss.
 
     Raises:
         OSError: no space, no permission.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data, hidden = _json(value), beside(path)
-    write_new(hidden, data)
+    write_new(hidden, data, sync=sync)
     try:
         link(hidden, path)
     except FileExistsError:
@@ -310,11 +310,13 @@ def create_json(path: Path, value: Any) -> bool:
     except OSError:
         # No hard links here: the name is claimed first and filled after.
         try:
-            write_new(path, data)
+            write_new(path, data, sync=sync)
         except FileExistsError:
             return False
     finally:
         unlink(hidden, missing_ok=True)
+    if sync:
+        sync_dir(path.parent)
     return True
 
 

@@ -137,3 +137,34 @@ def test_a_segment_whose_identity_is_unreadable_is_told(tmp_path):
     found = examine(run.dir)
     assert "identity" in found.journals[0].problem
     assert found.advice
+
+
+@pytest.mark.parametrize("what", ["header", "all but the header", "a spare"])
+def test_a_segment_that_cannot_be_read_is_a_loss(tmp_path, what):
+    code = (
+        f"import os, steno\nrun = steno.init('p', 'x', dir={str(tmp_path)!r}, collector=False)\n"
+        "for i in range(2000): run.log({'n': i})\nos._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    run_dir = tmp_path / "p" / "x"
+    (path,) = (run_dir / ".steno/journal").glob("*/*.seg")
+    data = path.read_bytes()
+    if what == "header":
+        path.write_bytes(b"\xa5" * 4096 + data[4096:])
+    elif what == "all but the header":
+        path.write_bytes(data[:4096] + b"\xa5" * 1000 + data[5096:])
+    else:  # made ahead of need; its header was not on the disk yet
+        path.with_name("000001.seg").write_bytes(bytes(len(data)))
+    report = steno.sync(run_dir)
+    outside = [sys.executable, "-m", "steno", "doctor", str(run_dir)]
+    done = subprocess.run(outside, capture_output=True, text=True, timeout=60)
+    info = steno.open(run_dir).info
+    if what == "a spare":
+        assert report.complete
+        assert (done.returncode, info.losses, info.points) == (0, (), 2000)
+        return
+    assert done.returncode == 1, done.stdout
+    (loss,) = info.losses
+    assert loss.kind == "lost bytes"
+    assert 500 < loss.count < len(data)
+    assert "lost bytes" in done.stdout

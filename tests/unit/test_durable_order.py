@@ -270,6 +270,25 @@ def test_a_manifest_is_there_whole_or_not_at_all(run, tmp_path):
     assert rows == {None, 200}
 
 
+def test_an_attempt_is_on_the_disk_before_anything_is_recorded_in_it(tmp_path):
+    """Its number, given again after a power loss, would mix the points of two attempts."""
+    with steno.init("p", "r", dir=tmp_path / "runs", collector=False) as first:
+        path = first.dir
+    with Recorder(path) as recorder, steno.init("p", "r", dir=tmp_path / "runs", rewind=3, collector=False) as second:
+        assert second.attempt == 2
+        opened = len(recorder.steps)
+        second.log({"x": 1.0})
+    for loss in EVERY:
+        (found,) = [
+            json.loads(
+                recorder.power_loss(opened, tmp_path / f"after-{loss}", loss)
+                .joinpath(".steno/attempts/0002.json")
+                .read_bytes()
+            )
+        ]
+        assert (found["attempt"], found["rewind"]) == (2, 3)
+
+
 def test_run_json_is_the_old_or_the_new(tmp_path):
     with steno.init("p", "r", dir=tmp_path / "runs", tags=["old"], collector=False) as first:
         path = first.dir

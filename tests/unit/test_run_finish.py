@@ -312,7 +312,12 @@ def test_a_destination_object_that_hangs_costs_two_seconds_and_is_named(capfd, g
     began = time.monotonic()
     assert run.finish() is False
     assert time.monotonic() - began < 5
-    assert "the destination object 'Gone' has not taken all" in capfd.readouterr().err.splitlines()[-1]
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert "the destination object 'Gone' has not taken all" in line
+    # Nobody goes on with it, and nothing else is owed.
+    assert "while this process lives" in line
+    assert "collector" not in line
+    assert "steno sync" not in line
 
 
 SINK = """

@@ -186,6 +186,7 @@ class Ending:
                 lambda _: not self.started.recorder.lost,
             )  # fmt: skip
         left: list[str] = []
+        lagging: list[str] = []
         try:
             with owed.Patience(PATIENCE_SECS if tell else float("inf"), deadline, lambda: self._waiting(deadline)):
                 for wait in waits:
@@ -196,6 +197,7 @@ class Ending:
             if is_owner:
                 self.mark(state, why)
         finally:
+            lagging = self._lagging()
             left = [] if done else self._owed()
             self._close(min(deadline, time.monotonic() + patience), is_owner=is_owner, is_owing=bool(left))
         # What came a moment too late for the wait has come.
@@ -204,7 +206,7 @@ class Ending:
             done = self._uploaded(min(deadline, time.monotonic() + patience)) and done
         self.ended = done
         if left:
-            self._said = owed.left(self.started, left)
+            self._said = owed.left(self.started, left, lagging)
             if tell:
                 say(self._said)
         if is_owner and tell and self.started.rank == 0 and (line := owed.refused(self.started)):
@@ -283,8 +285,10 @@ class Ending:
     # -- what is said ---------------------------------------------------------------------------------------
 
     def _owed(self) -> list[str]:
-        feeds = [feed.name for feed in self.started.feeds if feed.courier.ending and not feed.courier.complete]
-        return owed.now(self.started, feeds, self.artifacts, whole=os.getpid() == self.owner)
+        return owed.now(self.started, self._lagging(), self.artifacts, whole=os.getpid() == self.owner)
+
+    def _lagging(self) -> list[str]:
+        return [feed.name for feed in self.started.feeds if feed.courier.ending and not feed.courier.complete]
 
     def _waiting(self, deadline: float) -> None:
         parts = self._owed()

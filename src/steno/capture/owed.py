@@ -92,13 +92,19 @@ def waiting(started: StartedRun, parts: Sequence[str], left_secs: float) -> str:
     return f"the run {started.name!r} waits up to {secs} more for its end: {'; '.join(parts)}. Ctrl-C ends the wait"
 
 
-def left(started: StartedRun, parts: Sequence[str]) -> str:
-    """The line when nobody waits any more."""
-    if is_running(started.dir):
-        rest = f"The collector goes on with it; `steno doctor {started.dir}` shows how far it is"
-    else:
-        rest = f"`steno sync {started.dir}` does what is left"
-    return f"the run {started.name!r} has ended and not all is done: {'; '.join(parts)}. {rest}"
+def left(started: StartedRun, parts: Sequence[str], feeds: Sequence[str]) -> str:
+    """The line when nobody waits any more; `parts` and `feeds` as `now` has them."""
+    rest = []
+    if feeds:
+        rest.append(
+            "A destination object gets the rest while this process lives, and no longer: the run has all records"
+        )
+    if len(parts) > len(feeds) and is_running(started.dir):
+        what = "the others" if feeds else "it"
+        rest.append(f"The collector goes on with {what}; `steno doctor {started.dir}` shows how far it is")
+    elif len(parts) > len(feeds):
+        rest.append(f"`steno sync {started.dir}` does what is left")
+    return f"the run {started.name!r} has ended and not all is done: {'; '.join(parts)}. {'. '.join(rest)}"
 
 
 def refused(started: StartedRun) -> str:

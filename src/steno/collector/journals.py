@@ -316,10 +316,14 @@ class Journal:
         """A segment whose identity is unreadable: nothing in it can be checked."""
         self._poison.mkdir(exist_ok=True)
         with contextlib.suppress(OSError, CorruptError):
-            size = os.lstat(path).st_size
-            inside.refuse_link(path)
-            target = self._poison / f"{self.name}-{path.name}"
-            files.move(path, target)
+            size = _written(path)
+            if size:  # one of zeros alone was made ahead of need, and a power loss took its header
+                with self._poster.lock:
+                    self._poster.connection.execute(
+                        "insert or ignore into losses values('lost bytes', ?, ?, ?)",
+                        (f"{self.name} {path.name}", size, str(error)),
+                    )
+            files.move(path, self._poison / f"{self.name}-{path.name}")
             self._poster.note(lost_bytes=size, segment=path.name, stream=self.name, reason=str(error))
         self._say(f"segment {path}", f"{path}: set aside in .steno/poison ({error})")
 
@@ -442,3 +446,9 @@ def _sides(path: Path) -> list[str]:
                     out.append(name)
         at += fmt.FRAME_BYTES + length
     return out
+
+
+def _written(path: Path) -> int:
+    """The bytes of a file up to its last that is not zero."""
+    size = os.lstat(path).st_size
+    return len(inside.read(path, fmt.LARGEST_BYTES).rstrip(b"\0")) if size <= fmt.LARGEST_BYTES else size

@@ -167,7 +167,9 @@ def _is_asked_for(held: Mapping[str, str], token: str, launch: Launch) -> bool:
 def open_next(run_dir: Path, name: str, token: str, launch: Launch, rewind: int | None) -> Place:
     """A new attempt; when another machine opens the same number first, the one it opened."""
     number = max((item.number for item in attempts(run_dir)), default=0) + 1
-    opened = files.create_json(attempt_path(run_dir, number), attempt_facts(number, token, launch, rewind))
+    # Synced: its number, given again after a power loss, would mix two attempts' points.
+    facts = attempt_facts(number, token, launch, rewind)
+    opened = files.create_json(attempt_path(run_dir, number), facts, sync=True)
     if not opened:
         theirs = next((item for item in attempts(run_dir) if item.number == number), None)
         rewind = theirs.rewind if theirs else rewind
