@@ -124,6 +124,8 @@ def told(reader: RunReader, key: str, found: list[Series]) -> str:
     values = sorted((int(one.step[row]), one.rank[row], value) for one in found for row, value in _ordered(one))
     kinds = Counter(value.kind if isinstance(value, Ref) else "text" for _, _, value in values)
     counts = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())
+    if not values:  # the part that has them is damaged
+        return on_one_line(f"{key}: nothing that can be read")
     step, _, last = values[-1]
     if not isinstance(last, Ref):
         where = repr(terminal.cut(last))
