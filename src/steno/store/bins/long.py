@@ -81,9 +81,10 @@ class Long:
         keys, parts = self._question.keys, source.view.metrics
         files = self._engine.binfiles(source.dir, parts)
         coarse = min(sum(files.count(source.dir, part, key, 2) for part in parts) for key in keys)
-        # A window has only some of the bins, and ranks and attempts have their own.
+        # With half as many bins as are asked for they are no wider than those of the answer. A window has only some
+        # of them, and ranks and attempts have their own: if too wide ones are read, others are read after them.
         is_open = source.choice.first is None and source.choice.last is None
-        level = 2 if is_open and coarse >= 4 * self._question.width else 1
+        level = 2 if is_open and 2 * coarse > self._question.width else 1
         return beside.found(self._engine, source, keys, Level(level))
 
     def points(self, members: Sequence[int]) -> Rows:
