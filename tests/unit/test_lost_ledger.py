@@ -215,3 +215,32 @@ def test_a_destination_goes_on_behind_batches_that_are_lost(tmp_path):
     assert cursors.load(poster.connection, "none") == {}
     poster.connection.close()
     assert os.path.exists(node / "ledger.sqlite")
+
+
+def test_a_run_whose_machinery_was_removed_goes_on_behind_its_parts(run_dir, tmp_path):
+    """A new ledger is a new node: the parts of the one that is gone are read on, and its files are left as they are."""
+    before = (run_dir / "metrics.csv").read_text()
+    old = {path.name for path in (run_dir / "metrics").glob("*.parquet")}
+    shutil.rmtree(run_dir / ".steno")
+    for turn in range(2):
+        with steno.init(project="p", name="r", dir=tmp_path, resume=True, destinations=["csv"]) as run:
+            run.log({"n": 1000 + turn})
+            with steno.open(run_dir) as book:  # while it goes on too
+                assert len(book.series("n")) >= RECORDS
+            assert run.finish(20)
+        steno.sync(run_dir)
+        with steno.open(run_dir) as book:
+            series = book.series("n")
+            assert sorted(series.value.tolist()) == [*range(RECORDS), *range(1000, 1001 + turn)]
+            assert len(set(zip(series.node.tolist(), series.record.tolist(), strict=True))) == len(series)
+            assert book.info.losses == ()
+            assert book.info.state == "finished"
+            assert book.summary["n"]["count"] == len(series)
+            assert book.sql("select count(*) from metrics").fetchall() == [(len(series),)]
+        assert old <= {path.name for path in (run_dir / "metrics").glob("*.parquet")}
+    assert (run_dir / "metrics.csv").read_text() == before
+    (mine,) = run_dir.glob("metrics-node-*.csv")
+    assert mine.read_text().count("\n") == 3
+    shutil.rmtree(run_dir / ".steno")  # and by the manifest alone
+    with steno.open(run_dir) as book:
+        assert len(book.series("n")) == RECORDS + 2

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, inside, runfile
 from steno.journal import place
+from steno.ledger.read import left_alone
 from steno.record import RunInfo, node_name
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def _node(run_dir: Path, node_dir: Path, number: int) -> Node:
     """The node; the first that comes here is the run's first for good."""
     first = run_dir / ".steno" / FIRST_NODE
     if not first.exists():
-        files.create_json(first, {"node": node_dir.name})
+        # Where the machinery was removed, the files of destinations are of a node that is gone.
+        others = left_alone(run_dir)
+        files.create_json(first, {"node": node_name(others[0]) if others else node_dir.name})
     return Node(number, node_dir, _real_ledger(run_dir, node_dir), is_first(run_dir, number))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from steno import files, machinery, settings
 from steno.journal import place as places
 from steno.ledger import dump, schema
-from steno.ledger.read import MANIFEST, Reader, opened, run_state
+from steno.ledger.read import MANIFEST, Reader, left_alone, opened, run_state
 from steno.machinery import LEDGER
 from steno.record import FORMAT, named_node, node_name
 
@@ -37,6 +37,7 @@ def write(run_dir: Path, node_dir: Path) -> None:
         if not own:
             return  # another node is at work: it writes the manifest when it ends
         pieces.append(own)
+    pieces += [piece(snapshot, number) for number in left_alone(run_dir)]
     whole = {"written": time.time_ns(), **unite(pieces)}
     whole["attempts"] = attempts(run_dir, whole["streams"])
     numbers = [one["attempt"] for one in whole["attempts"]]

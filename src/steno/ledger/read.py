@@ -330,6 +330,9 @@ class Reader:
             pieces, unreadable = [self._without_ledger(read_manifest(self.run_dir)[0], None)], {}
         if not pieces:
             pieces.append(self._without_ledger(manifest, None))
+        else:
+            # Somebody removed the machinery of nodes that had ended, and the run goes on: their parts are there.
+            pieces += [Snapshot(parts=tuple(found_parts(self.run_dir, node))) for node in left_alone(self.run_dir)]
         return _united(pieces, unreadable)
 
     def batch(self, node: int, id: int) -> Batch | None:
@@ -516,6 +519,23 @@ def unusable(manifest: Any) -> str:
     except (ValueError, TypeError, CorruptError) as error:
         return str(error)
     return ""
+
+
+def left_alone(run_dir: Path) -> list[int]:
+    """The nodes that have parts in the run, and no directory."""
+    names = {
+        name[:16] for kind in ("metrics", "records") for name in _names(run_dir / kind) if is_part(f"{kind}/{name}")
+    }
+    there = set(_names(run_dir / ".steno" / "nodes"))
+    found = (inside.node(name) for name in sorted(names - there))
+    return [node for node in found if node is not None]
+
+
+def _names(place: Path) -> list[str]:
+    try:
+        return os.listdir(place)
+    except OSError:
+        return []
 
 
 def found_parts(run_dir: Path, node: int | None = None) -> Iterator[Part]:
