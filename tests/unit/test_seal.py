@@ -524,3 +524,25 @@ def test_a_reader_that_opens_a_ledger_as_a_collector_comes_sees_what_it_posts(ru
     with read.opened(run.path) as connection:
         assert connection.execute("select count(*) from batches").fetchone()[0] == 2
     assert ["immutable" in mode for mode in opens] == [True, False]
+
+
+def test_a_part_takes_no_other_ones_name(run, monkeypatch):
+    """Somebody made a file of that name between the look and the rename."""
+    mixed(run, 10)
+    before, name = run.points(), part_name(run.dir)
+
+    def taken(*arguments):
+        (run.dir / name).write_bytes(b"another node's")
+        return noted(*arguments)
+
+    noted = seal.verify.note
+    monkeypatch.setattr(seal.verify, "note", taken)
+    with pytest.raises(FileExistsError):
+        run.sealer.seal()
+    monkeypatch.undo()
+    assert (run.dir / name).read_bytes() == b"another node's"
+    assert before == run.points()
+    run.sealer.seal()
+    assert (run.dir / name).read_bytes() == b"another node's"
+    assert before == run.points()
+    assert [part.name for part in run.reader.snapshot().parts if part.kind == "metrics"] == [part_name(run.dir, 2)]

@@ -62,7 +62,7 @@ def _text(value: Any) -> str:
 
 
 def _as_data(one: Record | Entry) -> dict[str, Any]:
-    facts = {name: getattr(one, name) for name in ("record", "step", "rank", "attempt")}
+    facts = {name: getattr(one, name) for name in ("node", "record", "step", "rank", "attempt")}
     data = {**facts, "time": terminal.iso(one.time)}
     return {**data, "values": one.values} if isinstance(one, Record) else {**data, "kind": one.kind, **_payload(one)}
 

@@ -45,7 +45,9 @@ class Artifact:
     rank: int
     attempt: int
     record: int
-    """The number of its entry."""
+    """The number of its entry, in its node."""
+    node: int
+    """The id of the node that numbered it."""
     level: int | None
     source: str
     """The own name of the file or directory that was logged."""
@@ -247,6 +249,7 @@ def _artifact(
         rank=one.rank,
         attempt=one.attempt,
         record=one.record,
+        node=one.node,
         level=payload.get("level"),
         source=str(payload.get("source", "")),
         mode=int(payload.get("mode", 0o644)),
