@@ -104,6 +104,8 @@ def recorded(place: Path, columns: dict[str, np.ndarray], **more) -> Path:
     for step, values in enumerate(zip(*columns.values(), strict=True)):
         run.log(dict(zip(names, map(float, values), strict=True)), step=step)
     assert run.finish(600)
+    while (Path(run.dir) / ".steno").exists():  # its collector puts the ledger away last
+        time.sleep(0.1)
     return Path(run.dir)
 
 

@@ -549,3 +549,15 @@ def test_several_runs_over_time_are_what_numpy_computes(tmp_path, ranks):
         part = steno.bins("loss", tmp_path, x="time", width=width, ranks=ranks, range=(low / 1e9, None), group=[])
         assert part.groups[0].n.max() >= 2
         assert part.total < curves.total
+
+
+def test_what_is_read_of_one_key_does_not_hold_the_others(tmp_path):
+    """Rows of many runs are kept: those of a key must not keep all columns of its row group in memory."""
+    from steno.store.bins import sealed
+
+    records = [(step, {f"k{number:02d}": float(number + step) for number in range(40)}) for step in range(50)]
+    (part,) = (made(tmp_path, "many", records, "finished") / "metrics").glob("*.parquet")
+    rows = sealed.read(part, ["k07"], 1)[0]
+    np.testing.assert_array_equal(rows.value, 7.0 + np.arange(50))
+    for column in (rows.x, rows.step, rows.time, rows.record, rows.value, rows.rank):
+        assert column.base is None or column.base.nbytes <= 2 * column.nbytes

@@ -109,9 +109,6 @@ def _by_key(names: pa.ChunkedArray, keys: Sequence[str], whole: Rows, found: dic
             rows = np.flatnonzero(codes == code)
             if not len(rows):
                 continue
-            first, last = int(rows[0]), int(rows[-1])
-            if last - first + 1 == len(rows):
-                found.setdefault(at, []).append(whole.take(slice(begin + first, begin + last + 1)))
-            else:
-                found.setdefault(at, []).append(whole.take(begin + rows))
+            # By number, which copies: rows that are kept would hold the columns of all keys otherwise.
+            found.setdefault(at, []).append(whole.take(begin + rows))
         begin += len(chunk)
