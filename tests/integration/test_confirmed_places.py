@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -87,8 +89,12 @@ def command_of(text: str) -> list[str]:
 
 
 def owe_all_again():
+    """Nothing has been delivered or sent, as the ledgers of the run know it."""
     wait_for(lambda: not is_running(RUN.absolute()))
-    shutil.rmtree(RUN / ".steno/nodes")
+    for path in RUN.glob(".steno/nodes/*/ledger.sqlite"):
+        with contextlib.closing(sqlite3.connect(path)) as ledger:
+            ledger.execute("delete from cursors")
+            ledger.commit()
 
 
 def places(tmp_path):
