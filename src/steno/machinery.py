@@ -9,6 +9,7 @@ has; without it, `restore` makes it again before anything is recorded, delivered
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 from pathlib import Path
@@ -96,6 +97,8 @@ def restore(run_dir: Path) -> bool:
         return False
     place = run_dir / inside.MACHINERY
     hidden = run_dir / f"{_NEW}{os.urandom(6).hex()}"
+    hidden.mkdir()
+    mine = _claim(hidden)
     try:
         for folder in _FOLDERS:
             (hidden / folder).mkdir(parents=True, exist_ok=True)
@@ -114,6 +117,24 @@ def restore(run_dir: Path) -> bool:
         return True
     finally:
         files.remove_tree(hidden)
+        if mine is not None:
+            os.close(mine)
+
+
+def _claim(place: str | Path) -> int | None:
+    """A descriptor that says, until it is closed, that somebody is at work in the directory; None: somebody else is."""
+    try:
+        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError:
+        pass  # a file system without locks
+    return fd
 
 
 def _fill(hidden: Path, place: Path, held: Mapping[str, str]) -> None:
@@ -151,5 +172,9 @@ def sweep(run_dir: Path) -> None:
     """Remove what a death has left of machinery that was taken away or half made."""
     for entry in files.scan(run_dir):
         if re.fullmatch(r"\.steno-(?:gone|new)-[0-9a-f]{12}", entry.name) and entry.is_dir(follow_symlinks=False):
+            fd = _claim(entry.path)
+            if fd is None:
+                continue  # another thread or process makes it just now
             with contextlib.suppress(OSError):
                 files.remove_tree(entry.path)
+            os.close(fd)
