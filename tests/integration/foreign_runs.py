@@ -17,11 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from run_programs import SRC, environment
 
 import steno
-from nodes import node_dir
+from nodes import node_dir, node_of
 from steno.collector import catalogue
 from steno.delivery import pieces
 from steno.destinations import registry
-from steno.ledger.read import Reader
 from steno.record import Ref
 
 SECRETS = {
@@ -90,11 +89,8 @@ def points(run_dir: Path) -> Points:
 
 
 def batches(run_dir: Path) -> list[Any]:
-    reader = Reader(run_dir)
-    found = []
-    while (batch := reader.batch(0, len(found) + 1)) is not None:
-        found.append(batch)
-    return found
+    with steno.open(run_dir) as reader:
+        return list(reader.batches())
 
 
 def compare(want: Points, have: Points, same: Callable[[Any], Any] = lambda value: value) -> None:
@@ -116,7 +112,7 @@ def replay(run_dir: Path, name: str, options: dict[str, Any]) -> None:
     code = "import json, sys; from foreign_runs import _replay; _replay(*json.loads(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps([os.fspath(run_dir), name, options])],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([SRC, str(Path(__file__).parent)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([SRC, *(str(Path(__file__).parents[up]) for up in (0, 1))])},
         capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -124,7 +120,7 @@ def replay(run_dir: Path, name: str, options: dict[str, Any]) -> None:
 
 def _replay(run_dir: str, name: str, options: dict[str, Any]) -> None:
     made = registry.create(name, options)
-    made.open(catalogue.run_info(Path(run_dir), 0, {}, options))
+    made.open(catalogue.run_info(Path(run_dir), node_of(run_dir), {}, options))
     for batch in batches(Path(run_dir)):
         made.write(pieces.of_kinds(batch, made.kinds))
     made.flush()
