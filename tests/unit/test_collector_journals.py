@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 
@@ -162,3 +163,33 @@ def test_while_one_process_lags_nothing_of_another_is_posted_before_what_it_logg
 
     batches = Reader(run_dir).snapshot().batches
     assert [one.values["x"] for batch in batches for one in batch.records()] == order
+
+
+def test_a_node_is_known_by_its_ledger_where_its_file_was_taken_away(tmp_path):
+    """A cleaner may take a small file; a machine that did not know its node again would post all a second time."""
+    run_dir = tmp_path / "p" / "r"
+    run_dir.mkdir(parents=True)
+    node = catalogue.claim(run_dir)
+    schema.end(schema.begin(node.ledger, node.number))
+    (node.dir / "node.json").unlink()
+    assert catalogue.claim(run_dir).number == node.number
+    assert (node.dir / "node.json").exists()
+
+    # Of another machine it stays: two that write one ledger would mix their records.
+    (node.dir / "node.json").unlink()
+    ledger = schema.begin(node.ledger, node.number)
+    ledger.execute("update meta set value=? where key='host'", (json.dumps({"host": "another", "machine": "x" * 32}),))
+    schema.end(ledger)
+    assert catalogue.claim(run_dir).number != node.number
+
+
+@pytest.mark.parametrize("said", ["[]", "{", '"x"', '{"host": 3}', "null"])
+def test_a_ledger_from_a_stranger_says_nothing_of_this_machine(tmp_path, said):
+    run_dir = tmp_path / "p" / "r"
+    run_dir.mkdir(parents=True)
+    node = catalogue.claim(run_dir)
+    ledger = schema.begin(node.ledger, node.number)
+    ledger.execute("update meta set value=? where key='host'", (said,))
+    schema.end(ledger)
+    (node.dir / "node.json").unlink()
+    assert catalogue.claim(run_dir).number != node.number

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import secrets
+import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, inside, runfile
 from steno.journal import place
-from steno.ledger.read import left_alone
+from steno.ledger.read import left_alone, opened
 from steno.record import RunInfo, node_name
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def claim(run_dir: Path) -> Node:
             fcntl.flock(handle, fcntl.LOCK_EX)
         for name in sorted(os.listdir(nodes)):
             number = inside.node(name)
-            if number is not None and host.is_described(files.read_json(nodes / name / "node.json")):
+            if number is not None and _is_mine(nodes / name):
                 return _node(run_dir, nodes / name, number)
         # With its owner's name from the first moment, on the disk too: a node that is nobody's would have its ledger
         # forgotten, and its journals posted again.
@@ -77,6 +79,23 @@ def claim(run_dir: Path) -> Node:
         mine = nodes / node_name(number)
         files.rename(hidden, mine)
         return _node(run_dir, mine, number)
+
+
+def _is_mine(node_dir: Path) -> bool:
+    """Whether the node is of this machine: as its file says or, where a cleaner took that away, as its ledger does.
+
+    A machine that did not know its own node again would post its journals a second time, to another one.
+    """
+    said = files.read_json(node_dir / "node.json")
+    if said:
+        return host.is_described(said)
+    with contextlib.suppress(sqlite3.Error, OSError, ValueError), opened(node_dir / place.LEDGER) as ledger:
+        row = ledger.execute("select value from meta where key='host'").fetchone()
+        found = json.loads(row[0]) if row else None
+        if isinstance(found, dict) and host.is_described(found):
+            files.write_json(node_dir / "node.json", host.describe(), sync=True)
+            return True
+    return False
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from steno import host
 from steno.errors import CorruptError, StenoError
 from steno.journal.place import LEDGER_PATH_BYTES
 from steno.ledger import artifacts
@@ -72,7 +73,7 @@ create table if not exists losses(kind text not null, name text not null, count 
 def begin(path: Path | str, node: int) -> sqlite3.Connection:
     """Open the ledger for writing, creating it; autocommit, so transactions are said explicitly.
 
-    A new one keeps the id of its node.
+    A new one keeps the id of its node, and which machine it is of.
 
     The caller may use the connection from several threads, one at a time, under a lock of its own.
 
@@ -103,7 +104,11 @@ def begin(path: Path | str, node: int) -> sqlite3.Connection:
             connection.execute("alter table parts add column crc text")  # a ledger from before parts had checksums
         row = connection.execute("select value from meta where key='format'").fetchone()
         if row is None:
-            rows = [("format", str(FORMAT)), ("node", json.dumps(node_name(node)))]
+            rows = [
+                ("format", str(FORMAT)),
+                ("node", json.dumps(node_name(node))),
+                ("host", json.dumps(host.describe())),
+            ]
             connection.executemany("insert or ignore into meta values(?, ?)", rows)
         elif json.loads(row[0]) != FORMAT:
             msg = f"the ledger {path} has format {row[0]}, not {FORMAT}: use the version of steno that wrote it"
