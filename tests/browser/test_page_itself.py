@@ -68,8 +68,9 @@ def test_the_page_fits_the_screen(browse, viewer, theme, size):
     page = browse(viewer.url, color_scheme=theme)
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.locator("article canvas").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-    assert page.evaluate("document.documentElement.scrollHeight") <= size[1]
+    # What is drawn follows a new size in the frames after it.
+    fits = "([wide, high]) => document.documentElement.scrollWidth <= wide && document.documentElement.scrollHeight <= high"
+    page.wait_for_function(fits, arg=list(size), timeout=10_000)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 200) == (theme == "dark")
 
