@@ -167,7 +167,7 @@ def test_parquet_is_one_file_with_the_columns_of_a_part(run_dir, sealed, tmp_pat
         assert book.export("parquet", tmp_path / "out.parquet") == 6
     table = pq.read_table(tmp_path / "out.parquet")
     assert set(table.column_names) == {
-        "node", "record", "key", "step", "time", "rank", "attempt", "value", "exact", "text", "ref",
+        "node", "record", "key", "step", "time", "rank", "attempt", "level", "value", "exact", "text", "ref",
     }  # fmt: skip
     assert table["key"].to_pylist() == ["a", "a", "a", 'b,"\n', "c", "c"]
     assert 2**60 + 1 in table["exact"].to_pylist()
