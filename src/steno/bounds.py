@@ -13,6 +13,7 @@ from steno import inside
 from steno.errors import CorruptError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     import pyarrow.parquet as pq
@@ -31,17 +32,52 @@ _FLAGS, _NUMBERS, _BINARY, _STRUCT = (1, 2), (4, 5, 6), 8, 12
 _MOST_FIELDS: Final = 100
 _HEADER_ROOM: Final = 4096
 _MOST_WALKED: Final = 4096
-_WALKED: Final[dict[tuple[int, ...], None]] = {}
-"""Files whose pages were looked at, by device, inode, time and size."""
+_WALKED: Final[dict[tuple[int | str, ...], None]] = {}
+"""Row groups whose pages were looked at, by their file's device, inode, time and size, and their places."""
 MOST_DECODED_BYTES: Final = 2 << 30
 """Of one media value that is read into memory; a larger one can be had as its file."""
 
 
 def parquet(path: Path, most_rows: int = MOST_ROWS) -> pq.FileMetaData:
-    """The footer of a Parquet file that may be read.
+    """The footer of a Parquet file that may be read: what it says is within bounds, and its pages say no more.
 
     Raises:
         CorruptError: it would unfold into too much.
+        OSError, ValueError: it is no Parquet file, or cannot be read.
+    """
+    found = footer(path, most_rows)
+    pages(path, [found.row_group(at) for at in range(found.num_row_groups)])
+    return found
+
+
+def pages(path: Path, groups: list[pq.RowGroupMetaData], without: Collection[str] = ()) -> None:
+    """Look at the headers of all pages of these row groups, once as long as the file does not change.
+
+    Args:
+        path: the file.
+        groups: of its footer.
+        without: columns that nobody reads.
+
+    Raises:
+        CorruptError: they would unfold into more than the footer says, or are none.
+        OSError: it cannot be read.
+    """
+    with open(inside.opened(path), "rb") as file:
+        facts = os.fstat(file.fileno())
+        places = (one.column(0).data_page_offset for one in groups if one.num_columns)
+        mark = (facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size, *places, *sorted(without))
+        if mark not in _WALKED:
+            _walk(path, file.fileno(), facts.st_size, groups, without)
+            while len(_WALKED) >= _MOST_WALKED:
+                _WALKED.pop(next(iter(_WALKED)), None)
+            _WALKED[mark] = None
+
+
+def footer(path: Path, most_rows: int = MOST_ROWS) -> pq.FileMetaData:
+    """The footer alone, for who reads no page or looks at each row group's with `pages`.
+
+    Raises:
+        CorruptError: it says that the file would unfold into too much.
         OSError, ValueError: it is no Parquet file, or cannot be read.
     """
     import pyarrow as pa
@@ -50,27 +86,20 @@ def parquet(path: Path, most_rows: int = MOST_ROWS) -> pq.FileMetaData:
     with open(inside.opened(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         try:
-            footer = pq.read_metadata(file)
+            found = pq.read_metadata(file)
         except pa.ArrowException as error:
             raise ValueError(str(error)) from error
-        rows, groups = footer.num_rows, [footer.row_group(at) for at in range(footer.num_row_groups)]
+        rows, groups = found.num_rows, [found.row_group(at) for at in range(found.num_row_groups)]
         whole = sum(group.total_byte_size for group in groups)
         if not 0 <= rows <= min(most_rows, (1 << 20) + size * ROWS_PER_BYTE) or rows != sum(g.num_rows for g in groups):
             raise CorruptError(f"{path} has {size:,} bytes and says that it has {rows:,} rows: it is not read")
         _require(path, size, whole)
         if any(group.total_byte_size < 0 or group.num_rows < 0 for group in groups):
             raise CorruptError(f"{path} says that it has less than nothing: it is not read")
-        facts = os.fstat(file.fileno())
-        mark = (facts.st_dev, facts.st_ino, facts.st_mtime_ns, size)
-        if mark not in _WALKED:
-            _walk(path, file.fileno(), size, groups)
-            while len(_WALKED) >= _MOST_WALKED:
-                _WALKED.pop(next(iter(_WALKED)), None)
-            _WALKED[mark] = None
-        return footer
+        return found
 
 
-def _walk(path: Path, fd: int, size: int, groups: list[pq.RowGroupMetaData]) -> None:
+def _walk(path: Path, fd: int, size: int, groups: list[pq.RowGroupMetaData], without: Collection[str]) -> None:
     """Look at the header of every page, which says by itself what it unfolds into; readers believe it.
 
     Raises:
@@ -81,6 +110,8 @@ def _walk(path: Path, fd: int, size: int, groups: list[pq.RowGroupMetaData]) -> 
         for group in groups:
             for number in range(group.num_columns):
                 column = group.column(number)
+                if column.path_in_schema in without:
+                    continue
                 at = column.data_page_offset
                 if column.has_dictionary_page and 0 < column.dictionary_page_offset < at:
                     at = column.dictionary_page_offset

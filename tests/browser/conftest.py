@@ -17,9 +17,9 @@ def _missing(what):
     (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """The browser, one for all tests of a process."""
+    """The browser. One for each file: as long as it is there an event loop runs, which tests of others must not meet."""
     path = shutil.which("chromium")
     if path is None:
         _missing("Chromium is missing: sudo scripts/browser")

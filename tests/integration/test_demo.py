@@ -64,7 +64,7 @@ def test_demo_says_where_the_run_is_and_how_to_go_on(trained, run_dir):
     assert re.search(r"steno export runs/digits/", shown)
     assert "rank 0" in shown
     assert "rank 1" in shown
-    assert any("\u2801" <= character <= "\u28ff" for character in shown), "no chart"
+    assert re.search(r"[0-9.]+┤.*[x+]", shown), "no chart"
     assert "\x1b" not in shown, "colours where there is no terminal"
 
 
@@ -116,7 +116,10 @@ def test_the_commands_it_names_work(trained, run_dir):
     exported = command("export", str(run_dir), "--to", "csv", "--out", "digits.csv", cwd=place)
     assert exported.returncode == 0, exported.stderr
     rows = (place / "digits.csv").read_text().splitlines()
-    assert len(rows) == 1 + WORKERS * (4 * STEPS + 2)
+    assert len(rows) == 1 + WORKERS * (STEPS + 1), "a row per record: each step, and the test at the end"
+    exported = command("export", str(run_dir), "--to", "csv", "--long", "--out", "long.csv", cwd=place)
+    assert exported.returncode == 0, exported.stderr
+    assert len((place / "long.csv").read_text().splitlines()) == 1 + WORKERS * (4 * STEPS + 2)
 
 
 def test_too_many_workers_is_said_in_a_line(tmp_path):

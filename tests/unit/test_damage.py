@@ -12,6 +12,9 @@ import threading
 import warnings
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from store_runs import Writer, listing
 
@@ -380,3 +383,23 @@ def test_a_sealed_part_has_its_checksum_in_the_ledger(writer):
     found = connection.execute("select name, crc from parts").fetchall()
     connection.close()
     assert found == [(f"metrics/{part_of(writer.run_dir).name}", verify.checksum(part_of(writer.run_dir)))]
+
+
+def test_a_flipped_bit_costs_its_row_group_alone_wherever_it_is(tmp_path):
+    """In the header of a page too, which is looked at before anything is unfolded."""
+    path = tmp_path / "part.parquet"
+    rows, groups = 30_000, 3
+    table = pa.table({"x": np.arange(rows, dtype=np.float64), "meta": pa.array([None] * rows, pa.string())})
+    pq.write_table(table, path, row_group_size=rows // groups)
+    crc, sound, footer = verify.checksum(path), path.read_bytes(), pq.read_metadata(path)
+    for group in range(groups):
+        for column, lost in (("x", rows // groups), ("meta", 0)):
+            chunk = footer.row_group(group).column(0 if column == "x" else 1)
+            begin = min(filter(None, (chunk.dictionary_page_offset, chunk.data_page_offset)))
+            for place in (begin, begin + 1, begin + 3, begin + chunk.total_compressed_size - 1):
+                spoilt = bytearray(sound)
+                spoilt[place] ^= 0x55
+                path.write_bytes(spoilt)
+                bad = verify.differing(path, crc)
+                damage = verify.salvage(path, bad, tmp_path / "copy.parquet")
+                assert (damage.rows, damage.kept) == (lost, rows - lost), (group, column, place - begin)

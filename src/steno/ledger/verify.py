@@ -47,7 +47,7 @@ def checksum(path: Path) -> str:
     """
     size = path.stat().st_size
     try:
-        footer = bounds.parquet(path)
+        footer = bounds.footer(path)
     except (ValueError, CorruptError):
         return f"{size}:" + "".join(f"{one:08x}" for one in _crcs(path, _blocks(size)))
     begins = _footer_begin(path, size)
@@ -115,7 +115,7 @@ def differing(
         path: the file.
         crc: its checksum.
         groups: only the footer and these row groups are read and compared; None: all.
-        footer: as `bounds.parquet` gives it, where it is known.
+        footer: as `bounds.footer` gives it, where it is known.
 
     Raises:
         FileNotFoundError: it is gone.
@@ -146,7 +146,7 @@ def _differing_groups(
     if next(_crcs(path, [(begin, size)])) != int(crc[2], 16):
         return [(begin, size)]
     try:
-        footer = bounds.parquet(path) if footer is None else footer
+        footer = bounds.footer(path) if footer is None else footer
     except (ValueError, CorruptError):
         return [(0, actual)]  # a sound footer of another file
     known = _hex(crc[3])
@@ -185,7 +185,7 @@ def footer_of(path: Path, bad: Ranges) -> pq.FileMetaData | None:
     if length > size - 12 or _touched(bad, size - 8 - length, size):
         return None
     try:
-        return bounds.parquet(path)
+        return bounds.footer(path)
     except (OSError, ValueError, CorruptError):
         return None
 
@@ -219,7 +219,8 @@ def salvage(path: Path, bad: Ranges, target: Path) -> Damage:
                 lost_bytes += sum(hit.values())
                 table = None
                 if hit.keys() <= _DISPENSABLE:
-                    with contextlib.suppress(OSError, ValueError, pa.ArrowException):
+                    with contextlib.suppress(OSError, ValueError, pa.ArrowException, CorruptError):
+                        bounds.pages(path, [group], without=hit)
                         wanted = [name for name in layout.names if name not in hit]
                         table = file.read_row_group(number, wanted, use_threads=False)
                 if table is None:
