@@ -79,13 +79,14 @@ def sync(
         DestinationError: `to` names none that a collector can deliver to, or one that is there with other options.
         CorruptError: something in the run's machinery is a link, or no file.
     """
+    from steno.store.cards import are_lacking
     from steno.store.info import left_in
     from steno.store.runs import find
 
     run_dir = find(getattr(run, "dir", run)).absolute()
     machinery.sweep(run_dir)
     if machinery.is_retired(run_dir):
-        if to is None and store is None and confirm is None:
+        if to is None and store is None and confirm is None and not are_lacking(run_dir):
             said = status(run_dir)
             health, uploads = said.get("destinations") or {}, said.get("uploads") or {}
             return SyncReport(complete=True, lacking=(), unposted=(), destinations=health, uploads=uploads)

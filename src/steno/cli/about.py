@@ -171,7 +171,10 @@ def data(reader: RunReader, info: Info, summary: Mapping[str, Any]) -> dict[str,
     known["duration"] = None if info.started is None or ended is None else (ended - info.started) / 1e9
     media = {}
     for key in media_keys(summary):
-        last = reader.media(key)[-1]
+        found = reader.media(key)
+        if not found:  # the run says that it has some, and its points are lost
+            continue
+        last = found[-1]
         media[key] = {"kind": last.kind, "step": last.step, "rank": last.rank, "path": last.path}
     return {
         "dir": str(reader.dir),

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import edits, inside, runfile
+from steno import edits, inside, machinery, runfile
 from steno.errors import CorruptError
 from steno.ledger import card
 from steno.ledger.read import LOST_LEDGER, MANIFEST, Reader, read_manifest
@@ -32,6 +32,17 @@ class Found:
     summary: RunSummary
     stamps: tuple[Stamp, ...] | None
     """None: it may change without that any of a few files does."""
+
+
+def are_lacking(path: Path) -> bool:
+    """Whether a node of a run that has put its machinery away has no card that is sound and its own."""
+    held = machinery.packed(path)
+    nodes = {below.split("/")[1] for below in held if below.startswith("nodes/") and below.count("/") > 1}
+    found = card.read(path)
+    return any(
+        node not in found or found[node].ledger not in held.get(f"nodes/{node}/{machinery.LEDGER}", "")
+        for node in nodes
+    )
 
 
 def summarise(path: Path) -> RunSummary:

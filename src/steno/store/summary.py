@@ -6,6 +6,7 @@ import math
 import threading
 from typing import TYPE_CHECKING, Any
 
+from steno import machinery
 from steno.errors import CorruptError
 from steno.ledger import card
 from steno.record import node_name
@@ -97,9 +98,10 @@ def _of_cards(run_dir: Path, view: View, hidden: tuple[tuple[int, int], ...]) ->
 
     found, covered = Tally(hidden), dict[int, int]()
     cards = card.read(run_dir)
+    held = machinery.packed(run_dir) if cards else {}
     for node in sorted({*view.snapshot.ledgers, *(part.node for part in view.metrics)}) if cards else ():
         one = cards.get(node_name(node))
-        if one is None or not _goes_with(one, node, view) or not card.hold_under(one.hidden, one.reach, hidden):
+        if one is None or not _goes_with(one, node, view, held) or not card.hold_under(one.hidden, one.reach, hidden):
             continue
         try:
             mine, covered[node] = _rows(run_dir, one)
@@ -109,10 +111,13 @@ def _of_cards(run_dir: Path, view: View, hidden: tuple[tuple[int, int], ...]) ->
     return found, covered
 
 
-def _goes_with(one: card.Card, node: int, view: View) -> bool:
+def _goes_with(one: card.Card, node: int, view: View, held: Mapping[str, str]) -> bool:
+    """Whether the card is of the node's ledger, or of what is put away of it (`held`); in a copy, of one that ended."""
     ledger = view.snapshot.ledgers.get(node)
     if ledger is None:
-        return one.ended and node not in view.snapshot.unreadable
+        put_away = held.get(f"nodes/{node_name(node)}/{machinery.LEDGER}")
+        its = put_away is None or one.ledger in put_away
+        return its and one.ended and node not in view.snapshot.unreadable
     return one.ledger == ledger and one.batch <= view.snapshot.last_batch.get(node, 0)
 
 
