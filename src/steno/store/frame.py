@@ -9,6 +9,7 @@ from steno.errors import UsageError
 from steno.record import Ref
 from steno.store.columns import integers, strings, to_arrow
 from steno.store.points import INT64_MAX, INT64_MIN
+from steno.store.series import is_sorted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,7 +72,7 @@ def _in_place(points: Points, names: Sequence[str]) -> tuple[Points, Place]:
     import numpy as np
 
     place = [getattr(points, name) for name in names]
-    if _rises(place):
+    if is_sorted(place, strictly=True):
         return points, place
     # In order of record within a place: of several points there, that of the last record stays.
     order = np.lexsort((points.record, points.node, *reversed(place)))
@@ -90,21 +91,6 @@ def _differs(place: Place) -> NDArray[np.bool_]:
     for column in place:
         differs |= column[1:] != column[:-1]
     return differs
-
-
-def _rises(place: Place) -> bool:
-    """Whether each row's place is behind that of the row before, in lexicographic order of the columns."""
-    import numpy as np
-
-    tied: Any = True
-    for column in place:
-        before, after = column[:-1], column[1:]
-        if bool(np.any((before > after) & tied)):
-            return False
-        tied = (before == after) & tied
-        if not tied.any():
-            return True
-    return len(place[0]) < 2
 
 
 def _united(places: list[Place], names: Sequence[str]) -> tuple[Place, list[NDArray[np.int64] | None]]:

@@ -9,7 +9,7 @@ from steno.record import Ref
 from steno.store.points import taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -109,13 +109,16 @@ def in_order(points: Points) -> Points:
     import numpy as np
 
     columns = (points.step, points.attempt, points.rank, points.node, points.record)
-    if _sorted(columns):
+    if is_sorted(columns):
         return points
     return points.take(np.lexsort(columns[::-1]))
 
 
-def _sorted(columns: tuple[NDArray[Any], ...]) -> bool:
-    """Whether the rows are in lexicographic order of the columns; most series are, and sorting costs 10 ns a row."""
+def is_sorted(columns: Sequence[NDArray[Any]], *, strictly: bool = False) -> bool:
+    """Whether the rows are in lexicographic order of the columns, `strictly`: no two are equal.
+
+    Most series are, and sorting costs 10 ns a row.
+    """
     import numpy as np
 
     tied: Any = True
@@ -126,4 +129,4 @@ def _sorted(columns: tuple[NDArray[Any], ...]) -> bool:
         tied = (before == after) & tied
         if not tied.any():
             return True
-    return True
+    return not strictly

@@ -9,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from steno.errors import StenoError, UsageError
 from steno.store.bins.curves import bins
+from steno.store.bins.question import AXES, MOST_BINS
 from steno.viewer import answers, asked
 from steno.viewer.drawn import Drawer
 from steno.viewer.exact import lines
@@ -28,7 +29,6 @@ _MOST_RUNS: Final = 10_000
 _MOST_KEYS: Final = 100
 _MOST_LINES: Final = 1000
 _ARROW: Final = "application/vnd.apache.arrow.stream"
-_AXES: Final = ("step", "time", "relative")
 _OVER_RANKS: Final = ("band", "odd")
 
 
@@ -102,7 +102,7 @@ class Charts:
             list(places.values()),
             x=_axis(card.get("x")),
             range=card.get("range"),
-            width=asked.whole(card, "width", 500, 1, 8192),
+            width=asked.whole(card, "width", 500, 1, MOST_BINS),
             ranks="all" if card.get("ranks") in _OVER_RANKS else card.get("ranks"),
             group=asked.texts(card, "group", _MOST_KEYS),
             smooth=_smooth(card.get("smooth")),
@@ -149,7 +149,7 @@ def _cards(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _axis(given: Any) -> str:
-    if given is None or (isinstance(given, str) and given in _AXES):
+    if given is None or (isinstance(given, str) and given in AXES):
         return given or "step"
     if isinstance(given, dict) and isinstance(given.get("key"), str):
         key: str = given["key"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import StreamingResponse
 
 from steno.viewer import answers
-from steno.viewer.news import News
+from steno.viewer.news import News, until
 from steno.viewer.watch import Watch
 
 if TYPE_CHECKING:
@@ -54,14 +54,6 @@ class Live:
         """End the thread."""
         self._watch.close()
 
-    async def _ended(self, seconds: float) -> None:
-        """So many seconds, or until the server ends."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._ending.wait()
-        except TimeoutError:
-            pass
-
     def _wanted(self) -> bool:
         return self._clients > 0 or time.monotonic() - self._polled < _WATCHED_SECS
 
@@ -84,7 +76,7 @@ class Live:
                 if found != {}:
                     id = self.news.last
                     yield _event("reset", id, {}) if found is None else _event("news", id, found)
-                    await self._ended(_LEAST_SECS)
+                    await until(self._ending, _LEAST_SECS)
                     continue
                 id = self.news.last
                 if time.monotonic() >= beat:

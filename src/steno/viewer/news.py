@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
 from collections import deque
@@ -44,6 +45,13 @@ class _Item:
     number: int
     listed: bool
     runs: dict[str, Changed] = field(default_factory=dict)
+
+
+async def until(event: asyncio.Event, seconds: float) -> None:
+    """Until the event is set, or the seconds are over."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class News:
@@ -104,10 +112,7 @@ class News:
         event = asyncio.Event()
         self._waiting.add(event)
         try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            pass
+            await until(event, seconds)
         finally:
             self._waiting.discard(event)
 
