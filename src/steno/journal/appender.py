@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +38,10 @@ _clock: Final = time.monotonic_ns
 # What the hot path's own steps raise. Nothing wider: an exception thrown into `log` by the program's own
 # signal handler is not ours to swallow.
 _ODD: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, MemoryError)
+
+
+def _key_at(data: dict[str, Any], position: int) -> str:
+    return next(islice(data, position, None) if position else iter(data), "")  # another thread may empty it
 
 
 class Appender:
@@ -112,14 +117,13 @@ class Appender:
         """The hot path as closures: a cell is read faster than an attribute.
 
         `state` is (write, nonce, plans by number of keys, singles by key, plans by keys), swapped whole, so
-        that a frame always carries a key-set number announced in the segment it goes to. A plan is (getter of
-        the values, key-set number); where several key sets have the same number of keys, the plan by number of
-        keys is (None, plans by first key).
+        that a frame always carries a key-set number announced in the segment it goes to. What a plan is, and how
+        it is found among several of one number of keys, is said in `plans`.
         """
         state: Any = (_refuse, 0, {}, {}, {})
         pool = [bytearray(_BUFFER_BYTES) for _ in range(_POOL)]
         pop, push = pool.pop, pool.append
-        clock, next_seq, encode_into, header, crc = _clock, self._next_seq, _encode_into, _header, _crc
+        clock, next_seq, encode_into, header, crc, key_at = _clock, self._next_seq, _encode_into, _header, _crc, _key_at
         slow, slow_add = self._slow, self._slow_add
 
         # `level` and `arrays` are for keywords only by the types; at run time a keyword-only parameter would cost
@@ -137,14 +141,14 @@ class Appender:
                 ):
                     width = len(data)
                     if width > 1:
-                        getter, number = plans[width]
-                        if getter is None:
-                            # Several key sets of this width, say those of train and val: the first key tells.
-                            getter, number = number[next(iter(data))]
+                        getter, number, rest = plans[width]
+                        while getter is None:
+                            # Several key sets of this width: one of the keys tells.
+                            getter, number, rest = by_keys[*data] if rest is None else rest[key_at(data, number)]
                         try:
                             values = getter(data)
                         except KeyError:
-                            getter, number = by_keys[*data]
+                            getter, number, _ = by_keys[*data]
                             values = getter(data)
                     else:
                         (key,) = data
@@ -257,7 +261,7 @@ class Appender:
             def getter(data: dict[str, Any], chosen: Any = plan[0]) -> list[Any]:
                 return [convert[value.__class__](value) for value in chosen(data)]
 
-            by_keys[keys] = (getter, plan[1])
+            by_keys[keys] = (getter, *plan[1:])
             choose(plans, by_keys, keys, plan)
 
     def _slow_add(self, key: Any, value: Any, step: int | None) -> None:
@@ -352,7 +356,7 @@ class Appender:
             if plan is None:
                 body = _encode((stamp, seq, data, step))
             else:
-                getter, number = plan
+                getter, number, _ = plan
                 if len(keys) == 1:
                     singles[keys[0]] = number
                 else:
@@ -389,7 +393,7 @@ class Appender:
                 number = next(self._numbers)
                 if not self._write(_encode((fmt.SET, number, keys, None)), write, nonce):
                     return False
-                plan = by_keys[keys] = (itemgetter(*keys), number)
+                plan = by_keys[keys] = (itemgetter(*keys), number, keys)
             return plan
 
     def append(self, message: Any) -> None:
