@@ -94,10 +94,17 @@ class Asker:
 
 
 @contextlib.contextmanager
-def serving(place: Any, **options: Any):
-    """A viewer over a directory of runs."""
+def viewing(place: Any, **options: Any):
+    """A viewer over a directory of runs, or an object store."""
     viewer = steno.view(place, browser=False, **options)
     try:
-        yield Asker(viewer)
+        yield viewer
     finally:
         viewer.close()
+
+
+@contextlib.contextmanager
+def serving(place: Any, **options: Any):
+    """What asks such a viewer."""
+    with viewing(place, **options) as viewer:
+        yield Asker(viewer)

@@ -11,6 +11,7 @@ import viewed
 import written
 
 import steno
+import viewer_server
 
 
 def _missing(what):
@@ -79,5 +80,5 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def viewer(place):
-    with viewed.serving(place) as viewer:
+    with viewer_server.viewing(place) as viewer:
         yield viewer

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-import viewed
 
 import steno
+import viewer_server
 
 ATTACK = """
 const say = (what, found) => (window.opener || parent).postMessage([what, String(found)], "*");
@@ -43,7 +43,7 @@ def hostile(tmp_path_factory):
         for name in ("page.html", "drawing.svg", "photo.png"):
             run.log_artifact(str(place / "files" / name), name)
         assert run.finish(60)
-    with viewed.serving(place / "runs") as viewer:
+    with viewer_server.viewing(place / "runs") as viewer:
         yield viewer
 
 

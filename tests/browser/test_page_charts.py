@@ -7,10 +7,10 @@ import math
 import re
 
 import pytest
-import viewed
 from viewed import Picture, asks, ready
 
 import steno
+import viewer_server
 
 ONE = "#runs=none&show=digits/cnn-0"
 
@@ -275,7 +275,7 @@ def many_keys(tmp_path_factory):
     for step in range(3):
         run.log({f"layer{at // 50}/{at}/norm": math.sin(at + step) for at in range(3000)}, step=step)
     assert run.finish(60)
-    with viewed.serving(place) as viewer:
+    with viewer_server.viewing(place) as viewer:
         yield viewer
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-import viewed
 from viewed import Picture, ready
 
 import steno
+import viewer_server
 
 KEYS = {
     "huge": lambda step: (-1) ** step * 1.7e308,
@@ -33,7 +33,7 @@ def viewer(tmp_path_factory):
         for step in (2**53 - 3, 2**53 - 1):
             run.log({"late": float(step % 7)}, step=step)
         assert run.finish(60)
-    with viewed.serving(place) as viewer:
+    with viewer_server.viewing(place) as viewer:
         yield viewer
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
-import viewed
 import written
 from viewed import ready
 
 import steno
+import viewer_server
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -25,7 +25,7 @@ def test_nothing_of_a_run_becomes_markup(browse, viewer):
 
 
 def test_an_empty_directory_says_what_to_do_and_the_first_run_appears(browse, tmp_path):
-    with viewed.serving(tmp_path / "none") as viewer:
+    with viewer_server.viewing(tmp_path / "none") as viewer:
         page = browse(viewer.url)
         page.get_by_text("No runs in").wait_for()
         assert "steno.init" in page.locator("main pre").inner_text()
@@ -48,7 +48,7 @@ def damaged(tmp_path_factory):
         path.write_bytes(content)
     for path in [*(place_ / "digits" / "bad").rglob("card*"), *(place_ / "digits" / "bad").rglob("summary.parquet")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with viewed.serving(place_) as viewer:
+    with viewer_server.viewing(place_) as viewer:
         yield viewer
 
 

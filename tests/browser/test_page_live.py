@@ -9,9 +9,10 @@ import textwrap
 import time
 
 import pytest
-import viewed
 import written
 from viewed import asks, ready
+
+import viewer_server
 
 PROGRAM = """
     import sys, time, steno
@@ -68,7 +69,7 @@ def train(tmp_path):
 
 @pytest.fixture
 def viewer(tmp_path):
-    with viewed.serving(tmp_path) as viewer:
+    with viewer_server.viewing(tmp_path) as viewer:
         yield viewer
 
 

@@ -7,7 +7,8 @@ import sys
 import textwrap
 
 import pytest
-import viewed
+
+import viewer_server
 
 PROGRAM = """
     import sys, steno
@@ -32,7 +33,7 @@ def viewer(tmp_path_factory):
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(place)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
     assert "it broke" in done.stderr
-    with viewed.serving(place) as viewer:
+    with viewer_server.viewing(place) as viewer:
         yield viewer
 
 

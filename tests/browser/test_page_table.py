@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import viewed
 import written
 from viewed import ready
 
 import steno
+import viewer_server
 
 ROWS = '[role="row"][data-run]'
 
@@ -162,7 +162,7 @@ def many_runs(tmp_path_factory):
     run.log({"loss": 1.0})
     assert run.finish(60)
     written.copied(place / "p" / "r0000", [f"r{at:04}" for at in range(1, 700)])
-    with viewed.serving(place) as viewer:
+    with viewer_server.viewing(place) as viewer:
         yield viewer
 
 

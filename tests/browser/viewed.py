@@ -1,20 +1,8 @@
-"""What tests of the page share: a viewer, complaints of a page, what a chart shows."""
+"""What tests of the page share: complaints of a page, what a chart shows."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-
-import steno
-
-
-@contextlib.contextmanager
-def serving(place, **options):
-    viewer = steno.view(str(place), browser=False, **options)
-    try:
-        yield viewer
-    finally:
-        viewer.close()
 
 
 def listen(page, complaints, expect=()):

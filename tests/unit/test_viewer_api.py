@@ -380,3 +380,17 @@ def test_it_ends_at_a_signal_while_pages_are_open(tmp_path):
             for reader in readers:
                 reader.join(5)
                 assert not reader.is_alive()
+
+
+def test_a_query_lists_the_runs_once(place, monkeypatch):
+    from steno.viewer import catalogue
+    from steno.viewer.runs import Runs
+    from steno.viewer.stall import Stall
+
+    listings = []
+    plain = catalogue.runs
+    monkeypatch.setattr(catalogue, "runs", lambda *args, **options: listings.append(args) or plain(*args, **options))
+    shown = catalogue.Catalogue(place)
+    said = Runs(shown, Stall(shown))._rows({"where": "config.lr < 0.5", "sort": "-config.lr"})
+    assert [row["nth"] for row in said["rows"]] == [1, 2]
+    assert len(listings) == 1

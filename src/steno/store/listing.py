@@ -134,17 +134,37 @@ def runs(
     Raises:
         UsageError: `where` or `sort` cannot be understood.
     """
-    query = None if where is None else where_.parse(where)
-    by = None if sort is None else where_.name_of(sort.removeprefix("-"))
+    ask = Asked(where, sort)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         msg = f"limit={limit!r}: a number of runs from 0 on is needed, or None for all"
         raise UsageError(msg)
-    found = _found(place_of(dir), limit if query is None and by is None else None, archived=archived)
-    if query is not None:
-        found = [one for one in found if query.matches(one.value)]
-    if by is not None:
-        found = _sorted(found, by, reverse=sort is not None and sort.startswith("-"))
+    found = ask.of(_found(place_of(dir), None if ask else limit, archived=archived))
     return RunList(found if limit is None else found[:limit])
+
+
+class Asked:
+    """Which runs of a list are meant, and in which order. False where that is all of them, as they are.
+
+    Args:
+        where, sort: as `runs` has them.
+
+    Raises:
+        UsageError: one of them cannot be understood.
+    """
+
+    def __init__(self, where: str | None, sort: str | None) -> None:
+        self._query = None if where is None else where_.parse(where)
+        self._by = None if sort is None else where_.name_of(sort.removeprefix("-"))
+        self._falling = sort is not None and sort.startswith("-")
+
+    def __bool__(self) -> bool:
+        return self._query is not None or self._by is not None
+
+    def of(self, found: list[RunSummary]) -> list[RunSummary]:
+        """Those of the list."""
+        if self._query is not None:
+            found = [one for one in found if self._query.matches(one.value)]
+        return found if self._by is None else _sorted(found, self._by, reverse=self._falling)
 
 
 def _found(place: Path, limit: int | None, *, archived: bool) -> list[RunSummary]:

@@ -89,10 +89,6 @@ class Catalogue:
                 self._readers.pop(next(iter(self._readers)))
         return found
 
-    def listed(self, where: str | None = None, sort: str | None = None) -> RunList:
-        """The runs as `steno.runs` lists them, archived ones too.
-
-        Raises:
-            UsageError: `where` or `sort` cannot be understood.
-        """
-        return runs(self.root, where=where, sort=sort, archived=True)
+    def listed(self) -> RunList:
+        """The runs as `steno.runs` lists them, archived ones too."""
+        return runs(self.root, archived=True)

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from steno.errors import UsageError
 from steno.record import Ref
+from steno.store.listing import Asked
 from steno.viewer import answers, asked
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class OneRun:
 
     def _keys(self, given: Mapping[str, Any]) -> dict[str, Any]:
         ids, where = asked.texts(given, "runs"), asked.text(given, "where")
-        listed = {self._catalogue.id_of(one.path): one for one in self._catalogue.listed(where)}
+        listed = {self._catalogue.id_of(one.path): one for one in Asked(where, None).of(self._catalogue.listed())}
         if ids is None:
             archived = asked.yes(given, "archived")
             ids = [run for run, one in listed.items() if archived or not one.archived]

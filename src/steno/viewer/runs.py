@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.concurrency import run_in_threadpool
 
+from steno.store.listing import Asked
 from steno.store.where import MISSING, name_of
 from steno.viewer import answers, asked
 
@@ -44,15 +45,14 @@ class Runs:
         offset = asked.whole(given, "offset", 0, 0, 2**53)
         limit = asked.whole(given, "limit", 100, 0, _MOST_ROWS)
         ids, archived = asked.texts(given, "ids"), asked.yes(given, "archived")
+        ask = Asked(where, sort)
         every = self._catalogue.listed()
         nth = {one.path: len(every) - 1 - at for at, one in enumerate(every)}  # the newest comes first
-        found: Iterable[RunSummary] = every if where is None and sort is None else self._catalogue.listed(where, sort)
-        if not archived:
-            found = [one for one in found if not one.archived]
+        found = every if archived else [one for one in every if not one.archived]
         if ids is not None:
             wanted = set(ids)
             found = [one for one in found if self._catalogue.id_of(one.path) in wanted]
-        found = list(found)
+        found = ask.of(found)
         return {
             "all": len(every),
             "total": len(found),
