@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ PLAIN_SECS = 2.0
 """Time between two lines where the output is no terminal."""
 SETTLE_SECS = 10.0
 """How long the report waits for the collector to post the last records, on a machine that is very busy."""
+LEAVE_SECS = 10.0
+"""How long a worker may take to leave after Ctrl-C, before it is ended."""
 MAX_WORKERS = 11
 """Each rank's shard of the training images must hold a batch."""
 
@@ -92,22 +95,28 @@ def _team(plan: digits.Plan) -> Any:
     """Start the workers; whatever happens here, none outlives it."""
     spawn = multiprocessing.get_context("spawn")
     gradients = spawn.RawArray("f", plan.workers * digits.parameter_count())
-    barrier = spawn.Barrier(plan.workers)
+    barrier, stop = spawn.Barrier(plan.workers), spawn.RawValue("b", 0)
     team = _Team(
         [
-            spawn.Process(target=digits.train, args=(plan, rank, gradients, barrier), name=f"rank-{rank}")
+            spawn.Process(target=digits.train, args=(plan, rank, gradients, barrier, stop), name=f"rank-{rank}")
             for rank in range(plan.workers)
         ]
     )
     try:
-        for process in team.processes:
-            process.start()
+        # A worker keeps SIGINT blocked, which it inherits: train() says why.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for process in team.processes:
+                process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         yield team
     except KeyboardInterrupt:
-        # The terminal's Ctrl-C reached the workers too; they mark the run and leave.
+        # The workers mark the run as failed and leave.
+        stop.value = 1
         barrier.abort()
         for process in team.processes:
-            process.join(5)
+            process.join(LEAVE_SECS)
         raise
     finally:
         for process in team.processes:

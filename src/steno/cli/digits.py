@@ -45,14 +45,18 @@ def parameter_count() -> int:
     return sum(rows * columns + columns for rows, columns in itertools.pairwise(sizes))
 
 
-def train(plan: Plan, rank: int, gradients: Any, barrier: Barrier) -> None:
+def train(plan: Plan, rank: int, gradients: Any, barrier: Barrier, stop: Any) -> None:
     """One rank's training, start to end; what a worker process runs.
+
+    Ctrl-C does not interrupt it: a KeyboardInterrupt inside a barrier of multiprocessing makes that barrier useless
+    for all ranks, with failed assertions or an endless wait. The demo hears Ctrl-C, sets `stop`, breaks the barrier.
 
     Args:
         plan: the same for all ranks.
         rank: 0 … plan.workers - 1.
         gradients: shared float32 array of plan.workers rows of parameter_count(); each rank writes its own row.
         barrier: of plan.workers parties.
+        stop: a shared number; not 0: the user has stopped the demo.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits
@@ -110,6 +114,8 @@ def train(plan: Plan, rank: int, gradients: Any, barrier: Barrier) -> None:
         except BaseException:
             # The others must not wait for a rank that is gone.
             barrier.abort()
+            if stop.value:
+                raise KeyboardInterrupt from None
             raise
 
 
