@@ -305,8 +305,9 @@ class Run:
         return tasks.async_log(func, *args, step=step, mode=mode, step_at=step_at, **kwargs)
 
     def _take_tasks(self) -> Register:
-        from steno.capture.tasks.register import Register
+        from steno.capture.tasks import uninterrupted
 
+        register = uninterrupted.import_module("steno.capture.tasks.register")
         with RUNS.lock:
             if self._ending.ended is not None:
                 msg = f"{self._ending.refusal('async_log')}: the run takes no more tasks; call steno.init for a new one"
@@ -315,7 +316,7 @@ class Run:
                 child_log = (
                     ("steno", "log") if self._started.id and hasattr(self._started.recorder, "add") else ("", "")
                 )
-                self._ending.tasks = Register(
+                self._ending.tasks = register.Register(
                     self._started.recorder, report=self._report, settings=self._started.settings, child_log=child_log
                 )
             return self._ending.tasks

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture.tasks import reserve
+from steno.capture.tasks import reserve, uninterrupted
 from steno.capture.tasks.owner import owners
 from steno.capture.tasks.reply import not_a_dict
 from steno.capture.tasks.task import (
@@ -137,21 +137,19 @@ class Register:
             if pool is not None:
                 return pool
             if mode == "threading":
-                from steno.capture.tasks.threads import Threads
-
-                pool = Threads(self, self.settings.async_workers)
+                pool = uninterrupted.import_module("steno.capture.tasks.threads").Threads(
+                    self, self.settings.async_workers
+                )
             elif mode == "asyncio":
-                from steno.capture.tasks.coroutines import Coroutines
-
-                pool = Coroutines(self)
+                pool = uninterrupted.import_module("steno.capture.tasks.coroutines").Coroutines(self)
             elif mode == "spawn":
-                from steno.capture.tasks.spawning import Spawning
-
-                pool = Spawning(self, self.settings.async_processes)
+                pool = uninterrupted.import_module("steno.capture.tasks.spawning").Spawning(
+                    self, self.settings.async_processes
+                )
             else:
-                from steno.capture.tasks.forking import Forking
-
-                pool = Forking(self, self.settings.async_processes)
+                pool = uninterrupted.import_module("steno.capture.tasks.forking").Forking(
+                    self, self.settings.async_processes
+                )
             self._pools[mode] = pool
             return pool
 
