@@ -70,8 +70,8 @@ class Run:
         self._started = started = ending.started
         self._report = ending.report
         ending.run = started.run = self
-        # Bound, not defined: a call goes from here straight into the closure that `Appender._build` makes in
-        # journal/appender.py, by way of `Recorder.log`. That is the hot path.
+        # Bound, not defined: a call goes from here straight into the closure that `build` makes in
+        # journal/hot_path.py, by way of `Recorder.log`. That is the hot path.
         self.log = started.recorder.log
         self._config = Journalled(started.config, lambda changes: self._tell(CONFIG, written(changes)))
         self._summary = Journalled({}, lambda changes: self._tell(SUMMARY, written(changes)))

@@ -544,10 +544,11 @@ def test_a_segment_that_does_not_fit_leaves_nothing_behind(tmp_path):
 
 def test_golden_bytes(tmp_path, monkeypatch):
     """The bytes of docs/journal-format.md: a change here is a change of format."""
-    from steno.journal import appender as module
+    from steno.journal import appender, frames, hot_path
 
     clock = iter(range(0x1000000000, 0x2000000000))
-    monkeypatch.setattr(module, "_clock", lambda: next(clock))
+    for module in (appender, frames, hot_path):
+        monkeypatch.setattr(module, "_clock", lambda: next(clock))
     book = Book(tmp_path, size=8192, nonce=1)
     book.log({"a": 1.0, "b": 2}, 7)
     book.log({"a": 1.0, "b": 2}, 8)

@@ -122,7 +122,7 @@ class Recorder:
             slow=self._return,
             met=snapshot.look,
         )
-        # The hot path: `log` is a closure made in `Appender._build` (journal/appender.py), one call from the user's to
+        # The hot path: `log` is a closure made in journal/hot_path.py, one call from the user's to
         # the mapped segment. What it does not know how to encode it gives to `_prepare`, below.
         self.log: Callable[..., None] = self.appender.log
         self.add: Callable[..., None] = self.appender.add
