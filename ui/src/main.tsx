@@ -23,7 +23,7 @@ function onNews(news: News): void {
       return;
     }
     const { open } = view.peek();
-    if (open !== null && news.runs && open in news.runs) runNews.value += 1;
+    if (open !== null && (news.list || (news.runs && open in news.runs))) runNews.value += 1;
     const told = new Set<string>();
     let any = false;
     for (const [run, one] of Object.entries(news.runs ?? {})) {

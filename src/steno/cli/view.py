@@ -28,13 +28,18 @@ def view(
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="Without a token: a further name to answer to; repeatable."),
     ] = None,
+    allow_edit: Annotated[
+        bool, typer.Option("--allow-edit", help="Names, tags, notes and colours may be changed through the page.")
+    ] = False,
 ) -> None:
     """Show every run under a directory in a browser. Ctrl-C ends it."""
     from steno.viewer.serve import Options, serve
 
     place = paths.local("DIR", options.runs_dir(dir), "`steno show URL` reads there")
     serve(
-        Options(place, host, port, browser=browser, token=token, allow_hosts=tuple(allow_host or ())),
+        Options(
+            place, host, port, browser=browser, token=token, allow_hosts=tuple(allow_host or ()), allow_edit=allow_edit
+        ),
         lambda address, url: _tell(place, address, url),
     )
 

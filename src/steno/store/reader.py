@@ -484,11 +484,12 @@ class RunReader:
         host: str = "127.0.0.1",
         browser: bool | None = None,
         token: bool = True,
+        allow_edit: bool = False,
     ) -> Viewer:
         """Show the run in a browser, or in a notebook's cell; its neighbours in the same directory can be added.
 
         Args:
-            port, host, browser, token: as for `steno.view`.
+            port, host, browser, token, allow_edit: as for `steno.view`.
 
         Raises:
             UsageError: the run lies in an object store, or as for `steno.view`.
@@ -499,7 +500,9 @@ class RunReader:
             msg = f"{self._remote.url} is in an object store, whose runs the viewer does not show yet"
             raise UsageError(msg)
         place = self.dir.absolute()
-        return start(str(place.parent), run=place.name, port=port, host=host, browser=browser, token=token)
+        return start(
+            str(place.parent), run=place.name, port=port, host=host, browser=browser, token=token, allow_edit=allow_edit
+        )
 
     def _source(self) -> Source:
         view = self._view()

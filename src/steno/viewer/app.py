@@ -15,6 +15,7 @@ from steno.viewer import answers, asked
 from steno.viewer import token as token_
 from steno.viewer.catalogue import Catalogue
 from steno.viewer.chart import Charts
+from steno.viewer.edit import Edit
 from steno.viewer.files import Files, not_found
 from steno.viewer.live import Live
 from steno.viewer.page import POLICY, Page
@@ -41,18 +42,21 @@ class Viewer:
         root: the directory; it need not be there yet.
         shown: what the page calls it.
         rules: who may ask.
+        edit: whether runs may be changed, and views kept beside them.
     """
 
-    def __init__(self, root: Path, shown: str, rules: Rules) -> None:
+    def __init__(self, root: Path, shown: str, rules: Rules, *, edit: bool = False) -> None:
         self.catalogue = Catalogue(root)
         self.live = Live(self.catalogue)
         self._shown = shown
         self._rules = rules
+        self._edit = edit
         self.app: ASGIApp = Guard(self._application(), rules, POLICY)
 
     def _application(self) -> ASGIApp:
         table, one = Runs(self.catalogue, Stall(self.catalogue)), OneRun(self.catalogue)
         charts, files = Charts(self.catalogue), Files(self.catalogue)
+        edit = Edit(self.catalogue, allowed=self._edit, changed=self.live.tell)
         made = Starlette(
             routes=[
                 Route("/api/hello", self._hello),
@@ -65,6 +69,7 @@ class Viewer:
                 Route("/api/records", one.records),
                 Route("/api/chart", charts.chart, methods=["POST"]),
                 Route("/api/series", charts.series),
+                Route("/api/edit", edit.edit, methods=["POST"]),
                 Route("/api/live", self.live.live),
                 Route("/api/news", self.live.ask),
                 Route("/api/media/{rest:path}", files.media),
@@ -90,7 +95,7 @@ class Viewer:
         return answers.data({})
 
     async def _server(self, _: Request) -> Response:
-        return answers.data({"version": steno.__version__, "dir": self._shown, "edit": False})
+        return answers.data({"version": steno.__version__, "dir": self._shown, "edit": self._edit})
 
     async def _login(self, request: Request) -> Response:
         given = asked.text(await asked.body(request), "token") or ""

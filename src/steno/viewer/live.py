@@ -50,6 +50,10 @@ class Live:
         self._over = True
         self.news.wake(self._ending.set)
 
+    def tell(self) -> None:
+        """Tell everybody now that the list has changed. May be called from any thread."""
+        self.news.add(True, {})
+
     def close(self) -> None:
         """End the thread."""
         self._watch.close()

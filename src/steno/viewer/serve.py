@@ -39,6 +39,7 @@ class Options:
         browser: open one.
         token: ask for the user's token.
         allow_hosts: further names that a viewer without a token answers to.
+        allow_edit: names, tags and notes of runs may be changed through the page.
         shown: what the browser is opened with: the view, behind a "#".
         parent: end when this descriptor is at its end: the program that started it is gone.
     """
@@ -49,6 +50,7 @@ class Options:
     browser: bool = True
     token: bool = True
     allow_hosts: tuple[str, ...] = ()
+    allow_edit: bool = False
     shown: str = ""
     parent: int | None = None
 
@@ -80,7 +82,8 @@ def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
     root = Path(os.path.abspath(os.path.expanduser(options.dir)))
     token = token_.of_user()[0] if options.token else None
     hosts = LOOPBACK | {name.lower() for name in options.allow_hosts}
-    viewer = Viewer(root, options.dir, Rules(token, token_.identity(str(root), port), frozenset(hosts)))
+    rules = Rules(token, token_.identity(str(root), port), frozenset(hosts))
+    viewer = Viewer(root, options.dir, rules, edit=options.allow_edit)
     config = uvicorn.Config(
         viewer.app, log_level="error", access_log=False, lifespan="on", timeout_graceful_shutdown=1,
         server_header=False, date_header=False, timeout_keep_alive=30,

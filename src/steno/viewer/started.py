@@ -74,6 +74,7 @@ def view(
     host: str = "127.0.0.1",
     browser: bool | None = None,
     token: bool = True,
+    allow_edit: bool = False,
 ) -> Viewer:
     """Show the runs under a directory in a browser, or in a notebook's cell.
 
@@ -83,6 +84,7 @@ def view(
         host: the address to listen at; another one than this machine's own needs the token.
         browser: open one; None: only outside of notebooks.
         token: ask for the user's token.
+        allow_edit: names, tags, notes and colours of runs may be changed through the page, and views be kept.
 
     Returns:
         The viewer, in a process of its own; in a notebook it shows itself.
@@ -92,17 +94,19 @@ def view(
     """
     given = settings.read("STENO_DIR", "runs") if dir is None else dir
     place = paths.local("dir", given, "`steno show URL` reads there")
-    return start(place, port=port, host=host, browser=browser, token=token)
+    return start(place, port=port, host=host, browser=browser, token=token, allow_edit=allow_edit)
 
 
 def start(
-    place: str, *, run: str | None = None, port: int | None, host: str, browser: bool | None, token: bool
-) -> Viewer:
+    place: str, *, run: str | None = None, port: int | None, host: str, browser: bool | None, token: bool,
+    allow_edit: bool,
+) -> Viewer:  # fmt: skip
     """The viewer of a directory, where `run` is given with that run alone drawn; the others as `view`."""
     shown = "" if run is None else f"#runs=none&show={quote(run, safe='')}"
     wanted = not _in_notebook() if browser is None else browser
     options: dict[str, Any] = {
         "dir": place, "port": port, "host": host, "browser": wanted, "token": token, "shown": shown,
+        "allow_edit": allow_edit,
     }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "steno.viewer", json.dumps(options)],

@@ -10,7 +10,7 @@ import { dark } from "../parts/theme";
 import { amount, moment, number, seconds, short } from "../parts/words";
 import { resetZoom, view, zoomTo } from "../state/view";
 import type { Card } from "../wire/types";
-import { lookOf } from "./look";
+import { lookOf, looks } from "./look";
 
 /** Where the cursor is, for all cards that have the same x. */
 export const cursor = signal<{ x: number; id: string; left: number; top: number } | null>(null);
@@ -86,7 +86,7 @@ export function Chart({ id, name, card, width, height, onPlot }: Props) {
   const { spread, zoom, zoomY, fixedY, robust, logY, x, group, baseline, colourBy } = view.value;
   const logX = view.value.logX && x !== "time";
   const isDark = dark.value;
-  const all = useMemo(() => drawn(card, lookOf, spread), [card, spread, isDark, baseline, colourBy, group]);
+  const all = useMemo(() => drawn(card, lookOf, spread), [card, spread, isDark, baseline, colourBy, group, looks.value]);
   const found = useMemo(
     () => ranges(all, name, { zoom, zoomY, fixedY, robust, logX, logY }),
     [all, name, zoom, zoomY, fixedY, robust, logX, logY],

@@ -38,6 +38,16 @@ const doubled = computed(() => {
   return found;
 });
 
+/** Another text when a drawn run has another name or colour: its lines are drawn anew. */
+export const looks = computed(() =>
+  JSON.stringify(
+    shown.value.map((run) => {
+      const row = known.value.get(run);
+      return [row?.name, row?.colour];
+    }),
+  ),
+);
+
 export function nameOf(run: string): string {
   const name = known.value.get(run)?.name;
   return name === undefined || doubled.value.has(name) ? run : name;

@@ -3,6 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Cards } from "../cards/Cards";
 import { FullSize } from "../cards/FullSize";
 import { Toolbar } from "../cards/Toolbar";
+import { SaidBar } from "../edit/Said";
 import { RunPage } from "../run/RunPage";
 import { all, problem, server, total } from "../state/table";
 import { Table } from "../table/Table";
@@ -78,6 +79,7 @@ export function Page() {
       <FullSize />
       <RunPage />
       <Help />
+      {view.value.open === null && <SaidBar />}
     </>
   );
 }

@@ -6,6 +6,7 @@ import { change, view } from "../state/view";
 import { flat } from "../table/differences";
 import * as client from "../wire/client";
 import type { Value } from "../wire/types";
+import { EditRun } from "../edit/EditRun";
 import { Output } from "./Output";
 import { turn } from "./news";
 
@@ -148,6 +149,7 @@ export function RunPage() {
           </p>
         )}
         {tab === "overview" && failure && <pre class="failure">{failure}</pre>}
+        {tab === "overview" && said && <EditRun key={run} run={run} tags={(said["tags"] ?? []) as string[]} notes={String(said["notes"] ?? "")} />}
         {tab === "overview" ? said && <Overview said={said} /> : <Output key={tab} run={run} kind={tab === "output" ? "output" : ""} />}
       </div>
     </dialog>

@@ -98,6 +98,15 @@ export function refresh(): void {
   asked.clear();
   for (const page of new Set([0, ...pages])) void fetchPage(page, false);
   void ids();
+  const { shown: wantedRuns, baseline, open } = view.peek();
+  const apart = [...wantedRuns.plus, ...(baseline ? [baseline] : []), ...(open ? [open] : [])];
+  if (apart.length) void fill(apart);
+}
+
+/** These runs were changed here. */
+export function again(runs: string[]): void {
+  if (runs.length) void fill(runs);
+  refresh();
 }
 
 let named = 0;

@@ -7,6 +7,9 @@ import { toggled } from "../state/shown";
 import { all, baselineRow, columns, inTable, look, problem, rows, shown, shownSet, total } from "../state/table";
 import { change, view } from "../state/view";
 import { numberOf } from "../wire/decode";
+import { InCell, inCell } from "../edit/InCell";
+import { EditRuns } from "../edit/EditRuns";
+import { mayEdit } from "../edit/edits";
 import type { RunRow, Value } from "../wire/types";
 import { at } from "./at";
 import { Columns } from "./Columns";
@@ -78,6 +81,7 @@ function Row({ row, index, top, pinned }: { row: RunRow; index: number; top: num
           {row.project && <small>{row.project}/</small>}
           {row.name}
         </button>
+        {!pinned && inCell("name", row.name) && <InCell run={row.run} field="name" value={row.name} />}
       </span>
       <span role="cell" class="statecell">
         <State row={row} />
@@ -88,6 +92,7 @@ function Row({ row, index, top, pinned }: { row: RunRow; index: number; top: num
       {visible.map((name) => (
         <span role="cell" key={name} class={isNumber(value(row, name)) ? "cell number" : "cell"} title={cell(value(row, name), name)}>
           {cell(value(row, name), name)}
+          {!pinned && inCell(name, value(row, name)) && <InCell run={row.run} field={name as "tags"} value={value(row, name)} />}
           {base && base.run !== row.run && <Delta value={value(row, name)} base={value(base, name)} column={name} />}
         </span>
       ))}
@@ -127,6 +132,7 @@ function Head() {
 
 function Choose() {
   const [comparing, setComparing] = useState(false);
+  const [editing, setEditing] = useState(false);
   const { shown: wanted, archived, compare, colourBy } = view.value;
   const base = wanted.base === "top" ? String(wanted.top) : wanted.base;
   return (
@@ -164,6 +170,11 @@ function Choose() {
       {compare.length > 0 && (
         <>
           <button onClick={() => setComparing(true)}>compare {compare.length}</button>
+          {mayEdit.value && (
+            <button aria-expanded={editing} onClick={() => setEditing(!editing)}>
+              edit {compare.length}
+            </button>
+          )}
           <button onClick={() => change({ shown: { base: "none", top: 10, plus: compare, minus: [] } })} title="Draw only the selected runs">
             draw only these
           </button>
@@ -181,6 +192,7 @@ function Choose() {
           ))}
         </span>
       )}
+      {editing && mayEdit.value && compare.length > 0 && <EditRuns runs={compare} close={() => setEditing(false)} />}
       {comparing && compare.length > 0 && <Compare close={() => setComparing(false)} />}
     </div>
   );

@@ -1,6 +1,6 @@
 // Asks the server: relative addresses, one kind of error with a remedy.
 import { decode } from "./decode";
-import type { Card, CardAsk, ColumnsAnswer, Failure, KeysAnswer, News, RecordsAnswer, RunsAnswer, ServerAnswer, Value } from "./types";
+import type { Card, CardAsk, ColumnsAnswer, EditAnswer, Failure, KeysAnswer, News, RecordsAnswer, RunsAnswer, ServerAnswer, Value } from "./types";
 
 /** What the server, or the way to it, says is wrong. */
 export class AskError extends Error {
@@ -71,6 +71,11 @@ export interface RunsAsk {
 
 export async function runs(wanted: RunsAsk, signal?: AbortSignal): Promise<RunsAnswer> {
   return (await ask("api/runs", posted(wanted, signal))).json() as Promise<RunsAnswer>;
+}
+
+/** Gives one field of some runs a value; each run that was not changed is said. */
+export async function edit(ids: string[], field: string, value: Value): Promise<EditAnswer> {
+  return (await ask("api/edit", posted({ runs: ids, field, value }))).json() as Promise<EditAnswer>;
 }
 
 export async function columns(): Promise<ColumnsAnswer> {

@@ -42,6 +42,11 @@ export interface Problem extends Failure {
   run: string;
 }
 
+export interface EditAnswer {
+  edited: string[];
+  problems: Problem[];
+}
+
 export interface KeysAnswer {
   keys: string[];
   sections: string[];
