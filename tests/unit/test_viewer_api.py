@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import steno
 import viewer_server
+from steno import machinery
 
 N = 4000
 
@@ -42,6 +43,10 @@ def place(tmp_path_factory):
                 )
             run.log({"note": "<b>text</b>"}, step=N)
             assert run.finish(30)
+        deadline = time.monotonic() + 60
+        while not machinery.is_retired(place / "p" / f"r{number}"):  # a copy of it would meet files that go
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     return place
 
 
