@@ -28,10 +28,10 @@ def exact_bins(series: steno.Series, width: int) -> Bins:
 
 def parted(reader: steno.RunReader, key: str, level: Level, **chosen) -> tuple[Bins, Bins, int]:
     """The bins of a run's key at one width, those that its points have, and how many points had none in a file."""
-    view = reader._view()
+    view = reader._own.view()
     picked = {"attempt": "latest", "rank": None, "steps": None, **chosen}
-    choice = attempts.choose(reader._attempts(), picked["attempt"], picked["rank"], picked["steps"])
-    bins, rows = binned.read(reader._engine, reader.dir, view, [key], choice, level)
+    choice = attempts.choose(reader._own.attempts(), picked["attempt"], picked["rank"], picked["steps"])
+    bins, rows = binned.read(reader._own.engine, reader.dir, view, [key], choice, level)
     width = max([64, *bins.width.tolist()])
     found = bins_.unite(bins_.concat([bins, bins_.of_points(points_of(rows), width)]), width)
     return found, exact_bins(reader.series(key, **chosen), width), len(rows)

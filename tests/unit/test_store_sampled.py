@@ -11,7 +11,7 @@ from store_runs import Writer
 
 import steno
 from steno import files
-from steno.store import reader as reader_
+from steno.store import files_run
 
 
 def check(reader: steno.RunReader, key: str, points: int, **chosen) -> tuple[steno.Series, steno.Series]:
@@ -98,8 +98,8 @@ def test_the_points_of_a_sealed_run_are_not_read(tmp_path, monkeypatch):
     with steno.open(path) as reader:
         expected = check(reader, "x", 100)[0]
     with steno.open(path) as reader:
-        monkeypatch.setattr(reader_.RunReader, "_points", lambda *_: pytest.fail("the points are read"))
-        monkeypatch.setattr(reader._engine, "table", lambda *_: pytest.fail("a part is read"))
+        monkeypatch.setattr(files_run.FilesRun, "points", lambda *_: pytest.fail("the points are read"))
+        monkeypatch.setattr(reader._own.engine, "table", lambda *_: pytest.fail("a part is read"))
         assert reader.series("x", points=100).record.tolist() == expected.record.tolist()
 
 

@@ -267,9 +267,9 @@ def test_a_part_is_not_left_out_because_memory_is_short(run_dir):
     writer.log(*((step, {f"k/{index}": step + index / 7 for index in range(50)}) for step in range(2000)))
     writer.finish()
     book = RunReader(run_dir)
-    book._engine.cursor().execute("set memory_limit='100KB'")
+    book._own.engine.cursor().execute("set memory_limit='100KB'")
     with pytest.raises(MemoryError, match="more memory"):
         book.frame()
-    book._engine.cursor().execute("set memory_limit='1GB'")
+    book._own.engine.cursor().execute("set memory_limit='1GB'")
     assert len(book.frame()) == 2000
     assert not book.info.unreadable

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from steno.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -136,6 +137,10 @@ class Choice:
             ("step", "<=", self.last),
         )
         return [(column, sign, bound) for column, sign, bound in whole if bound is not None]
+
+
+Choose = Callable[[Sequence[Attempt]], Choice]
+"""Which points are meant, by the attempts that a run has at the moment it is read."""
 
 
 def choose(

@@ -20,10 +20,13 @@ def metrics(run_dir: Path) -> Mapping[str, Mapping[str, Any]]:
     cards = list(card.read(run_dir).values())
     if len(cards) == 1 and cards[0].ended and cards[0].nodes == 1 and cards[0].is_whole:
         return OfCard(cards[0])
-    from steno.store.reader import RunReader
+    from steno.store.files_run import FilesRun
 
-    with RunReader(run_dir) as reader:
-        return reader.summary
+    run = FilesRun(run_dir)
+    try:
+        return run.summary()
+    finally:
+        run.close()
 
 
 class OfCard(Mapping[str, Mapping[str, Any]]):

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
+from steno.store import engines
 from steno.store import where as where_
 from steno.store.index import Index, Known
 from steno.store.run_summary import FIELDS, RunSummary
@@ -138,7 +139,12 @@ def runs(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         msg = f"limit={limit!r}: a number of runs from 0 on is needed, or None for all"
         raise UsageError(msg)
-    found = ask.of(_found(place_of(dir), None if ask else limit, archived=archived))
+    most = None if ask else limit
+    if engines.is_of_one(dir):
+        every = list(engines.parted(str(dir))[0].runs(most, archived=archived))
+    else:
+        every = _found(place_of(dir), most, archived=archived)
+    found = ask.of(every)
     return RunList(found if limit is None else found[:limit])
 
 

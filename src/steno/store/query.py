@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno import paths
+from steno.store import engines
 from steno.store import runs as runs_
 from steno.store import sql as sql_
 from steno.store.cards import summarise
 from steno.store.ended import Ended
 from steno.store.engine import Engine, again
-from steno.store.reader import RunReader, remote
+from steno.store.files_run import FilesRun
+from steno.store.reader import remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -59,7 +61,11 @@ def sql(
         UsageError: the query is wrong.
     """
     engine = Engine()  # one for all: a database takes tens of milliseconds to make
-    wanted = [runs] if runs is None or isinstance(runs, str | os.PathLike) else list(runs)
+    place = dir if runs is None and engines.is_of_one(dir) else runs
+    wanted = [place] if place is None or isinstance(place, str | os.PathLike) else list(place)
+    other, names = engines.only(wanted, "steno.sql")
+    if other is not None:
+        return engine.cursor().from_arrow(other.sql(query, values, names))
     found = [_Place(one, dir, engine) for one in wanted]
 
     def ask() -> pa.Table:
@@ -76,12 +82,12 @@ class _Place:
         self, given: str | os.PathLike[str] | None, dir: str | os.PathLike[str] | None, engine: Engine
     ) -> None:
         self._engine = engine
-        self._readers: dict[str, RunReader] = {}
+        self._readers: dict[str, FilesRun] = {}
         self._below = ""
         self._paths: list[str] = []
         if given is not None and paths.is_url(given):
-            reader = RunReader(remote(given), engine=engine)
-            self._readers[str(reader.dir)] = reader
+            run = FilesRun(remote(given), engine)
+            self._readers[str(run.dir)] = run
         elif given is None or (Path(given).is_dir() and not runs_.is_run(Path(given))):
             self._below = str(runs_.place_of(dir) if given is None else Path(given))
             self._paths = list(runs_.run_paths(Path(self._below)))
@@ -103,10 +109,10 @@ class _Place:
 
     def _live(self, path: str) -> Source:
         if path not in self._readers:
-            self._readers[path] = RunReader(Path(path), engine=self._engine)
+            self._readers[path] = FilesRun(path, self._engine)
         return _source(self._readers[path])
 
 
-def _source(reader: RunReader) -> Source:
-    # What a list of runs says of one: the reader's own information looks at more than that.
-    return replace(reader._source(), about=partial(summarise, reader.dir))  # noqa: SLF001 - of the package's own class
+def _source(run: FilesRun) -> Source:
+    # What a list of runs says of one: the run's own information looks at more than that.
+    return replace(run.source(), about=partial(summarise, run.dir))

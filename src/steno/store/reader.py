@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from steno import inside, paths, runfile
+from steno import paths
 from steno.errors import UsageError
-from steno.ledger.read import Reader, read_manifest
-from steno.record import ARTIFACT, START
+from steno.record import ARTIFACT
 from steno.store import artifacts as artifacts_
 from steno.store import attempts as attempts_
 from steno.store import editing as editing_
+from steno.store import engines
 from steno.store import export as export_
 from steno.store import frame as frame_
 from steno.store import media as media_
 from steno.store import ranks as ranks_
 from steno.store import records as records_
 from steno.store import runs as runs_
-from steno.store import sql as sql_
 from steno.store import stream as stream_
-from steno.store.chosen import read_points
 from steno.store.downsample import check_points, downsample
-from steno.store.engine import Engine, again, inherit
-from steno.store.info import Info, info_of, state_of
+from steno.store.engine import Engine, again
+from steno.store.files_run import FilesRun
 from steno.store.series import Series, series_of
-from steno.store.source import Source
-from steno.store.summary import Summary, told
-from steno.store.unsealed import Unsealed, View
 from steno.utf8 import escaped
 
 if TYPE_CHECKING:
@@ -40,14 +34,13 @@ if TYPE_CHECKING:
     import duckdb
 
     from steno.ledger.read import Loss
-    from steno.ledger.tally import Tally
     from steno.record import Batch, Entry, Record
     from steno.store.artifacts import Artifact
-    from steno.store.attempts import Attempt, Choice
+    from steno.store.info import Info
     from steno.store.media import Item
-    from steno.store.points import Points
     from steno.store.ranks import Stragglers
     from steno.store.remote import Remote
+    from steno.store.seam import EngineRun
     from steno.viewer.started import Viewer
 
 
@@ -64,9 +57,12 @@ def open_run(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None 
         UsageError: several runs have that name, or the store cannot be read.
         CorruptError: something in its machinery is a link, or no file.
     """
-    if paths.is_url(run):
-        return RunReader(remote(run))
-    return RunReader(runs_.find(run, dir))
+    if engines.is_of_one(run):
+        engine, name = engines.parted(os.fspath(run))
+        return RunReader(engine.run(name))
+    if engines.is_of_one(dir):
+        return RunReader(engines.parted(str(dir))[0].run(os.fspath(run)))
+    return RunReader(FilesRun(remote(run)) if paths.is_url(run) else runs_.find(run, dir))
 
 
 class RunReader:
@@ -80,30 +76,18 @@ class RunReader:
     uploaded, at most 1 s behind that.
     """
 
-    def __init__(self, run_dir: Path | str | Remote, *, engine: Engine | None = None) -> None:
-        self._remote = None if isinstance(run_dir, Path | str) else run_dir
-        self.dir = Path(run_dir) if isinstance(run_dir, Path | str) else run_dir.dir
-        inside.check(self.dir)
-        runfile.require_format(self.dir)
-        self._begin(engine)
-
-    def _begin(self, engine: Engine | None = None) -> None:
-        self._pid = os.getpid()
-        self._engine = engine or Engine()
-        if self._remote is not None:
-            self._engine.fetch[self.dir] = self._remote.parts
-            self._engine.fetch_bins[self.dir] = self._remote.bins
-        self._unsealed = Unsealed(self.dir)
-        self._summary = Summary(self._engine)
-        self._starts: tuple[frozenset[str], list[Entry]] | None = None
+    def __init__(self, run: Path | str | EngineRun) -> None:
+        self._run: EngineRun = FilesRun(run) if isinstance(run, Path | str) else run
+        self._own = self._run if isinstance(self._run, FilesRun) else None
+        self.dir = self._run.dir
 
     def __repr__(self) -> str:
-        return f"<RunReader {self._remote.url if self._remote else str(self.dir)!r}>"
+        return f"<RunReader {self.url or str(self.dir)!r}>"
 
     @property
     def url(self) -> str | None:
-        """Where the run is in an object store; None for one on this machine."""
-        return None if self._remote is None else self._remote.url
+        """Where the run is in an object store or a database; None for one on this machine."""
+        return self._run.url
 
     def __enter__(self) -> Self:
         return self
@@ -113,43 +97,21 @@ class RunReader:
 
     def close(self) -> None:
         """Free the memory it keeps. Results of `sql` that were not fetched yet are lost; reading again is possible."""
-        self._engine.close()
-        self._begin()
+        self._run.close()
 
-    def _view(self) -> View:
-        if self._pid != os.getpid():
-            # DuckDB's threads did not survive the fork, and a lock may have been held in it.
-            inherit(self._engine)
-            self._begin()
-        self._refresh()
-        return self._unsealed.view()
-
-    def _refresh(self) -> None:
-        if self._remote is not None:
-            self._remote.refresh()
-
-    def _attempts(self) -> tuple[Attempt, ...]:
-        def starts() -> list[Entry]:
-            view = self._view()
-            names = frozenset(part.name for part in view.entry_parts)
-            if self._starts is None or self._starts[0] != names:
-                found = records_.read_entries(self._engine, self.dir, view)
-                self._starts = (names, [entry for entry in found if entry.kind == START])
-            return [*self._starts[1], *(entry for entry in view.snapshot.entries if entry.kind == START)]
-
-        return attempts_.read_attempts(self.dir, read_manifest(self.dir)[0], starts)
+    def _files(self, what: str) -> FilesRun:
+        """The run's own files. Raises UsageError where it is read from a database, which has none."""
+        if self._own is None:
+            msg = f"{what} needs the run's own files, and {self.url} is a database: ask where the run was recorded"
+            raise UsageError(msg)
+        return self._own
 
     # -- what there is ---------------------------------------------------------------------------------
 
     @property
     def info(self) -> Info:
         """Name, project, state, config, summary, attempts, ranks and times, as they are now."""
-        snapshot = self._view().snapshot
-        lost = self._engine.losses
-        mine = {path: loss for path, loss in lost.items() if Path(path) == self.dir / loss.name}
-        damaged = {**self._engine.damaged, **{path: loss.reason for path, loss in mine.items()}}
-        snapshot = replace(snapshot, losses=(*snapshot.losses, *mine.values()))
-        return info_of(self.dir, snapshot, self._attempts(), damaged)
+        return self._run.info()
 
     def verify(self) -> tuple[Loss, ...]:
         """Compare every part of the run with its checksum and say what is damaged: rows (`count`), bytes and why.
@@ -157,12 +119,13 @@ class RunReader:
         A part is read whole the first time (about 5 GB/s from memory); other methods compare what they read. Parts
         without a checksum (older ones, or copies without ledger and manifest) are taken for sound.
         """
-        again(lambda: self._engine.files(self.dir, self._view().snapshot.parts))
-        return tuple(loss for path, loss in self._engine.losses.items() if Path(path) == self.dir / loss.name)
+        own = self._files("verify")
+        again(lambda: own.engine.files(self.dir, own.view().snapshot.parts))
+        return tuple(loss for path, loss in own.engine.losses.items() if Path(path) == self.dir / loss.name)
 
     def keys(self) -> list[str]:
         """Every key that has a point in the run, sorted; those whose points a rewind hides included."""
-        return again(lambda: sorted(self._tally().ids))
+        return self._run.keys()
 
     @property
     def summary(self) -> dict[str, dict[str, Any]]:
@@ -173,11 +136,7 @@ class RunReader:
         None for a key without a number and the nearest float for an int beyond 2**53. What the user set is
         `info.summary`.
         """
-        return again(lambda: told(self._tally()))
-
-    def _tally(self) -> Tally:
-        view = self._view()
-        return self._summary.tally(self.dir, view, attempts_.choose(self._attempts(), "latest"))
+        return self._run.summary()
 
     # -- points ----------------------------------------------------------------------------------------
 
@@ -218,32 +177,19 @@ class RunReader:
         """
         ranks_.check(over, x)
         key = spelt(key)
+        choose = partial(attempts_.choose, attempt=attempt, rank=rank, steps=steps)
         if points is not None and over is None:
-            few = again(lambda: self._sampled(key, points, attempts_.choose(self._attempts(), attempt, rank, steps)))
+            check_points(points)
+            few = self._run.few(key, int(points), choose)
             if few is not None and len(few):
                 return few
-        (found,) = again(lambda: self._points([key], attempts_.choose(self._attempts(), attempt, rank, steps)))
+        (found,) = self._run.points([key], choose)
         if not len(found):
             self._require([key])
         series = series_of(key, found)
         if over is not None:
             series = ranks_.united(series, over, x)
         return series if points is None else series.take(downsample(series.value, points))
-
-    def _sampled(self, key: str, points: int, choice: Choice) -> Series | None:
-        """At most so many of the chosen points, through bins; None where all of them are to be read."""
-        from steno.store import binned
-        from steno.store.sampled import sampled
-
-        check_points(points)
-        view = self._view()
-        files = self._engine.binfiles(self.dir, view.metrics)
-        return sampled(
-            key,
-            int(points),
-            lambda level: binned.read(self._engine, self.dir, view, [key], choice, level),
-            sum(files.count(self.dir, part, key, 2) for part in view.metrics),
-        )
 
     def stragglers(
         self,
@@ -300,31 +246,24 @@ class RunReader:
         frame_.check(on, as_)
         asked = [keys] if isinstance(keys, str) else self.keys() if keys is None else keys
         wanted = list(dict.fromkeys(map(spelt, asked)))
-        left_out = frame_.unused(on)
-        points = again(lambda: self._points(wanted, attempts_.choose(self._attempts(), attempt, rank, steps), left_out))
+        choose = partial(attempts_.choose, attempt=attempt, rank=rank, steps=steps)
+        points = self._run.points(wanted, choose, frame_.unused(on))
         absent = [key for key, found in zip(wanted, points, strict=True) if not len(found)]
         if absent:
             self._require(absent)
         return frame_.convert(frame_.join(points, wanted, on), as_)
 
-    def _points(self, keys: Sequence[str], choice: Choice, without: Sequence[str] = ()) -> list[Points]:
-        return read_points(self._engine, self.dir, self._view(), keys, choice, without=without)
-
     def _require(self, keys: Iterable[str]) -> None:
         """Raise UsageError for a key that an ended run does not have."""
         known = self.keys()
         unknown = [key for key in keys if key not in set(known)]
-        if not unknown or not known or self._state() in {"", "running"}:
+        if not unknown or not known or self._run.state() in {"", "running"}:
             return
         near = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.5)
         few = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")
         hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"it has {few}"
         msg = f"the run {self.dir.name} has no key {unknown[0]!r}: {hint}"
         raise UsageError(msg)
-
-    def _state(self) -> str:
-        self._refresh()
-        return state_of(self.dir, Reader(self.dir).snapshot(batches=False), read_manifest(self.dir)[0])
 
     def media(self, key: str, *, rank: int | None = None, attempt: int | str = "latest") -> list[Item]:
         """One key's media values in order of step, or, for a logged list, those of `key/0`, `key/1`, … at each step.
@@ -336,11 +275,12 @@ class RunReader:
             UsageError: a run that has ended has no such key.
             CorruptError: a part that is listed is not there.
         """
-        key, choice = spelt(key), attempts_.choose(self._attempts(), attempt, rank, None)
+        key, own = spelt(key), self._files("media")
+        choose = partial(attempts_.choose, attempt=attempt, rank=rank)
         found: list[Item] = []
         for name in media_.keys_of(key, self.keys()):
-            (points,) = again(partial(self._points, [name], choice))
-            fetch = None if self._remote is None else self._remote.media
+            (points,) = own.points([name], choose)
+            fetch = None if own.remote is None else own.remote.media
             found.extend(media_.items(self.dir, series_of(name, points), fetch))
         if not found:
             self._require([key])
@@ -366,8 +306,9 @@ class RunReader:
         return sorted((one for one in current if not isinstance(one, str)), key=lambda one: (one.time, one.record))
 
     def _shelf(self) -> artifacts_.Shelf:
-        hidden = attempts_.choose(self._attempts(), "latest").hidden
-        fetch = None if self._remote is None else self._remote.content
+        own = self._files("an artifact")
+        hidden = attempts_.choose(own.attempts(), "latest").hidden
+        fetch = None if own.remote is None else own.remote.content
         return artifacts_.shelve(self.dir, self.records(ARTIFACT), hidden, fetch)
 
     # -- records ---------------------------------------------------------------------------------------
@@ -379,16 +320,15 @@ class RunReader:
             kind: only those of this kind (see `steno.record`).
             last: only the last so many; None: all.
         """
-        return again(lambda: records_.read_entries(self._engine, self.dir, self._view(), kind, last))
+        return self._run.entries(kind, last)
 
     def tail(self, *, last: int = 10, follow: bool = True, poll_secs: float = 0.1) -> Iterator[Record | Entry]:
         """The newest records and entries, then each new one once, until the run has ended and all of it was given.
 
         A device value that comes late gives a further `Record` of the same number.
         """
-        return records_.tail(
-            self._engine, self.dir, self._view, self._state, last=last, follow=follow, poll_secs=poll_secs
-        )
+        own = self._files("tail")
+        return records_.tail(own.engine, self.dir, own.view, own.state, last=last, follow=follow, poll_secs=poll_secs)
 
     def batches(self) -> Iterator[Batch]:
         """Every batch posted by now, in order, what rewinds hide included; one part is in memory at a time.
@@ -396,8 +336,9 @@ class RunReader:
         Raises:
             CorruptError: a part that is listed is not there.
         """
-        if self._remote is not None:
-            again(lambda: self._engine.files(self.dir, self._view().snapshot.parts))
+        own = self._files("batches")
+        if own.remote is not None:
+            again(lambda: own.engine.files(self.dir, own.view().snapshot.parts))
         return stream_.batches(self.dir)
 
     # -- edits -----------------------------------------------------------------------------------------
@@ -437,7 +378,7 @@ class RunReader:
             name=name, tags=tags, add_tags=add_tags, remove_tags=remove_tags, notes=notes, archived=archived,
             colour=colour,
         )  # fmt: skip
-        editing_.edit(self.dir, self._remote, wanted, by)
+        editing_.edit(self.dir, self._files("edit").remote, wanted, by)
 
     # -- everything ------------------------------------------------------------------------------------
 
@@ -449,8 +390,8 @@ class RunReader:
         Raises:
             UsageError: the query is wrong.
         """
-        table = again(lambda: sql_.query(self._engine, [self._source()], query, values))
-        return self._engine.cursor().from_arrow(table)
+        engine = self._own.engine if self._own is not None else Engine()
+        return engine.cursor().from_arrow(self._run.sql(query, values))
 
     def export(
         self,
@@ -475,7 +416,8 @@ class RunReader:
         if wanted is not None:
             self._require(wanted)
         target = Path(paths.local("path", path))
-        return again(lambda: export_.export(self._engine, self._source(), to, target, keys=wanted, long=long))
+        own = self._files("export")
+        return again(lambda: export_.export(own.engine, own.source(), to, target, keys=wanted, long=long))
 
     def view(
         self,
@@ -496,22 +438,13 @@ class RunReader:
         """
         from steno.viewer.started import start
 
-        if self._remote is not None:
-            msg = f"{self._remote.url} is in an object store, whose runs the viewer does not show yet"
+        if self.url is not None:
+            msg = f"{self.url} is in an object store, whose runs the viewer does not show yet"
             raise UsageError(msg)
         place = self.dir.absolute()
         return start(
             str(place.parent), run=place.name, port=port, host=host, browser=browser, token=token, allow_edit=allow_edit
         )
-
-    def _source(self) -> Source:
-        view = self._view()
-        hidden = attempts_.choose(self._attempts(), "latest").hidden
-        return Source(self._label(), str(self.dir), hidden, lambda: self.info, lambda: view.snapshot.parts, view)
-
-    def _label(self) -> str:
-        summary = runs_.identity(self.dir)
-        return f"{summary[0]}/{summary[1]}"
 
 
 def remote(url: Any) -> Remote:

@@ -58,6 +58,8 @@ class RunSummary:
     config: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     """What the user set."""
+    url: str = ""
+    """Where another engine than the one of files has it; `metrics` is then that engine's own."""
 
     @property
     def duration(self) -> float | None:

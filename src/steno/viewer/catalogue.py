@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from steno.errors import RunNotFoundError
 from steno.store.engine import Engine
+from steno.store.files_run import FilesRun
 from steno.store.listing import RunList, runs
 from steno.store.reader import RunReader
 from steno.store.runs import run_dirs
@@ -82,7 +83,7 @@ class Catalogue:
         with self._lock:
             found = self._readers.pop(run, None)
         if found is None or found.dir != path:
-            found = RunReader(path, engine=self._engine)
+            found = RunReader(FilesRun(path, self._engine))
         with self._lock:
             self._readers[run] = found  # the youngest is last
             while len(self._readers) > _READERS:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
+from steno.store import engines
 from steno.store.bins import exact, spans
 from steno.store.bins.answer import Curves
 from steno.store.bins.curve import Curve, CurveBins, CurvePoints, Place, read_only
@@ -96,7 +97,8 @@ def bins(
         raise UsageError("group= needs bins, and over a key there are none: ask for step, time or relative")
     found, missing = shown(runs, dir)
     groups = None if names is None else grouping(names, found)
-    engine: Engine = exact.shared()
+    other, _ = engines.only([run.url or run.dir for run in found], "steno.bins")
+    engine: Engine = exact.shared() if other is None else other.curves()
     about = (question, repr(groups), tuple(run.name for run in found))
     answer = _kept.get((about, tuple(engine.token(run) for run in found))) if not missing else None
     if answer is None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from steno.store.bins.answer import LeftOut
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
-    from steno.store.bins.shown import Shown
+    from steno.store.remote import Remote
+    from steno.store.run_summary import RunSummary
 
 
 SMOOTHED_POINTS: Final = 100_000
@@ -120,6 +121,20 @@ class Reading(Protocol):
 
     def token(self, member: int) -> Hashable | None:
         """The same as long as the whole series is the same; None: nothing says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A run that is to be read."""
+
+    dir: Path
+    name: str
+    """`project/name`."""
+    remote: Remote | None = None
+    summary: RunSummary | None = None
+    """What is known of it already."""
+    url: str = ""
+    """Of a run that another engine has than the one of files."""
 
 
 class Engine(Protocol):

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.ledger.read import Part
-    from steno.store.bins.engine import Member, Reading, Span, Whole
+    from steno.store.bins.engine import Member, Reading, Shown, Span, Whole
     from steno.store.bins.question import Question
-    from steno.store.bins.shown import Shown
     from steno.store.points import Points
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from steno.store.bins.shown import Shown
+    from steno.store.bins.engine import Shown
     from steno.store.run_summary import RunSummary
 
 _FIELDS: Final = ("group", "state", "project", "name", "id", "notes", "tags")
@@ -44,6 +44,10 @@ def names_of(group: str | Iterable[str] | None) -> tuple[str, ...] | None:
                 f"group={name!r}: {hint}? Groups are by config.NAME, summary.NAME, or {', '.join(_FIELDS)}"
             )
     return names
+
+
+_LARGE: Final = 1e150
+"""Whose square is still a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +161,25 @@ def across(means: Means) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
     if not len(heads):
         empty = np.empty(0)
         return heads, {"n": n, **dict.fromkeys(("mean", "std", "stderr", "min", "max", "smooth"), empty)}
-    base = means.mean[heads]
-    away = means.mean - np.repeat(base, n)
-    shift = np.add.reduceat(away, heads) / n
-    mean = base + shift
-    away = means.mean - np.repeat(mean, n)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    least, most = np.minimum.reduceat(means.mean, heads), np.maximum.reduceat(means.mean, heads)
+    # Sums and squares of values near 1e308 are too large; a power of two as their unit costs no digit.
+    largest = np.maximum(-least, most)
+    unit = np.where(largest > _LARGE, np.ldexp(1.0, np.frexp(largest)[1] - 1), 1.0)
+    given = means.mean / np.repeat(unit, n)
+    base = given[heads]
+    mean = base + np.add.reduceat(given - np.repeat(base, n), heads) / n
+    away = given - np.repeat(mean, n)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         squares = np.add.reduceat(away * away, heads) - np.add.reduceat(away, heads) ** 2 / n
-        std = np.where(n > 1, np.sqrt(np.maximum(squares, 0.0) / (n - 1)), np.nan)
+        std = np.where(n > 1, np.sqrt(np.maximum(squares, 0.0) / (n - 1)), np.nan) * unit
         there = ~np.isnan(means.smooth)
         smooth = np.add.reduceat(np.where(there, means.smooth, 0.0), heads) / np.add.reduceat(there.astype(int), heads)
     return heads, {
         "n": n,
-        "mean": mean,
+        "mean": mean * unit,
         "std": std,
         "stderr": std / np.sqrt(n),
-        "min": np.minimum.reduceat(means.mean, heads),
-        "max": np.maximum.reduceat(means.mean, heads),
+        "min": least,
+        "max": most,
         "smooth": smooth,
     }

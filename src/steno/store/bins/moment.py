@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from steno.record import Entry
-    from steno.store.bins.shown import Shown
+    from steno.store.bins.engine import Shown
     from steno.store.engine import Engine
     from steno.store.points import Points
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steno import paths
 from steno.errors import RunNotFoundError, StenoError, UsageError
+from steno.store import engines
 from steno.store import runs as runs_
 from steno.store.bins.answer import LeftOut
+from steno.store.bins.engine import Shown
 from steno.store.reader import RunReader
 from steno.store.run_summary import RunSummary
 
@@ -18,18 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.store.remote import Remote
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A run that is to be read."""
-
-    dir: Path
-    name: str
-    """`project/name`."""
-    remote: Remote | None = None
-    summary: RunSummary | None = None
-    """What is known of it already."""
 
 
 def shown(given: Any, dir: str | os.PathLike[str] | None) -> tuple[list[Shown], list[LeftOut]]:
@@ -70,18 +59,34 @@ def _several(given: Any) -> list[Any]:
 
 
 def _runs(one: Any, dir: str | os.PathLike[str] | None) -> Iterator[Shown]:
-    if isinstance(one, RunSummary):
+    if isinstance(one, RunSummary) and engines.is_of_one(one.url):
+        yield Shown(one.path, f"{one.project}/{one.name}", summary=one, url=one.url)
+    elif isinstance(one, RunSummary):
         if not os.path.isdir(one.path):
             raise RunNotFoundError(f"the run {one.path} is gone")
         yield Shown(one.path, f"{one.project}/{one.name}", summary=one)
     elif isinstance(one, RunReader) or paths.is_url(one):
         url = one.url if isinstance(one, RunReader) else os.fspath(one)
-        yield _named(one.dir) if url is None else _far(url)
+        if url is not None and engines.is_of_one(url):
+            yield from _of_engine(url)
+        else:
+            yield _named(one.dir) if url is None else _far(url)
+    elif one is None and engines.is_of_one(dir):
+        yield from _of_engine(str(dir))
     elif one is None or isinstance(one, str | os.PathLike):
         for path in runs_.resolve(one, dir):
             yield _named(path)
     else:
         raise UsageError(f"{one!r} is no run: give one of steno.runs(), a name, a directory or a URL")
+
+
+def _of_engine(url: str) -> Iterator[Shown]:
+    engine, name = engines.parted(url)
+    found = [one for one in engine.runs(None, archived=bool(name)) if not name or f"{one.project}/{one.name}" == name]
+    if not found:
+        raise RunNotFoundError(f"there is no run at {url}")
+    for one in found:
+        yield from _runs(one, None)
 
 
 def _far(url: str) -> Shown:

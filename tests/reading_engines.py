@@ -1,0 +1,150 @@
+"""The engines that read runs, and random runs whose every point is known without them.
+
+An engine is tested by `tests/unit/test_reading_engines.py`: it enters `ENGINES` by a context manager that takes a
+directory of runs (`tests/NAME` below it) and gives the place by which `steno.runs` and the others find them there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from steno.record import Ref
+
+sys.path.insert(0, str(Path(__file__).parent / "unit"))
+from store_runs import START_NS, Writer  # noqa: E402 - as the unit tests have it
+
+
+@contextlib.contextmanager
+def _files(place: Path) -> Iterator[str]:
+    yield str(place)
+
+
+ENGINES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {"files": _files}
+"""By name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point as it was logged."""
+
+    key: str
+    step: int
+    attempt: int
+    rank: int
+    node: int
+    record: int
+    """Counts the node's records from 1."""
+    time: int
+    value: float | int | str | Ref
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """By which a series has it."""
+        return self.step, self.attempt, self.rank, self.node, self.record
+
+    @property
+    def number(self) -> float:
+        """As a series' `value` has it."""
+        return math.nan if isinstance(self.value, str | Ref) else float(self.value)
+
+
+@dataclass
+class Model:
+    """A run as it was recorded."""
+
+    name: str
+    about: dict = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+    rewinds: dict[int, int] = field(default_factory=dict)
+    """By attempt, the step from which on earlier ones are hidden."""
+    entries: list[tuple[str, dict]] = field(default_factory=list)
+    stage: str = "finished"
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted({one.key for one in self.points})
+
+    def series(self, key: str, attempt="latest", rank=None, steps=(None, None)) -> list[Point]:
+        """The chosen points of a key, in order."""
+
+        def chosen(one: Point) -> bool:
+            if attempt == "latest" and any(one.attempt < at and one.step >= step for at, step in self.rewinds.items()):
+                return False
+            if isinstance(attempt, int) and one.attempt != attempt:
+                return False
+            low, high = steps
+            return (
+                one.key == key
+                and (rank is None or one.rank == rank)
+                and (low is None or one.step >= low)
+                and (high is None or one.step <= high)
+            )
+
+        return sorted(filter(chosen, self.points), key=lambda one: one.order)
+
+
+def odd(rng: np.random.Generator) -> float | int | str | Ref:
+    """A value: mostly a float, at times one of those that are hard to keep."""
+    pick = rng.random()
+    some: list[float | int | str | Ref] = [
+        math.nan, math.inf, -math.inf, -0.0, "a text, \"quoted\" 'so' \\ and ünï", 2**60 + 1, -(2**63) + 1,
+        Ref("ab" * 16, "image", {"ext": "png", "width": 4}), 5e-324, 1.7976931348623157e308,
+    ]  # fmt: skip
+    if pick < 0.15:
+        return some[int(rng.integers(len(some)))]
+    return float(rng.normal(1e8, 1.0) if pick < 0.5 else rng.normal())
+
+
+def record(place: Path, name: str, seed: int, count: int, *, stage: str = "finished") -> Model:
+    """A run of random points: falling and repeated steps, ranks, a second node, rewinds, keys that begin late."""
+    rng = np.random.default_rng(seed)
+    about = {"config": {"lr": 10.0 ** -int(seed % 3), "opt": {"name": f"o{seed}"}}, "tags": [f"t{seed}", "every"]}
+    model = Model(name, about, stage=stage)
+    run_dir = place / "tests" / name
+    writers = [Writer(run_dir, node=node + 1, id=f"{name}-{seed}", **about) for node in range(1 + seed % 2)]
+    numbers = [0] * len(writers)
+    keys = ["loss", "val/acc ü", "lr"]
+    attempts = 1 + seed % 3
+    for attempt in range(1, attempts + 1):
+        rewind = None if attempt == 1 else int(rng.integers(0, 2 * count))
+        for writer in writers:
+            writer.attempt(attempt, rewind)
+        if rewind is not None:
+            model.rewinds[attempt] = rewind
+        for piece in range(2):
+            for rank in range(2):
+                node = rank % len(writers)
+                writer = writers[node]
+                rows = []
+                for at in range(count // 4):
+                    # Mostly rising, as steps do, at times falling or the same.
+                    step = int(rng.integers(-50, 3 * count)) if rng.random() < 0.2 else piece * count + 2 * at
+                    rows.append((step, {key: odd(rng) for key in keys if key != "lr" or (piece and at % 3 == 0)}))
+                before = writer.mono
+                entries = [("note", {"text": f"{attempt} {piece} {rank}"})]
+                writer.log(*rows, rank=rank, attempt=attempt, entries=entries)
+                for at, (step, row) in enumerate(rows):
+                    numbers[node] += 1
+                    time = START_NS + before + 1 + at * 1_000_003
+                    model.points += [
+                        Point(key, step, attempt, rank, node + 1, numbers[node], time, value)
+                        for key, value in row.items()
+                    ]
+                numbers[node] += len(entries)
+                model.entries += entries
+            if stage == "parts" and piece == 0:
+                for writer in writers:
+                    writer.seal()
+    for writer in writers:
+        if stage == "finished":
+            writer.finish()
+        writer.close()
+    return model
