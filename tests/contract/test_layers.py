@@ -66,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "ledger": BASE | {"artifacts", "journal", "media"},
     "collector": BASE | {"artifacts", "journal", "ledger", "delivery", "destinations", "objects"},
     "store": BASE | {"artifacts", "ledger", "objects"},
+    "publish": BASE | {"ledger", "objects", "store"},
     "run": BASE | {"capture"},
     "face": BASE | {"capture", "run"},
     "catchup": BASE | {"capture", "destinations", "journal", "objects", "store"},
@@ -78,7 +79,7 @@ ALLOWED: dict[str, set[str]] = {
     "integrations": BASE | {"steno", "face"},
     "__main__": {"cli"},
     "viewer": BASE | {"steno", "store"},
-    "cli": BASE | {"steno", "store", "destinations", "viewer"},
+    "cli": BASE | {"steno", "store", "destinations", "publish", "viewer"},
     # One framework's own way to log: `steno.torch.log` in compiled code and the like.
     "torch": BASE | {"face"},
     "jax": BASE | {"capture"},

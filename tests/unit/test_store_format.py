@@ -138,14 +138,13 @@ def test_the_page_has_every_column():
     assert said == wanted
     for name, number, _, _ in layout.RECORDS:
         assert f"`{name}`" in text
-        if number > 16:
+        if name in {"kind", "payload"}:
             assert f"`{name}` ({number}, string" in text
     assert ", ".join(f"`{name}`" for name, *_ in layout.RECORDS) in text
     for name in layout.STATISTICS:
         assert f"`{name}`" in text
-    ids = [number for _, number, _, _ in {*layout.METRICS, *layout.RECORDS}]
-    same = {name for name, *_ in layout.METRICS} & {name for name, *_ in layout.RECORDS}
-    assert len(set(ids)) == len(layout.METRICS) + len(layout.RECORDS) - len(same)
+    for columns in (layout.METRICS, layout.RECORDS):  # what a catalogue gives the columns of a table
+        assert [number for _, number, _, _ in columns] == list(range(1, len(columns) + 1))
 
 
 @pytest.mark.parametrize(

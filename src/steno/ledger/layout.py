@@ -9,8 +9,9 @@ NS_PER_TICK: Final = 1000
 """A part keeps times in microseconds."""
 BUCKETS: Final = 256
 
-# (name, field id, type, whether it may be null). An id is never given to another column. 17 to 63 are kept for points,
-# 66 to 95 for entries; a reader passes over columns that it does not know.
+# (name, field id, type, whether it may be null). The ids of a kind of parts count from 1 in the order of the columns, for
+# so a catalogue numbers the columns of a table that it is told of. None is given to another column of its kind; a reader
+# passes over columns that it does not know.
 _SAME: Final = (
     ("project", 1, "string", False),
     ("run", 2, "string", False),
@@ -34,14 +35,14 @@ METRICS: Final = (
 )
 RECORDS: Final = (
     *_SAME,
-    ("kind", 64, "string", False),
+    ("kind", 5, "string", False),
     ("rank", 6, "int32", False),
     ("attempt", 7, "int32", False),
     ("step", 8, "int64", True),
     ("time", 9, "time", False),
     ("record", 10, "int64", False),
     ("batch", 11, "int64", False),
-    ("payload", 65, "string", False),
+    ("payload", 12, "string", False),
 )
 STATISTICS: Final = ("project", "run", "bucket", "key", "rank", "attempt", "step", "record", "batch", "value")
 """Columns of points whose least and greatest values are kept for each row group. A table is parted by the first three:

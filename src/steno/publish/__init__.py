@@ -1,0 +1,1 @@
+"""The parts of many runs made known to engines that teams run: an Iceberg catalogue, ClickHouse."""
