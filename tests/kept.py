@@ -26,6 +26,7 @@ _THREADS = {
 _FILES = {
     "/matplotlib/mpl-data/fonts/": "matplotlib's fonts",
     "/mlflow.db": "MLflow's connections to a store",
+    "/catalog.db": "pyiceberg's connections to a catalogue, which are SQLAlchemy's to close",
 }
 """Files that a library keeps open to be quicker the next time, by a part of their paths."""
 HANDLERS = {"torch.utils.data._utils.signal_handling": "torch's DataLoader notices workers that die"}
@@ -41,6 +42,9 @@ def threads():
     loop = _fsspec_loop()
     if loop is not None and loop._default_executor is not None:
         kept |= loop._default_executor._threads
+    iceberg = sys.modules.get("pyiceberg.utils.concurrent")
+    if iceberg is not None and iceberg.ExecutorFactory._instance is not None:
+        kept |= iceberg.ExecutorFactory._instance._threads  # one pool per process
     return kept
 
 

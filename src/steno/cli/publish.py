@@ -36,9 +36,12 @@ def publish(
     It may be called at any time, by several at once, and be killed: each part is in the tables once. Exit status 1 if
     a run could not be read, or a table names files that are gone.
     """
+    import logging
+
     from steno.publish.iceberg import publish as enter
     from steno.store.stock import stock_of
 
+    logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # it warns of each column without statistics
     if catalog is None:
         raise UsageError("say where to: --catalog URI for an Iceberg catalogue, such as sqlite:////srv/catalog.db")
     done = enter(stock_of(store), catalog, warehouse, repair=repair)

@@ -9,9 +9,9 @@ NS_PER_TICK: Final = 1000
 """A part keeps times in microseconds."""
 BUCKETS: Final = 256
 
-# (name, field id, type, whether it may be null). The ids of a kind of parts count from 1 in the order of the columns, for
-# so a catalogue numbers the columns of a table that it is told of. None is given to another column of its kind; a reader
-# passes over columns that it does not know.
+# (name, field id, type, whether it may be null). The ids of a kind of parts count from 1 in the order of the columns,
+# as a catalogue numbers the columns of a table that it is told of. None is given to another column of its kind; a
+# reader passes over columns that it does not know.
 _SAME: Final = (
     ("project", 1, "string", False),
     ("run", 2, "string", False),

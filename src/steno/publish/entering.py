@@ -134,7 +134,7 @@ def changed(change: Callable[[], T]) -> T:
             if time.monotonic() > until:
                 said = scrub(f"{type(error).__name__}: {error}")
                 raise StenoError(f"the table could not be changed in {PATIENCE_SECS:.0f} s: {said}") from None
-        time.sleep(wait * random.random())  # noqa: S311
+        time.sleep(wait * random.random())
         wait = min(2 * wait, 5.0)
 
 

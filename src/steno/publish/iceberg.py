@@ -52,12 +52,12 @@ def publish(stock: Stock, uri: str, warehouse: str | None = None, *, repair: boo
         UsageError: the catalogue cannot be opened.
         StenoError: the store cannot be listed, or the catalogue does not take a commit for minutes.
     """
-    catalogue = open_catalogue(uri, warehouse)
-    publisher = _Publisher(stock, catalogue, repair=repair)
-    return publisher.publish()
+    return Publisher(stock, open_catalogue(uri, warehouse), repair=repair).publish()
 
 
-class _Publisher:
+class Publisher:
+    """One publisher; `publish` may be called again."""
+
     def __init__(self, stock: Stock, catalogue: Any, *, repair: bool) -> None:
         self._stock = stock
         self._catalogue = catalogue
@@ -73,6 +73,7 @@ class _Publisher:
         return table(self._catalogue, name, self._stock.root)
 
     def publish(self) -> Published:
+        """As `publish` says."""
         # First what the tables hold, then what lies there: so what a table has and no list names was replaced.
         held = {kind: one.held() for kind, one in self._tables.items()}
         self._rows = runs_table.rows_in(self._load("runs"))
