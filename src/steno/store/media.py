@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from steno import inside
+from steno.errors import UsageError
 from steno.media import files
 from steno.record import Ref
 
@@ -106,6 +108,37 @@ def items(run_dir: Path, series: Series, fetch: Callable[[Ref], None] | None = N
                 run_dir,
                 fetch,
             )
+
+
+def standing(run_dir: Path, ref: Ref) -> tuple[str, int | None]:
+    """(how its file stands, bytes of it): "ready", "inline" (it needs no file), "waiting" (its encoder has not made it
+    yet), "kept" (it could not be encoded), "lost", "gone".
+
+    Raises:
+        CorruptError: the reference leads out of the run.
+    """
+    if not ref.digest:
+        return ("lost" if "lost" in ref.meta else "inline"), None
+    for ext, name in ((None, "ready"), (files.WAITING, "waiting"), (files.KEPT, "kept"), (None, "ready")):
+        place = files.found(run_dir, ref) if ext is None else files.place(run_dir, ref.digest, ext)
+        try:
+            return name, os.lstat(place).st_size
+        except OSError:
+            continue  # an encoder may rename the file between two looks, so the first is looked at again
+    return "gone", None
+
+
+def of_file(run_dir: Path, file: str, kind: str) -> Any:
+    """The value of a media file of the run, decoded: `file` is what `Ref.file` says. Raises as `Item.value`.
+
+    Raises:
+        UsageError: it is no such place.
+    """
+    digest, _, ext = inside.relative(file).rpartition("/")[2].partition(".")
+    ref = Ref(digest, kind, {"ext": ext})
+    if ref.file != file:
+        raise UsageError(f"{file!r} is no media file of a run: api/media-index has them")
+    return files.value(run_dir, ref)
 
 
 def keys_of(key: str, known: Iterable[str]) -> list[str]:

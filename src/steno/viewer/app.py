@@ -17,6 +17,7 @@ from steno.viewer.catalogue import Catalogue
 from steno.viewer.chart import Charts
 from steno.viewer.edit import Edit
 from steno.viewer.files import Files, not_found
+from steno.viewer.gallery import Gallery
 from steno.viewer.live import Live
 from steno.viewer.page import POLICY, Page
 from steno.viewer.run import OneRun
@@ -57,6 +58,7 @@ class Viewer:
         table, one = Runs(self.catalogue, Stall(self.catalogue)), OneRun(self.catalogue)
         charts, files = Charts(self.catalogue), Files(self.catalogue)
         edit = Edit(self.catalogue, allowed=self._edit, changed=self.live.tell)
+        gallery = Gallery(self.catalogue)
         made = Starlette(
             routes=[
                 Route("/api/hello", self._hello),
@@ -72,6 +74,7 @@ class Viewer:
                 Route("/api/edit", edit.edit, methods=["POST"]),
                 Route("/api/live", self.live.live),
                 Route("/api/news", self.live.ask),
+                Route("/api/media-index", gallery.index, methods=["POST"]),
                 Route("/api/media/{rest:path}", files.media),
                 Route("/api/artifact/{rest:path}", files.artifact),
                 Route("/api/{rest:path}", _no_such),
