@@ -67,3 +67,12 @@ class Picture:
                     found.append(x)
                     break
         return found
+
+
+def serious(found):
+    """What axe-core says that keeps somebody from the page."""
+    return [
+        (one["id"], one["nodes"][0]["html"][:200])
+        for one in found.response["violations"]
+        if one["impact"] in {"serious", "critical"}
+    ]

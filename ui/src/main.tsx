@@ -6,6 +6,7 @@ import "./page.css";
 import * as data from "./cards/data";
 import * as live from "./live/live";
 import { Page } from "./parts/Page";
+import * as media from "./media/news";
 import * as keyboard from "./parts/keyboard";
 import { dark } from "./parts/theme";
 import * as keys from "./state/keys";
@@ -20,6 +21,7 @@ function onNews(news: News): void {
     if (news.reset) {
       keys.heard(null);
       data.heard(null);
+      media.heard(null);
       return;
     }
     const { open } = view.peek();
@@ -32,8 +34,9 @@ function onNews(news: News): void {
       else for (const key of one.keys) told.add(key);
       keys.heard(one.keys);
     }
-    if (any) data.heard(null);
-    else if (told.size) data.heard(told);
+    if (!any && told.size === 0) return;
+    data.heard(any ? null : told);
+    media.heard(any ? null : told);
   });
 }
 

@@ -25,6 +25,7 @@ const FULL: View = {
   card: "train/<b>loss</b>",
   compare: ["digits/cnn-3"],
   open: "digits/é",
+  mediaStep: -1200,
 };
 
 describe("the address", () => {

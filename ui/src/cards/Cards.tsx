@@ -1,5 +1,7 @@
 // The cards in sections, only those on the screen in the document.
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Media } from "../media/Lazy";
+import { type MediaKey, inRows } from "../media/keys";
 import { useRows } from "../parts/virtual";
 import { many } from "../parts/words";
 import { charted, keys, loading, problem } from "../state/keys";
@@ -7,9 +9,9 @@ import { all, shown, total } from "../state/table";
 import { change, view } from "../state/view";
 import { CardView } from "./CardView";
 
-const [WIDEST, GAP, HEIGHT, SECTION] = [420, 10, 270, 38];
+const [WIDEST, GAP, HEIGHT, MEDIA, SECTION] = [420, 10, 270, 340, 38];
 
-type Line = { kind: "section"; name: string; cards: number; open: boolean } | { kind: "cards"; keys: string[] } | { kind: "problem"; run: string; error: string; remedy: string };
+type Line = { kind: "section"; name: string; cards: number; open: boolean } | { kind: "cards"; keys: string[] } | { kind: "media"; cards: { key: MediaKey; span: number }[] } | { kind: "problem"; run: string; error: string; remedy: string };
 
 function toggleSection(name: string): void {
   const { closed } = view.value;
@@ -37,12 +39,14 @@ export function Cards() {
     const made: Line[] = (problems ?? []).map((one) => ({ kind: "problem", run: one.run, error: one.error, remedy: one.remedy ?? "" }));
     for (const section of sections) {
       const open = !closed.includes(section.name);
-      made.push({ kind: "section", name: section.name, cards: section.keys.length, open });
+      made.push({ kind: "section", name: section.name, cards: section.keys.length + section.media.length, open });
       for (let at = 0; open && at < section.keys.length; at += perRow) made.push({ kind: "cards", keys: section.keys.slice(at, at + perRow) });
+      if (open) for (const cards of inRows(section.media, perRow)) made.push({ kind: "media", cards });
     }
     return made;
   }, [sections, closed, perRow, problems]);
-  const size = (index: number) => (lines[index]?.kind === "cards" ? HEIGHT + GAP : lines[index]?.kind === "problem" ? 84 : SECTION);
+  const SIZES = { cards: HEIGHT + GAP, media: MEDIA + GAP, problem: 84, section: SECTION };
+  const size = (index: number) => SIZES[lines[index]?.kind ?? "section"];
   const sizes = useMemo(() => lines.map((one) => one.kind[0]).join(""), [lines]);
   const rows = useRows(scroller, lines.length, size, sizes, 1);
   return (
@@ -77,6 +81,14 @@ export function Cards() {
                   </article>
                 </div>
               );
+            if (line.kind === "media")
+              return (
+                <div class="cardrow" style={place} key={`m:${line.cards[0]?.key.name}`}>
+                  {line.cards.map(({ key, span }) => (
+                    <Media key={key.name} name={key.name} width={cardWidth * span + GAP * (span - 1)} height={MEDIA} />
+                  ))}
+                </div>
+              );
             return (
               <div class="cardrow" style={place} key={`c:${line.keys[0]}`}>
                 {line.keys.map((name) => (
@@ -95,5 +107,5 @@ function Nothing() {
   if (all.value === 0) return null; // The page of an empty directory stands instead.
   if (shown.value.length === 0) return <p class="nothing">No run is drawn. Choose runs with the circle in front of each, or “first {10}” above the table.</p>;
   if (view.value.filter) return <p class="nothing">No key matches “{view.value.filter}”. {many(keys.value.keys.length, "key")} in all.</p>;
-  return <p class="nothing">These runs have logged no numbers yet.</p>;
+  return <p class="nothing">These runs have logged nothing that can be shown yet.</p>;
 }

@@ -1,7 +1,9 @@
 // One card over the whole page, with more bins, and the values at the cursor beside it.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { drawn } from "../chart/lines";
+import { Media } from "../media/Lazy";
 import { number } from "../parts/words";
+import { mediaNames } from "../state/keys";
 import { change, view } from "../state/view";
 import { CardView } from "./CardView";
 import { cursor, readings, xInWords } from "./Chart";
@@ -42,11 +44,16 @@ export function FullSize() {
     return () => removeEventListener("resize", measure);
   }, []);
   if (name === null) return null;
-  const side = size.width > 800 ? 300 : 0;
+  const isMedia = mediaNames.value.has(name);
+  const side = isMedia ? 0 : size.width > 800 ? 300 : 0;
   return (
     <dialog class="full" ref={dialog} aria-label={name} onCancel={() => change({ card: null })} onClose={() => view.value.card !== null && change({ card: null })}>
       <div class="fullrow">
-        <CardView key={name} name={name} full width={size.width - side - 24} height={size.height - 24} />
+        {isMedia ? (
+          <Media key={name} name={name} full width={size.width - 24} height={size.height - 24} />
+        ) : (
+          <CardView key={name} name={name} full width={size.width - side - 24} height={size.height - 24} />
+        )}
         {side > 0 && <Legend name={name} />}
       </div>
     </dialog>

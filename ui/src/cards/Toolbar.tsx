@@ -170,9 +170,9 @@ function FixedY() {
 
 export function Toolbar() {
   const { filter, x, logX, logY, robust, ranks } = view.value;
-  const found = charted.value.reduce((sum, one) => sum + one.keys.length, 0);
+  const found = charted.value.reduce((sum, one) => sum + one.keys.length + one.media.length, 0);
   const axis = typeof x === "string" ? x : `key:${x.key}`;
-  const own: [string, string][] = keys.value.keys.slice(0, 500).map((key) => [`key:${key}`, key]);
+  const own: [string, string][] = keys.value.keys.filter((_, at) => (keys.value.kinds[at] ?? "number") === "number").slice(0, 500).map((key) => [`key:${key}`, key]);
   if (typeof x !== "string" && !keys.value.keys.includes(x.key)) own.push([axis, x.key]);
   return (
     <div class="toolbar" role="toolbar" aria-label="Charts">

@@ -36,6 +36,8 @@ export interface View {
   compare: string[];
   /** The run whose own page is open. */
   open: string | null;
+  /** The step whose media are shown; null: the last, which moves on. */
+  mediaStep: number | null;
 }
 
 export const DEFAULT: View = {
@@ -62,6 +64,7 @@ export const DEFAULT: View = {
   card: null,
   compare: [],
   open: null,
+  mediaStep: null,
 };
 
 const FLAGS = ["archived", "logX", "logY", "robust"] as const;
@@ -102,6 +105,7 @@ export function toAddress(view: View): string {
   }
   if (view.spread !== DEFAULT.spread) query.set("spread", view.spread);
   if (view.ranks) query.set("ranks", view.ranks);
+  if (view.mediaStep !== null) query.set("media", String(view.mediaStep));
   // Spaces as %20 and / as themselves: the address is read and shortened by people and chat programs.
   return query.toString().replaceAll("+", "%20").replaceAll("%2F", "/");
 }
@@ -136,5 +140,6 @@ export function fromAddress(text: string): View {
   if (spread === "stderr" || spread === "range" || spread === "none") view.spread = spread;
   const ranks = query.get("ranks");
   if (ranks === "all" || ranks === "band" || ranks === "odd") view.ranks = ranks;
+  if (/^-?\d{1,15}$/.test(query.get("media") ?? "")) view.mediaStep = Number(query.get("media"));
   return view;
 }

@@ -2,6 +2,7 @@
 import { computed, effect, signal } from "@preact/signals";
 import * as client from "../wire/client";
 import { AskError } from "../wire/client";
+import { mediaKeys } from "../media/keys";
 import type { KeysAnswer } from "../wire/types";
 import { type Section, filtered, sections } from "./sections";
 import { shown } from "./table";
@@ -52,6 +53,9 @@ export function heard(told: string[] | null): void {
 }
 
 export const charted = computed<Section[]>(() => sections(keys.value, filtered(keys.value.keys, view.value.filter)));
+
+/** The names of cards that show media, whatever the filter says. */
+export const mediaNames = computed(() => new Set([...mediaKeys(keys.value, () => true).values()].flat().map((one) => one.name)));
 
 export function start(): void {
   effect(() => {

@@ -1,4 +1,5 @@
 // Asks the server: relative addresses, one kind of error with a remedy.
+import type { MediaCard } from "../media/types";
 import { decode } from "./decode";
 import type { Card, CardAsk, ColumnsAnswer, EditAnswer, Failure, KeysAnswer, News, RecordsAnswer, RunsAnswer, ServerAnswer, Value } from "./types";
 
@@ -89,6 +90,12 @@ export async function keys(ids: string[], signal?: AbortSignal): Promise<KeysAns
 export async function charts(ids: string[], cards: CardAsk[], signal?: AbortSignal): Promise<Card[]> {
   const answer = await ask("api/chart", posted({ runs: ids, cards }, signal));
   return decode(await answer.arrayBuffer());
+}
+
+/** The media of some runs at a step, or the last before it; null: the last of all. */
+export async function media(ids: string[], cards: { id: string; key: string; step: number | null }[]): Promise<MediaCard[]> {
+  const answer = await ask("api/media-index", posted({ runs: ids, cards }));
+  return ((await answer.json()) as { cards: MediaCard[] }).cards;
 }
 
 export async function config(run: string): Promise<Record<string, Value>> {

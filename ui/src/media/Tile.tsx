@@ -1,0 +1,118 @@
+// One value: whose it is and of which step, then the value as its kind is shown, or what is wrong with it.
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { count, short } from "../parts/words";
+import { address } from "./data";
+import { Picture } from "./Picture";
+import { Words } from "./Words";
+import type { Item } from "./types";
+
+/** Whether the node has come near the screen: what never does is never loaded. */
+function useSeen() {
+  const node = useRef<HTMLElement>(null);
+  const [seen, setSeen] = useState(false);
+  useEffect(() => {
+    if (!node.current || seen) return;
+    const observer = new IntersectionObserver(
+      (entries) => {
+        if (entries.some((one) => one.isIntersecting)) setSeen(true);
+      },
+      { rootMargin: "120px" },
+    );
+    observer.observe(node.current);
+    return () => observer.disconnect();
+  }, [seen]);
+  return [node, seen] as const;
+}
+
+const STATES: Record<string, (item: Item) => string> = {
+  waiting: () => "It is being encoded.",
+  kept: () => "It could not be encoded and is kept as it was captured; collector.log in the run says why. `steno sync` tries again.",
+  lost: (item) => `It was lost: ${String(item.meta["lost"] ?? "its journal is gone")}.`,
+  gone: () => "Its file is not in this copy of the run.",
+  damaged: (item) => `It cannot be read: ${item.error ?? "the reference is damaged"}.`,
+};
+
+export function Broken({ children }: { children: ComponentChildren }) {
+  return (
+    <p class="broken" role="note">
+      ⚠ {children}
+    </p>
+  );
+}
+
+export function Save({ item, what }: { item: Item; what: string }) {
+  if (item.file === null) return null;
+  return (
+    <a class="save" href={address(item.run, item.file)} download={`${item.key.replaceAll("/", "_")}-${item.step}.${item.file.split(".").at(-1) ?? "bin"}`}>
+      {what}
+      {item.bytes !== null && ` (${short(item.bytes)} bytes)`}
+    </a>
+  );
+}
+
+const PICTURES = new Set(["png", "jpg", "gif", "webp", "bmp"]);
+
+function Content({ item, card, full, onOpen }: { item: Item; card: string; full: boolean; onOpen: () => void }) {
+  const ended = STATES[item.state];
+  if (ended) return <Broken>{ended(item)}</Broken>;
+  const ext = item.file?.split(".").at(-1) ?? "";
+  switch (item.kind) {
+    case "image":
+    case "mask":
+    case "figure":
+    case "video":
+      if (PICTURES.has(ext)) return <Picture item={item} card={card} onOpen={onOpen} />;
+      break;
+    case "plain":
+    case "text":
+      return <Words item={item} full={full} />;
+  }
+  return (
+    <p class="broken quiet">
+      The page does not draw this {item.kind}. <Save item={item} what="Save it" />
+    </p>
+  );
+}
+
+interface Props {
+  item: Item;
+  card: string;
+  /** The step of the slider. */
+  step: number | null;
+  runName: string;
+  colour: string;
+  several: { keys: boolean; ranks: boolean };
+  full: boolean;
+  onOpen: () => void;
+}
+
+const WIDE = new Set(["text", "plain", "html", "table", "histogram", "mesh"]);
+
+export function Tile({ item, card, step, runName, colour, several, full, onOpen }: Props) {
+  const [node, seen] = useSeen();
+  const off = step !== null && item.step !== step;
+  return (
+    <figure ref={node} class={`tile ${WIDE.has(item.kind) ? "wide" : ""} ${full ? "large" : ""}`} data-step={item.step} data-run={item.run}>
+      <figcaption>
+        <i style={{ background: colour }} />
+        <span title={item.run}>
+          {runName}
+          {several.keys && ` · ${item.key.split("/").at(-1) ?? ""}`}
+          {several.ranks && ` · rank ${item.rank}`}
+        </span>
+        {off && (
+          <b class="warn" title={`This run has nothing at step ${String(step)}; this is its last before it.`}>
+            step {count(item.step)}
+          </b>
+        )}
+      </figcaption>
+      <div class="content">{seen && <Content item={item} card={card} full={full} onOpen={onOpen} />}</div>
+      {item.caption && (
+        <p class="caption" title={item.caption}>
+          {item.caption}
+        </p>
+      )}
+    </figure>
+  );
+}

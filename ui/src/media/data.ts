@@ -1,0 +1,136 @@
+// What the media cards on the screen need: asked in one request, again when a step is chosen or when there is news.
+import { type Signal, effect, signal } from "@preact/signals";
+import { shown } from "../state/table";
+import { view } from "../state/view";
+import * as client from "../wire/client";
+import * as news from "./news";
+import type { Item, MediaCard } from "./types";
+
+export interface MediaState {
+  card: MediaCard | null;
+  error: string | null;
+  remedy: string;
+  loading: boolean;
+}
+
+interface Mounted {
+  key: string;
+  /** Of one run alone; undefined: of those that are drawn. */
+  run: string | undefined;
+}
+
+/** Of so many runs at most media are shown: each is a picture, not a line. */
+export const MOST_RUNS = 100;
+const MOST_CARDS = 64;
+const KEPT = 200;
+const AGAIN_MS = 1_500;
+
+const states = new Map<string, Signal<MediaState>>();
+const mounted = new Map<string, Mounted>();
+const loaded = new Map<string, string>();
+const dirty = new Set<string>();
+let busy = false;
+let timer: ReturnType<typeof setTimeout> | null = null;
+
+export function stateOf(id: string): Signal<MediaState> {
+  let state = states.get(id);
+  if (!state) {
+    state = signal<MediaState>({ card: null, error: null, remedy: "", loading: true });
+    states.set(id, state);
+    for (const old of states.keys()) {
+      if (states.size <= KEPT) break;
+      if (mounted.has(old)) continue;
+      states.delete(old);
+      loaded.delete(old);
+    }
+  }
+  return state;
+}
+
+export function address(run: string, file: string): string {
+  return `api/media/${encodeURIComponent(run)}/${file.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+function runsOf(one: Mounted): string[] {
+  return one.run === undefined ? shown.peek().slice(0, MOST_RUNS) : [one.run];
+}
+
+const signature = (one: Mounted) => JSON.stringify([one.key, view.peek().mediaStep, runsOf(one)]);
+
+/** Cards that wait and ask about the same runs. */
+function next(): { runs: string[]; wanted: [string, Mounted, string][] } | null {
+  const waiting = [...mounted].map(([id, one]) => [id, one, signature(one)] as [string, Mounted, string]).filter(([id, , wants]) => loaded.get(id) !== wants || dirty.has(id));
+  const first = waiting[0];
+  if (!first) return null;
+  const runs = runsOf(first[1]);
+  const same = JSON.stringify(runs);
+  return { runs, wanted: waiting.filter(([, one]) => JSON.stringify(runsOf(one)) === same).slice(0, MOST_CARDS) };
+}
+
+async function ask(): Promise<void> {
+  if (busy || document.hidden) return;
+  const asks = next();
+  if (!asks) return;
+  busy = true;
+  for (const [id] of asks.wanted) {
+    dirty.delete(id);
+    stateOf(id).value = { ...stateOf(id).value, loading: true };
+  }
+  const step = view.peek().mediaStep;
+  try {
+    const cards = await client.media(asks.runs, asks.wanted.map(([id, one]) => ({ id, key: one.key, step })));
+    const found = new Map(cards.map((card) => [card.id, card]));
+    for (const [id, , wants] of asks.wanted) {
+      const card = found.get(id);
+      loaded.set(id, wants);
+      stateOf(id).value = { card: card && !card.error ? card : null, error: card?.error ?? null, remedy: card?.remedy ?? "", loading: false };
+      // An encoder at work makes no news when it is done.
+      if (card?.items?.some(unfinished)) setTimeout(() => retry(id), AGAIN_MS);
+    }
+  } catch (said) {
+    for (const [id, , wants] of asks.wanted) {
+      loaded.set(id, wants);
+      const remedy = said instanceof client.AskError ? said.remedy : "";
+      stateOf(id).value = { ...stateOf(id).value, error: said instanceof Error ? said.message : String(said), remedy, loading: false };
+    }
+  }
+  busy = false;
+  schedule();
+}
+
+const unfinished = (item: Item) => item.state === "waiting" || Object.values((item.meta["attached"] ?? {}) as Record<string, { state?: string }>).some((one) => one.state === "waiting");
+
+/** Cards that mount in one frame ask together; while one request is out, a slider that moves only changes the next. */
+function schedule(): void {
+  timer ??= setTimeout(() => {
+    timer = null;
+    void ask();
+  }, 0);
+}
+
+export function mount(id: string, key: string, run: string | undefined): void {
+  mounted.set(id, { key, run });
+  schedule();
+}
+
+export function unmount(id: string): void {
+  mounted.delete(id);
+}
+
+export function retry(id: string): void {
+  dirty.add(id);
+  schedule();
+}
+
+news.listen((told) => {
+  for (const [id, one] of mounted) if (told === null || told.has(one.key) || [...told].some((key) => key.startsWith(`${one.key}/`))) dirty.add(id);
+  // What is not on the screen is asked for when it comes there.
+  for (const id of loaded.keys()) if (!mounted.has(id)) loaded.delete(id);
+  schedule();
+});
+
+effect(() => {
+  void [view.value.mediaStep, shown.value];
+  schedule();
+});
+document.addEventListener("visibilitychange", schedule);
