@@ -11,15 +11,27 @@ import pytest
 import viewer_server
 
 PROGRAM = """
-    import sys, steno
+    import pathlib, sys, steno
+    files = pathlib.Path(sys.argv[1]) / ".files"
+    (files / "deep").mkdir(parents=True)
+    (files / "model.pt").write_bytes(b"one")
+    (files / "deep" / "<b>more<").mkdir()
+    (files / "deep" / "<b>more<" / "b>.txt").write_bytes(b"three")
     config = {"opt": {"name": "adam", "betas": [0.9, 0.999]}, "<b>key</b>": "<i>value</i>", **{f"p{at}": at for at in range(20)}}
-    with steno.init(project="p", name="good", dir=sys.argv[1], capture="both", config=config, notes="some notes") as run:
+    with steno.init(project="p", name="good", dir=sys.argv[1], capture="both", config=config, notes="some notes", destinations=["csv"]) as run:
         print("\\x1b[31mred\\x1b[0m <img src=x onerror=alert(1)>")
         print("to stderr", file=sys.stderr)
         for at in range(2500):
             print("line", at)
             if at % 100 == 99:
                 run.flush(30)  # a flood is bounded
+        run.log({"loss": 1.0, "bad": {}})
+        run.log_artifact(str(files / "model.pt"), "model <b>", step=1, metadata={"by": "<i>me</i>"})
+        (files / "model.pt").write_bytes(b"second")
+        run.log_artifact(str(files / "model.pt"), "model <b>", overwrite=True, step=2, link="latest")
+        run.log_artifact(str(files), "all")
+    wide = {f"group{at}": {f"value{inner}": inner for inner in range(100)} for at in range(50)}
+    with steno.init(project="p", name="wide", dir=sys.argv[1], config=wide) as run:
         run.log({"loss": 1.0})
     with steno.init(project="p", name="bad", dir=sys.argv[1]) as run:
         run.log({"loss": 1.0})
@@ -49,15 +61,90 @@ def test_a_failed_run_shows_its_traceback_first(browse, viewer):
     assert "open=" not in page.evaluate("location.hash")
 
 
-def test_the_configuration_is_a_list_that_is_searched(browse, viewer):
+def test_the_configuration_is_a_tree_that_is_searched(browse, viewer):
     page = browse(f"{viewer.url}#open=p/good")
     run = page.get_by_role("dialog", name="Run p/good")
-    run.get_by_role("cell", name="adam", exact=True).wait_for()
-    assert run.get_by_role("cell", name="<i>value</i>", exact=True).count() == 1
+    tree = run.get_by_role("tree", name="configuration")
+    tree.get_by_role("treeitem", name="opt.name = adam", exact=True).wait_for()
+    assert tree.get_by_role("treeitem", name="<b>key</b> = <i>value</i>", exact=True).count() == 1
     assert run.get_by_role("cell", name="some notes", exact=True).count() == 1
+    group = tree.get_by_role("treeitem", name="opt", exact=True)
+    group.get_by_role("button").click()
+    assert group.get_attribute("aria-expanded") == "false"
+    assert tree.get_by_role("treeitem", name="opt.name = adam", exact=True).count() == 0
     run.get_by_role("searchbox", name="Search configuration").fill("betas")
-    run.get_by_role("cell", name="0.9, 0.999", exact=True).wait_for()
-    assert run.get_by_role("cell", name="adam", exact=True).count() == 0
+    tree.get_by_role("treeitem", name="opt.betas = 0.9, 0.999", exact=True).wait_for()
+    assert tree.get_by_role("treeitem").count() == 2
+
+
+def test_thousands_of_values_are_closed_at_first_and_those_on_the_screen_are_in_the_page(browse, viewer):
+    page = browse(f"{viewer.url}#open=p/wide")
+    tree = page.get_by_role("tree", name="configuration")
+    tree.wait_for()
+    assert tree.bounding_box()["height"] == 24 * 50
+    page.get_by_role("button", name="open all").click()
+    page.wait_for_function("() => document.querySelector('[role=tree]').getBoundingClientRect().height > 24 * 5000")
+    assert tree.get_by_role("treeitem").count() < 80
+    page.get_by_role("searchbox", name="Search configuration").fill("group49.value99")
+    tree.get_by_role("treeitem", name="group49.value99 = 99", exact=True).wait_for()
+    page.get_by_text("1 value of 5,000").wait_for()
+
+
+def test_health_and_attempts_are_said_in_words(browse, viewer):
+    page = browse(f"{viewer.url}#open=p/good")
+    health = page.get_by_role("region", name="Health")
+    health.get_by_text("refused: 1 of bad (an empty dict has no values)").wait_for()
+    health.get_by_text("One thing needs a look.").wait_for()
+    row = health.get_by_role("table", name="Destinations").locator("tbody tr").inner_text()
+    assert row.startswith("csv")
+    assert "all delivered" in row
+    attempt = page.get_by_role("table", name="Attempts").locator("tbody tr").inner_text().split("\t")
+    assert attempt[0] == "1"
+    assert attempt[-1] == "finished"
+
+
+def test_artifacts_have_versions_files_and_downloads(browse, viewer):
+    page = browse(f"{viewer.url}#open=p/good&tab=artifacts")
+    run = page.get_by_role("dialog", name="Run p/good")
+    model = run.locator('[data-artifact="model <b>"]')
+    model.get_by_role("button", name="2 versions").click()
+    model.locator(".version").nth(1).wait_for()
+    assert "latest" in model.locator(".version").first.inner_text()
+    for version, content in ((0, b"second"), (1, b"one")):
+        with page.expect_download() as waiting:
+            model.locator(".version").nth(version).get_by_role("link", name="download").click()
+        assert waiting.value.path().read_bytes() == content
+    directory = run.locator('[data-artifact="all"]')
+    directory.get_by_role("button", name="files").click()
+    with page.expect_download() as waiting:
+        directory.get_by_role("link", name="deep/<b>more</b>.txt").click()
+    assert waiting.value.path().read_bytes() == b"three"
+    run.get_by_role("searchbox", name="Search artifacts").fill("LATEST")
+    page.keyboard.press("Enter")
+    run.get_by_text("1 artifact", exact=True).wait_for()
+    assert run.locator(".artifacts b, .artifacts img").count() == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("tab", ["", "artifacts"])
+def test_nothing_serious_stands_in_the_way(browse, viewer, theme, tab):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = browse(f"{viewer.url}#open=p/good&tab={tab}", color_scheme=theme, bypass_csp=True)
+    page.locator(".treerow, .artifact").first.wait_for()
+    found = Axe().run(page).response["violations"]
+    assert [
+        (one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in {"serious", "critical"}
+    ] == []
+
+
+def test_on_a_phone_it_is_as_wide_as_the_phone(browse, viewer):
+    page = browse("about:blank")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{viewer.url}#open=p/good")
+    page.get_by_role("region", name="Health").locator("li").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.querySelector('.runbody').scrollWidth") <= 390
 
 
 def test_what_was_printed_has_its_colours_and_is_searched(browse, viewer):

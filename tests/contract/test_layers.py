@@ -78,8 +78,10 @@ ALLOWED: dict[str, set[str]] = {
     # An integration's own run stands beside the user's.
     "integrations": BASE | {"steno", "face"},
     "__main__": {"cli"},
-    "viewer": BASE | {"steno", "store"},
-    "cli": BASE | {"steno", "store", "destinations", "publish", "viewer"},
+    # It looks into journals itself: it has to tell what is there when nothing can post them.
+    "examine": BASE | {"steno", "store", "destinations", "journal"},
+    "viewer": BASE | {"steno", "store", "examine"},
+    "cli": BASE | {"steno", "store", "destinations", "examine", "publish", "viewer"},
     # One framework's own way to log: `steno.torch.log` in compiled code and the like.
     "torch": BASE | {"face"},
     "jax": BASE | {"capture"},
@@ -88,8 +90,6 @@ ALLOWED: dict[str, set[str]] = {
     "upload": BASE | {"collector"},
 }
 EXCEPTIONS = {
-    # The doctor looks into journals itself: it has to tell what is there when nothing can post them.
-    "cli/examine.py": {"journal"},
     # Of all runs, those that owe something are told before a collector is started for each.
     "cli/sync.py": {"catchup"},
     # What is imported has times of its own, for which `run.log` has no argument.

@@ -11,7 +11,7 @@ import pytest
 
 import steno
 from nodes import node_dir
-from steno.cli.examine import examine
+from steno.examine import examine
 
 pytestmark = pytest.mark.usefixtures("kept_ledger")
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from store_runs import Writer, listing
 
-from steno.cli.examine import examine
+from steno.examine import examine
 from steno.ledger import manifest, parts, schema, verify
 from steno.ledger.read import Reader, found_parts
 from steno.ledger.seal import Sealer, adopt_parts

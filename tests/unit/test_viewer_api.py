@@ -256,7 +256,9 @@ def test_whatever_is_posted_is_answered_or_refused(asker, path, data):
         assert answer.json["error"]
 
 
-@pytest.mark.parametrize("path", ["config", "records", "series", "news", "columns", "runs", "keys", "server"])
+@pytest.mark.parametrize(
+    "path", ["config", "health", "artifacts", "records", "series", "news", "columns", "runs", "keys", "server"]
+)
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_is_in_an_address_is_answered_or_refused(asker, path, data):

@@ -26,6 +26,7 @@ const FULL: View = {
   compare: ["digits/cnn-3"],
   open: "digits/é",
   mediaStep: -1200,
+  tab: "output",
 };
 
 describe("the address", () => {

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steno.cli import choosing, examine, options, terminal
+from steno import examine
+from steno.cli import choosing, options, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +72,7 @@ def _print_run(console: Console, report: examine.Report) -> None:
     for one in report.uploads:
         console.print(terminal.uploads(one), markup=False, soft_wrap=True)
     for loss in report.losses:
-        console.print(_loss(loss), markup=False)
+        console.print(examine.loss_text(loss), markup=False)
     for note in report.notes:
         rest = ", ".join(f"{name}={value}" for name, value in note.items() if name != "time")
         console.print(f"note {note['time'][:19]}Z: {rest}", markup=False)
@@ -80,12 +81,6 @@ def _print_run(console: Console, report: examine.Report) -> None:
 def _artifacts(counts: dict[str, int]) -> str:
     said = {"done": "stored", "duplicates": "of them there already", "failed": "failed", "waiting": "waiting"}
     return "artifacts: " + ", ".join(f"{counts.get(name, 0):,} {word}" for name, word in said.items())
-
-
-def _loss(loss: dict[str, Any]) -> str:
-    if loss["bytes"]:
-        return f"lost: {loss['count']:,} rows of {loss['name']}, {loss['kind']} ({loss['reason']})"
-    return f"lost: {loss['count']} {loss['kind']} {loss['name']} ({loss['reason']})"
 
 
 def _journals(journals: list[examine.Journal]) -> Table:

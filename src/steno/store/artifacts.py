@@ -92,6 +92,18 @@ class Artifact:
         path, manifest = self._manifest()
         return {one.name: self._member(path, one) for one in manifest.files}
 
+    def listing(self) -> list[tuple[str, int, str | None]]:
+        """(relative name, bytes, digest) of each file of a directory, by its manifest alone; of a file, of that file.
+
+        Raises:
+            FileNotFoundError: the manifest is not in this copy of the run.
+            CorruptError: it is damaged.
+        """
+        if self.kind == "file":
+            return [(self.source, self.size, self.digest)]
+        _, manifest = self._manifest()
+        return [(one.name, one.size, one.content if content.is_digest(one.content) else None) for one in manifest.files]
+
     def download(self, to: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write a copy to `to`, a file or a directory; whole or not at all, its digest verified. Returns the path.
 

@@ -13,12 +13,14 @@ import steno
 from steno.errors import StenoError
 from steno.viewer import answers, asked
 from steno.viewer import token as token_
+from steno.viewer.artifacts import Artifacts
 from steno.viewer.catalogue import Catalogue
 from steno.viewer.chart import Charts
 from steno.viewer.edit import Edit
 from steno.viewer.files import Files, not_found
 from steno.viewer.gallery import Gallery
 from steno.viewer.live import Live
+from steno.viewer.overview import Overview
 from steno.viewer.page import POLICY, Page
 from steno.viewer.run import OneRun
 from steno.viewer.runs import Runs
@@ -56,6 +58,7 @@ class Viewer:
 
     def _application(self) -> ASGIApp:
         table, one = Runs(self.catalogue, Stall(self.catalogue)), OneRun(self.catalogue)
+        overview, artifacts = Overview(self.catalogue), Artifacts(self.catalogue)
         charts, files = Charts(self.catalogue), Files(self.catalogue)
         edit = Edit(self.catalogue, allowed=self._edit, changed=self.live.tell)
         gallery = Gallery(self.catalogue)
@@ -67,7 +70,9 @@ class Viewer:
                 Route("/api/runs", table.runs, methods=["GET", "POST"]),
                 Route("/api/columns", table.columns),
                 Route("/api/keys", one.keys, methods=["GET", "POST"]),
-                Route("/api/config", one.config),
+                Route("/api/config", overview.config),
+                Route("/api/health", overview.health),
+                Route("/api/artifacts", artifacts.artifacts),
                 Route("/api/records", one.records),
                 Route("/api/chart", charts.chart, methods=["POST"]),
                 Route("/api/series", charts.series),

@@ -128,3 +128,15 @@ def yes(given: Mapping[str, Any], name: str) -> bool:
     if not isinstance(found, bool):
         raise UsageError(f"{name}={found!r}: true or false is needed")
     return found
+
+
+def run(given: Mapping[str, Any]) -> str:
+    """The run's id.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = text(given, "run")
+    if found is None:
+        raise UsageError("run is missing: say which run's")
+    return found

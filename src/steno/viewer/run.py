@@ -1,14 +1,12 @@
-"""`api/keys`, `api/config` and `api/records`: what one run holds, beside its curves."""
+"""`api/keys` and `api/records`: what one run holds, beside its curves."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.concurrency import run_in_threadpool
 
-from steno.errors import UsageError
 from steno.record import Ref
 from steno.store.listing import Asked
 from steno.viewer import answers, asked
@@ -70,44 +68,13 @@ class OneRun:
             "problems": problems,
         }
 
-    async def config(self, request: Request) -> Response:
-        """`api/config`."""
-        run = _run_of(asked.of_query(request))
-        return answers.data(await run_in_threadpool(self._config, run))
-
-    def _config(self, run: str) -> dict[str, Any]:
-        info = self._catalogue.reader(run).info
-        known = info.run
-        return {
-            "config": info.config,
-            "summary": info.summary,
-            "meta": {
-                "command": info.command,
-                "commit": (info.git or {}).get("commit"),
-                "git": info.git,
-                "host": known.get("host"),
-                "python": known.get("python"),
-                "ranks": list(info.ranks),
-                "attempts": len(info.attempts),
-                "started": answers.moment(info.started),
-                "ended": answers.moment(info.ended),
-                "error": info.error,
-            },
-            "tags": list(info.tags),
-            "group": info.group,
-            "notes": info.notes,
-            "state": info.state,
-            "losses": [dataclasses.asdict(one) for one in info.losses],
-            "problem": "; ".join(f"{place}: {why}" for place, why in info.unreadable.items()),
-        }
-
     async def records(self, request: Request) -> Response:
         """`api/records`."""
         given = asked.of_query(request)
         return answers.data(await run_in_threadpool(self._records, given))
 
     def _records(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        reader = self._catalogue.reader(_run_of(given))
+        reader = self._catalogue.reader(asked.run(given))
         limit = asked.whole(given, "limit", 1000, 1, _MOST_RECORDS)
         after = asked.whole(given, "after", 0, 0, 2**53)
         match = (asked.text(given, "match") or "").casefold()
@@ -121,13 +88,6 @@ class OneRun:
             rows = [row for row in rows if match in str(row["value"]).casefold()]
         last = after + limit
         return {"records": rows[after:last], "next": str(last) if last < len(rows) else None, "total": len(rows)}
-
-
-def _run_of(given: Mapping[str, Any]) -> str:
-    found = asked.text(given, "run")
-    if found is None:
-        raise UsageError("run is missing: say which run's")
-    return found
 
 
 def _kind(last: Any) -> str:

@@ -4,13 +4,15 @@ import { Cards } from "../cards/Cards";
 import { FullSize } from "../cards/FullSize";
 import { Toolbar } from "../cards/Toolbar";
 import { SaidBar } from "../edit/Said";
-import { RunPage } from "../run/RunPage";
 import { all, problem, server, total } from "../state/table";
 import { Table } from "../table/Table";
 import { view } from "../state/view";
 import { Header } from "./Header";
 import { KEYS, help } from "./keyboard";
+import { lazy } from "./lazy";
 import { dark } from "./theme";
+
+const RunPage = lazy(() => import("../run/RunPage").then((one) => one.RunPage));
 
 const FIRST = `import steno
 
@@ -77,7 +79,7 @@ export function Page() {
         </main>
       )}
       <FullSize />
-      <RunPage />
+      {view.value.open !== null && <RunPage />}
       <Help />
       {view.value.open === null && <SaidBar />}
     </>

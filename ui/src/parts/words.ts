@@ -38,6 +38,16 @@ export function short(value: number): string {
   return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${unit}`;
 }
 
+/** "1.5 MiB". */
+export function bytes(value: number): string {
+  if (value < 1024) return many(value, "byte");
+  const units = ["KiB", "MiB", "GiB", "TiB"];
+  let size = value / 1024;
+  let at = 0;
+  for (; size >= 999.5 && at < units.length - 1; at++) size /= 1024;
+  return `${size < 10 ? size.toFixed(1) : count(Math.round(size))} ${units[at]}`;
+}
+
 export function seconds(value: number): string {
   const sign = value < 0 ? "−" : "";
   const size = Math.abs(value);

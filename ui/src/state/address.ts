@@ -38,6 +38,8 @@ export interface View {
   open: string | null;
   /** The step whose media are shown; null: the last, which moves on. */
   mediaStep: number | null;
+  /** The part of that page; empty: the overview. */
+  tab: string;
 }
 
 export const DEFAULT: View = {
@@ -65,10 +67,11 @@ export const DEFAULT: View = {
   compare: [],
   open: null,
   mediaStep: null,
+  tab: "",
 };
 
 const FLAGS = ["archived", "logX", "logY", "robust"] as const;
-const TEXTS = ["where", "sort", "colourBy", "filter"] as const;
+const TEXTS = ["where", "sort", "colourBy", "filter", "tab"] as const;
 const OPTIONAL = ["baseline", "card", "open"] as const;
 const LISTS = ["closed", "compare"] as const;
 

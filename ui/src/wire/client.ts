@@ -1,6 +1,7 @@
 // Asks the server: relative addresses, one kind of error with a remedy.
 import type { MediaCard } from "../media/types";
 import { decode } from "./decode";
+import type { RunAnswer } from "./ofrun";
 import type { Card, CardAsk, ColumnsAnswer, EditAnswer, Failure, KeysAnswer, News, RecordsAnswer, RunsAnswer, ServerAnswer, Value } from "./types";
 
 /** What the server, or the way to it, says is wrong. */
@@ -39,7 +40,7 @@ async function refused(answer: Response): Promise<AskError> {
   );
 }
 
-async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   let answer: Response;
   try {
     answer = await fetch(path, { credentials: "same-origin", ...init });
@@ -98,8 +99,8 @@ export async function media(ids: string[], cards: { id: string; key: string; ste
   return ((await answer.json()) as { cards: MediaCard[] }).cards;
 }
 
-export async function config(run: string): Promise<Record<string, Value>> {
-  return (await ask(`api/config?run=${encodeURIComponent(run)}`)).json() as Promise<Record<string, Value>>;
+export async function config(run: string): Promise<RunAnswer> {
+  return (await ask(`api/config?run=${encodeURIComponent(run)}`)).json() as Promise<RunAnswer>;
 }
 
 /** Entries of a run from the `after`th on; `kind` empty: of any kind. */

@@ -1,4 +1,4 @@
-"""What `steno doctor` looks at: the machinery of one run, and this machine."""
+"""What `steno doctor` and the viewer say of a run's machinery, and of this machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steno import files, host, inside, statusfile
-from steno.cli.terminal import iso
+from steno import files, host, inside, machinery, moments, statusfile
 from steno.destinations import asked
 from steno.errors import CorruptError
 from steno.journal import pointers
@@ -23,7 +22,9 @@ from steno.store.info import damage, left_in
 from steno.store.sound import DAMAGED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from steno.store.reader import RunReader
 
 LIBRARIES = (
     "msgspec",
@@ -121,27 +122,32 @@ def filesystems(*places: tuple[str, Path]) -> list[FileSystem]:
 
 
 def examine(run_dir: Path) -> Report:
-    """Look at a run without changing a byte of it; a live one may be looked at."""
+    """Look at a run without changing a byte of it; a live one may be looked at. Every part is read whole."""
     import steno
 
     reader = steno.open(run_dir)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # what a damaged part has lost stands in the report
         reader.verify()
-    info = reader.info
-    machinery = run_dir / ".steno"
+    return report_of(reader)
+
+
+def report_of(reader: RunReader) -> Report:
+    """What is known of a run without reading its parts, beside what this reader has found of them."""
+    run_dir, info = reader.dir, reader.info
+    place = run_dir / ".steno"
     journals = list(_journals(run_dir))
-    nodes = list(_nodes(machinery / "nodes"))
+    nodes = list(_nodes(run_dir))
     report = Report(
         dir=str(run_dir),
         state=info.state,
         journals=journals,
         unposted_bytes=sum(one.unposted_bytes for one in journals),
-        unposted=[{**dataclasses.asdict(one), "time": iso(one.time), "text": str(one)} for one in left_in(run_dir)],
+        unposted=[{**dataclasses.asdict(one), "time": _iso(one.time), "text": str(one)} for one in left_in(run_dir)],
         nodes=nodes,
         log=[
             line
-            for path in (machinery / "collector.log", *sorted((machinery / "nodes").glob("*/collector.log")))
+            for path in (place / "collector.log", *sorted((place / "nodes").glob("*/collector.log")))
             for line in _last_lines(path)
         ],
         destinations=list(_destinations(run_dir, nodes)),
@@ -149,12 +155,25 @@ def examine(run_dir: Path) -> Report:
         unconfirmed=asked.unconfirmed(run_dir),
         losses=[dataclasses.asdict(loss) for loss in info.losses],
         damage=damage(info.losses, info.unreadable),
-        notes=[{**note.payload, "time": iso(note.time)} for note in reader.records("note")][-20:],
-        poison=sorted(path.name for path in (machinery / "poison").glob("*")),
-        filesystems=filesystems(("run", run_dir), *_journal_places(journals, machinery)),
+        notes=[{**note.payload, "time": _iso(note.time)} for note in reader.records("note")][-20:],
+        poison=sorted(path.name for path in (place / "poison").glob("*")),
+        filesystems=filesystems(("run", run_dir), *_journal_places(journals, place)),
     )
     report.advice = list(_advice(report))
     return report
+
+
+def _iso(nanos: int | None) -> str | None:
+    return None if nanos is None else moments.iso(nanos)
+
+
+def loss_text(loss: Mapping[str, Any]) -> str:
+    """A loss, or a refusal, in words."""
+    if loss["kind"] == "refused":
+        return f"refused: {loss['count']:,} of {loss['name']} ({loss['reason']})"
+    if loss["bytes"]:
+        return f"lost: {loss['count']:,} rows of {loss['name']}, {loss['kind']} ({loss['reason']})"
+    return f"lost: {loss['count']:,} {loss['kind']} {loss['name']} ({loss['reason']})"
 
 
 def _journals(run_dir: Path) -> Iterator[Journal]:
@@ -213,7 +232,8 @@ def _unposted(path: Path) -> int:
         tailer.close()
 
 
-def _nodes(place: Path) -> Iterator[dict[str, Any]]:
+def _nodes(run_dir: Path) -> Iterator[dict[str, Any]]:
+    place = run_dir / ".steno" / "nodes"
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(place)):
             if inside.node(name) is None:
@@ -224,6 +244,18 @@ def _nodes(place: Path) -> Iterator[dict[str, Any]]:
                 "host": files.read_json(place / name / "node.json").get("host", ""),
                 "collector": "running" if host.holder(place / name / "collector.lock") is not None else "not running",
                 "status_age_secs": _age(place / name / statusfile.FILE),
+                "status": status,
+            }
+    # A run that has ended well has put its machinery away, with what its collectors said last.
+    for path, text in sorted(machinery.packed(run_dir).items()):
+        folder, name, file = (*path.split("/"), "", "")[:3]
+        if folder == "nodes" and file == statusfile.FILE and inside.node(name) is not None:
+            status = statusfile.sound(text)
+            yield {
+                "node": name,
+                "host": status.get("host", ""),
+                "collector": "not running",
+                "status_age_secs": None,
                 "status": status,
             }
 
@@ -266,8 +298,8 @@ def _uploads(run_dir: Path, nodes: list[dict[str, Any]]) -> Iterator[dict[str, A
     yield from met
 
 
-def _journal_places(journals: list[Journal], machinery: Path) -> list[tuple[str, Path]]:
-    outside = {Path(one.place).parent for one in journals if not one.place.startswith(str(machinery))}
+def _journal_places(journals: list[Journal], place: Path) -> list[tuple[str, Path]]:
+    outside = {Path(one.place).parent for one in journals if not one.place.startswith(str(place))}
     return [("journals", path) for path in sorted(outside)]
 
 
