@@ -13,11 +13,15 @@ import * as keys from "./state/keys";
 import { turn as runNews } from "./run/news";
 import * as table from "./state/table";
 import { view } from "./state/view";
+import * as views from "./views/views";
 import type { News } from "./wire/types";
 
 function onNews(news: News): void {
   batch(() => {
-    if (news.reset || news.list) table.refresh();
+    if (news.reset || news.list) {
+      table.refresh();
+      views.heard();
+    }
     if (news.reset) {
       keys.heard(null);
       data.heard(null);

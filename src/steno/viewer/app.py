@@ -19,6 +19,7 @@ from steno.viewer.chart import Charts
 from steno.viewer.edit import Edit
 from steno.viewer.files import Files, not_found
 from steno.viewer.gallery import Gallery
+from steno.viewer.kept import Kept
 from steno.viewer.live import Live
 from steno.viewer.overview import Overview
 from steno.viewer.page import POLICY, Page
@@ -26,6 +27,7 @@ from steno.viewer.run import OneRun
 from steno.viewer.runs import Runs
 from steno.viewer.security import Guard, Rules
 from steno.viewer.stall import Stall
+from steno.viewer.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,6 +62,7 @@ class Viewer:
         table, one = Runs(self.catalogue, Stall(self.catalogue)), OneRun(self.catalogue)
         overview, artifacts = Overview(self.catalogue), Artifacts(self.catalogue)
         charts, files = Charts(self.catalogue), Files(self.catalogue)
+        views = Views(Kept(self.catalogue.root), allowed=self._edit, changed=self.live.tell)
         edit = Edit(self.catalogue, allowed=self._edit, changed=self.live.tell)
         gallery = Gallery(self.catalogue)
         made = Starlette(
@@ -76,6 +79,10 @@ class Viewer:
                 Route("/api/records", one.records),
                 Route("/api/chart", charts.chart, methods=["POST"]),
                 Route("/api/series", charts.series),
+                Route("/api/views", views.list),
+                Route("/api/views/save", views.save, methods=["POST"]),
+                Route("/api/views/rename", views.call, methods=["POST"]),
+                Route("/api/views/remove", views.drop, methods=["POST"]),
                 Route("/api/edit", edit.edit, methods=["POST"]),
                 Route("/api/live", self.live.live),
                 Route("/api/news", self.live.ask),

@@ -1,7 +1,9 @@
 // The line at the top: the directory, which runs, how news come, theme, help.
+import { useState } from "preact/hooks";
 import { way } from "../live/live";
 import { server } from "../state/table";
 import { WhereBox } from "../table/WhereBox";
+import { lazy } from "./lazy";
 import { help } from "./keyboard";
 import { dark, toggle } from "./theme";
 
@@ -12,7 +14,10 @@ const WORDS = {
   away: ["no answer", "The viewer cannot be reached. Is `steno view` still running?"],
 } as const;
 
+const Views = lazy(() => import("../views/Views").then((one) => one.Views));
+
 export function Header() {
+  const [views, setViews] = useState(false);
   const [word, title] = WORDS[way.value];
   return (
     <header class="top">
@@ -20,6 +25,12 @@ export function Header() {
         steno <span>{server.value?.dir ?? ""}</span>
       </h1>
       <WhereBox />
+      <span class="viewsmenu">
+        <button aria-expanded={views} onClick={() => setViews(!views)} title="Kept views">
+          views
+        </button>
+        {views && <Views close={() => setViews(false)} />}
+      </span>
       <span class={`way ${way.value}`} title={title} role="status">
         {word}
       </span>

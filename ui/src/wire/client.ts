@@ -2,7 +2,7 @@
 import type { MediaCard } from "../media/types";
 import { decode } from "./decode";
 import type { RunAnswer } from "./ofrun";
-import type { Card, CardAsk, ColumnsAnswer, EditAnswer, Failure, KeysAnswer, News, RecordsAnswer, RunsAnswer, ServerAnswer, Value } from "./types";
+import type { Card, CardAsk, ColumnsAnswer, EditAnswer, Failure, KeysAnswer, News, RecordsAnswer, RunsAnswer, ServerAnswer, Value, ViewsAnswer } from "./types";
 
 /** What the server, or the way to it, says is wrong. */
 export class AskError extends Error {
@@ -78,6 +78,14 @@ export async function runs(wanted: RunsAsk, signal?: AbortSignal): Promise<RunsA
 /** Gives one field of some runs a value; each run that was not changed is said. */
 export async function edit(ids: string[], field: string, value: Value): Promise<EditAnswer> {
   return (await ask("api/edit", posted({ runs: ids, field, value }))).json() as Promise<EditAnswer>;
+}
+
+export async function views(): Promise<ViewsAnswer> {
+  return (await ask("api/views")).json() as Promise<ViewsAnswer>;
+}
+
+export async function changeView(what: "save" | "rename" | "remove", body: Record<string, unknown>): Promise<void> {
+  await ask(`api/views/${what}`, posted(body));
 }
 
 export async function columns(): Promise<ColumnsAnswer> {

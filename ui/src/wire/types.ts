@@ -47,6 +47,19 @@ export interface EditAnswer {
   problems: Problem[];
 }
 
+/** A view under a name; `problem` says why it cannot be opened. */
+export interface KeptView {
+  name: string;
+  view: string;
+  saved: string;
+  problem: string;
+}
+
+export interface ViewsAnswer {
+  views: KeptView[];
+  left_out: number;
+}
+
 export interface KeysAnswer {
   keys: string[];
   sections: string[];
