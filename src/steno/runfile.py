@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -16,8 +17,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE: Final = "run.json"
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LAST_SECOND: Final = 2**33
 """Since 1970; what is beyond is no moment that this was written in, and more than a time in nanoseconds can hold."""
+
+
+def spelt(number: int) -> str:
+    """128 bits as 26 characters, as an id has them."""
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))
+
+
+def derived_id(family: str, name: str) -> str:
+    """The identity of a job's run of that name: alike on all hosts, whoever begins it."""
+    state = hashlib.sha256(f"{family}\0{name}".encode(errors="surrogateescape"))
+    return spelt(int.from_bytes(state.digest()[:16], "big"))
 
 
 def read(run_dir: Path) -> tuple[dict[str, Any], str]:
@@ -105,4 +118,5 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "git": ("an object", _is_object),
     "environment": ("an object", _is_object),
     "layout": ("a text", _is_text),
+    "family": ("an object", _is_object),
 }

@@ -24,6 +24,7 @@ _MOST_SEGMENT_BYTES: Final = 1 << 30
 
 VARIABLES: Final[dict[str, str]] = {
     "STENO_RUN": "the run's name, for a program that a launcher starts many times",
+    "STENO_JOB": "what names the job on all of its hosts and belongs to no other job, such as a Kubernetes job's uid",
     "STENO_RUN_DIR": "the run directory that multiprocessing children join; `init` exports it",
     "STENO_RUN_AS": "rank, attempt and settings that those children take over; `init` exports it",
     "STENO_WRITER": "the global writer that multiprocessing children join; `GlobalSummaryWriter` exports it",

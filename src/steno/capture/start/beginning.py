@@ -51,9 +51,13 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
     """
     project_dir = request.root / request.project
     identity = describe_request(request)
+    family = _family(request, turn, report)
 
     def write(run_dir: Path, name: str) -> None:
-        files.write_json(run_dir / runfile.FILE, {**identity(), "name": name}, sync=True)
+        about = {**identity(), "name": name}
+        if family:
+            about |= {"family": family, "id": runfile.derived_id(family["id"], name)}
+        files.write_json(run_dir / runfile.FILE, about, sync=True)
 
     if request.settings.journal_dir is not None:
         _usable(request.settings.journal_dir)
@@ -81,6 +85,25 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
             return record(place, about, request, report)
         except OSError as error:
             raise attempt.unwritable(project_dir, error) from error
+
+
+def _family(request: Request, turn: int, report: Reporter) -> dict[str, Any]:
+    """What hosts without a common disk know their run by in its store; empty: they have nothing in common."""
+    launch = request.launch
+    if launch.named is not None:
+        name = request.name or naming.of_job(launch)
+        return {
+            "id": naming.family(launch.named, request.project, request.name, turn),
+            "name": name,
+            "unique": launch.named.unique,
+        }
+    if request.stores and launch.world_size > 1 and launch.local_world_size != launch.world_size:
+        report(
+            "no job",
+            "nothing names this job on all of its hosts, so that each host without the others' disk has a run of its "
+            "own in the store: set STENO_JOB or STENO_RUN to one text on all of them, or give torchrun an --rdzv-id",
+        )
+    return {}
 
 
 def _is_open(run_dir: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 
 _LOCAL_MASTERS: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", ""})
 _MAX_ANCESTORS: Final = 32
+_UUID: Final = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What names a job alike on all of its hosts and after each restart; docs/fleet.md has the table."""
+
+    text: str
+    cluster: str = ""
+    """Of two clusters that number their jobs alike."""
+    unique: bool = False
+    """Whether no other job, past or future, is called so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,8 @@ class Launch:
     """Whether no other job, past or future, has the same `job`."""
     alone: bool = False
     """Whether the launcher says that this process is the whole job: nobody else is to be met."""
+    named: Named | None = None
+    """What hosts without a common disk meet by; None: the launcher says nothing that they all know."""
 
     @property
     def token(self) -> str:
@@ -67,11 +82,15 @@ def detect(
     if rank is not None:
         world_size = max(world_size or launch.world_size, rank + 1)
         launch = replace(launch, kind=launch.kind or "steno", rank=rank, world_size=world_size)
+    by_hand = env.get("STENO_JOB")
+    if by_hand:
+        launch = replace(launch, job=f"job:{by_hand}", unique=True)
     if launch.world_size == 1:
-        alone = bool(launch.job) and rank is None
-        return replace(launch, local_world_size=1, node_rank=0, alone=alone)
+        alone = bool(launch.job) and rank is None and not by_hand
+        return replace(launch, local_world_size=1, node_rank=0, alone=alone, named=_named(env, launch))
     return replace(
         launch,
+        named=_named(env, launch),
         local_world_size=_first(env, "LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"),
         node_rank=_first(env, "GROUP_RANK", "NODE_RANK", "SLURM_NODEID"),
     )
@@ -79,6 +98,30 @@ def detect(
 
 def _first(env: Mapping[str, str], *names: str) -> int | None:
     return next((int(env[name]) for name in names if env.get(name, "").isdecimal()), None)
+
+
+def _named(env: Mapping[str, str], launch: Launch) -> Named | None:
+    """Of nothing that a restart changes, nor of an address: torch moves that with its first host."""
+    if by_hand := env.get("STENO_JOB"):
+        return Named(f"job:{by_hand}", unique=True)
+    if run_id := _rendezvous(env, launch):
+        return Named(f"torchrun:{run_id}", unique=_UUID.fullmatch(run_id) is not None)
+    if launch.world_size == 1:
+        return None  # in one step of SLURM or of MPI program after program may run, each alone, and at once
+    if launch.kind == "mpi":
+        return Named(launch.job) if launch.job else None
+    is_local = _first(env, "LOCAL_WORLD_SIZE") == launch.world_size
+    if env.get("SLURM_JOB_ID") and env.get("SLURM_STEP_ID") and not is_local:
+        job = f"slurm:{env['SLURM_JOB_ID']}.{env['SLURM_STEP_ID']}"
+        return Named(job, env.get("SLURM_CLUSTER_NAME", ""), unique=launch.kind == "slurm")
+    run = env.get("STENO_RUN")
+    return Named(f"run:{run}") if run else None
+
+
+def _rendezvous(env: Mapping[str, str], launch: Launch) -> str:
+    """The id that torchrun was given; "none" is its default."""
+    found = env.get("TORCHELASTIC_RUN_ID", "") if launch.kind == "torchrun" else ""
+    return "" if found == "none" else found
 
 
 def _torchrun(env: Mapping[str, str]) -> Launch | None:
@@ -97,14 +140,15 @@ def _torchrun(env: Mapping[str, str]) -> Launch | None:
         local = env.get("MASTER_ADDR", "") in _LOCAL_MASTERS
         # Several jobs in a row have the same local address: it names them but cannot tell them apart.
         return replace(launch, job=f"torch:{host.name() if local else ''}:{master}")
+    if run_id := _rendezvous(env, launch):
+        # Tutorials' fixed ids come back. Of one host too: it may be what an elastic job has left.
+        return replace(launch, job=f"torchrun:{run_id}", unique=_UUID.fullmatch(run_id) is not None)
     if _number(env, "LOCAL_WORLD_SIZE", 0) == launch.world_size:
         agent = _agent(b"TORCHELASTIC_RUN_ID")
         if agent is not None:
             job = f"torchrun:{host.name()}:{agent[0]}:{agent[1]}"
             return replace(launch, job=job, unique=True)
-    run_id = env.get("TORCHELASTIC_RUN_ID", "")
-    # "none" is torchrun's default; tutorials' fixed ids come back as well, so neither is unique.
-    return replace(launch, job=f"torchrun:{run_id}" if run_id not in {"", "none"} else f"torchrun:{master}")
+    return replace(launch, job=f"torchrun:{master}")
 
 
 def _jax(env: Mapping[str, str]) -> Launch | None:

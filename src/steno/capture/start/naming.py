@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from steno import runfile
 from steno.capture.start.launcher import digest
 
 if TYPE_CHECKING:
-    from steno.capture.start.launcher import Launch
-
-_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    from steno.capture.start.launcher import Launch, Named
 
 _ADJECTIVES: Final = tuple(
     (  # noqa: SIM905 - words are read more easily than quotes
@@ -47,10 +47,11 @@ def fresh() -> str:
 
 def of_job(launch: Launch) -> str:
     """The name at which all processes of a job meet; a fresh one when the job cannot be told."""
-    if not launch.job:
+    job = launch.named.text if launch.named else launch.job
+    if not job:
         return fresh()
-    seed = digest(launch.job)
-    kind, _, rest = launch.job.partition(":")
+    seed = digest(job)
+    kind, _, rest = job.partition(":")
     readable = "".join(letter if letter.isalnum() else "-" for letter in rest)
     if kind == "slurm" and readable.isascii() and len(readable) <= 40:
         return f"slurm-{readable}"
@@ -59,5 +60,10 @@ def of_job(launch: Launch) -> str:
 
 def new_id() -> str:
     """A run's identity: 26 characters that sort by time (the form of a ULID)."""
-    number = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))
+    return runfile.spelt((time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big"))
+
+
+def family(named: Named, project: str, name: str | None, turn: int) -> str:
+    """What all runs have in common that a job called so may have recorded, on any of its hosts."""
+    known = json.dumps([named.text, named.cluster, project, name, turn])
+    return runfile.spelt(int.from_bytes(digest(known)[:16], "big"))
