@@ -300,8 +300,13 @@ def create_json(path: Path, value: Any, *, sync: bool = False) -> bool:
     Raises:
         OSError: no space, no permission.
     """
+    return create_bytes(path, _json(value), sync=sync)
+
+
+def create_bytes(path: Path, data: bytes, *, sync: bool = False) -> bool:
+    """As `create_json`, of any content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    data, hidden = _json(value), beside(path)
+    hidden = beside(path)
     write_new(hidden, data, sync=sync)
     try:
         link(hidden, path)

@@ -63,6 +63,7 @@ _DISK_SECS = 1.0
 _SET_ASIDE = 3
 """After so many ledgers it is not the ledger that is damaged."""
 _UPLOAD_SECS = 0.05
+_PLACE_SECS = 5.0
 _UPLOAD_LEAST_SECS = 5.0
 """Loading a store's library takes a second or two: so long a first try must have."""
 
@@ -430,6 +431,7 @@ class Service:
 
     def _seal_all(self) -> bool:
         """Seal what is left and write the manifest; whether that went well."""
+        self._await_place()
         try:
             self.sealing.sealer.finish()
             state = run_state(self._streams(), live=())
@@ -439,6 +441,13 @@ class Service:
             self.say("seal", f"the run could not be sealed: {error}; `steno sync` does it later")
             return False
         return True
+
+    def _await_place(self) -> None:
+        """Until it is known which of its job's runs this one is in the store: its parts say that in each row."""
+        self.uploads.look(float("inf"))
+        deadline = time.monotonic() + _PLACE_SECS
+        while self.uploads.seeks_place and time.monotonic() < deadline and not self._stop.wait(_UPLOAD_SECS):
+            pass
 
     def _retire(self) -> bool:
         """Put the machinery of a run away of which everybody has all; whether it is."""

@@ -88,14 +88,21 @@ class Sealer:
                     files.unlink(place / name)
 
     def _constants(self) -> Constants:
-        """What is the same in every row of the run's parts that this node writes; run.json stays as it was begun."""
+        """What is the same in every row of the run's parts that this node writes; run.json stays as it was begun.
+
+        The run has the id that it has in its store, where it has one.
+        """
         if self._same is None:
             facts = runfile.read(self.run_dir)[0]
-            self._same = Constants(
+            shared = files.read_json(self.run_dir / ".steno" / "nodes" / node_name(self.node) / "place-store.json")
+            same = Constants(
                 project=str(facts.get("project") or self.run_dir.parent.name),
-                run=str(facts.get("id") or self.run_dir.name),
+                run=str(shared.get("id") or facts.get("id") or self.run_dir.name),
                 node=self.node,
             )
+            if not shared and facts.get("family"):
+                return same  # it may be found yet
+            self._same = same
         return self._same
 
     def unsealed(self) -> tuple[int, int, int]:

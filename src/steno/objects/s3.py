@@ -75,8 +75,38 @@ def write(store: Bucket, key: str, data: bytes) -> None:
     _put(store, key, data, hashlib.sha256(data).hexdigest())
 
 
-def _put(store: Bucket, key: str, data: bytes, sha256: str) -> None:
-    store.fs.call_s3("put_object", **_names(store, key), Body=data, ContentMD5=_md5(data)[1], Metadata={DIGEST: sha256})
+def create(store: Bucket, key: str, data: bytes) -> bool:
+    """Put a small object unless there is one of this key; whether it was put.
+
+    Raises:
+        NotImplementedError: the server does not know the condition.
+    """
+    try:
+        _put(store, key, data, hashlib.sha256(data).hexdigest(), IfNoneMatch="*")
+    except OSError as error:
+        said = _code(error)
+        if said in _THERE:
+            return False
+        if said in _UNKNOWN:
+            raise NotImplementedError(str(error)) from error
+        raise
+    return True
+
+
+_THERE: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+_UNKNOWN: Final = frozenset({"NotImplemented", "501"})
+
+
+def _code(error: BaseException) -> str:
+    """What the server calls an error; s3fs gives it as the cause of its own."""
+    answer = getattr(error.__cause__, "response", None) or {}
+    return str((answer.get("Error") or {}).get("Code") or "")
+
+
+def _put(store: Bucket, key: str, data: bytes, sha256: str, **how: str) -> None:
+    store.fs.call_s3(
+        "put_object", **_names(store, key), Body=data, ContentMD5=_md5(data)[1], Metadata={DIGEST: sha256}, **how
+    )
 
 
 def _md5(data: bytes) -> tuple[str, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import hashlib
 import os
 import secrets
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +26,21 @@ _S3: Final = frozenset({"s3", "s3a"})
 _ASIDE: Final = "steno-part"
 _REREAD: Final = frozenset({"file", "local", "memory"})
 """Where reading an object back costs little: its digest is compared, elsewhere its size."""
+_OURS: Final = "_steno"
+"""Below a store: objects of none of its runs."""
+_PROBE: Final = f"{_OURS}/create-only"
+_CLOCK: Final = f"{_OURS}/clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An object as a listing has it."""
+
+    size: int
+    version: str
+    """Another one after each change, as far as the store tells."""
+    modified: float | None
+    """By the store's clock, in seconds since 1970; None: it does not say."""
 
 
 class ObjectStore:
@@ -59,14 +76,22 @@ class ObjectStore:
 
     def listing(self, folder: str = "") -> dict[str, int]:
         """Key → size in bytes of every object (below a folder); those on their way are not among them."""
+        return {key: one.size for key, one in self.seen(folder).items()}
+
+    def seen(self, folder: str = "") -> dict[str, Seen]:
+        """As `listing`, with what tells a changed object from the one before."""
         try:
             self.fs.invalidate_cache()
             found: Mapping[str, Mapping[str, Any]] = self.fs.find(self.place(folder).rstrip("/"), detail=True)
         except FileNotFoundError:
             return {}
         head = f"{self.root.lstrip('/')}/"
-        sizes = {name.lstrip("/").removeprefix(head): int(facts["size"] or 0) for name, facts in found.items()}
-        return {key: size for key, size in sizes.items() if not os.path.basename(key).startswith(".")}
+        facts = {name.lstrip("/").removeprefix(head): _seen(one) for name, one in found.items()}
+        return {key: one for key, one in facts.items() if not os.path.basename(key).startswith(".")}
+
+    def look(self, key: str) -> Seen:
+        """One object as `seen` has it. Raises FileNotFoundError."""
+        return _seen(self.fs.info(self.place(key)))
 
     def holds(self, key: str, size: int, sha256: str) -> bool:
         """Whether an object with this content is there, as far as it can be told without sending or much reading."""
@@ -119,6 +144,40 @@ class ObjectStore:
         else:
             self.fs.makedirs(os.path.dirname(self.place(key)), exist_ok=True)
             self.fs.pipe_file(self.place(key), data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a small object unless one of this key is there; whether it was written. Of several at once one does.
+
+        That holds where `creates` does.
+        """
+        try:
+            if self.is_s3:
+                return s3.create(self, key, data)
+            if self.protocol in _LOCAL:
+                return files.create_bytes(Path(self.place(key)), data)
+            self.fs.makedirs(os.path.dirname(self.place(key)), exist_ok=True)
+            self.fs.pipe_file(self.place(key), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def creates(self) -> bool:
+        """Whether this store keeps an object that is there from being created again: asked by trying it.
+
+        One that does not know the condition writes, or refuses to.
+        """
+        try:
+            return not (self.create(_PROBE, b"{}") and self.create(_PROBE, b"{}"))
+        except (NotImplementedError, TypeError):
+            return False
+
+    def now(self) -> float | None:
+        """The store's clock, in seconds since 1970, as an object tells it that is written for that; None: it does not.
+
+        It is compared with when other objects were written, by whatever machine.
+        """
+        self.write(_CLOCK, b"{}")
+        return self.look(_CLOCK).modified
 
     def read(self, key: str) -> bytes:
         """A small object's content. Raises FileNotFoundError."""
@@ -185,6 +244,19 @@ def sweep(place: Path) -> None:
         if begins == _host() and pid.isdigit() and not host.is_running(int(pid)):
             with contextlib.suppress(OSError):
                 files.unlink(path)
+
+
+def _seen(facts: Mapping[str, Any]) -> Seen:
+    names = ("LastModified", "last_modified", "mtime", "updated")
+    when: Any = next((facts[name] for name in names if facts.get(name)), None)
+    if isinstance(when, str):
+        with contextlib.suppress(ValueError):
+            when = dt.datetime.fromisoformat(when)
+    if isinstance(when, dt.datetime):
+        when = when.timestamp()
+    modified = float(when) if isinstance(when, int | float) else None
+    size = int(facts["size"] or 0)
+    return Seen(size, f"{facts.get('ETag') or facts.get('etag') or facts.get('ino')}:{modified}:{size}", modified)
 
 
 def _file_system(url: str, protocol: str, patient: bool) -> tuple[Any, str]:

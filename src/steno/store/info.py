@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import edits, runfile
+from steno import edits, files, runfile
 from steno.ledger import streams
 from steno.ledger.read import ELSEWHERE, LOST_LEDGER, MANIFEST, Reader, read_manifest, run_state
 from steno.ledger.unposted import unposted
@@ -63,6 +63,10 @@ class Info:
 
     What they held is missing.
     """
+    silent: Mapping[str, float] = field(default_factory=dict)
+    """Of a run in an object store: by node that should have given news of itself, for how many seconds it has not."""
+    world_size: int | None = None
+    """How many processes the latest attempt was begun with, where that is known; `ranks` are those that recorded."""
     run: Mapping[str, Any] = field(default_factory=dict)
     """All of run.json that is what it must be."""
 
@@ -74,8 +78,8 @@ def state_of(
 
     `left`: what is not posted, where that is known already.
     """
-    if manifest.get("state") == "running":  # only in an object store: as its node said last
-        return "running"
+    if manifest.get("judged") is True and isinstance(manifest.get("state"), str):  # in an object store, by its nodes
+        return str(manifest["state"])
     if manifest.get("retired") is True and manifest.get("state") and not (run_dir / ".steno").exists():
         return str(manifest["state"])
     judge = partial(run_state, snapshot.streams, attempts=streams.attempts(run_dir), losses=snapshot.losses)
@@ -124,8 +128,21 @@ def info_of(
         losses=snapshot.losses,
         unposted=() if state == "running" else left,
         unreadable={**_unreadable(snapshot, wrong, unusable, unedited), **(damaged or {})},
+        silent=_silent(manifest.get("silent")) if state == "running" else {},
+        world_size=_world_size(run_dir, manifest),
         run=run,
     )
+
+
+def _silent(found: Any) -> dict[str, float]:
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {str(node): float(secs) for node, secs in pairs if isinstance(secs, int | float)}
+
+
+def _world_size(run_dir: Path, manifest: Mapping[str, Any]) -> int | None:
+    begun = sorted(entry.name for entry in files.scan(run_dir / ".steno" / "attempts") if entry.name[0] != ".")
+    found = (files.read_json(run_dir / ".steno" / "attempts" / begun[-1]) if begun else manifest).get("world_size")
+    return found if isinstance(found, int) else None
 
 
 def _unreadable(snapshot: Snapshot, wrong: str, unusable: str, unedited: str) -> dict[str, str]:

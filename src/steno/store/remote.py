@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 from steno import confirmed, edits, runfile
 from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
-from steno.ledger import manifest, verify
+from steno.ledger import node_object, verify
 from steno.ledger.bins_name import name_of
-from steno.ledger.read import MANIFEST, Stream, run_state, unusable
+from steno.ledger.read import MANIFEST, unusable
 from steno.objects import url as urls
 from steno.objects.sending import DifferentError
 from steno.objects.store import ObjectStore, aside, sha256_of, sweep
 from steno.secrecy import scrub
 from steno.store.cache import cache_dir
 from steno.store.engine import PartGone
+from steno.store.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,7 +41,6 @@ _EDITS_SECS: Final = 5.0
 _MOST_EDITS: Final = edits.MOST_BYTES // edits.LINE_BYTES
 _TRIES: Final = 3
 _RUN: Final = "run.json"
-_NODES: Final = "nodes"
 _KEPT: Final = ".kept"
 """Extension of a media value that could not be encoded."""
 
@@ -65,6 +65,8 @@ class Remote:
         self._settled = False
         self._artifacts: ObjectStore | None = None
         self._fresh_until = 0.0
+        self._nodes: dict[str, tuple[str, dict[str, Any]]] = {}
+        """By key, (version, content) of what each node said last."""
         self._without: set[str] = set()
         """Files of bins that the store has not."""
         self._edited: dict[str, bytes] = {}
@@ -88,6 +90,7 @@ class Remote:
             raise UsageError(
                 f"copies of {self.url} cannot be kept in {self.dir}: {error.strerror}; set STENO_CACHE_DIR"
             ) from error
+        self._news = News(self.dir / "news.json")
         self.refresh()
 
     def __repr__(self) -> str:
@@ -132,35 +135,26 @@ class Remote:
                 raise CorruptError(f"the manifest of {self.url} cannot be used: {why}")
             if whole:
                 self._keep(MANIFEST, whole)
-            self._settled = bool(whole) and whole.get("state") != "running"
+            self._settled = bool(whole) and whole.get("state") != "running" and not whole.get("silent")
             self._fresh_until = time.monotonic() + _FRESH_SECS
 
     def _manifest(self) -> dict[str, Any]:
-        """The run's manifest, with what nodes at work have said since it was written."""
-        whole = self._json(MANIFEST)
-        if unusable(whole):
-            return whole
-        since = int(whole.get("written") or 0)
-        names = [key for key in self.store.listing(_NODES) if key.endswith(".json")]
-        pieces = [piece for piece in map(self._json, names) if isinstance(piece.get("node"), int)]
-        for piece in pieces:
-            why = unusable(piece)
-            if why:
-                raise CorruptError(f"what a node says in {self.url} cannot be used: {why}")
-        news = [piece for piece in pieces if int(piece.get("written") or 0) > since]
-        if not news:
-            return whole
-        fresh = {piece["node"] for piece in news}
-        old = {"parts": [], "streams": [], "config": {}, "summary": {}, **whole}
-        for name in ("parts", "streams"):
-            old[name] = [row for row in old[name] if row["node"] not in fresh]
-        united = manifest.unite([old, *news])
-        attempts = {row["attempt"]: row for one in (old, *news) for row in one.get("attempts", ())}
-        united["attempts"] = [attempts[number] for number in sorted(attempts)]
-        united["entries"] = [row for one in news for row in one.get("entries", ())]
-        united["written"] = max(piece["written"] for piece in news)
-        united["state"] = run_state([Stream(**row) for row in united["streams"]])
-        return united
+        """What all nodes say together; of a run whose nodes are not there, its manifest."""
+        seen = {key: one for key, one in self.store.seen(node_object.FOLDER).items() if node_object.is_name(key)}
+        changed = [key for key, one in seen.items() if self._nodes.get(key, ("", {}))[0] != one.version]
+        if changed:
+            with ThreadPoolExecutor(min(_TRANSFERS, len(changed)), thread_name_prefix="steno-fetch") as pool:
+                for key, piece in zip(changed, pool.map(self._json, changed), strict=True):
+                    why = unusable(piece)
+                    if why:
+                        raise CorruptError(f"what a node says in {self.url} cannot be used: {why}")
+                    if isinstance(piece.get("node"), int):
+                        self._nodes[key] = (seen[key].version, piece)
+        pieces = {key: piece for key, (_, piece) in self._nodes.items() if key in seen}
+        if not pieces:
+            return self._json(MANIFEST)
+        ages = self._news.ages({key: seen[key] for key, piece in pieces.items() if not piece.get("ended")})
+        return node_object.united(pieces.values(), {piece["node"]: ages.get(key, 0.0) for key, piece in pieces.items()})
 
     def edit(self, made: Iterable[bytes]) -> None:
         """Write these lines, each as an object of its own.

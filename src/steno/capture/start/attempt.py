@@ -166,7 +166,7 @@ def _is_asked_for(held: Mapping[str, str], token: str, launch: Launch) -> bool:
 
 def open_next(run_dir: Path, name: str, token: str, launch: Launch, rewind: int | None) -> Place:
     """A new attempt; when another machine opens the same number first, the one it opened."""
-    number = max((item.number for item in attempts(run_dir)), default=0) + 1
+    number = max(max((item.number for item in attempts(run_dir)), default=0), _latest_shared(run_dir)) + 1
     # Synced: its number, given again after a power loss, would mix two attempts' points.
     facts = attempt_facts(number, token, launch, rewind)
     opened = files.create_json(attempt_path(run_dir, number), facts, sync=True)
@@ -175,6 +175,12 @@ def open_next(run_dir: Path, name: str, token: str, launch: Launch, rewind: int 
         rewind = theirs.rewind if theirs else rewind
     _claim_token(run_dir, token, number)
     return Place(run_dir, name, number, born=False, opened=opened, rewind=rewind)
+
+
+def _latest_shared(run_dir: Path) -> int:
+    """The newest attempt that other hosts are known to have begun: a rewind hides what has a lower number."""
+    found = (files.read_json(node / "shared.json").get("latest") for node in (run_dir / ".steno" / "nodes").glob("*"))
+    return max((number for number in found if isinstance(number, int)), default=0)
 
 
 def _missing(run_dir: Path, asked: str) -> RunNotFoundError:
@@ -245,6 +251,7 @@ def attempt_facts(number: int, token: str, launch: Launch, rewind: int | None) -
         "token": token,
         "job": launch.job,
         "restart": launch.restart,
+        "world_size": launch.world_size,
         "started": time.time(),
         "rewind": rewind,
         "host": host.name(),

@@ -52,6 +52,11 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
     project_dir = request.root / request.project
     identity = describe_request(request)
     family = _family(request, turn, report)
+    if request.launch.nodes > 1 and request.launch.rank == 0:
+        report(
+            "several nodes",
+            "each node numbers automatic steps by itself: give log a step=, where ranks are to be compared step by step",
+        )
 
     def write(run_dir: Path, name: str) -> None:
         about = {**identity(), "name": name}
@@ -96,8 +101,10 @@ def _family(request: Request, turn: int, report: Reporter) -> dict[str, Any]:
             "id": naming.family(launch.named, request.project, request.name, turn),
             "name": name,
             "unique": launch.named.unique,
+            "rank": launch.rank,
+            "world_size": launch.world_size,
         }
-    if request.stores and launch.world_size > 1 and launch.local_world_size != launch.world_size:
+    if request.stores and launch.rank == 0 and launch.nodes > 1:
         report(
             "no job",
             "nothing names this job on all of its hosts, so that each host without the others' disk has a run of its "

@@ -55,6 +55,8 @@ class Launch:
     """Whether no other job, past or future, has the same `job`."""
     alone: bool = False
     """Whether the launcher says that this process is the whole job: nobody else is to be met."""
+    nodes: int = 1
+    """Machines of the job, as far as the launcher says."""
     named: Named | None = None
     """What hosts without a common disk meet by; None: the launcher says nothing that they all know."""
 
@@ -88,10 +90,13 @@ def detect(
     if launch.world_size == 1:
         alone = bool(launch.job) and rank is None and not by_hand
         return replace(launch, local_world_size=1, node_rank=0, alone=alone, named=_named(env, launch))
+    local = _first(env, "LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE")
+    nodes = _first(env, "GROUP_WORLD_SIZE", "SLURM_NNODES") or -(-launch.world_size // (local or launch.world_size))
     return replace(
         launch,
         named=_named(env, launch),
-        local_world_size=_first(env, "LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"),
+        nodes=nodes,
+        local_world_size=local,
         node_rank=_first(env, "GROUP_RANK", "NODE_RANK", "SLURM_NODEID"),
     )
 

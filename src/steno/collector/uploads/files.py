@@ -1,4 +1,4 @@
-"""What of a run belongs into its stores: files that are whole and will not change under their name, and run.json."""
+"""What of a run belongs into its stores as it is: files that are whole and will not change under their name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ STORE: Final = "store"
 ARTIFACTS: Final = "artifacts"
 ROLES: Final = (STORE, ARTIFACTS)
 """What a store was asked for: the run, or its artifacts alone."""
-RUN: Final = "run.json"
 _UNFINISHED: Final = ".raw"
 """A media value that is not encoded yet."""
 
@@ -44,7 +43,7 @@ def of_run(run_dir: Path, parts: Iterable[Part], roles: Iterable[str]) -> dict[s
         roles: the stores that were asked for; artifacts go to their own store alone where there is one.
     """
     asked = set(roles)
-    found: dict[str, list[Belonging]] = {role: list(_files(run_dir, [RUN])) for role in asked}
+    found: dict[str, list[Belonging]] = {role: [] for role in asked}
     for role in asked:
         found[role] += _files(run_dir, names_of(part.name for part in parts if is_for(role, part.kind)))
     if STORE in asked:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from steno import files, inside
+from steno import files
+from steno.collector.uploads import generations
 from steno.objects.sending import DifferentError, Sending
 from steno.objects.sent import Arrived, Sent
 from steno.objects.store import ObjectStore, sha256_of
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from steno.collector.uploads.files import Belonging
 
-RUN = "run.json"
+RUN = generations.RUN
+
+
+def note_of(node_dir: Path, role: str) -> Path:
+    """Where a node keeps where the run is in its store: {url, path, id, born}."""
+    return node_dir / f"place-{role}.json"
 
 
 class Shelf:
@@ -36,6 +41,9 @@ class Shelf:
         self._node_dir = node_dir
         self._gate = gate
         self._store: ObjectStore | None = None
+        self.place: generations.Place | None = None
+        self.about = b""
+        """The run.json that is there."""
         self._listing: dict[str, int] = {}
         self.sent = Sent(node_dir / f"sent-{role}.jsonl", "")
 
@@ -50,36 +58,36 @@ class Shelf:
         """Whether the place is known."""
         return self._store is not None
 
-    def settle(self, about: Mapping[str, Any], data: bytes) -> None:
-        """Find the run's place, or claim it by its run.json (`about`, `data`): another run of this name keeps its own.
+    def settle(self, about: Mapping[str, Any]) -> None:
+        """Find the run's place, or claim it by its run.json (`about`): another run of this name keeps its own.
 
         Raises whatever the store raises, or CorruptError for a run whose name would lead elsewhere.
         """
         if self._store is not None:
             return
-        id = str(about["id"])
-        noted = self._node_dir / f"place-{self.role}.json"
-        plain = inside.relative(f"{about['project']}/{about['name']}")
-        possible = [plain, inside.relative(f"{plain}-{id[-8:].lower()}")]
-        path = self._noted(noted, possible)
-        for candidate in [path] if path else possible:
-            store = ObjectStore(f"{self.url}/{candidate}", self._gate)
-            try:
-                there = str(json.loads(store.read(RUN)).get("id"))
-            except FileNotFoundError:
-                store.write(RUN, data)
-                there = str(json.loads(store.read(RUN)).get("id"))  # two may have come at once
-            except (ValueError, AttributeError):
-                there = ""  # something else lies there
-            if there == id:
-                files.write_json(noted, {"url": self.url, "path": candidate}, sync=True)
-                self._take(store)
-                return
-        raise DifferentError(f"{self.url}/{path or plain} holds another run: give this one's store another prefix")
+        noted = note_of(self._node_dir, self.role)
+        found = files.read_json(noted)
+        may = generations.candidates(about)
+        path = str(found["path"]) if found.get("url") == self.url and may(str(found.get("path") or "")) else ""
+        place = generations.Place(path, str(found.get("id")), bool(found.get("born"))) if path else None
+        root = ObjectStore(self.url, self._gate)
+        if place is None:
+            place = generations.find(root, self._at, about)
+            known = {"url": self.url, "path": place.path, "id": place.id, "born": place.born}
+            files.write_json(noted, known, sync=True)
+        store = self._at(place.path)
+        try:
+            self.about = store.read(RUN)
+        except FileNotFoundError:  # somebody has emptied the store
+            self.about = generations.described(about, place)
+            store.create(RUN, self.about)
+        if generations.parsed(self.about).get("id") != place.id:
+            raise DifferentError(f"{store.url} holds another run: give this one's store another prefix")
+        self.place = place
+        self._take(store)
 
-    def _noted(self, path: Path, possible: list[str]) -> str:
-        found = files.read_json(path)
-        return str(found["path"]) if found.get("url") == self.url and found.get("path") in possible else ""
+    def _at(self, path: str) -> ObjectStore:
+        return ObjectStore(f"{self.url}/{path}", self._gate)
 
     def _take(self, store: ObjectStore) -> None:
         store.sweep()
@@ -87,6 +95,14 @@ class Shelf:
         self.sent = Sent(self._node_dir / f"sent-{self.role}.jsonl", store.url)
         self.sent.compare(self._listing)
         self._store = store
+
+    def tell(self, about: Mapping[str, Any]) -> None:
+        """Have the run.json there say what the one here says, where it is for this node to do."""
+        assert self.place is not None
+        data = generations.described(about, self.place)
+        if data != self.about and (self.place.born or not about.get("family")):
+            self.store.write(RUN, data)
+            self.about = data
 
     def lacks(self, one: Belonging) -> bool:
         """Whether it has not arrived as it is now."""

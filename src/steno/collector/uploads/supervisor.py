@@ -8,7 +8,10 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from steno import runfile
 from steno.collector import beside
+from steno.collector.uploads.files import STORE
+from steno.collector.uploads.location import note_of
 from steno.delivery.backoff import Backoff
 from steno.destinations import asked
 from steno.secrecy import scrub
@@ -50,6 +53,15 @@ class Uploads:
     def wanted(self) -> bool:
         """Whether the run is kept in a store."""
         return bool(self._stores)
+
+    @property
+    def seeks_place(self) -> bool:
+        """Whether it is still to be found where the run of a job lies in its store."""
+        return (
+            STORE in self._stores
+            and "family" in runfile.read(self._run_dir)[0]
+            and not note_of(self._node.dir, STORE).exists()
+        )
 
     def look(self, now: float) -> None:
         """Begin when a store has been asked for; at most once a second."""

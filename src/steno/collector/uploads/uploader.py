@@ -20,14 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, runfile
-from steno.collector.uploads import artifacts_json
-from steno.collector.uploads.files import ARTIFACTS, ROLES, RUN, STORE, Belonging, is_for, names_of, of_run
+from steno import files, host, runfile
+from steno.collector.uploads import artifacts_json, attempts
+from steno.collector.uploads.files import ARTIFACTS, ROLES, STORE, Belonging, is_for, of_run
 from steno.collector.uploads.location import Shelf
 from steno.collector.uploads.progress import Tally
 from steno.delivery.backoff import Backoff
 from steno.errors import UsageError
-from steno.ledger import manifest
+from steno.ledger import manifest, node_object
 from steno.ledger.read import MANIFEST, Part, Reader
 from steno.objects import url as urls
 from steno.record import ARTIFACT, node_name
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from steno.ledger.read import Snapshot
 
 TRANSFERS: Final = 4
-NODES: Final = "nodes"
-"""Below the run in its store: what each node has there while it is at work, `nodes/ID.json`."""
 ELSEWHERE: Final = "artifacts-store.json"
 """Says where the run's artifacts are, when they have a store of their own."""
 _FIRST_WAIT_SECS: Final = 0.25
@@ -50,6 +48,8 @@ _SHARE: Final = 50
 """Looking for what is new takes at most one part in so many of the time."""
 _TELL_SECS: Final = 0.2
 _NEWS_SECS: Final = 30.0
+"""A node that has nothing to say says so much as that."""
+_SILENT_SECS: Final = 50.0
 _DOWN: Final = 4
 """After so many failures with no success between them the store is taken to be down."""
 _ERROR_CHARS: Final = 500
@@ -79,8 +79,11 @@ class Uploader:
         self._shelves: dict[str, Shelf] = {}
         self._wake = threading.Event()
         self._published: dict[tuple[str, str], bytes] = {}
-        self._news: dict[str, float] = {}
-        self._untidy: set[str] = set()
+        self._news: dict[tuple[str, str], float] = {}
+        self._told: dict[str, dict[str, Any]] = {}
+        """By role, what this node said of itself when it had ended."""
+        self._own: dict[str, Any] = {}
+        self._greeted = False
         self._failures = 0
 
     def ask(self, number: int) -> None:
@@ -141,14 +144,22 @@ class Uploader:
         about["project"] = about.get("project") or self._run_dir.parent.name
         about["name"] = about.get("name") or self._run_dir.name
         for shelf in self._shelves.values():
-            shelf.settle(about, (self._run_dir / RUN).read_bytes())
+            shelf.settle(about)
+            shelf.tell(about)
+        if STORE in self._shelves:
+            shared = attempts.join(self._shelves[STORE].store, self._run_dir, self._node, snapshot.streams)
+        else:
+            shared = {}
+        self._own = self._said(snapshot, shared, ended=bool(ended))
+        if not self._greeted:
+            self._greet(written)
         parts = self._parts(whole, snapshot)
         wanted = of_run(self._run_dir, parts, self._shelves)
         if not self._send(wanted):
             return False
         for shelf in self._shelves.values():
             self._require(shelf, [Part(**row) for row in whole["parts"]] if whole else parts)
-            self._publish(shelf, whole, snapshot, written, ended=bool(ended))
+            self._publish(shelf, whole, written, ended=bool(ended))
         self.state = "complete" if ended else "waiting"
         self._tally.error = None
         return True
@@ -208,40 +219,76 @@ class Uploader:
 
     # -- publishing --------------------------------------------------------------------------------------
 
-    def _publish(
-        self, shelf: Shelf, whole: Mapping[str, Any], snapshot: Snapshot, written: int, *, ended: bool
-    ) -> None:
-        """Say what is there, once it is: a reader trusts the manifest, and before it the nodes' own pieces."""
+    def _said(self, snapshot: Snapshot, shared: Mapping[str, int], *, ended: bool) -> dict[str, Any]:
+        """What this node's object says, but for the parts that a store does not have yet."""
+        mine = manifest.piece(snapshot, self._node)
+        # A checkpoint must be found as soon as it is there, not when its entry is sealed.
+        unsealed = [one for one in snapshot.entries if one.kind == ARTIFACT and one.node == self._node]
+        mine["entries"] = [dataclasses.asdict(one) for one in unsealed]
+        mine["attempts"] = manifest.attempts(self._run_dir, mine["streams"])
+        mine |= {"ended": ended, "silent_secs": _SILENT_SECS, "shared": dict(shared), "host": host.name()}
+        latest = max((row["attempt"] for row in mine["attempts"]), default=1)
+        facts = files.read_json(self._run_dir / ".steno" / "attempts" / f"{latest:04d}.json")
+        return {**mine, "world_size": facts.get("world_size")}
+
+    def _greet(self, written: int) -> None:
+        """Say that this node is there, before anything that takes time."""
+        for shelf in self._shelves.values():
+            if not shelf.has(node_object.key(self._node)):
+                shelf.store.write(node_object.key(self._node), _json({**self._own, "parts": [], "written": written}))
+        self._greeted = True
+
+    def _publish(self, shelf: Shelf, whole: Mapping[str, Any], written: int, *, ended: bool) -> None:
+        """Say what is there, once it is."""
         names = artifacts_json.read(self._run_dir, shelf.has)
         if names:
             self._put(shelf, artifacts_json.NAME, json.dumps(names, indent=1).encode())
         elsewhere = self._shelves.get(ARTIFACTS)
         if shelf.role == STORE and elsewhere is not None:
             self._put(shelf, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
-        if whole:
-            listed = {**whole, "parts": [row for row in whole["parts"] if is_for(shelf.role, row["kind"])]}
-            if self._put(shelf, MANIFEST, json.dumps(listed).encode()):
-                self._untidy.add(shelf.role)
-            self._tidy(shelf, set(names_of(row["name"] for row in listed["parts"])))
-            return
-        mine = manifest.piece(snapshot, self._node)
-        mine["parts"] = [row for row in mine["parts"] if is_for(shelf.role, row["kind"])]
-        # A checkpoint must be found as soon as it is there, not when its entry is sealed.
-        unsealed = [one for one in snapshot.entries if one.kind == ARTIFACT and one.node == self._node]
-        mine["entries"] = [dataclasses.asdict(one) for one in unsealed]
-        states = [row["state"] for row in mine["streams"]]
-        known = json.dumps([mine["parts"], mine["config"], mine["summary"], mine["entries"], states], default=str)
-        now = time.monotonic()
-        key = f"{NODES}/{node_name(self._node)}.json"
-        if self._published.get((shelf.role, key)) == known.encode() and now < self._news.get(shelf.role, 0.0):
-            return
-        mine["written"] = written
-        mine["attempts"] = manifest.attempts(self._run_dir, mine["streams"])
-        shelf.store.write(key, json.dumps(mine, default=str).encode())
-        self._published[shelf.role, key], self._news[shelf.role] = known.encode(), now + _NEWS_SECS
+        mine = {**self._own, "parts": [row for row in self._own["parts"] if is_for(shelf.role, row["kind"])]}
+        self._replace(shelf, mine, written)
         if ended:
-            self._untidy.add(shelf.role)
-            self._tidy(shelf, set(names_of(row["name"] for row in mine["parts"])))
+            self._end(shelf, whole, written)
+
+    def _replace(self, shelf: Shelf, said: dict[str, Any], written: int) -> None:
+        """Put a node's object where it says something new, or nothing was said for so long that silence would count."""
+        known = json.dumps({**said, "streams": [row["state"] for row in said["streams"]]}, default=str).encode()
+        now, key = time.monotonic(), node_object.key(said["node"])
+        quiet = said["ended"] or now < self._news.get((shelf.role, key), 0.0)
+        if self._published.get((shelf.role, key)) == known and quiet:
+            return
+        shelf.store.write(key, _json({**said, "written": written}))
+        self._published[shelf.role, key], self._news[shelf.role, key] = known, now + _NEWS_SECS
+
+    def _end(self, shelf: Shelf, whole: Mapping[str, Any], written: int) -> None:
+        """This node has ended. Who finds that all have writes the run's manifest, for whoever has no steno."""
+        if not self._has_ended(shelf):
+            return
+        there = {key: node_object.parsed(shelf.store.read(key)) for key in self._nodes(shelf)}
+        # Of nodes that share this directory some may never come back: all is known of them here.
+        here = {row["node"] for name in ("parts", "streams") for row in whole.get(name, ())}
+        for node in here - {one["node"] for one in there.values() if one.get("ended")} - {self._node}:
+            rows = {
+                name: [row for row in whole[name] if row["node"] == node] for name in ("parts", "streams", "losses")
+            }
+            rows["parts"] = [row for row in rows["parts"] if is_for(shelf.role, row["kind"])]
+            about = {name: whole.get(name) or {} for name in ("config", "summary")}
+            left = {**self._own, **about, **rows, "node": node, "shared": {}, "entries": []}
+            self._replace(shelf, left, written)
+            there[node_object.key(node)] = left
+        if all(one.get("ended") for one in there.values()):
+            listed = node_object.united(there.values())
+            self._put(shelf, MANIFEST, _json({name: value for name, value in listed.items() if name != "silent"}))
+            self._forget(shelf)
+        self._told[shelf.role] = self._own
+
+    def _has_ended(self, shelf: Shelf) -> bool:
+        return self._told.get(shelf.role) != self._own
+
+    @staticmethod
+    def _nodes(shelf: Shelf) -> list[str]:
+        return [key for key in shelf.store.listing(node_object.FOLDER) if node_object.is_name(key)]
 
     def _put(self, shelf: Shelf, key: str, data: bytes) -> bool:
         """Write a small object unless it is there as it should be; whether it was not."""
@@ -251,24 +298,20 @@ class Uploader:
         self._published[shelf.role, key] = data
         return True
 
-    def _tidy(self, shelf: Shelf, listed: set[str]) -> None:
-        """Once per manifest: take away this node's parts that it names no more, and uploads that nobody will end.
+    @staticmethod
+    def _forget(shelf: Shelf) -> None:
+        """Give up what was begun of large files that have arrived.
 
-        One of a file that has arrived is a killed process's, whose request came to the store after the next
-        process had asked it.
+        It is a killed process's, whose request came to the store after the next process had asked it.
         """
-        if shelf.role not in self._untidy:
-            return
-        unfinished = shelf.store.unfinished()
-        with contextlib.suppress(PermissionError):  # they cost room, and mislead nobody
-            for key in {*shelf.keys(), *unfinished} - listed:
-                folder, _, name = key.partition("/")
-                if folder in {"metrics", "records"} and name.startswith(f"{node_name(self._node)}-part-"):
-                    shelf.remove(key)
-            for key in unfinished:
+        with contextlib.suppress(PermissionError):  # it costs room, and misleads nobody
+            for key in shelf.store.unfinished():
                 if shelf.has(key):
                     shelf.store.forget(key)
-        self._untidy.discard(shelf.role)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, default=str).encode()
 
 
 def _name(shelf: Shelf, one: Belonging) -> str:

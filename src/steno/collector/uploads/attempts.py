@@ -1,0 +1,122 @@
+"""Which attempt of a run in a store a start of this node's belongs to: one host opens it, the others join it.
+
+    attempts/0002.json           {"attempt": 2, "world_size": 48, "rewind": null, "node": "…"}: who was first
+    attempts/0002/NODE.0-7_12    that node's ranks 0 to 7 and 12 are in it
+
+Rows keep the number that the process had when it began. What is made of it is whether a run has ended, and the number
+that this node's next attempt begins with.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from steno import files
+from steno.record import node_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from steno.ledger.read import Stream
+    from steno.objects.store import ObjectStore
+
+NOTE: Final = "shared.json"
+"""In the node's directory: {"attempts": {own number: the run's}, "latest": the run's newest}."""
+_FOLDER: Final = "attempts"
+_OPENED: Final = re.compile(_FOLDER + r"/(\d{4,9})\.json")
+_CLAIM: Final = re.compile(_FOLDER + r"/(\d{4,9})/([0-9a-f]{16})\.([0-9_-]+)")
+_TRIES: Final = 100
+_SPANS: Final = 32
+"""A key has room for no more."""
+
+
+def noted(node_dir: Path) -> dict[str, int]:
+    """By this node's number, as text, the run's."""
+    found = files.read_json(node_dir / NOTE).get("attempts")
+    return {key: value for key, value in found.items() if isinstance(value, int)} if isinstance(found, dict) else {}
+
+
+def join(store: ObjectStore, run_dir: Path, node: int, streams: Iterable[Stream]) -> dict[str, int]:
+    """As `noted`, with what has begun meanwhile. Raises what the store raises."""
+    node_dir = run_dir / ".steno" / "nodes" / node_name(node)
+    known = noted(node_dir)
+    ranks: dict[int, set[int]] = {}
+    for one in streams:
+        if one.node == node and one.primary:
+            ranks.setdefault(one.attempt, set()).add(one.rank)
+    before = max(known.values(), default=0)
+    for number in sorted(ranks):
+        if str(number) not in known:
+            facts = files.read_json(run_dir / ".steno" / "attempts" / f"{number:04d}.json")
+            before, latest = _join(store, node, facts, ranks[number], before)
+            known[str(number)] = before
+            files.write_json(node_dir / NOTE, {"attempts": known, "latest": max(latest, number)}, sync=True)
+    return known
+
+
+def _join(store: ObjectStore, node: int, facts: Mapping[str, Any], ranks: set[int], after: int) -> tuple[int, int]:
+    """(the attempt joined or opened, the newest there is)."""
+    world = facts.get("world_size")
+    mine = {"world_size": world, "rewind": facts.get("rewind"), "node": node_name(node)}
+    for _ in range(_TRIES):
+        opened, taken = _listed(store)
+        latest = opened[0] if opened else 0
+        number = next((one for one in opened if one > after and _world(store, one) == world), 0)
+        if not number or taken.get(number, set()) & ranks:
+            number = latest + 1
+            if not store.create(f"{_FOLDER}/{number:04d}.json", json.dumps({"attempt": number, **mine}).encode()):
+                continue
+        store.write(f"{_FOLDER}/{number:04d}/{node_name(node)}.{_spelt(ranks)}", b"{}")
+        return number, max(latest, number)
+    msg = "no attempt can be opened in the store, for others open each first"
+    raise OSError(msg)
+
+
+def awaits(store: ObjectStore, rank: Any, world: Any) -> bool:
+    """Whether the newest attempt with so many processes has not seen this one."""
+    opened, taken = _listed(store)
+    number = next((one for one in opened if _world(store, one) == world), 0)
+    return bool(number) and rank not in taken.get(number, set())
+
+
+def _listed(store: ObjectStore) -> tuple[list[int], dict[int, set[int]]]:
+    """(the attempts, the newest first; by attempt, the ranks that have recorded in it)."""
+    keys = list(store.listing(_FOLDER))
+    opened = sorted({int(found[1]) for key in keys if (found := _OPENED.fullmatch(key))}, reverse=True)
+    taken: dict[int, set[int]] = {}
+    for key in keys:
+        if found := _CLAIM.fullmatch(key):
+            taken.setdefault(int(found[1]), set()).update(_ranks(found[3]))
+    return opened, taken
+
+
+def _world(store: ObjectStore, number: int) -> Any:
+    try:
+        return json.loads(store.read(f"{_FOLDER}/{number:04d}.json")).get("world_size")
+    except (FileNotFoundError, ValueError, AttributeError):
+        return None
+
+
+def _spelt(ranks: set[int]) -> str:
+    """Ranks as text, "0-7_12"; of very scattered ones the bounds."""
+    spans: list[list[int]] = []
+    for rank in sorted(ranks):
+        if spans and rank == spans[-1][1] + 1:
+            spans[-1][1] = rank
+        else:
+            spans.append([rank, rank])
+    if len(spans) > _SPANS:
+        spans = [[spans[0][0], spans[-1][1]]]
+    return "_".join(f"{first}-{last}" if last > first else f"{first}" for first, last in spans)
+
+
+def _ranks(text: str) -> set[int]:
+    found: set[int] = set()
+    for span in text.split("_"):
+        first, _, last = span.partition("-")
+        if first.isdecimal() and (not last or last.isdecimal()):
+            found.update(range(int(first), min(int(last or first), int(first) + (1 << 20)) + 1))
+    return found

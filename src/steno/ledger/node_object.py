@@ -1,0 +1,105 @@
+"""What a node says of itself in a store, one object `nodes/ID.json`, and what those of a run come to.
+
+    {"node": .., "ended": false, "world_size": 64, "shared": {"1": 2}, "parts": [..], ..}
+
+It is replaced whole, after the parts that it names: one GET is one moment of one node. `shared` says which of the run's
+attempts this node's are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.ledger import manifest
+from steno.ledger.read import Stream, run_state
+from steno.record import node_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FOLDER: Final = "nodes"
+"""Below the run in its store."""
+CRASHED_SECS: Final = 3600.0
+"""A run of which nobody gave news for so long goes on no more."""
+SILENT_SECS: Final = 300.0
+"""Where a node does not say itself how long without news it calls silence."""
+_NAME: Final = re.compile(FOLDER + r"/[0-9a-f]{16}\.json")
+
+
+def key(node: int) -> str:
+    """The object's, by the node's number."""
+    return f"{FOLDER}/{node_name(node)}.json"
+
+
+def is_name(text: str) -> bool:
+    """Whether a node's object is called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """What an object says; empty where it is none."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("node"), int) else {}
+
+
+def united(pieces: Iterable[Mapping[str, Any]], ages: Mapping[int, float] | None = None) -> dict[str, Any]:
+    """All nodes' as one manifest, with the run's state.
+
+    Args:
+        pieces: of the nodes, each usable as a manifest is.
+        ages: by node, for how many seconds it has given no news; None: nobody has looked.
+    """
+    held = sorted(pieces, key=lambda one: int(one["node"]))
+    whole = manifest.unite(held)
+    attempts: dict[int, dict[str, Any]] = {}
+    for one in held:
+        for row in one.get("attempts", ()):
+            known = attempts.setdefault(row["attempt"], row)
+            if known.get("rewind") is None and row.get("rewind") is not None:
+                attempts[row["attempt"]] = row
+    whole["attempts"] = [attempts[number] for number in sorted(attempts)]
+    whole["entries"] = [row for one in held for row in one.get("entries", ())]
+    whole["written"] = max((int(one.get("written") or 0) for one in held), default=0)
+    return {**whole, **_standing(held, ages or {})}
+
+
+def _standing(held: list[Mapping[str, Any]], ages: Mapping[int, float]) -> dict[str, Any]:
+    """{"state", "silent": {node: seconds}, "world_size"}, judged on the latest attempt.
+
+    A node of an earlier one that gives no news has been replaced, or is not needed any more.
+    """
+    streams = {one["node"]: [_shared(one, row) for row in one.get("streams", ())] for one in held}
+    latest = max((row.attempt for rows in streams.values() for row in rows), default=0)
+    silent: dict[str, float] = {}
+    longest, is_live = 0.0, False
+    for one in held:
+        rows, age = streams[one["node"]], ages.get(one["node"], 0.0)
+        if one.get("ended"):
+            continue
+        if age <= float(one.get("silent_secs") or SILENT_SECS):
+            is_live = True
+        elif not rows or any(row.attempt == latest for row in rows):
+            silent[node_name(one["node"])] = round(age, 1)
+            longest = max(longest, age)
+    goes_on = is_live or (bool(silent) and longest < CRASHED_SECS)
+    known = [row for rows in streams.values() for row in rows]
+    worlds = [one.get("world_size") for one in held if any(row.attempt == latest for row in streams[one["node"]])]
+    return {
+        "state": "running" if goes_on else run_state(known, live=()) or ("crashed" if silent else ""),
+        "judged": True,
+        "silent": silent,
+        "world_size": max((one for one in worlds if isinstance(one, int)), default=None),
+    }
+
+
+def _shared(one: Mapping[str, Any], row: Mapping[str, Any]) -> Stream:
+    stream = Stream(**row)
+    shared = one.get("shared")
+    number = shared.get(str(stream.attempt)) if isinstance(shared, dict) else None
+    return replace(stream, attempt=number) if isinstance(number, int) else stream

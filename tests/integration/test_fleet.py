@@ -1,0 +1,289 @@
+"""One run from hosts that share a store and no disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+import object_stores
+import steno
+from nodes import node_dir
+from object_stores import eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+PROGRAM = """
+import os, sys, steno
+sys.stdout.reconfigure(line_buffering=True)
+run = steno.init(project="p", dir=sys.argv[1], store=sys.argv[2], **eval(sys.argv[3]))
+print("begun", run.id, run.name)
+for step in range(20):
+    run.log({"loss": step + run.rank / 8}, step=step)
+run.flush(30)
+for line in sys.stdin:
+    if line == "end\\n":
+        print("finished", run.finish(timeout=60))
+        break
+    run.log({"late": float(line)}, step=int(line))
+    run.flush(30)
+"""
+
+
+class Host:
+    """A program with a disk of its own."""
+
+    def __init__(self, disk, store, environ, arguments="{}"):
+        self.disk = disk
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(disk), store, arguments],
+            env={**os.environ, "STENO_CACHE_DIR": f"{disk}-cache", **environ},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def begun(self):
+        word, self.id, self.name = self.process.stdout.readline().split()
+        assert word == "begun"
+        return self
+
+    def end(self):
+        self.process.stdin.write("end\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "finished True\n"
+        assert self.process.wait(60) == 0
+        self.close()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(30)
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def vanish(self):
+        """As a machine whose power is cut: the program, its collector and the uploader."""
+        run_dir = self.disk / "p" / self.name
+        status = json.loads((node_dir(run_dir) / "status.json").read_bytes())
+        object_stores.kill([status["pid"]])
+        object_stores.kill([self.process.pid, *object_stores.uploader_pids(run_dir)])
+        self.close()
+
+
+def torchrun(rank, world, id="job77", restart=0, master="node0", **more):
+    """What torchrun gives a process, one of each host's."""
+    names = {"RANK": rank, "WORLD_SIZE": world, "GROUP_RANK": rank, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+    torch = {"TORCHELASTIC_RUN_ID": id, "TORCHELASTIC_RESTART_COUNT": restart, "MASTER_ADDR": master}
+    return {name: str(value) for name, value in {**names, **torch, "MASTER_PORT": 29500, **more}.items()}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with object_stores.moto_server() as port:
+        yield port
+
+
+@pytest.fixture(params=["file", "s3"])
+def store(request, server, monkeypatch, tmp_path):
+    monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
+    if request.param == "file":
+        return f"file://{tmp_path}/store"
+    for name, value in object_stores.environment(f"http://127.0.0.1:{server}").items():
+        monkeypatch.setenv(name, value)
+    bucket = f"b-{os.urandom(8).hex()}"
+    object_stores.client(server).create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/x"
+
+
+@pytest.fixture
+def file_store(monkeypatch, tmp_path):
+    monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
+    return f"file://{tmp_path}/store"
+
+
+def runs_in(store):
+    from steno.objects.store import ObjectStore
+
+    return sorted(key.removesuffix("/run.json") for key in ObjectStore(store).listing() if key.endswith("/run.json"))
+
+
+def objects_of_nodes(store, path):
+    from steno.objects.store import ObjectStore
+
+    there = ObjectStore(f"{store}/{path}")
+    return [json.loads(there.read(key)) for key in there.listing("nodes")]
+
+
+def state(url):
+    return steno.open(url).info.state
+
+
+def test_ranks_on_hosts_without_a_common_disk_are_one_run(store, tmp_path):
+    hosts = [Host(tmp_path / f"disk{rank}", store, torchrun(rank, 2, master=f"node{rank}")) for rank in range(2)]
+    for host in hosts:
+        host.begun()
+    assert hosts[0].id == hosts[1].id
+    (name,) = {host.name for host in hosts}
+    url = f"{store}/p/{name}"
+    eventually(lambda: len(objects_of_nodes(store, f"p/{name}")) == 2)
+    hosts[0].end()
+    assert state(url) == "running"
+    hosts[1].end()
+    assert runs_in(store) == [f"p/{name}"]
+    with steno.open(url) as reader:
+        eventually(lambda: reader.info.state == "finished")
+        assert (reader.info.ranks, reader.info.world_size) == ((0, 1), 2)
+        for rank in range(2):
+            assert reader.series("loss", rank=rank).value.tolist() == [step + rank / 8 for step in range(20)]
+        assert reader.sql("select distinct run from metrics").fetchall() == [(f"p/{name}",)]
+    # All of them say so to who has no steno.
+    manifest = json.loads(_read(store, f"p/{name}/manifest.json"))
+    assert (manifest["state"], len({row["node"] for row in manifest["parts"]})) == ("finished", 2)
+
+
+def _read(store, key):
+    from steno.objects.store import ObjectStore
+
+    return ObjectStore(store).read(key)
+
+
+def test_a_rendezvous_id_that_comes_back_is_another_run(store, tmp_path):
+    names = []
+    for turn in range(2):
+        hosts = [Host(tmp_path / f"disk{turn}{rank}", store, torchrun(rank, 2)).begun() for rank in range(2)]
+        for host in hosts:
+            host.end()
+        names.append(hosts[0].name)
+    assert names[0] == names[1]  # each began on a disk of its own
+    assert runs_in(store) == [f"p/{names[0]}", f"p/{names[0]}-2"]
+    first, second = (json.loads(_read(store, f"{path}/run.json")) for path in runs_in(store))
+    assert first["id"] != second["id"]
+    assert second["name"] == f"{names[0]}-2"
+    for path in runs_in(store):
+        with steno.open(f"{store}/{path}") as reader:
+            assert (reader.info.state, reader.info.ranks, len(reader.series("loss"))) == ("finished", (0, 1), 40)
+            # What a part says of itself is the run that it lies in, wherever it began.
+            (part, *_) = reader.dir.glob("metrics/*.parquet")
+            import pyarrow.parquet as pq
+
+            ids = set(pq.ParquetFile(part).read(["run"])["run"].to_pylist())
+            assert ids == {json.loads(_read(store, f"{path}/run.json"))["id"]}
+
+
+def test_an_elastic_host_that_is_replaced_is_of_the_same_run(file_store, tmp_path):
+    hosts = [Host(tmp_path / f"disk{rank}", file_store, torchrun(rank, 2)).begun() for rank in range(2)]
+    eventually(lambda: len(objects_of_nodes(file_store, f"p/{hosts[0].name}")) == 2)
+    eventually(lambda: all(one["shared"] for one in objects_of_nodes(file_store, f"p/{hosts[0].name}")))
+    hosts[1].vanish()
+    hosts[0].end()
+    # The agent of the first host counts a restart, the new one's none, and the rendezvous has moved.
+    again = Host(tmp_path / "disk0", file_store, torchrun(0, 2, restart=1, master="node9")).begun()
+    new = Host(tmp_path / "disk9", file_store, torchrun(1, 2, master="node9")).begun()
+    url = f"{file_store}/p/{hosts[0].name}"
+    eventually(lambda: len(objects_of_nodes(file_store, f"p/{hosts[0].name}")) == 3)
+    again.end()
+    new.end()
+    assert runs_in(file_store) == [f"p/{hosts[0].name}"]
+    eventually(lambda: state(url) == "finished")  # who was replaced is not waited for
+    shared = sorted(str(one["shared"]) for one in objects_of_nodes(file_store, f"p/{hosts[0].name}"))
+    assert shared == ["{'1': 1, '2': 2}", "{'1': 1}", "{'1': 2}"]
+    with steno.open(url) as reader:
+        assert reader.info.ranks == (0, 1)
+        assert len(reader.series("loss", rank=0, attempt="all")) == 40
+        assert len(reader.series("loss", rank=1, attempt="all")) >= 20
+
+
+def test_a_world_that_shrinks_and_grows_has_an_attempt_for_each_size(file_store, tmp_path):
+    """Three hosts, two of them, three."""
+    disks = [tmp_path / f"disk{rank}" for rank in range(3)]
+    for restart, world in enumerate([3, 2, 3]):
+        hosts = [Host(disks[rank], file_store, torchrun(rank, world, restart=restart)) for rank in range(world)]
+        for host in hosts:
+            host.begun()
+        for host in hosts:
+            host.end()
+    (path,) = runs_in(file_store)
+    shared = sorted(str(one["shared"]) for one in objects_of_nodes(file_store, path))
+    assert shared == ["{'1': 1, '2': 2, '3': 3}", "{'1': 1, '2': 2, '3': 3}", "{'1': 1, '2': 3}"]
+    eventually(lambda: state(f"{file_store}/{path}") == "finished")
+    assert steno.open(f"{file_store}/{path}").info.world_size == 3
+
+
+def slurm(rank, world, cluster="a", restart=0):
+    names = {"SLURM_JOB_ID": 77, "SLURM_STEP_ID": 0, "SLURM_NTASKS": world, "SLURM_PROCID": rank, "SLURM_LOCALID": 0}
+    return {name: str(value) for name, value in {**names, "SLURM_CLUSTER_NAME": cluster}.items()} | {
+        "SLURM_RESTART_COUNT": str(restart)
+    }
+
+
+def test_two_clusters_with_one_job_number_are_two_runs_and_a_requeued_job_is_one(file_store, tmp_path):
+    for cluster in "ab":
+        hosts = [Host(tmp_path / f"{cluster}{rank}", file_store, slurm(rank, 2, cluster)).begun() for rank in range(2)]
+        for host in hosts:
+            host.end()
+    assert runs_in(file_store) == ["p/slurm-77-0", "p/slurm-77-0-2"]
+    assert [objects_of_nodes(file_store, path)[0]["host"] for path in runs_in(file_store)]
+    # Requeued on other machines, when all of the first ones has ended.
+    hosts = [Host(tmp_path / f"c{rank}", file_store, slurm(rank, 2, "b", restart=1)).begun() for rank in range(2)]
+    for host in hosts:
+        host.end()
+    assert runs_in(file_store) == ["p/slurm-77-0", "p/slurm-77-0-2"]
+    found = objects_of_nodes(file_store, "p/slurm-77-0-2")
+    assert sorted(str(one["shared"]) for one in found) == ["{'1': 1}"] * 2 + ["{'1': 2}"] * 2
+
+
+@pytest.mark.parametrize(("minutes", "runs"), [(9, 1), (15, 2)])
+def test_who_comes_late_joins_what_goes_on(file_store, tmp_path, minutes, runs):
+    """A host gave news so many minutes ago; that the other has none is not waited for."""
+    first = Host(tmp_path / "disk0", file_store, torchrun(0, 2)).begun()
+    path = f"p/{first.name}"
+    eventually(lambda: any(one["shared"] for one in objects_of_nodes(file_store, path)))
+    first.vanish()
+    before = time.time() - minutes * 60
+    for place in (tmp_path / "store" / path / "nodes").iterdir():
+        os.utime(place, (before, before))
+    late = Host(tmp_path / "disk1", file_store, torchrun(1, 2)).begun()
+    late.end()
+    assert len(runs_in(file_store)) == runs
+
+
+def test_a_straggler_joins_a_run_that_goes_on(file_store, tmp_path):
+    first = Host(tmp_path / "disk0", file_store, torchrun(0, 2)).begun()
+    path = f"p/{first.name}"
+    eventually(lambda: any(one["shared"] for one in objects_of_nodes(file_store, path)))
+    # The run is 15 minutes old; its node gives news all the while.
+    run_json = tmp_path / "store" / path / "run.json"
+    os.utime(run_json, (time.time() - 900, time.time() - 900))
+    late = Host(tmp_path / "disk1", file_store, torchrun(1, 2)).begun()
+    late.end()
+    first.end()
+    assert runs_in(file_store) == [path]
+    assert steno.open(f"{file_store}/{path}").info.ranks == (0, 1)
+
+
+def test_a_launcher_that_names_no_job_gives_random_ids_and_says_so_once(file_store, tmp_path, capfd):
+    hosts = [Host(tmp_path / f"disk{rank}", file_store, torchrun(rank, 2, id="none")).begun() for rank in range(2)]
+    assert hosts[0].id != hosts[1].id
+    for host in hosts:
+        host.end()
+    assert len(runs_in(file_store)) == 2
+    assert capfd.readouterr().err.count("set STENO_JOB or STENO_RUN") == 1
+
+
+def test_a_node_that_gives_no_news_is_silent_and_after_an_hour_its_run_has_crashed(file_store, tmp_path, monkeypatch):
+    host = Host(tmp_path / "disk0", file_store, torchrun(0, 2)).begun()
+    path = f"p/{host.name}"
+    eventually(lambda: any(one["shared"] for one in objects_of_nodes(file_store, path)))
+    host.vanish()
+    url = f"{file_store}/{path}"
+    assert (steno.open(url).info.state, steno.open(url).info.silent) == ("running", {})
+    now = time.time()
+    for later, found, silent in ((40, "running", 0), (180, "running", 1), (3500, "running", 1), (3700, "crashed", 0)):
+        monkeypatch.setattr(time, "time", lambda later=later: now + later)
+        info = steno.open(url).info
+        assert (info.state, len(info.silent)) == (found, silent)
+    monkeypatch.undo()
