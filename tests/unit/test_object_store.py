@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,25 @@ def test_what_is_sent_is_there_and_comes_back(store, one, tmp_path):
     assert store.listing() == {"a/small": 1}
     with pytest.raises(FileNotFoundError):
         store.read("a/b/one")
+
+
+def test_of_many_who_create_an_object_one_does(store):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: store.create("a/b", b"%d" % number), range(8)))
+    assert store.creates()
+    assert store.creates()
+    assert not store.create("a/b", b"x")
+    if store.protocol == "file":  # a memory store is one thread's matter
+        assert made.count(True) == 1
+        assert store.read("a/b") == b"%d" % made.index(True)
+
+
+def test_the_clock_of_a_store_is_compared_with_its_objects_dates(store):
+    store.write("a", b"x")
+    if store.protocol == "memory":
+        assert store.now() is None
+    else:
+        assert 0 <= store.now() - store.look("a").modified < 60
 
 
 def test_what_arrives_changed_is_an_error(store, one):

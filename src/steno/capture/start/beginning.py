@@ -55,7 +55,7 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
     if request.launch.nodes > 1 and request.launch.rank == 0:
         report(
             "several nodes",
-            "each node numbers automatic steps by itself: give log a step=, where ranks are to be compared step by step",
+            "each node numbers automatic steps by itself: to compare ranks step by step, give log a step=",
         )
 
     def write(run_dir: Path, name: str) -> None:
