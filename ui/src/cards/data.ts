@@ -1,6 +1,6 @@
 // What the cards on the screen need, asked in one request; what was answered, kept for the way back.
 import { type Signal, effect, signal } from "@preact/signals";
-import { shown } from "../state/table";
+import { alone, shown } from "../state/table";
 import { view } from "../state/view";
 import * as client from "../wire/client";
 import type { Card, CardAsk, Smoothing } from "../wire/types";
@@ -145,6 +145,10 @@ export function retry(id: string): void {
 }
 
 export function start(): void {
+  effect(() => {
+    void alone.value;
+    for (const state of states.values()) state.value = { card: null, error: null, remedy: "", loading: true };
+  });
   effect(() => {
     const { x, zoom, group, ranks, smooth, logX } = view.value;
     void [x, zoom, group, ranks, smooth, logX, shown.value];

@@ -4,7 +4,7 @@ import { Cards } from "../cards/Cards";
 import { FullSize } from "../cards/FullSize";
 import { Toolbar } from "../cards/Toolbar";
 import { SaidBar } from "../edit/Said";
-import { all, problem, server, total } from "../state/table";
+import { all, alone, problem, server, total } from "../state/table";
 import { Table } from "../table/Table";
 import { view } from "../state/view";
 import { Header } from "./Header";
@@ -73,8 +73,12 @@ export function Page() {
         <main class="both">
           <Table />
           <section class="charts" aria-label="Charts">
-            <Toolbar />
-            <Cards />
+            {alone.value === null && (
+              <>
+                <Toolbar />
+                <Cards />
+              </>
+            )}
           </section>
         </main>
       )}

@@ -1,6 +1,8 @@
-// One run over the whole page, in parts: overview, output, records, artifacts.
+// One run over the whole page, in parts: overview, charts, output, records, artifacts.
 import { useEffect, useRef } from "preact/hooks";
 import type { ComponentChild } from "preact";
+import { Cards } from "../cards/Cards";
+import { Toolbar } from "../cards/Toolbar";
 import { known } from "../state/table";
 import { change, view } from "../state/view";
 import * as client from "../wire/client";
@@ -14,6 +16,12 @@ import "./run.css";
 /** The parts of the page, by the name in the address. */
 const PARTS: Record<string, (run: string, said: RunAnswer | null) => ComponentChild> = {
   overview: (run, said) => said && <Overview run={run} said={said} />,
+  charts: () => (
+    <section class="charts" aria-label="Charts of the run">
+      <Toolbar />
+      <Cards />
+    </section>
+  ),
   output: (run) => <Output key="output" run={run} kind="output" />,
   records: (run) => <Output key="records" run={run} kind="" />,
   artifacts: (run) => <Artifacts run={run} />,

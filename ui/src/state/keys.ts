@@ -5,7 +5,7 @@ import { AskError } from "../wire/client";
 import { mediaKeys } from "../media/keys";
 import type { KeysAnswer } from "../wire/types";
 import { type Section, filtered, sections } from "./sections";
-import { shown } from "./table";
+import { alone, shown } from "./table";
 import { view } from "./view";
 
 const EMPTY: KeysAnswer = { keys: [], sections: [], kinds: [], runs: [], points: [] };
@@ -58,6 +58,12 @@ export const charted = computed<Section[]>(() => sections(keys.value, filtered(k
 export const mediaNames = computed(() => new Set([...mediaKeys(keys.value, () => true).values()].flat().map((one) => one.name)));
 
 export function start(): void {
+  effect(() => {
+    void alone.value;
+    // Other charts: what is known of those before would be wrong of these.
+    keys.value = EMPTY;
+    loading.value = true;
+  });
   effect(() => {
     void shown.value;
     void load();

@@ -161,12 +161,20 @@ export const inTable = computed(() => {
 });
 
 let before: string[] = [];
-/** The runs that are drawn; the same array while nothing changes. */
-export const shown = computed(() => {
+/** The runs that the table marks as drawn; the same array while nothing changes. */
+export const marked = computed(() => {
   const next = chosen(view.value.shown, inTable.value);
   if (next.length !== before.length || next.some((run, at) => run !== before[at])) before = next;
   return before;
 });
+
+export const markedSet = computed(() => new Set(marked.value));
+
+/** The run whose charts stand on its own page, in place of those of the marked runs. */
+export const alone = computed(() => (view.value.tab === "charts" ? view.value.open : null));
+
+/** The runs that are drawn; the same array while nothing changes. */
+export const shown = computed(() => (alone.value === null ? marked.value : [alone.value]));
 
 export const shownSet = computed(() => new Set(shown.value));
 
@@ -201,8 +209,8 @@ export function start(): void {
     if (view.value.shown.base === "all") void ids();
   });
   effect(() => {
-    const { shown: wantedRuns, baseline } = view.value;
-    const missing = [...wantedRuns.plus, ...(baseline ? [baseline] : [])].filter((run) => !known.peek().has(run));
+    const { shown: wantedRuns, baseline, open } = view.value;
+    const missing = [...wantedRuns.plus, ...[baseline, open].filter((one) => one !== null)].filter((run) => !known.peek().has(run));
     if (missing.length) void fill(missing);
   });
   effect(() => {

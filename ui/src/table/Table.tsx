@@ -4,7 +4,7 @@ import { colourLegend, colourOf } from "../cards/look";
 import { useRows } from "../parts/virtual";
 import { cell, number, seconds } from "../parts/words";
 import { toggled } from "../state/shown";
-import { all, baselineRow, columns, inTable, look, problem, rows, shown, shownSet, total } from "../state/table";
+import { all, baselineRow, columns, inTable, look, marked, markedSet, problem, rows, total } from "../state/table";
 import { change, view } from "../state/view";
 import { numberOf } from "../wire/decode";
 import { InCell, inCell } from "../edit/InCell";
@@ -53,7 +53,7 @@ export function toggleCompare(run: string): void {
 
 function Row({ row, index, top, pinned }: { row: RunRow; index: number; top: number; pinned?: boolean }) {
   const { columns: visible, baseline, compare } = view.value;
-  const drawn = shownSet.value.has(row.run);
+  const drawn = markedSet.value.has(row.run);
   const base = baselineRow.value;
   const wanted = columns.value;
   const value = (one: RunRow, name: string) => (one.values.length === wanted.length ? one.values[wanted.indexOf(name)] : undefined);
@@ -138,7 +138,7 @@ function Choose() {
   return (
     <div class="toolbar" role="toolbar" aria-label="Runs">
       <span class="quiet">
-        {shown.value.length.toLocaleString("en")} of {(total.value ?? 0).toLocaleString("en")} drawn
+        {marked.value.length.toLocaleString("en")} of {(total.value ?? 0).toLocaleString("en")} drawn
       </span>
       <label>
         draw{" "}
