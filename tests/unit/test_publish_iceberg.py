@@ -215,7 +215,7 @@ def say(one, manner):
     one.stdin.flush()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600 if ROUNDS > 10 else 300)
 def test_four_publishers_at_once_enter_each_part_once(place, uri):
     """Round by round, one of them losing the answers to its commits, and a fifth one killed after its commit."""
     with crew(place, uri, 4) as four, Writer(place / "p" / "r", format=2) as writer, ExitStack() as others:

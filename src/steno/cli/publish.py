@@ -11,7 +11,7 @@ from steno.errors import UsageError
 from steno.visible import on_one_line
 
 if TYPE_CHECKING:
-    from steno.publish.iceberg import Published
+    from steno.store.stock import Stock
 
 
 def publish(
@@ -26,38 +26,71 @@ def publish(
     warehouse: Annotated[
         str | None, typer.Option("--warehouse", metavar="NAME", help="The warehouse of a REST catalogue.")
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="URL", help="A ClickHouse database: clickhouse://user@host:port/database."),
+    ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Take out of the tables what is gone from the store.")
+        bool, typer.Option("--repair", help="Take out of the catalogue's tables what is gone from the store.")
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Enter the parts of a store's runs into tables that other engines read; nothing is copied.
+    """Make a store's runs known to other engines: its parts to an Iceberg catalogue, or their rows to ClickHouse.
 
-    It may be called at any time, by several at once, and be killed: each part is in the tables once. Exit status 1 if
-    a run could not be read, or a table names files that are gone.
+    It may be called at any time, by several at once, and be killed: everything is in the tables once. Exit status 1 if
+    a run could not be read, or a catalogue's table names files that are gone.
     """
+    from steno.store.stock import stock_of
+
+    if (catalog is None) == (to is None):
+        raise UsageError(
+            "say where to: --catalog sqlite:////srv/catalog.db, an Iceberg catalogue, or "
+            "--to clickhouse://user@host:8123/database"
+        )
+    if to is not None and (repair or warehouse is not None):
+        raise UsageError("--repair and --warehouse are about a catalogue, and --to names none")
+    if to is not None:
+        _insert(stock_of(store), to, json=json)
+    else:
+        _enter(stock_of(store), str(catalog), warehouse, repair=repair, json=json)
+
+
+def _insert(stock: Stock, to: str, *, json: bool) -> None:
+    from steno.clickhouse.place import place_of
+    from steno.publish.clickhouse import publish as insert
+
+    done = insert(stock, place_of(to, "--to"))
+    if json:
+        terminal.print_json({"runs": done.runs, "parts": done.parts, "rows": done.rows, "left_out": done.left_out})
+    else:
+        terminal.say(f"{done.runs:,} runs are published; {done.parts:,} parts with {done.rows:,} rows are new")
+    _left_out(done.left_out, json=json)
+    if done.left_out:
+        raise typer.Exit(1)
+
+
+def _enter(stock: Stock, catalog: str, warehouse: str | None, *, repair: bool, json: bool) -> None:
     import logging
 
     from steno.publish.iceberg import publish as enter
-    from steno.store.stock import stock_of
 
     logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # it warns of each column without statistics
-    if catalog is None:
-        raise UsageError("say where to: --catalog URI for an Iceberg catalogue, such as sqlite:////srv/catalog.db")
-    done = enter(stock_of(store), catalog, warehouse, repair=repair)
-    _tell(done, json=json)
+    done = enter(stock, catalog, warehouse, repair=repair)
+    if json:
+        facts = {"runs": done.runs, "entered": done.entered, "removed": done.removed, "lost": list(done.lost)}
+        terminal.print_json({**facts, "left_out": done.left_out})
+    else:
+        terminal.say(
+            f"{done.runs:,} runs are published; {done.entered:,} parts are new, {done.removed:,} are taken out"
+        )
+    _left_out(done.left_out, json=json)
+    if done.lost and not json:
+        few = ", ".join(map(on_one_line, done.lost[:3])) + (" …" if len(done.lost) > 3 else "")
+        terminal.complain(f"steno: the tables name {len(done.lost):,} files that are gone: {few}; see --repair")
     if done.left_out or done.lost:
         raise typer.Exit(1)
 
 
-def _tell(done: Published, *, json: bool) -> None:
-    if json:
-        facts = {"runs": done.runs, "entered": done.entered, "removed": done.removed, "lost": list(done.lost)}
-        terminal.print_json({**facts, "left_out": done.left_out})
-        return
-    terminal.say(f"{done.runs:,} runs are published; {done.entered:,} parts are new, {done.removed:,} are taken out")
-    for place, why in done.left_out.items():
+def _left_out(left_out: dict[str, str], *, json: bool) -> None:
+    for place, why in () if json else left_out.items():
         terminal.complain(f"steno: {on_one_line(place)} is left out: {on_one_line(why)}")
-    if done.lost:
-        few = ", ".join(map(on_one_line, done.lost[:3])) + (" …" if len(done.lost) > 3 else "")
-        terminal.complain(f"steno: the tables name {len(done.lost):,} files that are gone: {few}; see --repair")

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from steno import paths
-from steno.errors import RunNotFoundError, StenoError, UsageError
+from steno import files, inside, paths
+from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
+from steno.ledger import verify
+from steno.ledger.bins_name import name_of
 from steno.ledger.read import Reader
 from steno.objects import url as urls
 from steno.objects.store import ObjectStore
@@ -101,6 +103,40 @@ class Stock:
                 raise RunNotFoundError(f"{one.url} changes while it is read: {gone}") from None
         snapshot = Reader(directory).snapshot(batches=False)
         return Contents(cards.summarise(directory), {part.name: part for part in snapshot.parts}, directory)
+
+    def fetched(self, one: Stored, part: Part, folder: Path) -> Path:
+        """A part as a file of this machine that is what was written: the run's own, or a copy in the folder.
+
+        Raises:
+            CorruptError: it is damaged.
+            OSError: it is gone, or cannot be read.
+        """
+        path = self._file(one, part.name, folder)
+        if part.crc and verify.differing(path, part.crc):
+            raise CorruptError(f"{one.url}/{part.name} is damaged: its checksum is another")
+        return path
+
+    def fetched_beside(self, one: Stored, part: Part, folder: Path) -> Path | None:
+        """The file of bins beside a part, whatever it says; None: there is none."""
+        try:
+            return self._file(one, name_of(part.name), folder)
+        except FileNotFoundError:
+            return None
+
+    def _file(self, one: Stored, name: str, folder: Path) -> Path:
+        if self.local is not None:
+            path = Path(one.url) / inside.relative(name)
+            if not path.is_file():
+                raise FileNotFoundError(str(path))
+            return path
+        path = folder / name
+        ObjectStore(one.url, patient=True).fetch(name, path, lambda _: "")
+        return path
+
+    def forget(self, path: Path) -> None:
+        """Remove a file that was fetched, if it is a copy."""
+        if self.local is None:
+            files.unlink(path, missing_ok=True)
 
 
 def stock_of(place: str | os.PathLike[str]) -> Stock:
