@@ -40,8 +40,8 @@ def test_built_in_names_and_places():
     assert registry.names()[:5] == ["tensorboard", "csv", "jsonl", "text", "console"]
     places = [registry.placement(name) for name in registry.names()[:5]]
     assert places == ["file", "file", "file", "file", "console"]
-    assert registry.names()[5:9] == ["wandb", "mlflow", "swanlab", "trackio"]
-    assert {registry.placement(name) for name in registry.names()[5:9]} == {"process"}
+    assert registry.names()[5:10] == ["wandb", "mlflow", "swanlab", "trackio", "clickhouse"]
+    assert {registry.placement(name) for name in registry.names()[5:10]} == {"process"}
     for name in registry.BUILT_IN:
         assert isinstance(registry.create(name), Destination)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECS: Final = 10
 _ANSWER_SECS: Final = 300
+_TOGETHER: Final = {"async_insert": 1, "wait_for_async_insert": 1}
 
 
 class UnreachableError(StenoError):
@@ -82,9 +83,17 @@ class Connection:
         """A statement without an answer."""
         self._try(lambda: self._client.command(text))
 
-    def insert(self, table: str, rows: pa.Table, token: str = "") -> None:
-        """Rows into a table, whose columns have the table's names."""
-        self._try(lambda: self._client.insert_arrow(self._named(table), rows, settings=_settings(token)))
+    def insert(self, table: str, rows: pa.Table, token: str = "", *, waits: bool = False) -> None:
+        """Rows into a table, whose columns have the table's names.
+
+        Args:
+            table: without the database.
+            rows: what is inserted.
+            token: what tells this insert from any other one.
+            waits: until ClickHouse has put small inserts of many together; they are there when this returns.
+        """
+        settings = _settings(token) | (_TOGETHER if waits else {})
+        self._try(lambda: self._client.insert_arrow(self._named(table), rows, settings=settings))
 
     def insert_file(self, table: str, columns: Sequence[str], data: bytes, token: str) -> None:
         """The columns of a Parquet file into a table: ClickHouse itself reads the file."""

@@ -31,6 +31,7 @@ BUILT_IN: dict[str, tuple[str, Placement]] = {
     "mlflow": ("steno.destinations.services._mlflow:Mlflow", "process"),
     "swanlab": ("steno.destinations.services._swanlab:Swanlab", "process"),
     "trackio": ("steno.destinations.services._trackio:Trackio", "process"),
+    "clickhouse": ("steno.destinations.services._clickhouse:ClickHouse", "process"),
 }
 _METHODS = ("open", "write", "flush", "close")
 _LISTENS = ("run_event", "close", "post_close")

@@ -22,6 +22,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "mlflow": ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     "swanlab": ("SWANLAB_API_KEY",),
     "trackio": ("HF_TOKEN",),
+    "clickhouse": ("CLICKHOUSE_PASSWORD",),
 }
 """By destination, the variables of the environment in which its service's library looks for secrets."""
 
