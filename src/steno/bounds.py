@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from steno import inside
 from steno.errors import CorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import pyarrow.parquet as pq
+
+    Buffer = mmap.mmap | memoryview
 
 MOST_ROWS: Final = 1 << 25
 """Of a part: sealing ends one at a million and a half points."""
@@ -67,7 +69,8 @@ def pages(path: Path, groups: list[pq.RowGroupMetaData], without: Collection[str
         places = (one.column(0).data_page_offset for one in groups if one.num_columns)
         mark = (facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size, *places, *sorted(without))
         if mark not in _WALKED:
-            _walk(path, file.fileno(), facts.st_size, groups, without)
+            with mmap.mmap(file.fileno(), facts.st_size, access=mmap.ACCESS_READ) as data:
+                walk(data, path, groups, without=without)
             while len(_WALKED) >= _MOST_WALKED:
                 _WALKED.pop(next(iter(_WALKED)), None)
             _WALKED[mark] = None
@@ -80,58 +83,84 @@ def footer(path: Path, most_rows: int = MOST_ROWS) -> pq.FileMetaData:
         CorruptError: it says that the file would unfold into too much.
         OSError, ValueError: it is no Parquet file, or cannot be read.
     """
+    with open(inside.opened(path), "rb") as file:
+        return _footer(file, path, os.fstat(file.fileno()).st_size, most_rows)
+
+
+def footer_in(end: memoryview, path: Path, size: int) -> pq.FileMetaData:
+    """As `footer`, of a file whose last bytes, from its footer on, are in memory."""
+    import pyarrow as pa
+
+    return _footer(pa.BufferReader(pa.py_buffer(end)), path, size, MOST_ROWS)
+
+
+def _footer(source: Any, path: Path, size: int, most_rows: int) -> pq.FileMetaData:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with open(inside.opened(path), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        try:
-            found = pq.read_metadata(file)
-        except pa.ArrowException as error:
-            raise ValueError(str(error)) from error
-        rows, groups = found.num_rows, [found.row_group(at) for at in range(found.num_row_groups)]
-        whole = sum(group.total_byte_size for group in groups)
-        if not 0 <= rows <= min(most_rows, (1 << 20) + size * ROWS_PER_BYTE) or rows != sum(g.num_rows for g in groups):
-            raise CorruptError(f"{path} has {size:,} bytes and says that it has {rows:,} rows: it is not read")
-        _require(path, size, whole)
-        if any(group.total_byte_size < 0 or group.num_rows < 0 for group in groups):
-            raise CorruptError(f"{path} says that it has less than nothing: it is not read")
-        return found
+    try:
+        found = pq.read_metadata(source)
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
+    rows, groups = found.num_rows, [found.row_group(at) for at in range(found.num_row_groups)]
+    whole = sum(group.total_byte_size for group in groups)
+    if not 0 <= rows <= min(most_rows, (1 << 20) + size * ROWS_PER_BYTE) or rows != sum(g.num_rows for g in groups):
+        raise CorruptError(f"{path} has {size:,} bytes and says that it has {rows:,} rows: it is not read")
+    _require(path, size, whole)
+    if any(group.total_byte_size < 0 or group.num_rows < 0 for group in groups):
+        raise CorruptError(f"{path} says that it has less than nothing: it is not read")
+    return found
 
 
-def _walk(path: Path, fd: int, size: int, groups: list[pq.RowGroupMetaData], without: Collection[str]) -> None:
+def walk(
+    data: Buffer,
+    path: Path,
+    groups: Sequence[pq.RowGroupMetaData],
+    wanted: Collection[str] | None = None,
+    *,
+    without: Collection[str] = (),
+    places: Sequence[tuple[int, int]] = (),
+) -> None:
     """Look at the header of every page, which says by itself what it unfolds into; readers believe it.
+
+    Args:
+        data: the file, or as much of it as has been read, each byte at its place.
+        path: its name.
+        groups: of its footer.
+        wanted: the columns that are read; None: all but those `without`.
+        without: columns that nobody reads.
+        places: by row group, where it lies: what has been read.
 
     Raises:
         CorruptError: more than the footer says, or what is no page.
     """
-    unfolded = 0
-    with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as data:
-        for group in groups:
-            for number in range(group.num_columns):
-                column = group.column(number)
-                if column.path_in_schema in without:
-                    continue
-                at = column.data_page_offset
-                if column.has_dictionary_page and 0 < column.dictionary_page_offset < at:
-                    at = column.dictionary_page_offset
-                end, left = at + column.total_compressed_size, column.total_uncompressed_size
-                try:
-                    if not 0 < at <= end <= size:
-                        raise ValueError("its place is not in the file")
-                    while at < end:
-                        page, behind = _page_header(data, at)
-                        left -= page[2] + behind - at
-                        unfolded += page[2]
-                        at = behind + page[3]
-                        if page[2] < 0 or page[3] < 0 or at > end or left < -_HEADER_ROOM:
-                            raise ValueError("its pages are more than the footer says")
-                except (ValueError, KeyError, IndexError) as error:
-                    raise CorruptError(f"{path}: the column {column.path_in_schema!r} is not read: {error}") from error
+    unfolded, size = 0, len(data)
+    for group, (first, last) in zip(groups, places or [(1, size)] * len(groups), strict=True):
+        for number in range(group.num_columns):
+            column = group.column(number)
+            name = column.path_in_schema
+            if name in without or (wanted is not None and name not in wanted):
+                continue
+            at = column.data_page_offset
+            if column.has_dictionary_page and 0 < column.dictionary_page_offset < at:
+                at = column.dictionary_page_offset
+            end, left = at + column.total_compressed_size, column.total_uncompressed_size
+            try:
+                if not first <= at <= end <= last:
+                    raise ValueError("its place is not in the file")
+                while at < end:
+                    page, behind = _page_header(data, at)
+                    left -= page[2] + behind - at
+                    unfolded += page[2]
+                    at = behind + page[3]
+                    if page[2] < 0 or page[3] < 0 or at > end or left < -_HEADER_ROOM:
+                        raise ValueError("its pages are more than the footer says")
+            except (ValueError, KeyError, IndexError) as error:
+                raise CorruptError(f"{path}: the column {name!r} is not read: {error}") from error
     _require(path, size, unfolded)
 
 
-def _page_header(data: mmap.mmap, at: int) -> tuple[dict[int, int], int]:
+def _page_header(data: Buffer, at: int) -> tuple[dict[int, int], int]:
     """(the numbers of a PageHeader by field, where it ends): Thrift's compact protocol, structs inside stepped over."""
     found: dict[int, int] = {}
     depth, fields = 0, [0]
@@ -165,7 +194,7 @@ def _page_header(data: mmap.mmap, at: int) -> tuple[dict[int, int], int]:
     raise ValueError("the header of a page has no end")
 
 
-def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
+def _varint(data: Buffer, at: int) -> tuple[int, int]:
     number = shift = 0
     while shift < 70:
         one = data[at]

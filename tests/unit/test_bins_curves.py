@@ -478,14 +478,12 @@ def test_long_runs_are_what_numpy_computes(tmp_path, stage, ranks):
 
 
 def test_the_bins_beside_the_parts_are_used(tmp_path, monkeypatch, way):
-    from steno.store.bins import sealed
-
     run_dir = made(
         tmp_path, "r", [(step, {"loss": math.sin(step), "other": 1.0}) for step in range(20_000)], "finished"
     )
     if way == "points":
         return
-    monkeypatch.setattr(sealed, "read", None)
+    monkeypatch.setattr(exact.part_rows, "read", None)
     part = next((run_dir / "metrics").glob("*.parquet"))
     before = part.read_bytes()
     part.write_bytes(before[:4] + b"\0" * (len(before) - 8) + before[-4:])
@@ -553,11 +551,17 @@ def test_several_runs_over_time_are_what_numpy_computes(tmp_path, ranks):
 
 def test_what_is_read_of_one_key_does_not_hold_the_others(tmp_path):
     """Rows of many runs are kept: those of a key must not keep all columns of its row group in memory."""
+    from steno.ledger import verify
+    from steno.store import part_rows
     from steno.store.bins import sealed
+    from steno.store.image import Image
 
     records = [(step, {f"k{number:02d}": float(number + step) for number in range(40)}) for step in range(50)]
     (part,) = (made(tmp_path, "many", records, "finished") / "metrics").glob("*.parquet")
-    rows = sealed.read(part, ["k07"], 1)[0]
+    with Image(part, verify.checksum(part)) as image:
+        found = part_rows.read(image, ["k07"], sealed.COLUMNS)
+        assert found is not None
+        rows = sealed.by_key(found, 1)[0]
     np.testing.assert_array_equal(rows.value, 7.0 + np.arange(50))
     for column in (rows.x, rows.step, rows.time, rows.record, rows.value, rows.rank):
         assert column.base is None or column.base.nbytes <= 2 * column.nbytes

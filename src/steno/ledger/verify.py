@@ -51,7 +51,7 @@ def checksum(path: Path) -> str:
     except (ValueError, CorruptError):
         return f"{size}:" + "".join(f"{one:08x}" for one in _crcs(path, _blocks(size)))
     begins = _footer_begin(path, size)
-    crcs = list(_crcs(path, [(begins, size), *(piece for group in _pieces(footer, begins) for piece in group)]))
+    crcs = list(_crcs(path, [(begins, size), *(piece for group in pieces(footer, begins) for piece in group)]))
     return f"{size}:{crcs[0]:08x}:" + "".join(f"{one:08x}" for one in crcs[1:])
 
 
@@ -64,7 +64,7 @@ def _footer_begin(path: Path, size: int) -> int:
         return max(size - 8 - int.from_bytes(file.read(4), "little"), 0)
 
 
-def _pieces(footer: pq.FileMetaData, end: int, groups: Collection[int] | None = None) -> list[tuple[Range, Range]]:
+def pieces(footer: pq.FileMetaData, end: int, groups: Collection[int] | None = None) -> list[tuple[Range, Range]]:
     """By row group its bytes up to those of `meta`, and the rest: all from the begin of the file to `end`.
 
     Of these groups alone, in their order; None: of all.
@@ -99,6 +99,29 @@ def _crcs(path: Path, pieces: Iterable[Range]) -> Iterator[int]:
                 crc = crc32c.crc32c(view[:some], crc)
                 left -= some
             yield crc
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What `checksum` says of a Parquet part."""
+
+    size: int
+    footer: int
+    _groups: str
+
+    def __len__(self) -> int:
+        """Row groups."""
+        return len(self._groups) // 16
+
+    def group(self, at: int) -> int:
+        """The checksum of a row group without `meta`."""
+        return int(self._groups[16 * at : 16 * at + 8], 16)
+
+
+def sums(crc: str) -> Sums | None:
+    """A checksum taken apart; None: it is that of no Parquet part of this format."""
+    found = _GROUPS_SUM.fullmatch(crc)
+    return None if found is None else Sums(int(found[1]), int(found[2], 16), found[3])
 
 
 def _blocks(size: int) -> Ranges:
@@ -153,8 +176,8 @@ def _differing_groups(
     if len(known) != 2 * footer.num_row_groups:
         return [(0, actual)]
     wanted = range(footer.num_row_groups) if groups is None else sorted(groups)
-    pieces = zip(wanted, _pieces(footer, begin, wanted), strict=True)
-    some = [(piece, known[2 * at + half]) for at, both in pieces for half, piece in enumerate(both)]
+    parted = zip(wanted, pieces(footer, begin, wanted), strict=True)
+    some = [(piece, known[2 * at + half]) for at, both in parted for half, piece in enumerate(both)]
     found = _crcs(path, [piece for piece, _ in some])
     return [piece for (piece, one), other in zip(some, found, strict=True) if one != other]
 

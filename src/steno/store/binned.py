@@ -51,14 +51,14 @@ def read(
         if some:
             rows += _stretches(engine, run_dir, part, keys, choice, some)
     for numbers, parts in whole.items():
-        rows.append(_sealed(engine, run_dir, parts, keys, numbers, choice))
+        rows.append(sealed(engine, run_dir, parts, keys, numbers, choice))
     rows += _unsealed(view, keys, choice)
     if run_dir not in engine.fetch:  # bins must not hide that a part was lost
         require(run_dir / part.name for part in view.metrics)
     return concat(found), points_.concat([some for some in rows if len(some)])
 
 
-def _sealed(
+def sealed(
     engine: Engine, run_dir: Path, parts: Sequence[Part], keys: Sequence[str], numbers: Sequence[int], choice: Choice,
     steps: tuple[int, int] | None = None,
 ) -> Points:  # fmt: skip
@@ -79,7 +79,7 @@ def _stretches(
     found = []
     for number in sorted({stretch.key for stretch in stretches}):
         mine = sorted((one.first or 0, one.last or 0) for one in stretches if one.key == number)
-        rows = _sealed(engine, run_dir, [part], keys, [number], choice, (mine[0][0], mine[-1][1]))
+        rows = sealed(engine, run_dir, [part], keys, [number], choice, (mine[0][0], mine[-1][1]))
         firsts, lasts = np.array(mine, np.int64).T
         at = np.searchsorted(firsts, rows.step, side="right") - 1
         found.append(rows.take(rows.step <= lasts[at]))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from steno.store import part_rows
+from steno.store.part_rows import POINT_COLUMNS
 from steno.store.points import concat, of_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from steno.ledger.read import Part
     from steno.store.attempts import Choice
     from steno.store.engine import Engine
     from steno.store.points import Points
@@ -41,9 +44,17 @@ def read_points(
     columns = ", ".join(sql for name, sql in COLUMNS.items() if name not in without)
     found: list[list[Points]] = [[] for _ in keys]
     if len(keys) <= _SINGLY:
+        wanted = [name for name in POINT_COLUMNS if name not in without]
+        left: list[Part] = []
+        for part in engine.here(run_dir, view.metrics):
+            some = part_rows.points(engine, run_dir, part, keys, choice, wanted)
+            if some is None:
+                left.append(part)
+            for number, points in (some or {}).items():
+                found[number].append(points)
         for pieces, key in zip(found, keys, strict=True):
             query = f"select {columns} from {{parts}} where key = ? and {choice.sql()}"
-            table = engine.table(engine.files(run_dir, view.metrics, [key]), query, [key])
+            table = engine.table(engine.files(run_dir, left, [key]), query, [key]) if left else None
             if table is not None and len(table):
                 pieces.append(of_arrow(table))
     else:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from steno.ledger.read import Loss, Part
     from steno.store.binfiles import BinFiles
+    from steno.store.image import Image
 
 _TRIES = 50
 _inherited: list[object] = []
@@ -70,10 +71,7 @@ class Engine:
             PartGone: a part is no longer there.
         """
         found = []
-        parts = list(parts)
-        if run_dir in self.fetch:
-            self.fetch[run_dir](parts)
-        for part in parts:
+        for part in self.here(run_dir, parts):
             try:
                 path = self._sound.path(run_dir, part, keys)
             except FileNotFoundError as error:
@@ -81,6 +79,22 @@ class Engine:
             if path is not None:
                 found.append(path)
         return found
+
+    def here(self, run_dir: Path, parts: Iterable[Part]) -> list[Part]:
+        """The parts, which are on this machine then. Raises PartGone."""
+        parts = list(parts)
+        if run_dir in self.fetch:
+            self.fetch[run_dir](parts)
+        return parts
+
+    def image(self, run_dir: Path, part: Part) -> Image | None:
+        """What reads a few row groups of a part that is here; None: see its `files`. Raises PartGone."""
+        if str(run_dir / part.name) in self.damaged:
+            return None
+        try:
+            return self._sound.image(run_dir, part)
+        except FileNotFoundError as error:
+            raise PartGone(str(run_dir / part.name)) from error
 
     def binfiles(self, run_dir: Path, parts: Iterable[Part]) -> BinFiles:
         """What reads the bins beside these parts; those of a run in an object store are here then, if it has some."""

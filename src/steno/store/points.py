@@ -143,10 +143,11 @@ SELECTED = "node, record, step, epoch_ns(time) as time, rank, attempt, value, ex
 """What is selected of a part for `of_arrow`; the key beside it where there are several."""
 
 
-def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
+def of_arrow(table: pa.Table, ids: dict[str, int] | None = None, same: Mapping[str, int] | None = None) -> Points:
     """The points of a table with the columns of a part; without `ids` every point has the key number 0.
 
-    The table's `time` is int64 ns; a column that it lacks is 0. `ids` grows by the keys it does not know.
+    The table's `time` is int64 ns, or as a part has it; a column that it lacks has its one value in `same`, or 0.
+    `ids` grows by the keys it does not know.
     """
     import numpy as np
 
@@ -161,11 +162,14 @@ def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
     )
     there = set(table.column_names)
     columns: dict[str, Any] = {
-        name: to_numpy(table[name], dtype) if name in there else np.zeros(count, dtype) for name, dtype in whole
+        name: to_numpy(table[name], dtype) if name in there else np.full(count, (same or {}).get(name, 0), dtype)
+        for name, dtype in whole
     }
+    if "time" in there and is_in_micros(table["time"]):
+        columns["time"] = columns["time"] * 1000
     value = to_numpy(table["value"], "float64")
     return Points(
-        key=np.zeros(count, np.int32) if ids is None else _numbered(table["key"], ids),
+        key=np.zeros(count, np.int32) if ids is None else numbered(table["key"], ids),
         batch=np.zeros(count, np.int64),
         level=np.zeros(count, np.int8),
         value=value,
@@ -174,7 +178,13 @@ def of_arrow(table: pa.Table, ids: dict[str, int] | None = None) -> Points:
     )
 
 
-def _numbered(names: pa.ChunkedArray, ids: dict[str, int]) -> NDArray[np.int32]:
+def is_in_micros(time: pa.ChunkedArray) -> bool:
+    """Whether a column of times is one of a part."""
+    return getattr(time.type, "unit", "") == "us"
+
+
+def numbered(names: pa.ChunkedArray, ids: dict[str, int]) -> NDArray[np.int32]:
+    """The numbers of names by `ids`, which grows by those that it does not know."""
     import numpy as np
     import pyarrow as pa
 
@@ -192,9 +202,10 @@ def _specials(table: pa.Table, value: NDArray[np.float64]) -> dict[int, Special]
     import pyarrow as pa
 
     out: dict[int, Special] = {}
+    there = set(table.column_names)
     for name in ("exact", "text", "ref"):
-        column = table[name]
-        if column.null_count == len(column):
+        column = table[name] if name in there else None
+        if column is None or column.null_count == len(column):
             continue
         rows = valid_rows(column)
         for row, found in zip(rows.tolist(), column.take(to_arrow(rows, pa.int64())).to_pylist(), strict=True):

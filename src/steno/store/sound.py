@@ -16,6 +16,7 @@ from steno import bounds, files, inside
 from steno.errors import CorruptError
 from steno.ledger import format1, verify
 from steno.ledger.read import Loss
+from steno.store.image import DiffersError, Image, groups_of, require_texts
 from steno.visible import visible
 
 if TYPE_CHECKING:
@@ -82,6 +83,37 @@ class Sound:
         path = self._compared(run_dir, part, keys)
         return None if path is None else self._nameable(path)
 
+    def image(self, run_dir: Path, part: Part) -> Image | None:
+        """What reads a few row groups of the part and compares just them; None: it is to be read as `path` says.
+
+        Raises:
+            FileNotFoundError: the part is gone.
+        """
+        path = run_dir / part.name
+        name, crc = str(path), part.crc or ""
+        seen = self._seen.get(name)
+        if not crc or (seen is not None and seen.path != path):
+            return None
+        try:
+            if seen is None:
+                inside.path(run_dir, part.name)
+            stat = os.lstat(path)
+            mark = (stat.st_size, stat.st_mtime_ns, crc)
+            known = seen if seen is not None and seen.mark == mark else None
+            image = Image(path, crc, None if known is None else known.footer)
+        except FileNotFoundError:
+            raise
+        except (OSError, CorruptError, DiffersError):
+            return None
+        if known is None or known.footer is None:
+            if format1.is_of(image.footer.schema.names):
+                image.close()
+                return None
+            if known is None:
+                with self._lock:
+                    self._seen[name] = _Seen(mark, path, image.footer, {_FOOTER})
+        return image
+
     def _compared(self, run_dir: Path, part: Part, keys: Collection[str] | None) -> Path | None:
         path = run_dir / part.name
         stat = os.lstat(path)
@@ -102,7 +134,7 @@ class Sound:
         """A part of which nothing is compared yet; None: all of it is to be compared."""
         try:
             inside.path(run_dir, part.name)
-            footer = bounds.parquet(path)
+            footer = bounds.footer(path)
         except FileNotFoundError:
             raise
         except (OSError, ValueError, CorruptError):
@@ -113,14 +145,15 @@ class Sound:
         """Compare what is missing for these keys; False: that is damaged, or all is to be compared."""
         if keys is None or seen.footer is None:
             return False
-        wanted = {at for key in keys for at in _groups_of(seen.footer, key)}
-        missing = wanted - seen.compared
         try:
+            wanted = {at for key in keys for at, _ in groups_of(path, seen.footer, key)}
+            missing = wanted - seen.compared
+            bounds.pages(path, [seen.footer.row_group(at) for at in sorted(missing)])
             if (missing or _FOOTER not in seen.compared) and verify.differing(path, crc, missing, seen.footer):
                 return False
         except FileNotFoundError:
             raise
-        except OSError:
+        except (OSError, CorruptError):
             return False
         seen.compared |= missing | {_FOOTER}
         seen.keys.update(keys)
@@ -133,7 +166,9 @@ class Sound:
             bad = verify.differing(path, crc) if crc else []
             if not bad:
                 with contextlib.suppress(ValueError):  # no Parquet at all: told by whoever reads it
-                    if format1.is_of(bounds.parquet(path).schema.names):
+                    footer = bounds.parquet(path)
+                    require_texts(path, footer)
+                    if format1.is_of(footer.schema.names):
                         copy = self._copy(path)
                         format1.copy(path, copy)
                 self.losses.pop(str(path), None)
@@ -179,30 +214,3 @@ class Sound:
 def _remove(place: str, pid: int) -> None:
     if os.getpid() == pid:  # a forked child inherits the finalizer, not the copies
         files.remove_tree(place)
-
-
-def _groups_of(footer: pq.FileMetaData, key: str) -> list[int]:
-    """The row groups that can have a key, by their statistics. A part is sorted by key, and so are they."""
-    names = footer.schema.names
-    column = names.index("key") if "key" in names else -1
-    count = footer.num_row_groups
-
-    def ends(at: int) -> tuple[str, str] | None:
-        facts = footer.row_group(at).column(column).statistics if column >= 0 else None
-        return (facts.min, facts.max) if facts is not None and facts.has_min_max else None
-
-    # From the first one on whose largest key is not before it.
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) // 2
-        found = ends(middle)
-        if found is None:
-            return list(range(count))
-        low, high = (middle + 1, high) if found[1] < key else (low, middle)
-    groups = []
-    for at in range(low, count):
-        found = ends(at)
-        if found is not None and found[0] > key:
-            break
-        groups.append(at)
-    return groups

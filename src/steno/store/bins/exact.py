@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from steno.errors import StenoError
-from steno.record import Ref
+from steno.errors import CorruptError, StenoError
+from steno.store import binned, part_rows
+from steno.store.attempts import Choice
 from steno.store.bins import sealed
 from steno.store.bins.answer import LeftOut
 from steno.store.bins.beside import Source
@@ -22,6 +23,7 @@ from steno.store.bins.rows import Rows, concat, empty
 from steno.store.bins.settled import Kept, stamps
 from steno.store.bins.spans import cuts, spans_of
 from steno.store.engine import Engine, PartGone, again
+from steno.store.image import DiffersError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from steno.ledger.read import Part
     from steno.store.bins.engine import Member, Reading, Shown, Span, Whole
     from steno.store.bins.question import Question
-    from steno.store.points import Points
 
 T = TypeVar("T")
 _TIMES: Final = ("time", "relative")
@@ -201,25 +202,40 @@ class Exact:
         import pyarrow as pa
 
         path = run_dir / part.name
-        good = self._files.files(run_dir, [part])
-        mark = (path, part.bytes, part.rows, part.crc, tuple(keys))
-        known = self._pieces.get(mark) if good == [path] and part.crc else None
+        self._files.here(run_dir, [part])
+        try:
+            state = os.lstat(path)
+        except FileNotFoundError as error:
+            raise PartGone(str(path)) from error
+        mark = (path, state.st_size, state.st_mtime_ns, state.st_ino, part.crc, tuple(keys))
+        known = self._pieces.get(mark)
         if known is not None:
             return known
-        if str(path) in self._files.losses:
-            loss = self._files.losses[str(path)]
-            damage.append(f"{loss.kind}, {loss.name}: {loss.count:,} ({loss.reason})")
-        for one in good:
+        image = self._files.image(run_dir, part)
+        if image is not None:
             try:
-                found = sealed.read(one, keys, part.node)
-                if one == path and part.crc:
-                    self._pieces.put(mark, found, sum(rows.bytes for rows in found.values()) + 1000)
+                with image:
+                    rows = part_rows.read(image, keys, sealed.COLUMNS)
+                    found = {} if rows is None else sealed.by_key(rows, part.node)
+            except (DiffersError, CorruptError, pa.ArrowException, OSError, ValueError, KeyError):
+                pass  # by what is left of it
+            else:
+                self._pieces.put(mark, found, sum(one.bytes for one in found.values()) + 1000)
                 return found
-            except FileNotFoundError as error:
-                raise PartGone(str(path)) from error
-            except (OSError, pa.ArrowException, ValueError, KeyError) as error:
-                damage.append(f"damaged part, {part.name}: {part.rows:,} ({str(error).splitlines()[0]})")
-        return {}
+        return self._left(run_dir, part, keys, damage)
+
+    def _left(self, run_dir: Path, part: Part, keys: Sequence[str], damage: list[str]) -> dict[int, Rows]:
+        """The points of a part that is damaged, or of another format."""
+        import numpy as np
+
+        path = str(run_dir / part.name)
+        left = binned.sealed(self._files, run_dir, [part], keys, range(len(keys)), Choice())
+        if path in self._files.losses:
+            loss = self._files.losses[path]
+            damage.append(f"{loss.kind}, {loss.name}: {loss.count:,} ({loss.reason})")
+        elif path in self._files.damaged:
+            damage.append(f"damaged part, {part.name}: {part.rows:,} ({self._files.damaged[path]})")
+        return {key: sealed.rows_of(left.take(left.key == key)) for key in np.unique(left.key).tolist()}
 
 
 def _is_long(moment: Moment, question: Question) -> bool:
@@ -264,28 +280,8 @@ def _unsealed(moment: Moment, keys: Sequence[str]) -> list[tuple[int, Rows]]:
             if key in moment.ids:
                 rows = np.flatnonzero(chunk.key == moment.ids[key])
                 if len(rows):
-                    found.append((number, _rows_of(chunk.take(rows))))
+                    found.append((number, sealed.rows_of(chunk.take(rows))))
     return found
-
-
-def _rows_of(points: Points) -> Rows:
-    import numpy as np
-
-    count = len(points)
-    other = np.zeros(count, bool)
-    other[[row for row, value in points.special.items() if isinstance(value, str | Ref)]] = True
-    return Rows(
-        series=np.zeros(count, np.int32),
-        x=points.step,
-        step=points.step,
-        time=points.time,
-        rank=points.rank,
-        attempt=points.attempt,
-        node=points.node.astype(np.int64),
-        record=points.record,
-        value=points.value,
-        other=other,
-    )
 
 
 def _chosen(rows: Rows, moment: Moment, ranks: Sequence[int] | None) -> Rows:

@@ -1,0 +1,125 @@
+"""The points of some keys out of one part, by the row groups and columns that hold them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.errors import CorruptError
+from steno.store.columns import to_arrow
+from steno.store.image import DiffersError, Image
+from steno.store.points import numbered, of_arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from steno.ledger.read import Part
+    from steno.store.attempts import Choice
+    from steno.store.engine import Engine
+    from steno.store.points import Points
+
+POINT_COLUMNS: Final = ("record", "step", "time", "rank", "attempt", "value", "exact", "text", "ref")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyRows:
+    """Rows of some keys, each key's one after the other."""
+
+    table: pa.Table
+    same: Mapping[str, int]
+    """Columns that have one value in all rows, and are not in the table."""
+    spans: dict[int, list[slice]]
+    """By position in the keys, where its rows are, in the order of the part."""
+
+
+def read(
+    image: Image, keys: Sequence[str], columns: Sequence[str], steps: tuple[int | None, int | None] = (None, None)
+) -> KeyRows | None:
+    """The rows of the keys; None: there are none.
+
+    Args:
+        image: of the part.
+        keys: which.
+        columns: which.
+        steps: row groups without a step from the first to the last one are passed over.
+
+    Raises:
+        As `Image.table`.
+    """
+    wanted: dict[int, int] = {}
+    for number, key in enumerate(keys):
+        for at, is_mixed in image.groups_of(key):
+            wanted[at] = -1 if is_mixed or at in wanted else number
+    groups = sorted(at for at in wanted if image.has_steps(at, *steps))
+    if not groups:
+        return None
+    is_mixed = any(wanted[at] < 0 for at in groups)
+    table, same = image.table(groups, [*columns, "key"] if is_mixed else columns)
+    if is_mixed:
+        return _sorted_out(table, same, keys)
+    spans: dict[int, list[slice]] = {}
+    begin = 0
+    for at in groups:
+        end = begin + image.footer.row_group(at).num_rows
+        spans.setdefault(wanted[at], []).append(slice(begin, end))
+        begin = end
+    return KeyRows(table, same, spans)
+
+
+def _sorted_out(table: pa.Table, same: Mapping[str, int], keys: Sequence[str]) -> KeyRows | None:
+    """Only the rows of the keys, out of row groups that have others too."""
+    import numpy as np
+    import pyarrow as pa
+
+    number = numbered(table["key"], {key: at for at, key in enumerate(keys)})
+    rows = np.flatnonzero(number < len(keys))
+    number = number[rows]
+    if not len(rows):
+        return None
+    if (number[1:] < number[:-1]).any():
+        order = np.argsort(number, kind="stable")
+        rows, number = rows[order], number[order]
+    # What is taken is a copy: kept rows would hold the columns of all keys otherwise.
+    table = table.drop_columns(["key"]).take(to_arrow(rows, pa.int64()))
+    edges = np.searchsorted(number, np.arange(len(keys) + 1)).tolist()
+    spans = {at: [slice(low, high)] for at, (low, high) in enumerate(itertools.pairwise(edges)) if low < high}
+    return KeyRows(table, same, spans)
+
+
+def points(
+    engine: Engine, run_dir: Path, part: Part, keys: Sequence[str], choice: Choice, columns: Sequence[str]
+) -> dict[int, Points] | None:
+    """By position in the keys the chosen points that a part has of it; None: it is to be read by its `files`.
+
+    Raises:
+        PartGone: it is no longer there.
+    """
+    import pyarrow as pa
+
+    image = engine.image(run_dir, part)
+    if image is None:
+        return None
+    with image:
+        try:
+            found = read(image, keys, columns, (choice.first, choice.last))
+            return {} if found is None else _points(found, choice, part.node)
+        except (DiffersError, CorruptError, pa.ArrowException, OSError, ValueError, KeyError):
+            return None
+
+
+def _points(found: KeyRows, choice: Choice, node: int) -> dict[int, Points]:
+    import numpy as np
+
+    every = of_arrow(found.table, same={**found.same, "node": node})
+    mask = choice.mask(every)
+    out = {}
+    for number, spans in found.spans.items():
+        if len(found.spans) == 1 and mask is None:
+            return {number: every}
+        rows: Any = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+        out[number] = every.take(rows if mask is None else rows[mask[rows]])
+    return out
