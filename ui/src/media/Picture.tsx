@@ -4,7 +4,7 @@ import { dark } from "../parts/theme";
 import { address } from "./data";
 import { chosenOf, boxesOf, masksOf } from "./labels";
 import { type Mask, masks, paint } from "./overlay";
-import { Broken } from "./Tile";
+import { Broken } from "./parts";
 import type { Item } from "./types";
 
 /** What lies over an image, once it is there. */

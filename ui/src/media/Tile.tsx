@@ -1,9 +1,9 @@
 // One value: whose it is and of which step, then the value as its kind is shown, or what is wrong with it.
-import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { count, short } from "../parts/words";
-import { address } from "./data";
+import { count } from "../parts/words";
 import { Picture } from "./Picture";
+import { Film, Page, Sound } from "./Played";
+import { Broken, Save } from "./parts";
 import { Words } from "./Words";
 import type { Item } from "./types";
 
@@ -33,27 +33,9 @@ const STATES: Record<string, (item: Item) => string> = {
   damaged: (item) => `It cannot be read: ${item.error ?? "the reference is damaged"}.`,
 };
 
-export function Broken({ children }: { children: ComponentChildren }) {
-  return (
-    <p class="broken" role="note">
-      ⚠ {children}
-    </p>
-  );
-}
-
-export function Save({ item, what }: { item: Item; what: string }) {
-  if (item.file === null) return null;
-  return (
-    <a class="save" href={address(item.run, item.file)} download={`${item.key.replaceAll("/", "_")}-${item.step}.${item.file.split(".").at(-1) ?? "bin"}`}>
-      {what}
-      {item.bytes !== null && ` (${short(item.bytes)} bytes)`}
-    </a>
-  );
-}
-
 const PICTURES = new Set(["png", "jpg", "gif", "webp", "bmp"]);
 
-function Content({ item, card, full, onOpen }: { item: Item; card: string; full: boolean; onOpen: () => void }) {
+function Content({ item, card, onOpen }: { item: Item; card: string; onOpen: () => void }) {
   const ended = STATES[item.state];
   if (ended) return <Broken>{ended(item)}</Broken>;
   const ext = item.file?.split(".").at(-1) ?? "";
@@ -63,10 +45,15 @@ function Content({ item, card, full, onOpen }: { item: Item; card: string; full:
     case "figure":
     case "video":
       if (PICTURES.has(ext)) return <Picture item={item} card={card} onOpen={onOpen} />;
+      if (item.kind === "video") return <Film item={item} />;
       break;
+    case "audio":
+      return <Sound item={item} />;
+    case "html":
+      return <Page item={item} />;
     case "plain":
     case "text":
-      return <Words item={item} full={full} />;
+      return <Words item={item} />;
   }
   return (
     <p class="broken quiet">
@@ -107,7 +94,7 @@ export function Tile({ item, card, step, runName, colour, several, full, onOpen 
           </b>
         )}
       </figcaption>
-      <div class="content">{seen && <Content item={item} card={card} full={full} onOpen={onOpen} />}</div>
+      <div class="content">{seen && <Content item={item} card={card} onOpen={onOpen} />}</div>
       {item.caption && (
         <p class="caption" title={item.caption}>
           {item.caption}

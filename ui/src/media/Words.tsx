@@ -1,20 +1,24 @@
-// A logged text, as it is.
+// A logged text: Markdown as it reads, and as it was written; a plain str as it is.
+import { type Signal, signal } from "@preact/signals";
+import type { FunctionComponent } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { many } from "../parts/words";
+import { count } from "../parts/words";
 import { address } from "./data";
-import { Broken, Save } from "./Tile";
+import { Broken, Save } from "./parts";
 import type { Item } from "./types";
 
-const MOST = 256 << 10;
+const MOST_KIB = 256;
+/** Longer Markdown is shown as it was written: nobody reads it in a tile. */
+const MOST_MARKDOWN = 64 << 10;
 
 /** The whole text, also of one that has a file of its own; null until it is there. */
-export function useText(item: Item): { text: string | null; wrong: string } {
+function useText(item: Item): { text: string | null; wrong: string } {
   const inline = typeof item.meta["text"] === "string" ? item.meta["text"] : null;
   const [found, setFound] = useState<{ text: string | null; wrong: string }>({ text: null, wrong: "" });
   useEffect(() => {
     if (inline !== null || item.file === null) return;
     const abort = new AbortController();
-    fetch(address(item.run, item.file), { credentials: "same-origin", signal: abort.signal, headers: { Range: `bytes=0-${MOST - 1}` } })
+    fetch(address(item.run, item.file), { credentials: "same-origin", signal: abort.signal, headers: { Range: `bytes=0-${MOST_KIB * 1024 - 1}` } })
       .then(async (answer) => {
         if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
         setFound({ text: await answer.text(), wrong: "" });
@@ -27,17 +31,33 @@ export function useText(item: Item): { text: string | null; wrong: string } {
   return inline !== null ? { text: inline, wrong: "" } : found;
 }
 
-export function Words({ item }: { item: Item; full: boolean }) {
+const markdown: Signal<FunctionComponent<{ text: string }> | null> = signal(null);
+
+export function Words({ item }: { item: Item }) {
   const { text, wrong } = useText(item);
+  const [source, setSource] = useState(false);
+  const reads = item.kind === "text" && text !== null && text.length <= MOST_MARKDOWN;
+  useEffect(() => {
+    if (reads && markdown.value === null)
+      import("./Markdown").then(
+        (found) => (markdown.value = found.Markdown),
+        () => undefined,
+      );
+  }, [reads]);
   if (wrong) return <Broken>It cannot be read: {wrong}.</Broken>;
   if (text === null) return null;
-  const cut = item.bytes !== null && item.bytes > MOST;
+  const Reads = reads && !source ? markdown.value : null;
   return (
     <div class="words" tabIndex={0} role="group" aria-label="Text">
-      <pre>{text}</pre>
-      {cut && (
+      {reads && (
+        <button class="source" aria-pressed={source} title="As it was written" onClick={() => setSource(!source)}>
+          source
+        </button>
+      )}
+      {Reads ? <Reads text={text} /> : <pre>{text}</pre>}
+      {item.bytes !== null && item.bytes > MOST_KIB * 1024 && (
         <p class="warn">
-          The first {many(MOST >> 10, "KiB")}. <Save item={item} what="Save the whole" />
+          The first {count(MOST_KIB)} KiB. <Save item={item} what="Save the whole" />
         </p>
       )}
     </div>

@@ -6,7 +6,7 @@ import { boxesOf, chosenOf } from "./labels";
 import { Labels } from "./Labels";
 import { paint } from "./overlay";
 import { described, useMasks } from "./Picture";
-import { Save } from "./Tile";
+import { Save } from "./parts";
 import type { Item } from "./types";
 
 interface Place {
