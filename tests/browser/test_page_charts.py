@@ -52,6 +52,18 @@ def test_no_spike_is_lost_at_any_zoom(browse, viewer):
         page.close()
 
 
+def test_a_line_goes_to_both_edges_of_a_zoom(browse, viewer):
+    # One point each 100 steps: the zooms hold one point, none, and many.
+    for low, high in [(150, 250), (210, 290), (201.2, 201.9), (150, 2850)]:
+        page = browse(f"{viewer.url}{ONE}&zoom={low}~{high}&filter=val/acc")
+        picture = Picture(ready(page, "val/acc"))
+        columns = picture.columns()
+        assert columns[0] <= 1, (low, high)
+        assert columns[-1] >= picture.width - 2, (low, high)
+        assert len(columns) >= picture.width - 3, (low, high)
+        page.close()
+
+
 def test_what_is_no_number_is_marked_and_counted(browse, viewer):
     page = browse(viewer.url + ONE)
     card = ready(page)

@@ -176,6 +176,93 @@ def test_a_range_cuts_bins_exactly(tmp_path, stage):
         check(curves, low=low, high=high)
 
 
+def neighbours(curves, axis, low, high):
+    """Whether each curve has the points next to the range that its run's exact series has."""
+    seen = set()
+    for curve in curves.curves:
+        seen.add((curve.run, curve.rank))
+        with RunReader(curve.dir) as reader:
+            series = reader.series(curve.key, rank=curve.rank)
+        where = series.step if axis is None else axis(series)
+        order = np.argsort(where, kind="stable")
+        before = order[where[order] < low] if low is not None else []
+        after = order[where[order] > high] if high is not None else []
+        for place, rows, at in ((curve.before, before, -1), (curve.after, after, 0)):
+            if len(rows):
+                assert len(place) == 1
+                place_is(place, 0, series, rows[at])
+            else:
+                assert place is None
+        if not curve.total:
+            assert len(before)
+            assert len(after)
+            assert len(curve.points) == 0
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("ranks", [None, "all"])
+def test_the_points_next_to_a_range_are_the_true_neighbours(tmp_path, stage, ranks):
+    rng = np.random.default_rng(6)
+    again = [(step, row) for step, row in odd_records(rng, 300) if step >= 900]
+    made(tmp_path, "r", odd_records(rng, 600), stage, rewinds=[(2, 900, again)], ranks=2)
+    made(tmp_path, "gap", [(step, {"loss": float(step)}) for step in (-700, -3, *range(2000, 2600), 5000)], stage)
+    ranges = [(100, 1501), (0, 511), (256, 767), (None, 77), (33, None), (-600, 3000), (2001, 2001), (2700, 4900)]
+    for low, high in [*ranges, (-(2**63), 2**63 - 1), (4000, 6000)]:
+        curves = steno.bins("loss", tmp_path, range=(low, high), width=8, ranks=ranks, edges=True)
+        seen = neighbours(curves, None, low, high)
+        exact = steno.bins("loss", tmp_path, range=(low, high), width=8, ranks=ranks)
+        assert {(one.run, one.rank) for one in exact.curves} <= seen
+        assert exact.width == curves.width or not any(one.total for one in exact.curves)
+        assert all(one.before is one.after is None for one in exact.curves)
+        if (low, high) == (2700, 4900):
+            assert ("tests/gap", None if ranks is None else 0) in seen
+
+
+@pytest.mark.parametrize("stage", ["half", "finished"])
+def test_the_points_next_to_a_range_of_a_long_run_are_the_true_neighbours(tmp_path, stage):
+    rng = np.random.default_rng(7)
+    again = [(step, row) for step, row in odd_records(rng, 2500) if step >= 5300]
+    made(tmp_path, "r", odd_records(rng, 3000), stage, rewinds=[(2, 5300, again)], ranks=2)
+    for low, high in [(1001, 8777), (5299, 5300), (5301, 5400), (2048, 4095), (0, 8191), (-500, 20_000)]:
+        for ranks in (None, "all"):
+            curves = steno.bins("loss", tmp_path, range=(low, high), width=20, ranks=ranks, edges=True)
+            neighbours(curves, None, low, high)
+
+
+@pytest.mark.parametrize("x", ["time", "relative"])
+def test_the_points_next_to_a_range_of_time_are_the_true_neighbours(tmp_path, x):
+    made(tmp_path, "r", [(step, {"loss": math.sin(step)}) for step in range(3000)], "sealed")
+    with RunReader(tmp_path / "tests" / "r") as reader:
+        time = reader.series("loss").time.astype(np.int64)
+    begun = int(time[0]) if x == "relative" else 0
+    for low, high in [(100, 2500), (7, 9), (0, 10)]:
+        span = tuple(np.timedelta64(int(time[at]) - begun, "ns") for at in (low, high))
+        span = span if begun else tuple(np.datetime64(int(time[at]), "ns") for at in (low, high))
+        curves = steno.bins("loss", tmp_path, x=x, range=span, width=50, edges=True)
+        neighbours(
+            curves, lambda series: series.time.astype(np.int64) - begun, *(time[at] - begun for at in (low, high))
+        )
+    # Between two points: the line passes through.
+    middle = (np.datetime64(int(time[5]) + 1, "ns"), np.datetime64(int(time[6]) - 1, "ns"))
+    (curve,) = steno.bins("loss", tmp_path, x="time", range=middle, edges=True).curves
+    assert (curve.total, curve.before.step.tolist(), curve.after.step.tolist()) == (0, [5], [6])
+
+
+def test_a_smoothed_line_goes_on_to_the_points_next_to_a_range(tmp_path):
+    made(tmp_path, "r", [(step, {"loss": math.sin(step)}) for step in range(3000)])
+    whole = steno.bins("loss", tmp_path, width=4000, smooth=("ema", 20.0)).curve().smoothed
+    for width in (20, 4000):
+        line = (
+            steno.bins("loss", tmp_path, range=(500, 999), width=width, smooth=("ema", 20.0), edges=True)
+            .curve()
+            .smoothed
+        )
+        assert (line.row[0], line.row[-1]) == (-1, max(line.row[:-1]) + 1)
+        assert (line.step[0], line.step[-1]) == (499, 1000)
+        assert (line.value == whole.value[line.step]).all()
+
+
 def test_the_width_is_the_smallest_power_of_two_that_gives_at_most_so_many_bins(tmp_path):
     made(tmp_path, "r", [(step, {"loss": float(step)}) for step in range(1000)])
     curves = steno.bins("loss", tmp_path, width=100)

@@ -122,6 +122,45 @@ def test_bins_hold_the_exact_extremes(asker, place, span):
     assert columns["count"].sum() == inside.sum()
 
 
+@pytest.mark.parametrize(
+    ("span", "whole"),
+    [
+        ([1000, 3000], [960, 3007]),
+        ([12, 30], [12, 30]),
+        ([12.5, 30.5], [12, 30]),
+        ([-5, 4], [-5, 4]),
+        ([64, 127], [64, 127]),
+    ],
+)
+def test_the_line_goes_on_beyond_a_zoom_to_its_neighbours(asker, place, span, whole):
+    asked = {"keys": ["train/loss"], "runs": ["p/r2"], "width": 50, "smooth": {"kind": "ema", "width": 30}}
+    (plain,) = asker.card(**asked, range=whole)["series"]
+    (one,) = asker.card(**asked, range=span, edges=True)["series"]
+    series = exact(place, "p/r2", "train/loss")
+    before, after = int(span[0] > 0), 1
+    assert (one["kind"], one["beyond"], plain["beyond"]) == (plain["kind"], [before, after], [0, 0])
+    assert (one["points"], one["rows"]) == (plain["points"], plain["rows"] + before + after)
+    rows = slice(before, one["rows"] - after)
+    for name, column in plain["columns"].items():
+        np.testing.assert_array_equal(one["columns"][name][rows], column)
+    ends = [(0, whole[0] - 1)] * before + [(one["rows"] - 1, whole[1] + 1)]
+    for row, step in ends:
+        names = [("x", "y")] if one["kind"] == "points" else [(f"{of}_x", of) for of in ("first", "last", "min", "max")]
+        for x, y in names:
+            assert one["columns"][x][row] == step
+            np.testing.assert_allclose(one["columns"][y][row], series.value[step], rtol=1e-6)
+        assert math.isfinite(one["columns"]["smooth"][row])
+        assert one["columns"].get("nan", np.zeros(one["rows"]))[row] == 0
+
+
+def test_a_line_goes_to_no_neighbour_that_is_no_number(asker):
+    (one,) = asker.card(keys=["train/loss"], runs=["p/r2"], range=[8, 100], edges=True)["series"]
+    assert one["beyond"] == [0, 1]  # step 7 is NaN
+    (one,) = asker.card(keys=["few"], runs=["p/r2"], range=[110, 120], edges=True)["series"]
+    assert (one["points"], one["beyond"], one["columns"]["x"].tolist()) == (0, [1, 1], [100, 200])
+    assert asker.card(keys=["few"], runs=["p/r2"], range=[110, 120])["series"] == []
+
+
 def test_a_bad_card_costs_no_other(asker):
     cards = [
         {"id": "a", "keys": ["few"]}, {"id": "b", "keys": []}, {"id": "c", "keys": ["few"], "width": 0},
@@ -247,7 +286,7 @@ NAMES = {
 def test_whatever_is_posted_is_answered_or_refused(asker, path, data):
     body = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES[path], STRANGE)))
     if path == "/api/chart" and data.draw(st.booleans()):
-        names = ("id", "runs", "x", "range", "width", "group", "ranks", "smooth", "limit")
+        names = ("id", "runs", "x", "range", "width", "group", "ranks", "smooth", "limit", "edges")
         card = st.fixed_dictionaries({"keys": st.just(["few"])}, optional=dict.fromkeys(names, STRANGE))
         body = {"runs": ["p/r0"], "cards": [data.draw(card)]}
     answer = asker.post(path, body)

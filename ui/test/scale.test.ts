@@ -51,6 +51,17 @@ describe("the range of an axis", () => {
     expect(ranges(all, "k", { ...view, fixedY: [-5, 5] }).above).toBe(1);
   });
 
+  it("holds a line that only passes through a zoom, and none of what is beyond it", () => {
+    const all = card([[0, 0], [10, 100], [20, 100]]);
+    const [low, high] = ranges(all, "k", { ...DEFAULT, zoom: [4, 6] }).y;
+    expect(low).toBeCloseTo(39, 9);
+    expect(high).toBeCloseTo(61, 9);
+    expect(ranges(all, "k", { ...DEFAULT, zoom: [4, 6] }).above).toBe(0);
+    const one = ranges(all, "k", { ...DEFAULT, zoom: [8, 12] });
+    expect(one.y[0]).toBeLessThan(80);
+    expect(one.y[1]).toBeGreaterThan(100);
+  });
+
   it("of a log axis never reaches 0", () => {
     const all = card([[0, 1], [1, -1], [100, 1000]]);
     const found = ranges(all, "k", { ...DEFAULT, logX: true, logY: true, fixedY: [-5, 5], zoom: [0, 50] });

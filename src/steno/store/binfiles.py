@@ -41,11 +41,16 @@ class Level:
 
     number: int = 2
     width: int | None = None
+    nearest: tuple[int, int] | None = None
+    """(side, step): of the chosen points only those that may be the last one of a rank before the step (-1), or the
+    first one from it on (1)."""
     is_plain: bool = False
     """Leave those out that hold numbers beside NaN, texts, files, or ints beyond 2**53: they are stretches."""
 
     def of(self, head: Head, key: int) -> int:
         """The level of a key's bins in a part, or 0."""
+        if self.nearest is not None:  # bins that are not cut at the step, if there are some
+            return next((level for level in (2, 1) if self.nearest[1] % head.width(key, level) == 0), 1)
         if self.width is None:
             return self.number
         return next((level for level in (2, 1) if head.width(key, level) <= self.width), 0)
@@ -205,6 +210,8 @@ def _chosen(bins: Bins, choice: Choice, level: Level) -> tuple[Bins, list[tuple[
     if level.is_plain:
         plain = is_plain(bins)
         whole, part = whole & plain, part | (whole & ~plain)
+    if level.nearest is not None:
+        whole, part = _nearest(bins, whole, part, level.nearest[0])
     if not part.any():
         return (bins if whole.all() else bins.take(np.flatnonzero(whole))), []
     # A stretch has no rank and no attempt: the other bins of its steps are answered from the points as well.
@@ -239,6 +246,18 @@ def _whole(bins: Bins, choice: Choice) -> tuple[NDArray[np.bool_], NDArray[np.bo
         some &= first <= choice.last
         whole &= last <= choice.last
     return some & whole, some & ~whole
+
+
+def _nearest(
+    bins: Bins, whole: NDArray[np.bool_], part: NDArray[np.bool_], side: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of these bins those that may hold the last chosen point of a rank (-1), or the first one (1)."""
+    near = bins.last.step if side < 0 else ~bins.first.step
+    ranks, rank = np.unique(bins.rank, return_inverse=True)
+    best = np.full(len(ranks), np.iinfo(np.int64).min)
+    np.maximum.at(best, rank[whole], near[whole])
+    may = near >= best[rank]
+    return whole & may, part & may
 
 
 def _joined(starts: Sequence[int], width: int) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from steno.store.bins.question import AXES, MOST_BINS
 from steno.viewer import answers, asked
 from steno.viewer.drawn import Drawer
 from steno.viewer.exact import lines
+from steno.viewer.span import whole_bins
 from steno.viewer.wire import MEDIA_TYPE, Columns
 
 if TYPE_CHECKING:
@@ -97,15 +98,18 @@ class Charts:
                 problems.append({"run": run, **answers.said(found)})
             else:
                 places[run] = found
+        x, width = _axis(card.get("x")), asked.whole(card, "width", 500, 1, MOST_BINS)
+        span, edges = card.get("range"), asked.yes(card, "edges")
         curves = bins(
             keys,
             list(places.values()),
-            x=_axis(card.get("x")),
-            range=card.get("range"),
-            width=asked.whole(card, "width", 500, 1, MOST_BINS),
+            x=x,
+            range=whole_bins(span, width) if edges and x == "step" else span,
+            width=width,
             ranks="all" if card.get("ranks") in _OVER_RANKS else card.get("ranks"),
             group=asked.texts(card, "group", _MOST_KEYS),
             smooth=_smooth(card.get("smooth")),
+            edges=edges,
         )
         by_path = {str(path): run for run, path in places.items()}
         problems += [{"run": by_path.get(one.run, one.run), "error": one.why, "remedy": ""} for one in curves.left_out]

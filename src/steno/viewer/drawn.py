@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steno.store.bins.curve import Place
 from steno.viewer.axis import as_numbers
 from steno.viewer.crowd import DEVIANT, band, most_deviant
 
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from steno.store.bins.answer import Curves
-    from steno.store.bins.curve import Curve, CurveBins, CurvePoints, GroupCurve, Place, Smoothed
+    from steno.store.bins.curve import Curve, CurveBins, CurvePoints, GroupCurve, Smoothed
     from steno.viewer.crowd import Band
     from steno.viewer.wire import Columns
+
+
+Ends = tuple[Place, ...]
+"""The points before and behind the range, of no or one row each."""
 
 
 class Drawer:
@@ -61,49 +68,65 @@ class Drawer:
         return [self._group(one, ids, curves.width) for one in curves.groups]
 
     def _line(self, curve: Curve, width: float) -> dict[str, Any]:
-        points, bins = curve.points, curve.bins
-        rows = len(points) if points is not None else len(bins) if bins is not None else 0
-        columns = self._points(points) if points is not None else self._bins(bins, width) if bins is not None else {}
+        ends = tuple(_drawable(one) for one in (curve.before, curve.after))
+        rows = len(curve.points or curve.bins or ())
+        columns: dict[str, Any] = {}
+        if curve.points is not None:
+            columns = self._points(curve.points, ends)
+        elif curve.bins is not None:
+            columns = self._bins(curve.bins, width, ends)
         if curve.smoothed is not None:
-            columns["smooth"] = self._smooth(curve.smoothed, rows)
+            columns["smooth"] = self._smooth(curve.smoothed, rows, ends)
         return {
             "run": self._id_of(curve.dir),
             "key": curve.key,
             "rank": curve.rank,
-            "kind": "points" if points is not None else "bins",
-            "rows": rows,
+            "kind": "points" if curve.points is not None else "bins",
+            "rows": rows + sum(map(len, ends)),
+            "beyond": [len(one) for one in ends],
             "points": curve.total,
             "monotonic": curve.is_monotonic,
             "smoothed": None if curve.smoothed is None else curve.smoothed.of,
             "columns": columns,
         }
 
-    def _points(self, points: CurvePoints) -> dict[str, Any]:
+    def _points(self, points: CurvePoints, ends: Ends) -> dict[str, Any]:
+        attempt = _between(ends, points.attempt, "attempt")
         return {
-            "x": self._columns.add(as_numbers(points.x)),
-            "y": self._columns.add(points.value, narrow=True),
-            "cut": self._columns.add(_cut(points.attempt, points.attempt)),
+            "x": self._columns.add(as_numbers(_between(ends, points.x, "x"))),
+            "y": self._columns.add(_between(ends, points.value, "value"), narrow=True),
+            "cut": self._columns.add(_cut(attempt, attempt)),
         }
 
-    def _bins(self, bins: CurveBins, width: float) -> dict[str, Any]:
+    def _bins(self, bins: CurveBins, width: float, ends: Ends) -> dict[str, Any]:
         add = self._columns.add
+        before, after = (np.floor(as_numbers(one.x) / width) * width for one in ends)
+        one, none = (tuple(np.full(len(end), number) for end in ends) for number in (1, 0))
         made = {
-            "bin": add(bins.index * width),
-            "count": add(bins.count),
-            "nan": add(bins.nan + bins.other),
-            "pinf": add(bins.posinf),
-            "ninf": add(bins.neginf),
-            "cut": add(_cut(bins.first.attempt, bins.last.attempt)),
+            "bin": add(np.r_[before, bins.index * width, after]),
+            "count": add(np.r_[one[0], bins.count, one[1]]),
+            "nan": add(np.r_[none[0], bins.nan + bins.other, none[1]]),
+            "pinf": add(np.r_[none[0], bins.posinf, none[1]]),
+            "ninf": add(np.r_[none[0], bins.neginf, none[1]]),
+            "cut": add(_cut(*(_between(ends, place.attempt, "attempt") for place in (bins.first, bins.last)))),
         }
         for name in ("first", "last", "min", "max"):
             place: Place = getattr(bins, name)
-            made[name] = add(place.value, narrow=True)
-            made[f"{name}_x"] = add(as_numbers(place.x))
+            made[name] = add(_between(ends, place.value, "value"), narrow=True)
+            made[f"{name}_x"] = add(as_numbers(_between(ends, place.x, "x")))
         return made
 
-    def _smooth(self, line: Smoothed, rows: int) -> dict[str, Any]:
-        column = np.full(rows, np.nan)
-        column[line.row] = line.value
+    def _smooth(self, line: Smoothed, rows: int, ends: Ends) -> dict[str, Any]:
+        begin = len(ends[0])
+        column = np.full(begin + rows + len(ends[1]), np.nan)
+        row = line.row + begin
+        # Of means of bins the nearest one stands for the point beyond; of points it is that point's own.
+        there = (row >= 0) & (row < len(column))
+        if line.of == "points":
+            for end, side in zip(ends, (0, -1), strict=True):
+                outside = line.row == (-1 if side == 0 else rows)
+                there &= ~outside | (np.isin(line.x, end.x) if len(end) else False)
+        column[row[there]] = line.value[there]
         return self._columns.add(column, narrow=True)
 
     def _band(self, found: Band) -> dict[str, Any]:
@@ -135,6 +158,20 @@ class Drawer:
             "rows": len(one),
             "columns": columns,
         }
+
+
+def _drawable(end: Place | None) -> Place:
+    """The point beyond an end of the range to which the line goes; of none, or one that is no number, no rows."""
+    if end is not None:
+        return end.take(slice(1 if np.isfinite(end.value[0]) else 0))
+    none = np.empty(0)
+    return Place(none, none.astype(np.int64), none.astype("datetime64[ns]"), none.astype(np.int32), none)
+
+
+def _between(ends: Ends, inside: NDArray[Any], name: str) -> NDArray[Any]:
+    """A column with the points beyond at its ends."""
+    before, after = (getattr(one, name) for one in ends)
+    return np.concatenate([*([before] if len(before) else []), inside, *([after] if len(after) else [])])
 
 
 def _cut(before: Any, after: Any) -> Any:

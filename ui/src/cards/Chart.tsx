@@ -139,7 +139,8 @@ export function Chart({ id, name, card, width, height, onPlot }: Props) {
 /** What the chart does not show, in words. */
 function Notes({ card, all, found }: { card: Card; all: Drawn[]; found: ReturnType<typeof ranges> }) {
   const said: string[] = [];
-  const bad = inWords(totals(all.flatMap((one) => one.marks)));
+  const [low, high] = found.x;
+  const bad = inWords(totals(all.flatMap((one) => one.marks).filter((mark) => mark.x >= low && mark.x <= high)));
   if (bad) said.push(bad);
   // Of a bin only the four points that are drawn are counted.
   const least = all.some((one) => one.series.kind === "bins") ? "at least " : "";

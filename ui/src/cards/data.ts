@@ -53,7 +53,7 @@ function askOf(id: string, one: Mounted): CardAsk {
   const { x, zoom, group, ranks, smooth, logX } = view.peek();
   // Bins are equally wide, and a log axis shows the first of them largest: it needs more.
   const width = logX && x !== "time" ? Math.min(8192, 8 * one.width) : one.width;
-  return { id, keys: [one.key], x, range: zoom, width, group, ranks, smooth: asSent(smooth), limit: 1000 };
+  return { id, keys: [one.key], x, range: zoom, edges: zoom !== null, width, group, ranks, smooth: asSent(smooth), limit: 1000 };
 }
 
 /** The part of the view that an answer depends on. */

@@ -81,6 +81,8 @@ export interface CardAsk {
   keys: string[];
   x: XAxis;
   range: [number | null, number | null] | null;
+  /** Whether the nearest points beyond the range come too. */
+  edges: boolean;
   width: number;
   group: string[] | null;
   ranks: null | "all" | "band" | "odd" | number[];
@@ -108,6 +110,8 @@ export interface SeriesHead {
   attempts?: number;
   ended?: boolean;
   smoothed?: string | null;
+  /** How many rows at the begin and at the end lie beyond the range: none or one. */
+  beyond?: [number, number];
   columns: Record<string, ColumnSpan>;
 }
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MARKS: Final = ("first", "last", "min", "max")
 _ATTEMPT_BITS: Final = 20
+_BEYOND: Final = (1 << 63) - 1
+"""No step is further out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,29 @@ def united(bins: Bins, width: int, *, by_rank: bool) -> tuple[Bins, Rows]:
         for at, (name, mark) in enumerate(zip(MARKS, marks, strict=True))
     }
     return replace(wider, **numbered), rows
+
+
+def nearest(engine: Engine, source: Source, keys: Sequence[str], side: int, *, by_rank: bool) -> Rows:
+    """The last chosen point before the source's range of each series (-1), or the first one after it (1).
+
+    `series` counts in the keys.
+    """
+    bound = source.choice.first if side < 0 else source.choice.last
+    if bound is None or abs(bound) >= _BEYOND:
+        return empty()
+    edge = bound if side < 0 else bound + 1
+    first, last = (None, edge - 1) if side < 0 else (edge, None)
+    there = replace(source, choice=replace(source.choice, first=first, last=last))
+    bins, points = found(engine, there, keys, Level(nearest=(side, edge)))
+    wider, rows = united(wide(bins, points, bins_.WIDEST), bins_.WIDEST, by_rank=by_rank)
+    if not len(wider):
+        return empty()
+    # Steps from 0 on and those below it are in bins of their own, however wide these are.
+    series = wider.key.astype(np.int64) << 32 | (wider.rank if by_rank else 0)
+    new = np.r_[True, series[1:] != series[:-1]]
+    chosen = np.flatnonzero(np.r_[new[1:], True] if side < 0 else new)
+    at = (wider.last if side < 0 else wider.first).record[chosen]
+    return replace(rows.take(at), series=wider.key[chosen])
 
 
 def shifted(bins: Bins, rows: int) -> Bins:

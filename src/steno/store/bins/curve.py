@@ -52,6 +52,13 @@ class Place:
     attempt: NDArray[np.int32]
     value: NDArray[np.float64]
 
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def take(self, rows: slice) -> Place:
+        """Those of some bins."""
+        return Place(self.x[rows], self.step[rows], self.time[rows], self.attempt[rows], self.value[rows])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CurveBins:
@@ -100,7 +107,7 @@ class Smoothed:
     time: NDArray[np.datetime64]
     value: NDArray[np.float64]
     row: NDArray[np.int64]
-    """Row of the curve's points or bins that each stands at."""
+    """Row of the curve's points or bins that each stands at; of what is beyond the range -1, and their number."""
     of: str
     """What it was computed from: "points", or "bins of 256 steps"."""
 
@@ -159,6 +166,10 @@ class Curve:
     is_monotonic: bool = True
     """Whether x never falls; it may where x is a key."""
     smoothed: Smoothed | None = None
+    before: Place | None = None
+    """The last point before the range, where edges were asked for and there is one; arrays of shape (1,)."""
+    after: Place | None = None
+    """The first point behind it."""
 
     def __repr__(self) -> str:
         rank = "" if self.rank is None else f" rank {self.rank}"

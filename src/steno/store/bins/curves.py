@@ -57,6 +57,7 @@ def bins(
     ranks: int | str | Iterable[int] | None = None,
     group: str | Iterable[str] | None = None,
     smooth: tuple[str, float] | None = None,
+    edges: bool = False,
     dir: str | os.PathLike[str] | None = None,
 ) -> Curves:
     """Curves of many runs at once: each as its points where they are few, else as bins with exact extremes.
@@ -82,6 +83,9 @@ def bins(
         smooth: (kind, width): a smoothed line beside each curve, of the whole series, whatever `range` is. "ema":
             time-weighted and debiased, a point weighs exp(-d / width) at a distance d before; "gaussian": of that
             standard deviation; "mean": of all within half a width. The width is in units of x, of times in seconds.
+        edges: each curve also has the nearest point on both sides of `range`, as `before` and `after`, so that its line
+            can be drawn to the ends; one without a point in the range is there where it has both. Over a key there
+            are none.
         dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
 
     Returns:
@@ -91,7 +95,7 @@ def bins(
         RunNotFoundError: there is no run at all.
         UsageError: an argument is not what it may be.
     """
-    question = ask(keys, x, range, width, ranks, smooth)
+    question = ask(keys, x, range, width, ranks, smooth, edges=edges)
     names = names_of(group)
     if names is not None and question.by_key:
         raise UsageError("group= needs bins, and over a key there are none: ask for step, time or relative")
@@ -151,16 +155,27 @@ def _curves(
     if many:
         several = _bins(*reading.bins(many, 1 << shift), shift, question)
         found.update((at, (None, one)) for at, one in zip(many, several, strict=True))
+    before, after = ({}, {}) if not question.edges else (_beyond(reading, side, question) for side in (-1, 1))
     out = []
     for at, one in enumerate(members):
         run, (points, bins_) = _of(reading.runs[one.run]), found[at]
         rising = not question.by_key or points is None or bool((points.x[1:] >= points.x[:-1]).all())
-        curve = Curve(run.name, run.dir, question.keys[one.key], one.rank, one.total, points, bins_, rising)
+        curve = Curve(
+            run.name, run.dir, question.keys[one.key], one.rank, one.total, points, bins_, rising,
+            before=before.get(at), after=after.get(at),
+        )  # fmt: skip
         if lines:
             line = of_curve(*lines[at], curve, question.unit << shift, question, partial(_axis, question=question))
             curve = replace(curve, smoothed=line)
         out.append(curve)
     return out
+
+
+def _beyond(reading: Reading, side: int, question: Question) -> dict[int, Place]:
+    """By member, the point next to the range on a side."""
+    rows = reading.beyond(range(len(reading.members)), side)
+    found = Place(_axis(rows.x, question), rows.step, rows.time.view("datetime64[ns]"), rows.attempt, rows.value)
+    return {member: found.take(slice(at, at + 1)) for at, member in enumerate(rows.series.tolist())}
 
 
 def _of(run: Facts | None) -> Facts:

@@ -99,7 +99,10 @@ class Reading(Protocol):
 
     @property
     def members(self) -> Sequence[Member]:
-        """Every series that has a point in the range, by run, key and rank."""
+        """Every series that has a point in the range, by run, key and rank.
+
+        With `Question.edges` also those that have one on each side of it and none in it: `total` is 0.
+        """
 
     def points(self, members: Sequence[int]) -> Rows:
         """All points in the range of these series, in their order; `Rows.series` counts in `members`."""
@@ -114,6 +117,13 @@ class Reading(Protocol):
         Returns:
             Bins by series and x. `Bins.key` counts in `members`; `start` is in `Question.unit`, rank and attempt
             are 0; `record` of each of its marks is the row of that point in the rows.
+        """
+
+    def beyond(self, members: Sequence[int], side: int) -> Rows:
+        """The last point before the range of each series, with `side` -1, or the first one after it, with 1.
+
+        `Rows.series` counts in `members`, in their order; one that has no such point has no row. Only where the
+        question has `edges`.
         """
 
     def whole(self, member: int) -> Whole:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from steno.errors import CorruptError, StenoError
 from steno.store import binned, part_rows
 from steno.store.attempts import Choice
-from steno.store.bins import sealed
+from steno.store.bins import beside, sealed
 from steno.store.bins.answer import LeftOut
 from steno.store.bins.beside import Source
 from steno.store.bins.engine import Facts
@@ -160,7 +160,11 @@ class Exact:
             _, by_key, _ = again(lambda: self._run(run, some, is_long=False))
             return InMemory(some, [None], [], list((by_key or {}).values()), [(0, key) for key in by_key or {}], [None])
 
-        return LongRun(number, ask, exact, (run.dir, moment.token))
+        def nearest(side: int) -> Rows:
+            read = beside.nearest
+            return ask(lambda source: read(self._files, source, question.keys, side, by_rank=question.by_rank))
+
+        return LongRun(number, ask, exact, nearest, (run.dir, moment.token))
 
     def _run_of(self, question: Question) -> Any:
         def read(number: int, shown: Shown) -> tuple[Moment, dict[int, Rows] | None, list[str], Folded | None] | str:

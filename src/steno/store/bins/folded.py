@@ -10,7 +10,7 @@ import numpy as np
 from steno.ledger import bins as bins_
 from steno.store.bins import beside
 from steno.store.bins.in_memory import binned
-from steno.store.bins.rows import Rows, concat, empty
+from steno.store.bins.rows import Rows, concat, empty, of_some
 from steno.store.bins.widths import narrowest
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Folded:
         bins, named = read.bins(many, 1 << narrowest(self.members, question))
         self._bins = replace(bins, key=np.array(many, np.int32)[bins.key]) if many else bins
         self._bins, self._named = _compact(self._bins, named)
+        every = range(len(self.members))
+        self._beyond = {side: read.beyond(every, side) for side in (-1, 1)} if question.edges else {}
 
     def points(self, members: Sequence[int]) -> Rows:
         """See `engine.Reading`."""
@@ -75,6 +77,10 @@ class Folded:
                 named.append(rows)
                 begin += len(rows)
         return bins_.unite(bins_.concat(found), width), concat(named)
+
+    def beyond(self, members: Sequence[int], side: int) -> Rows:
+        """See `engine.Reading`."""
+        return of_some(self._beyond[side], members)
 
     def whole(self, member: int) -> Whole:
         """See `engine.Reading`."""

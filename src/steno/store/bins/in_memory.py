@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from steno.ledger import bins as bins_
 from steno.store.bins.engine import SMOOTHED_POINTS, Facts, Member, Whole
@@ -12,6 +12,9 @@ from steno.store.bins.rows import Rows, concat, empty, in_order, starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from steno.store.bins.answer import LeftOut
     from steno.store.bins.question import Question
@@ -46,6 +49,7 @@ class InMemory:
     ) -> None:
         self.runs, self.left_out, self.members = runs, left_out, list[Member]()
         self._question, self._tokens, self._by_files = question, tokens, means
+        self._beyond: dict[int, NDArray[np.int64]] = {}
         series: list[tuple[int, int, int | None]] = []
         placed: list[Rows] = []
         for rows, (run, key) in zip(pieces, where, strict=True):
@@ -55,14 +59,45 @@ class InMemory:
                     series.append((run, key, rank))
         self._whole = concat(placed) if question.by_key else in_order(concat(placed))
         self._whole_edges = starts(self._whole)
-        self._rows = _within(self._whole, question)
+        mask = _within(self._whole, question)
+        self._rows = self._whole if mask is None else self._whole.take(mask)
         self._edges = starts(self._rows)
+        numbers = self._rows.series[self._edges[:-1]]
+        if question.edges:
+            numbers, self._edges = self._with_edges()
         x = self._rows.x
-        self._numbers = self._rows.series[self._edges[:-1]].tolist() if len(self._rows) else []
+        self._numbers: list[int] = numbers.tolist()
         for number, begin, end in zip(self._numbers, self._edges, self._edges[1:], strict=False):
             run, key, rank = series[number]
-            low, high = (0, 0) if question.by_key else (int(x[begin]), int(x[end - 1]))
+            low, high = (0, 0) if question.by_key or begin == end else (int(x[begin]), int(x[end - 1]))
             self.members.append(Member(run, key, rank, int(end - begin), low, high))
+
+    def _with_edges(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The series that have points in the range, or on both sides of it; and where those in it begin and end."""
+        import numpy as np
+
+        heads, x = self._whole_edges[:-1], self._whole.x
+        sizes = np.diff(self._whole_edges)
+        if not len(heads):
+            return heads, np.zeros(1, np.int64)
+        low, high = self._question.low, self._question.high
+        before = np.zeros_like(sizes) if low is None else np.add.reduceat(x < low, heads, dtype=np.int64)
+        after = np.zeros_like(sizes) if high is None else np.add.reduceat(x > high, heads, dtype=np.int64)
+        inside = sizes - before - after
+        chosen = np.flatnonzero((inside > 0) | ((before > 0) & (after > 0)))
+        self._beyond = {
+            -1: np.where(before > 0, heads + before - 1, -1)[chosen],
+            1: np.where(after > 0, heads + before + inside, -1)[chosen],
+        }
+        return chosen, np.r_[0, np.cumsum(inside[chosen])]
+
+    def beyond(self, members: Sequence[int], side: int) -> Rows:
+        """See `engine.Reading`."""
+        import numpy as np
+
+        at = self._beyond[side][list(members)]
+        there = np.flatnonzero(at >= 0)
+        return replace(self._whole.take(at[there]), series=there.astype(np.int32))
 
     def points(self, members: Sequence[int]) -> Rows:
         """See `engine.Reading`."""
@@ -133,18 +168,19 @@ def binned(rows: Rows, width: int, unit: int) -> bins_.Bins:
     return bins_.of_points(points, width)
 
 
-def _within(rows: Rows, question: Question) -> Rows:
+def _within(rows: Rows, question: Question) -> NDArray[np.bool_] | None:
+    """Which points are in the range; None: all are."""
     import numpy as np
 
     low, high = question.low, question.high
     if low is None and high is None:
-        return rows
+        return None
     mask = np.ones(len(rows), bool)
     if low is not None:
         mask &= rows.x >= low
     if high is not None:
         mask &= rows.x <= high
-    return rows if mask.all() else rows.take(mask)
+    return None if mask.all() else mask
 
 
 def _by_rank(rows: Rows) -> list[tuple[int, Rows]]:

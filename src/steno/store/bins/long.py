@@ -36,6 +36,8 @@ _ALL_HELD_ROWS: Final = 1_000_000
 """Bins and points that are kept between the choice of the width and the curves; others are read twice."""
 
 T = TypeVar("T")
+Series = tuple[int, int, int | None]
+"""Positions of a run and a key, and the rank."""
 Ask = Callable[[Callable[["Source"], T]], T]
 """Calls something with a run as it is, and again with the run as it is then, as long as its parts go away."""
 
@@ -49,6 +51,8 @@ class LongRun:
     ask: Ask[tuple[Bins, Points]]
     exact: Callable[[Sequence[int], Question], InMemory]
     """Reads the points of some keys, all of them or those in the range."""
+    nearest: Callable[[int], Rows]
+    """The last point of each series before the range (-1), or the first one after it (1); by position of the key."""
     token: Hashable
 
 
@@ -60,13 +64,15 @@ class Long:
         self.members: list[Member] = []
         self._held: dict[int, tuple[Bins, Points]] = {}
         self._held_rows = 0
+        self._beyond: dict[int, list[tuple[Series, Rows]]] = {-1: [], 1: []}
         for one in runs:
             bins, points = one.ask(self._first)
             if len(bins) + len(points) <= _HELD_ROWS:
                 self._held[one.run] = (bins, points)
                 self._held_rows += len(bins) + len(points)
-            for key, rank, total, low, high in beside.spans(bins, points, by_rank=question.by_rank):
-                self.members.append(Member(one.run, key, rank, total, low, high))
+            spans = beside.spans(bins, points, by_rank=question.by_rank)
+            mine = [Member(one.run, key, rank, total, low, high) for key, rank, total, low, high in spans]
+            self.members += [*mine, *self._crossing(one, mine)] if question.edges else mine
 
     def add(self, other: Long) -> None:
         """Another reading of other runs."""
@@ -75,6 +81,20 @@ class Long:
         if self._held_rows < _ALL_HELD_ROWS:
             self._held |= other._held
             self._held_rows += other._held_rows
+        for side, known in other._beyond.items():
+            self._beyond[side] += known
+
+    def _crossing(self, run: LongRun, known: Sequence[Member]) -> list[Member]:
+        """The series of the run that have no point in the range, but one on each side of it."""
+        found: list[dict[Series, Rows]] = []
+        for side in (-1, 1):
+            rows = run.nearest(side)
+            ranks = rows.rank.tolist() if self._question.by_rank else [None] * len(rows)
+            names = [(run.run, key, rank) for key, rank in zip(rows.series.tolist(), ranks, strict=True)]
+            found.append({name: rows.take([at]) for at, name in enumerate(names)})
+            self._beyond[side] += found[-1].items()
+        has = {(one.run, one.key, one.rank) for one in known}
+        return [Member(*name, 0, 0, 0) for name in found[0] if name in found[1] and name not in has]
 
     def _first(self, source: Source) -> tuple[Bins, Points]:
         """The bins by which the width is chosen: narrow enough to be of use for it, as far as can be said."""
@@ -121,6 +141,12 @@ class Long:
 
     def _found(self, names: Sequence[str], level: Level) -> Callable[[Source], tuple[Bins, Points]]:
         return lambda source: beside.found(self._engine, source, names, level)
+
+    def beyond(self, members: Sequence[int], side: int) -> Rows:
+        """See `engine.Reading`."""
+        known = dict(self._beyond[side])
+        series = [(self.members[one].run, self.members[one].key, self.members[one].rank) for one in members]
+        return concat([_numbered(known[name], at) for at, name in enumerate(series) if name in known])
 
     def whole(self, member: int) -> Whole:
         """See `engine.Reading`."""
@@ -217,6 +243,15 @@ class Several:
             begin += len(rows)
         bins, rows = bins_.concat(found), concat(named)
         return (bins if len(found) < 2 else bins.take(np.argsort(bins.key, kind="stable"))), rows
+
+    def beyond(self, members: Sequence[int], side: int) -> Rows:
+        """See `engine.Reading`."""
+        found = []
+        for which, local, numbers in self._shared(members):
+            rows = self._readings[which].beyond(local, side)
+            found.append(replace(rows, series=numbers[rows.series]))
+        rows = concat(found)
+        return rows.take(np.argsort(rows.series, kind="stable"))
 
     def whole(self, member: int) -> Whole:
         """See `engine.Reading`."""

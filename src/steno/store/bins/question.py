@@ -47,6 +47,8 @@ class Question:
     by_rank: bool = False
     """Whether each rank is a series of its own."""
     smooth: Smooth | None = None
+    edges: bool = False
+    """Whether the nearest point on each side of the range is told too."""
 
     @property
     def unit(self) -> int:
@@ -61,6 +63,8 @@ def ask(
     width: Any,
     ranks: Any,
     smooth: Any = None,
+    *,
+    edges: bool = False,
 ) -> Question:
     """The question that the arguments of `steno.bins` describe.
 
@@ -91,6 +95,7 @@ def ask(
         ranks=chosen,
         by_rank=by_rank,
         smooth=_smooth(smooth, by_key=by_key),
+        edges=edges and not by_key and (low, high) != (None, None),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -101,3 +101,13 @@ def in_order(rows: Rows) -> Rows:
         piece = slice(edges[at], edges[at + 1])
         order[piece] = edges[at] + np.lexsort([column[piece] for column in columns[:0:-1]])
     return rows.take(order)
+
+
+def of_some(rows: Rows, members: Sequence[int]) -> Rows:
+    """Of rows of which each is another series', those of some series, in their order and numbered by it."""
+    import numpy as np
+
+    at = {series: row for row, series in enumerate(rows.series.tolist())}
+    found = [(number, at[one]) for number, one in enumerate(members) if one in at]
+    numbers, chosen = np.array(found, np.int64).reshape(-1, 2).T
+    return replace(rows.take(chosen), series=numbers.astype(np.int32))

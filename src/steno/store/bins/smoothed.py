@@ -124,6 +124,24 @@ def of_curve(
             row = np.flatnonzero(np.isfinite(points.value) & ~points.other)
         else:
             row = np.searchsorted(points.x.astype(np.int64), source.x[at], side="right") - 1
+    if question.edges:
+        at, row = _with_edges(source, at, row, len(curve.bins or curve.points or ()), question)
     return Smoothed(
         axis(source.x[at]), source.step[at], source.time[at].view("datetime64[ns]"), value[at], row, source.of
     )
+
+
+def _with_edges(
+    source: Whole, at: NDArray[np.int64], row: NDArray[np.int64], rows: int, question: Question
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """And the places next to the range on both sides, in row -1 and in the one after the last."""
+    import numpy as np
+
+    low, high = question.low, _upper(question)
+    before = -1 if low is None else int(np.searchsorted(source.x, low, side="left")) - 1
+    after = len(source.x) if high is None else int(np.searchsorted(source.x, high, side="right"))
+    if before >= 0:
+        at, row = np.r_[before, at], np.r_[-1, row]
+    if after < len(source.x):
+        at, row = np.r_[at, after], np.r_[row, rows]
+    return at, row

@@ -15,10 +15,11 @@ _WIDEST: Final = 62
 
 def narrowest(members: Sequence[Member], question: Question) -> int:
     """The exponent of the smallest width, in the question's unit, that gives all series together enough bins."""
-    if not members:
+    some = [one for one in members if one.total]
+    if not some:
         return 0
-    low = min(one.low for one in members) // question.unit
-    high = max(one.high for one in members) // question.unit
+    low = min(one.low for one in some) // question.unit
+    high = max(one.high for one in some) // question.unit
     shift = 0
     while (high >> shift) - (low >> shift) >= question.width and shift < _WIDEST:
         shift += 1
