@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { columnAt, ramp, shares } from "../src/media/heatmap";
+import { exact } from "../src/media/exact";
 import { inflated, unfiltered } from "../src/media/grey";
 import { inRows, mediaKeys, span } from "../src/media/keys";
 import { boxesOf, className, visible } from "../src/media/labels";
@@ -71,5 +73,34 @@ describe("a grey PNG", () => {
     expect((await inflated([packed], 100)).length).toBe(100);
     await expect(inflated([packed], (1 << 16) + 1)).rejects.toThrow();
     await expect(inflated([packed.slice(0, 10)], 100)).rejects.toThrow();
+  });
+});
+
+describe("a heat map", () => {
+  it("shows parts of each column's values", () => {
+    expect([...shares([1, 3, 0, 0, 2, 2], 2)]).toEqual([0.25, 0.75, 0, 0, 0.5, 0.5]);
+  });
+
+  it("finds the column of a step", () => {
+    const one = { first: [0, 10, 20] };
+    expect([-1, 0, 9, 10, 25].map((step) => columnAt(one, step))).toEqual([-1, 0, 0, 1, 2]);
+  });
+
+  it("has colours that go one way, on light and on dark ground", () => {
+    const sums = (isDark: boolean) => [...ramp(isDark)].map((pixel) => (pixel & 255) + ((pixel >> 8) & 255) + ((pixel >> 16) & 255));
+    for (const isDark of [false, true]) {
+      const found = sums(isDark);
+      expect(found.slice(1).every((sum, at) => (isDark ? sum >= (found[at] as number) : sum <= (found[at] as number)))).toBe(true);
+    }
+  });
+});
+
+describe("a cell of a table", () => {
+  it("is the number as it was logged", () => {
+    expect(exact(0.1, "double")).toBe("0.1");
+    expect(exact(1 / 3, "double")).toBe("0.3333333333333333");
+    expect(exact(Math.fround(0.1), "float")).toBe("0.1");
+    expect(exact({ $: "9223372036854775807" }, "int64")).toBe("9223372036854775807");
+    expect([exact(null, "double"), exact({ $: "NaN" }, "double"), exact(true, "bool")]).toEqual(["", "NaN", "true"]);
   });
 });

@@ -128,17 +128,23 @@ def standing(run_dir: Path, ref: Ref) -> tuple[str, int | None]:
     return "gone", None
 
 
-def of_file(run_dir: Path, file: str, kind: str) -> Any:
-    """The value of a media file of the run, decoded: `file` is what `Ref.file` says. Raises as `Item.value`.
+def value_of(run_dir: Path, ref: Ref) -> Any:
+    """The value of a reference, decoded. Raises as `Item.value`."""
+    return files.value(run_dir, ref)
+
+
+def ref_of(file: str, kind: str) -> Ref:
+    """The reference to a media file of a run: `file` is what `Ref.file` says.
 
     Raises:
         UsageError: it is no such place.
+        CorruptError: it would lead out of a run.
     """
     digest, _, ext = inside.relative(file).rpartition("/")[2].partition(".")
     ref = Ref(digest, kind, {"ext": ext})
     if ref.file != file:
         raise UsageError(f"{file!r} is no media file of a run: api/media-index has them")
-    return files.value(run_dir, ref)
+    return ref
 
 
 def keys_of(key: str, known: Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ from steno.viewer.chart import Charts
 from steno.viewer.edit import Edit
 from steno.viewer.files import Files, not_found
 from steno.viewer.gallery import Gallery
+from steno.viewer.heat import Heat
 from steno.viewer.kept import Kept
 from steno.viewer.live import Live
 from steno.viewer.overview import Overview
@@ -27,6 +28,7 @@ from steno.viewer.run import OneRun
 from steno.viewer.runs import Runs
 from steno.viewer.security import Guard, Rules
 from steno.viewer.stall import Stall
+from steno.viewer.tables import Tables
 from steno.viewer.views import Views
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ class Viewer:
                 Route("/api/live", self.live.live),
                 Route("/api/news", self.live.ask),
                 Route("/api/media-index", gallery.index, methods=["POST"]),
+                Route("/api/media-heat", Heat(self.catalogue, gallery).heat, methods=["POST"]),
+                Route("/api/media-table", Tables(self.catalogue).table, methods=["POST"]),
                 Route("/api/media/{rest:path}", files.media),
                 Route("/api/artifact/{rest:path}", files.artifact),
                 Route("/api/{rest:path}", _no_such),

@@ -8,9 +8,12 @@ import { MOST_RUNS, mount, retry, stateOf, unmount } from "./data";
 import { Labels } from "./Labels";
 import type { MediaProps } from "./Lazy";
 import { Tile } from "./Tile";
+import { later } from "./later";
 import type { Item, MediaCard as Card } from "./types";
 import { ViewedImage } from "./Zoom";
 import "./media.css";
+
+const Heat = later(async () => (await import("./Heat")).Heat);
 
 /** The place of the last step at or before; the last of all for null; -1 before the first. */
 export function placeOf(steps: number[], step: number | null): number {
@@ -78,6 +81,7 @@ export function MediaCard({ name, width, height, full = false, run }: MediaProps
   const step = place < 0 ? null : (steps[place] ?? null);
   // Members of a list, ranks and runs are told apart where there are several.
   const several = useMemo(() => ({ keys: new Set(card?.items.map((one) => one.key)).size > 1, ranks: new Set(card?.items.map((one) => one.rank)).size > 1 }), [card]);
+  const heat = card?.items.some((one) => one.kind === "histogram") ?? false;
   const nothing = card && steps.length === 0 && card.problems.length === 0;
   return (
     <article class={`card media${loading ? " loading" : ""}`} aria-label={name} data-key={name} style={{ width: `${width}px`, height: `${height}px` }}>
@@ -112,8 +116,9 @@ export function MediaCard({ name, width, height, full = false, run }: MediaProps
             <Slider steps={steps} leftOut={card?.steps_left_out ?? 0} />
             {card && <Labels name={name} items={card.items} />}
           </div>
-          <div class="tiles" tabIndex={0} role="group" aria-label={`Values of ${name}`}>
-            {card?.items.map((item, at) => (
+          {heat && card && <Heat name={name} run={run} index={card} step={step} width={width} height={height} />}
+          <div class="tiles" hidden={heat} tabIndex={0} role="group" aria-label={`Values of ${name}`}>
+            {!heat && card?.items.map((item, at) => (
               <Tile key={tileKey(item, at)} item={item} card={name} step={step} runName={nameOf(item.run)} colour={colourOf(item.run)} several={several} full={full} onOpen={() => setBig(item)} />
             ))}
             {card?.none_yet.map((one) => (

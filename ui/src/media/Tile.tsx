@@ -5,7 +5,10 @@ import { Picture } from "./Picture";
 import { Film, Page, Sound } from "./Played";
 import { Broken, Save } from "./parts";
 import { Words } from "./Words";
+import { later } from "./later";
 import type { Item } from "./types";
+
+const TableView = later<{ item: Item }>(async () => (await import("./TableView")).TableView);
 
 /** Whether the node has come near the screen: what never does is never loaded. */
 function useSeen() {
@@ -47,6 +50,8 @@ function Content({ item, card, onOpen }: { item: Item; card: string; onOpen: () 
       if (PICTURES.has(ext)) return <Picture item={item} card={card} onOpen={onOpen} />;
       if (item.kind === "video") return <Film item={item} />;
       break;
+    case "table":
+      return <TableView item={item} />;
     case "audio":
       return <Sound item={item} />;
     case "html":

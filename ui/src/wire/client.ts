@@ -52,7 +52,7 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
   return answer;
 }
 
-function posted(body: unknown, signal?: AbortSignal): RequestInit {
+export function posted(body: unknown, signal?: AbortSignal): RequestInit {
   return {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Steno": "1" },
