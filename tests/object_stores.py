@@ -73,6 +73,8 @@ class Gate:
         """So many of the next requests get a 503."""
         self.forbidden = ""
         """Requests with this in their path and query get a 403."""
+        self.refused = ""
+        """Requests of this method get a 403."""
         self.delay = 0.0
         self.seen = []
         """(method, path with query, bytes sent)"""
@@ -148,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
             gate.failing -= 1
             self._say(503, [("Content-Type", "application/xml")], b"<Error><Code>ServiceUnavailable</Code></Error>")
             return
-        if gate.forbidden and gate.forbidden in self.path:
+        if self.command == gate.refused or (gate.forbidden and gate.forbidden in self.path):
             self._say(403, [("Content-Type", "application/xml")], b"<Error><Code>AccessDenied</Code></Error>")
             return
         connection = http.client.HTTPConnection("127.0.0.1", gate.server_port, timeout=60)

@@ -185,6 +185,11 @@ class Settings:
     world_size: int | None = _setting(
         _count(1), None, "number of those processes, with `rank`", "what the launcher says"
     )
+    live_secs: float | None = _setting(
+        Kind("a number of seconds from 0 on", _seconds, float), None,
+        "seconds between two sendings of what is new to the object store `store`; 0: only whole parts are sent",
+        "5, and more for more than 64 nodes",
+    )  # fmt: skip
     artifacts: str | None = _setting(
         Kind("a URL", _text), None, "URL of an object store that keeps the run's artifacts alone", "`store`, if given"
     )
@@ -254,7 +259,9 @@ def nearest(name: str, known: Collection[str]) -> str:
     """The known name that a mistaken one may stand for, as advice; else all of them."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    # What one has more than the other, as a unit, says less than what is different.
+    near = [one for one in known if name.lower().startswith(f"{one}_") or one.startswith(f"{name.lower()}_")]
+    near = near or get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -287,3 +288,122 @@ def test_a_node_that_gives_no_news_is_silent_and_after_an_hour_its_run_has_crash
         info = steno.open(url).info
         assert (info.state, len(info.silent)) == (found, silent)
     monkeypatch.undo()
+
+
+LIVE = """
+import sys, time, steno
+run = steno.init(project="p", name="live", dir=sys.argv[1], store=sys.argv[2], live_secs=0.2)
+print(run.id, flush=True)
+for step in range(int(sys.argv[3])):
+    run.log({"a": float(step), "b": -float(step)})
+    if step % 2000 == 0:
+        run.event("mark", at=step)
+        run.flush(30)
+        time.sleep(float(sys.argv[4]))
+print("done", flush=True)
+sys.stdin.readline()
+print("finished", run.finish(timeout=60), flush=True)
+"""
+
+
+@pytest.fixture
+def live(file_store, tmp_path):
+    def begin(steps, pause=0.0):
+        words = [sys.executable, "-c", LIVE, str(tmp_path / "disk"), file_store, str(steps), str(pause)]
+        programs.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        programs[-1].stdout.readline()
+        return programs[-1]
+
+    programs = []
+    yield begin
+    for one in programs:
+        one.kill()
+        one.communicate()
+
+
+def test_what_no_part_has_is_read_in_the_store_while_the_run_goes_on(live, file_store):
+    program = live(300)
+    url = f"{file_store}/p/live"
+    eventually(lambda: runs_in(file_store))
+    reader = steno.open(url)
+    eventually(lambda: len(reader.series("a")) == 300, poll=0.2)
+    assert not objects_of_nodes(file_store, "p/live")[0]["parts"]
+    assert (reader.info.state, reader.info.points) == ("running", 600)
+    assert reader.series("b").value.tolist() == [-float(step) for step in range(300)]
+    assert reader.summary["a"]["last"] == 299
+    (mark,) = [one for one in reader.records("event") if one.payload["name"] == "mark"]
+    assert mark.step is None
+    assert sum(len(batch.value) for batch in reader.batches()) == 600
+    assert steno.sql("select count(*) from metrics", [url]).fetchall() == [(600,)]
+    program.stdin.write("\n")
+    program.stdin.flush()
+    assert program.stdout.readline() == "done\n"
+    assert program.stdout.readline() == "finished True\n"
+    eventually(lambda: reader.info.state == "finished", poll=0.2)
+    assert len(reader.series("a")) == 300
+    reader.close()
+
+
+def test_a_node_needs_no_right_to_delete(server, monkeypatch, tmp_path):
+    """Only to list, get and put below its prefix."""
+    gate = object_stores.Gate(server)
+    try:
+        for name, value in object_stores.environment(gate.url).items():
+            monkeypatch.setenv(name, value)
+        bucket = f"b-{os.urandom(8).hex()}"
+        object_stores.client(server).create_bucket(Bucket=bucket)
+        gate.refused = "DELETE"
+        store = f"s3://{bucket}/deep/down"
+        host = Host(tmp_path / "disk0", store, torchrun(0, 1), "{'live_secs': 0.5}").begun()
+        eventually(lambda: any(one["unsealed"] for one in objects_of_nodes(store, f"p/{host.name}")))
+        object_stores.kill(object_stores.uploader_pids(tmp_path / "disk0" / "p" / host.name))
+        host.end()
+        assert steno.open(f"{store}/p/{host.name}").info.state == "finished"
+        assert not gate.sent("DELETE")
+        prefix = f"/{bucket}/deep/down/"
+        assert all(path.startswith(prefix) for _, path, _ in gate.sent("PUT"))
+        listed = [path for _, path, _ in gate.sent("GET") if "list-type" in path and "prefix=" in path]
+        assert all("prefix=deep%2Fdown%2F" in path for path in listed)
+    finally:
+        gate.close()
+
+
+def test_each_moment_of_a_node_that_seals_is_a_prefix_without_a_gap(live, file_store, tmp_path):
+    """Its object alone, again and again: the parts that it names, and what it has itself, follow each other."""
+    import pyarrow.parquet as pq
+
+    from steno.ledger.live import unpacked
+
+    program = live(150_000, 0.2)
+    nodes = tmp_path / "store/p/live/nodes"
+    eventually(lambda: nodes.is_dir() and list(nodes.glob("*.json")))
+    (path,) = nodes.glob("*.json")
+    rows = {}
+    reads, last, moments = 0, 0, set()
+    deadline = time.monotonic() + 120
+    program.stdin.write("\n")
+    program.stdin.flush()
+    while not (said := json.loads(path.read_bytes())).get("ended"):
+        assert time.monotonic() < deadline
+        reads += 1
+        parts = [part for part in said["parts"] if part["kind"] == "metrics"]
+        for part in parts:
+            if part["name"] not in rows:
+                rows[part["name"]] = pq.ParquetFile(nodes.parent / part["name"]).metadata.num_rows
+        ends = [(part["first_batch"], part["last_batch"]) for part in parts]
+        assert all(one[1] + 1 == other[0] for one, other in itertools.pairwise(ends))
+        batches = unpacked(said["unsealed"], said["node"]) if said["unsealed"] else ()
+        ids = [batch.id for batch in batches]
+        assert ids == list(range((ends[-1][1] if ends else 0) + 1, (ends[-1][1] if ends else 0) + 1 + len(ids)))
+        points = sum(rows[part["name"]] for part in parts) + sum(len(batch.value) for batch in batches)
+        assert points >= last
+        assert sum(len(batch.value) for batch in batches) <= 2 * 65_536 + 10_000
+        last = points
+        moments.add((len(parts), points))
+    assert said["ended"]
+    assert reads > len(moments) > 3
+    assert len([part for part in said["parts"] if part["kind"] == "metrics"]) >= 3
+    with steno.open(f"{file_store}/p/live") as reader:
+        assert reader.series("a").value.tolist() == [float(step) for step in range(150_000)]
+    # Nothing that was there has gone.
+    assert {part["name"] for part in said["parts"]} >= set(rows)

@@ -26,6 +26,7 @@ class Sealing:
     def __init__(self, sealer: Sealer, say: Callable[[str, str], None]) -> None:
         self.sealer = sealer
         self.error: str | None = None
+        self.part_points = PART_POINTS
         self._say = say
         self._thread: threading.Thread | None = None
         self._damage: BaseException | None = None
@@ -53,7 +54,12 @@ class Sealing:
             self._thread = None
             self.points, self.entries, self.batches = self.sealer.unsealed()
             self.names = 0
-        due = self.points >= PART_POINTS or self.entries >= _ENTRIES or self.batches >= _BATCHES or self.names >= _NAMES
+        due = (
+            self.points >= self.part_points
+            or self.entries >= _ENTRIES
+            or self.batches >= _BATCHES
+            or self.names >= _NAMES
+        )
         if due and self.sealer.can_seal and time.monotonic() >= self._not_before:
             self._thread = threading.Thread(target=self._seal, name="steno-seal", daemon=True)
             self._thread.start()
@@ -63,7 +69,7 @@ class Sealing:
         import sqlite3
 
         try:
-            self.sealer.seal()
+            self.sealer.seal(self.part_points)
             self.error = None
         except (OSError, sqlite3.OperationalError) as error:
             # A full disk: everything stays in the ledger, and is tried again.

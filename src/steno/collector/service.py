@@ -278,6 +278,7 @@ class Service:
         if not self.once:
             self.system.look(now, self._processes)
         self.uploads.look(now)
+        self.sealing.part_points = self.uploads.part_points
         self.carding.look(now, self.syncer.synced)
         self._report(now)
         return found, more
@@ -433,7 +434,8 @@ class Service:
         """Seal what is left and write the manifest; whether that went well."""
         self._await_place()
         try:
-            self.sealing.sealer.finish()
+            # What lies in a store is never replaced there: somebody's table may name it.
+            self.sealing.sealer.finish(self.sealing.part_points, merge=not self.uploads.wanted)
             state = run_state(self._streams(), live=())
             self.poster.set_meta("done", {"state": state, "time": time.time_ns()})
             manifest.write(self.run_dir, self.node.dir)

@@ -80,6 +80,24 @@ def all_stores(run_dir: Path) -> dict[str, str]:
     return {role: url for role, url in found.items() if isinstance(url, str)}
 
 
+def live_secs(run_dir: Path) -> float:
+    """How often what no part has yet is sent to the run's store, in seconds; 0: never."""
+    try:
+        facts = os.stat(run_dir / ".steno" / "stores" / "store.json")
+    except OSError:
+        return 0.0
+    return _live_secs_in(run_dir, facts.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _live_secs_in(run_dir: Path, _stamp: int) -> float:
+    found = files.read_json(run_dir / ".steno" / "stores" / "store.json").get("live_secs")
+    return float(found) if isinstance(found, int | float) and found >= 0 else LIVE_SECS
+
+
+LIVE_SECS: Final = 5.0
+
+
 def destinations(run_dir: Path) -> dict[str, Wanted]:
     """Those that collectors of this user deliver to."""
     found = all_destinations(run_dir)

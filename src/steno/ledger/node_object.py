@@ -1,6 +1,6 @@
 """What a node says of itself in a store, one object `nodes/ID.json`, and what those of a run come to.
 
-    {"node": .., "ended": false, "world_size": 64, "shared": {"1": 2}, "parts": [..], ..}
+    {"node": .., "ended": false, "world_size": 64, "shared": {"1": 2}, "parts": [..], "unsealed": "", ..}
 
 It is replaced whole, after the parts that it names: one GET is one moment of one node. `shared` says which of the run's
 attempts this node's are.

@@ -22,7 +22,7 @@ import msgspec
 from steno import files, inside, machinery, statusfile
 from steno.errors import CorruptError
 from steno.journal import place as places
-from steno.ledger import artifacts, format1, schema, verify
+from steno.ledger import artifacts, format1, live, schema, verify
 from steno.ledger.rebuild import PartBatches, stretches
 from steno.record import FORMAT, Batch, Entry, node_name
 
@@ -139,6 +139,8 @@ class Snapshot:
     unreadable: Mapping[int, str] = field(default_factory=dict)
     ledgers: Mapping[int, str] = field(default_factory=dict)
     """By node: what tells its ledger from another one."""
+    lives: tuple[str, ...] = ()
+    """Of a copy: what tells these batches from those of another moment."""
 
 
 def _judged(streams: Iterable[Stream]) -> list[Stream]:
@@ -477,6 +479,8 @@ class Reader:
                 streams=tuple(Stream(**row) for row in manifest.get("streams", ()) if node in {None, row["node"]}),
                 losses=tuple(Loss(**row) for row in manifest.get("losses", ()) if node in {None, row["node"]}),
                 meta={key: manifest[key] for key in ("config", "summary", "done") if key in manifest},
+                batches=live.read(self.run_dir, manifest["live"]) if "live" in manifest else (),
+                lives=tuple((manifest.get("live") or {}).values()),
             )
         return Snapshot(parts=tuple(found_parts(self.run_dir, node)))
 
@@ -493,6 +497,7 @@ class _Manifest(msgspec.Struct):
     summary: dict[str, Any] = {}
     state: str = ""
     written: int = 0
+    live: dict[str, str] = {}
 
 
 def read_manifest(run_dir: Path) -> tuple[dict[str, Any], str]:
@@ -690,4 +695,5 @@ def _united(pieces: list[Snapshot], unreadable: Mapping[int, str]) -> Snapshot:
         last_batch=last,
         unreadable=dict(unreadable),
         ledgers=ledgers,
+        lives=tuple(name for piece in pieces for name in piece.lives),
     )

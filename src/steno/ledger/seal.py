@@ -113,8 +113,11 @@ class Sealer:
             ).fetchone()
         return row[0], row[1], row[2]
 
-    def seal(self) -> int:
+    def seal(self, most_points: int | None = None) -> int:
         """Seal one part's worth of the oldest batches; returns how many batches, 0 when there are none.
+
+        Args:
+            most_points: a part's worth.
 
         Raises:
             OSError, sqlite3.Error: nothing has changed but temporary files.
@@ -123,7 +126,7 @@ class Sealer:
         if not self.can_seal:
             return 0
         with self.lock:
-            chosen = self._choose()
+            chosen = self._choose(most_points or PART_POINTS)
             if not chosen:
                 return 0
             first, last = chosen[0], chosen[-1]
@@ -184,7 +187,7 @@ class Sealer:
         poison.mkdir(exist_ok=True, parents=True)
         files.replace(poison / f"{node_name(self.node)}-batch-{id}.blob", blob)
 
-    def _choose(self) -> list[int]:
+    def _choose(self, most_points: int) -> list[int]:
         chosen: list[int] = []
         points = names = entries = size = 0
         rows = self.connection.execute(
@@ -193,11 +196,11 @@ class Sealer:
         for id, some_points, some_names, some_entries, some_bytes in rows:
             points, names, entries = points + some_points, names + some_names, entries + some_entries
             size += some_bytes
-            too_much = points > 2 * PART_POINTS or names > _PART_NAMES or entries > _PART_ENTRIES or size > _PART_BYTES
+            too_much = points > 2 * most_points or names > _PART_NAMES or entries > _PART_ENTRIES or size > _PART_BYTES
             if chosen and too_much:
                 break
             chosen.append(id)
-            if points >= PART_POINTS:
+            if points >= most_points:
                 break
         return chosen
 
@@ -414,11 +417,17 @@ class Sealer:
                 out.append(tuple(row[column] for column in _ENTRY_ROW))
         return sorted(out)
 
-    def finish(self) -> None:
-        """Seal the rest, merge small parts, and give the ledger's free space back."""
-        while self.seal():
+    def finish(self, most_points: int | None = None, *, merge: bool = True) -> None:
+        """Seal the rest, merge small parts, and give the ledger's free space back.
+
+        Args:
+            most_points: a part's worth.
+            merge: False where somebody may have the small parts.
+        """
+        while self.seal(most_points):
             pass
-        self.merge()
+        if merge:
+            self.merge()
         self.mend_bins(_LOOKS)
         with self.lock:
             # The newest key stays: an id given anew would have another name than readers remember.

@@ -13,15 +13,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import confirmed, edits, runfile
+from steno import confirmed, edits, files, runfile
 from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
+from steno.ledger import live as live_
 from steno.ledger import node_object, verify
 from steno.ledger.bins_name import name_of
 from steno.ledger.read import MANIFEST, unusable
 from steno.objects import url as urls
 from steno.objects.sending import DifferentError
 from steno.objects.store import ObjectStore, aside, sha256_of, sweep
+from steno.record import node_name
 from steno.secrecy import scrub
 from steno.store.cache import cache_dir
 from steno.store.engine import PartGone
@@ -41,6 +43,8 @@ _EDITS_SECS: Final = 5.0
 _MOST_EDITS: Final = edits.MOST_BYTES // edits.LINE_BYTES
 _TRIES: Final = 3
 _RUN: Final = "run.json"
+_OLD_SECS: Final = 300.0
+"""Nobody still reads what was replaced so long ago."""
 _KEPT: Final = ".kept"
 """Extension of a media value that could not be encoded."""
 
@@ -153,8 +157,29 @@ class Remote:
         pieces = {key: piece for key, (_, piece) in self._nodes.items() if key in seen}
         if not pieces:
             return self._json(MANIFEST)
+        live = {node_name(piece["node"]): name for piece in pieces.values() if (name := self._unsealed(piece))}
         ages = self._news.ages({key: seen[key] for key, piece in pieces.items() if not piece.get("ended")})
-        return node_object.united(pieces.values(), {piece["node"]: ages.get(key, 0.0) for key, piece in pieces.items()})
+        known = {piece["node"]: ages.get(key, 0.0) for key, piece in pieces.items()}
+        return {**node_object.united(pieces.values(), known), "live": live}
+
+    def _unsealed(self, piece: Mapping[str, Any]) -> str:
+        """The name of the file that has what no part has of a node; "": there is nothing.
+
+        The manifest is replaced after it is there, and names it: whoever reads the copy meanwhile sees one moment.
+        """
+        text = piece.get("unsealed")
+        if not isinstance(text, str) or not text:
+            return ""
+        name = f"{node_name(piece['node'])}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        folder = self.dir / live_.FOLDER
+        if not (folder / name).exists():
+            with aside(folder / name) as hidden:
+                hidden.write_bytes(text.encode())
+            for one in files.scan(folder):
+                with contextlib.suppress(OSError):
+                    if one.name.startswith(name[:16]) and time.time() - one.stat().st_mtime > _OLD_SECS:
+                        files.unlink(one.path)
+        return name
 
     def edit(self, made: Iterable[bytes]) -> None:
         """Write these lines, each as an object of its own.

@@ -62,6 +62,11 @@ def batches(run_dir: Path) -> Iterator[Batch]:
                 unsealed = reader.batch(node, id)
             if unsealed is not None:
                 yield unsealed
+    # Of a copy: what its node had in no part when it was taken.
+    held = reader.snapshot() if not snapshot.last_batch and snapshot.lives else snapshot
+    for batch in held.batches:
+        if batch.id > until.get(batch.node, 0):
+            yield batch
 
 
 def _sealed(run_dir: Path, snapshot: Snapshot, node: int, done: int) -> Iterator[Batch]:

@@ -57,6 +57,7 @@ class Unsealed:
         self._damaged: dict[tuple[int, str], Loss] = {}
         self._ledger: object = None
         self._sealed: dict[tuple[str, int], int] = {}
+        self._lives: tuple[str, ...] = ()
 
     def view(self) -> View:
         """What is readable now; only batches newer than the last view's are read from the ledgers."""
@@ -76,7 +77,11 @@ class Unsealed:
             snapshot = Reader(self._run_dir).snapshot()
         self._ledger = snapshot.meta.get("ledger")
         self._drop_sealed(snapshot)
-        self._add(snapshot.batches)
+        if snapshot.last_batch:
+            self._add(snapshot.batches)
+        elif self._lives != snapshot.lives:  # a copy has them all at each moment
+            self._chunks, self._ids, self._lives = [], {}, snapshot.lives
+            self._add(snapshot.batches)
         if not snapshot.last_batch:  # no ledger: a manifest has them all each time
             self._entries = []
         self._entries.extend(snapshot.entries)

@@ -83,13 +83,19 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
             about = _about(place, request, write, report)
             enter_destinations(place.dir, request.destinations, report)
             _enter_system(place, request.system_secs, report)
-            uploading.enter(place.dir, request.stores, report)
+            uploading.enter(place.dir, request.stores, report, _live_secs(request))
             if not place.born:
                 _tell_unconfirmed(place.dir, report)
             # The lock is held until our journal's is: whoever comes next finds the run live.
             return record(place, about, request, report)
         except OSError as error:
             raise attempt.unwritable(project_dir, error) from error
+
+
+def _live_secs(request: Request) -> float:
+    """Seconds between two sendings of what no part has yet: more of them where there are more than 64 nodes."""
+    given = request.settings.live_secs
+    return given if given is not None else max(asked.LIVE_SECS, asked.LIVE_SECS * request.launch.nodes / 64)
 
 
 def _family(request: Request, turn: int, report: Reporter) -> dict[str, Any]:

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 _POLL_SECS: Final = 0.02
 
 
-def enter(run_dir: Path, stores: Mapping[str, str], report: Callable[[str, str], None]) -> None:
-    """Ask the run's collectors for stores, by role; of one role the first stays."""
+def enter(
+    run_dir: Path, stores: Mapping[str, str], report: Callable[[str, str], None], live_secs: float | None = None
+) -> None:
+    """Ask the run's collectors for stores, by role; of one role the first stays, and how often it is sent to."""
     for role, url in stores.items():
         path = run_dir / ".steno" / "stores" / f"{role}.json"
-        if not files.create_json(path, {"url": url}):
+        how = {} if live_secs is None or role != "store" else {"live_secs": live_secs}
+        if not files.create_json(path, {"url": url, **how}):
             there = files.read_json(path).get("url")
             if there != url:
                 report(f"store {role}", f"the run is kept in {there} already, which stays; {url} is not used")

@@ -14,6 +14,8 @@ from steno.collector.uploads.files import STORE
 from steno.collector.uploads.location import note_of
 from steno.delivery.backoff import Backoff
 from steno.destinations import asked
+from steno.ledger import live
+from steno.ledger.seal import PART_POINTS
 from steno.secrecy import scrub
 
 if TYPE_CHECKING:
@@ -53,6 +55,11 @@ class Uploads:
     def wanted(self) -> bool:
         """Whether the run is kept in a store."""
         return bool(self._stores)
+
+    @property
+    def part_points(self) -> int:
+        """How many points a part is sealed at: few, where what no part has goes to a store again and again."""
+        return live.PART_POINTS if STORE in self._stores and asked.live_secs(self._run_dir) else PART_POINTS
 
     @property
     def seeks_place(self) -> bool:

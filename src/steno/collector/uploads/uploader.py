@@ -25,7 +25,9 @@ from steno.collector.uploads import artifacts_json, attempts
 from steno.collector.uploads.files import ARTIFACTS, ROLES, STORE, Belonging, is_for, of_run
 from steno.collector.uploads.location import Shelf
 from steno.collector.uploads.progress import Tally
+from steno.collector.uploads.unsealed import Unsealed
 from steno.delivery.backoff import Backoff
+from steno.destinations import asked
 from steno.errors import UsageError
 from steno.ledger import manifest, node_object
 from steno.ledger.read import MANIFEST, Part, Reader
@@ -45,11 +47,12 @@ _FIRST_WAIT_SECS: Final = 0.25
 _LAST_WAIT_SECS: Final = 15.0
 _LOOK_SECS: Final = 1.0
 _SHARE: Final = 50
-"""Looking for what is new takes at most one part in so many of the time."""
+"""Looking for what is new takes at most one part in so many of a processor."""
 _TELL_SECS: Final = 0.2
 _NEWS_SECS: Final = 30.0
 """A node that has nothing to say says so much as that."""
 _SILENT_SECS: Final = 50.0
+_TRIES: Final = 10
 _DOWN: Final = 4
 """After so many failures with no success between them the store is taken to be down."""
 _ERROR_CHARS: Final = 500
@@ -83,6 +86,7 @@ class Uploader:
         self._told: dict[str, dict[str, Any]] = {}
         """By role, what this node said of itself when it had ended."""
         self._own: dict[str, Any] = {}
+        self._unsealed = Unsealed(node, asked.live_secs(run_dir) if STORE in self._stores else 0.0)
         self._greeted = False
         self._failures = 0
 
@@ -112,7 +116,7 @@ class Uploader:
         backoff = Backoff(_FIRST_WAIT_SECS, _LAST_WAIT_SECS)
         while True:
             self._wake.clear()
-            asked, began = self.asked, time.monotonic()
+            asked, began = self.asked, time.process_time()
             before = self._tally.numbers()["retries"]
             try:
                 whole = self._sweep()
@@ -122,7 +126,8 @@ class Uploader:
             if whole:
                 self.looked = asked
                 backoff.reset()
-                self._wake.wait(max(_LOOK_SECS, _SHARE * (time.monotonic() - began)))
+                pause = min(_LOOK_SECS, self._unsealed.every_secs or _LOOK_SECS)
+                self._wake.wait(max(pause, _SHARE * (time.process_time() - began)))
                 continue
             self.state = "retrying"
             # Spread, for the uploaders of many runs that a store's return would wake at once.
@@ -135,9 +140,7 @@ class Uploader:
         written = time.time_ns()
         ended = files.read_json(self._node_dir / MANIFEST)
         whole = files.read_json(self._run_dir / MANIFEST) if ended else {}
-        snapshot = Reader(self._run_dir).snapshot(batches=False)
-        if self._node in snapshot.unreadable:  # then its parts are a guess
-            raise OSError(snapshot.unreadable[self._node])
+        snapshot = self._snapshot(ended=bool(ended))
         about, _ = runfile.read(self._run_dir)
         if not about.get("id"):
             return True  # being made
@@ -163,6 +166,20 @@ class Uploader:
         self.state = "complete" if ended else "waiting"
         self._tally.error = None
         return True
+
+    def _snapshot(self, *, ended: bool) -> Snapshot:
+        """What is there, and with it in `_unsealed` what no part has, of the same moment."""
+        reader = Reader(self._run_dir)
+        snapshot = reader.snapshot(batches=False)
+        for _ in range(_TRIES):
+            if self._node in snapshot.unreadable:  # then its parts are a guess
+                raise OSError(snapshot.unreadable[self._node])
+            sealed = max((part.last_batch for part in snapshot.parts if part.node == self._node), default=0)
+            if self._unsealed.hold(snapshot, reader.nodes().get(self._node), sealed, is_wanted=not ended):
+                return snapshot
+            snapshot = reader.snapshot(batches=False)  # a part was sealed meanwhile
+        msg = "parts are sealed faster than they can be listed"
+        raise OSError(msg)
 
     def _parts(self, whole: Mapping[str, Any], snapshot: Snapshot) -> list[Part]:
         """This node's; of a run that has ended on all nodes also what other nodes have not brought."""
@@ -224,18 +241,27 @@ class Uploader:
         mine = manifest.piece(snapshot, self._node)
         # A checkpoint must be found as soon as it is there, not when its entry is sealed.
         unsealed = [one for one in snapshot.entries if one.kind == ARTIFACT and one.node == self._node]
-        mine["entries"] = [dataclasses.asdict(one) for one in unsealed]
+        held = {one.record for one in unsealed}
+        unsealed += [one for one in self._unsealed.entries if one.record not in held]
+        mine["entries"] = [dataclasses.asdict(one) for one in sorted(unsealed, key=lambda one: one.record)]
+        mine["unsealed"] = self._unsealed.text
         mine["attempts"] = manifest.attempts(self._run_dir, mine["streams"])
-        mine |= {"ended": ended, "silent_secs": _SILENT_SECS, "shared": dict(shared), "host": host.name()}
+        mine |= {
+            "ended": ended,
+            "silent_secs": max(_SILENT_SECS, 10 * self._unsealed.every_secs),
+            "shared": dict(shared),
+            "host": host.name(),
+        }
         latest = max((row["attempt"] for row in mine["attempts"]), default=1)
         facts = files.read_json(self._run_dir / ".steno" / "attempts" / f"{latest:04d}.json")
         return {**mine, "world_size": facts.get("world_size")}
 
     def _greet(self, written: int) -> None:
         """Say that this node is there, before anything that takes time."""
+        nothing: dict[str, Any] = {"parts": [], "entries": [], "unsealed": ""}
         for shelf in self._shelves.values():
             if not shelf.has(node_object.key(self._node)):
-                shelf.store.write(node_object.key(self._node), _json({**self._own, "parts": [], "written": written}))
+                shelf.store.write(node_object.key(self._node), _json({**self._own, **nothing, "written": written}))
         self._greeted = True
 
     def _publish(self, shelf: Shelf, whole: Mapping[str, Any], written: int, *, ended: bool) -> None:
