@@ -18,7 +18,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
     rollupOptions: {
-      output: { ...output, entryFileNames: "page.js" },
+      // The first page is one script: a view that is handed on as a file has it and no other.
+      output: { ...output, codeSplitting: { groups: [{ name: "page", test: /preact|signals|src.main\.tsx/ }] } },
     },
   },
 });

@@ -109,3 +109,9 @@ def test_wheel_and_sdist_have_the_page(distributions):
         assert {name.rpartition("/")[2] for name in names if "/src/steno/viewer/page/" in name} == wanted
         assert any(name.endswith("/ui/package-lock.json") for name in names)
         assert not any("node_modules" in name for name in names)
+
+
+def test_the_first_page_is_one_script_that_a_file_can_hold():
+    script = (PAGE / "page.js").read_text()
+    assert not re.search(r"""\bfrom\s*["']\./|\bimport\s*["']""", script)
+    assert "</script" not in script

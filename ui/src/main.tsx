@@ -12,8 +12,9 @@ import { dark } from "./parts/theme";
 import * as keys from "./state/keys";
 import { turn as runNews } from "./run/news";
 import * as table from "./state/table";
-import { view } from "./state/view";
+import { startWith, view } from "./state/view";
 import * as views from "./views/views";
+import { open as openFile } from "./wire/file";
 import type { News } from "./wire/types";
 
 function onNews(news: News): void {
@@ -51,11 +52,13 @@ function running(): string[] {
   return watched.filter((run) => ["running", "", "gone"].includes(table.known.value.get(run)?.state ?? ""));
 }
 
+const inDocument = document.getElementById("steno-data");
+if (inDocument) startWith(openFile(inDocument.textContent ?? "").view);
 document.documentElement.dataset["theme"] = dark.value ? "dark" : "light";
 table.start();
 keys.start();
 data.start();
 keyboard.listen();
-live.start(running, onNews);
+if (!inDocument) live.start(running, onNews);
 const root = document.getElementById("page");
 if (root) render(<Page />, root);

@@ -9,6 +9,8 @@ import typer
 
 from steno import paths
 from steno.cli import options, terminal
+from steno.errors import UsageError
+from steno.visible import visible
 
 
 def view(
@@ -31,17 +33,45 @@ def view(
     allow_edit: Annotated[
         bool, typer.Option("--allow-edit", help="Names, tags, notes and colours may be changed through the page.")
     ] = False,
+    export: Annotated[
+        str | None, typer.Option("--export", metavar="FILE", help="Write one HTML file, at most 20 MB, and end.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="QUERY", help="With --export: only the runs that match.")
+    ] = None,
+    view_name: Annotated[
+        str | None, typer.Option("--view", metavar="NAME", help="With --export: a view that was kept in the page.")
+    ] = None,
 ) -> None:
-    """Show every run under a directory in a browser. Ctrl-C ends it."""
+    """Show every run under a directory in a browser. Ctrl-C ends it.
+
+    With --export, write the table and the charts into one HTML file instead, to be opened without steno.
+    """
     from steno.viewer.serve import Options, serve
 
     place = paths.local("DIR", options.runs_dir(dir), "`steno show URL` reads there")
+    if export is not None:
+        _export(place, export, where, view_name)
+        return
+    if where is not None or view_name is not None:
+        raise UsageError("--where and --view choose what --export writes: give --export FILE, or leave them out")
     serve(
         Options(
             place, host, port, browser=browser, token=token, allow_hosts=tuple(allow_host or ()), allow_edit=allow_edit
         ),
         lambda address, url: _tell(place, address, url),
     )
+
+
+def _export(place: str, target: str, where: str | None, name: str | None) -> None:
+    """Write the file, and say what it has."""
+    from steno.viewer.handed import hand_on
+
+    size, left_out = hand_on(place, target, where=where, view=name)
+    terminal.say(f"wrote {visible(target)}: {size / 1e6:.1f} MB")
+    if left_out:
+        more = f" and {len(left_out) - 5:,} more" if len(left_out) > 5 else ""
+        terminal.say(visible(f"left out, for want of room: {', '.join(left_out[:5])}{more}"))
 
 
 def _tell(place: str, address: str, url: str | None) -> None:

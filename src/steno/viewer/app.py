@@ -17,6 +17,7 @@ from steno.viewer.artifacts import Artifacts
 from steno.viewer.catalogue import Catalogue
 from steno.viewer.chart import Charts
 from steno.viewer.edit import Edit
+from steno.viewer.export import Export
 from steno.viewer.files import Files, not_found
 from steno.viewer.gallery import Gallery
 from steno.viewer.heat import Heat
@@ -81,6 +82,7 @@ class Viewer:
                 Route("/api/records", one.records),
                 Route("/api/chart", charts.chart, methods=["POST"]),
                 Route("/api/series", charts.series),
+                Route("/api/export", Export(self.catalogue, table, one, charts).export, methods=["POST"]),
                 Route("/api/views", views.list),
                 Route("/api/views/save", views.save, methods=["POST"]),
                 Route("/api/views/rename", views.call, methods=["POST"]),

@@ -33,9 +33,10 @@ class OneRun:
     async def keys(self, request: Request) -> Response:
         """`api/keys`."""
         given = asked.of_query(request, "runs") if request.method == "GET" else await asked.body(request)
-        return answers.data(await run_in_threadpool(self._keys, given))
+        return answers.data(await run_in_threadpool(self.keys_of, given))
 
-    def _keys(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def keys_of(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What `api/keys` answers."""
         ids, where = asked.texts(given, "runs"), asked.text(given, "where")
         listed = {self._catalogue.id_of(one.path): one for one in Asked(where, None).of(self._catalogue.listed())}
         if ids is None:

@@ -36,9 +36,10 @@ class Runs:
     async def runs(self, request: Request) -> Response:
         """`api/runs`."""
         given = asked.of_query(request, "columns", "ids") if request.method == "GET" else await asked.body(request)
-        return answers.data(await run_in_threadpool(self._rows, given))
+        return answers.data(await run_in_threadpool(self.rows, given))
 
-    def _rows(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def rows(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What `api/runs` answers."""
         where, sort = asked.text(given, "where"), asked.text(given, "sort")
         columns = asked.texts(given, "columns", _MOST_COLUMNS) or []
         names = [name_of(column) for column in columns]

@@ -6,6 +6,7 @@ import { count } from "../parts/words";
 import { shown } from "../state/table";
 import { change, view } from "../state/view";
 import { csvAddress } from "../wire/client";
+import { inFile } from "../wire/file";
 import { Chart, standsFor } from "./Chart";
 import { mount, retry, stateOf, unmount } from "./data";
 import { picture } from "./export";
@@ -41,6 +42,7 @@ export function CardView({ name, width, height, full = false }: Props) {
         <h3 title={name}>{name}</h3>
         {card && <span class="stands">{standsFor(card)}</span>}
         <span class="tools">
+          {!inFile() && (
           <a
             class="tool"
             href={csvAddress(shown.value, [name], typeof x === "string" ? x : `key:${x.key}`, view.value.zoom)}
@@ -49,6 +51,7 @@ export function CardView({ name, width, height, full = false }: Props) {
           >
             CSV
           </a>
+          )}
           <button
             class="tool"
             title="Picture of this chart"

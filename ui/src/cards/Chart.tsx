@@ -149,6 +149,7 @@ function Notes({ card, all, found }: { card: Card; all: Drawn[]; found: ReturnTy
   if (found.nonPositive) said.push(`${least}${short(found.nonPositive)} ≤ 0 not on a log axis`);
   if (found.nonPositiveX) said.push(`${short(found.nonPositiveX)} at x ≤ 0 not on a log axis`);
   if (card.monotonic === false) said.push("x is not monotonic");
+  if (card.coarse) said.push(`full resolution is not in this file${card.bin && card.bin !== 1 ? `: bins of ${amount(card.bin, view.value.x)}` : ""}`);
   const out = card.left_out;
   if (out && (out.lines || out.runs)) said.push(out.why || `${short(out.lines)} lines and ${short(out.runs)} runs are left out`);
   if (said.length === 0) return null;

@@ -1,10 +1,11 @@
 // What all charts share: the filter of keys, x, axes, smoothing, groups, ranks, zoom.
 import { useEffect, useState } from "preact/hooks";
-import { many, smoothing } from "../parts/words";
+import { axis as axisName, many, smoothing } from "../parts/words";
 import type { View } from "../state/address";
 import { charted, keys } from "../state/keys";
 import { columnNames, names } from "../state/table";
 import { change, resetZoom, stepOut, view, zoomed } from "../state/view";
+import { inFile } from "../wire/file";
 import type { Smoothing } from "../wire/types";
 
 function Choice({ label, value, options, onPick }: { label: string; value: string; options: [string, string][]; onPick: (value: string) => void }) {
@@ -168,6 +169,13 @@ function FixedY() {
   );
 }
 
+/** What a file's charts are of; another axis or group would need the runs. */
+function AsMade() {
+  const { x, smooth, group } = view.value;
+  const said = [`x: ${axisName(x)}`, ...(smooth ? [smoothing(smooth, x)] : []), ...(group ? [group.length ? `grouped by ${group.join(", ")}` : "all runs in one group"] : [])];
+  return <span class="quiet">{said.join(" · ")}</span>;
+}
+
 export function Toolbar() {
   const { filter, x, logX, logY, robust, ranks } = view.value;
   const found = charted.value.reduce((sum, one) => sum + one.keys.length + one.media.length, 0);
@@ -185,17 +193,17 @@ export function Toolbar() {
         onInput={(event) => change({ filter: event.currentTarget.value }, true)}
       />
       <span class="quiet found">{many(found, "chart")}</span>
-      <Choice
+      {inFile() ? <AsMade /> : <Choice
         label="x"
         value={axis}
         options={[["step", "step"], ["relative", "relative time"], ["time", "wall time"], ...own]}
         onPick={(value) => change({ x: value.startsWith("key:") ? { key: value.slice(4) } : (value as "step"), zoom: null })}
-      />
+      />}
       {x !== "time" && <Check label="log x" on={logX} part={(on) => ({ logX: on })} title="Logarithmic x" />}
       <Check label="log y" on={logY} part={(on) => ({ logY: on })} title="Logarithmic y" />
       <Check label="robust y" on={robust} part={(on) => ({ robust: on })} title="1st to 99th percentile; what lies outside is counted" />
       <FixedY />
-      <Smooth />
+      {!inFile() && <><Smooth />
       <Groups />
       <Choice
         label="ranks"
@@ -207,7 +215,7 @@ export function Toolbar() {
           ["odd", "the odd one"],
         ]}
         onPick={(value) => change({ ranks: (value || null) as View["ranks"] })}
-      />
+      /></>}
       {zoomed.value && (
         <>
           <button onClick={stepOut} title="One step out (z)">

@@ -5,7 +5,7 @@ export function SaidBar() {
   const now = said.value;
   if (!now) return null;
   return (
-    <div class="said" role={now.problems.length ? "alert" : "status"}>
+    <div class="said" role={now.failed || now.problems.length ? "alert" : "status"}>
       <div>
         <b>{now.text}</b>
         {now.problems.slice(0, 20).map((one) => (

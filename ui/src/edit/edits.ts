@@ -11,6 +11,8 @@ export interface Said {
   text: string;
   problems: Problem[];
   undo: (() => void) | null;
+  /** Nothing was done. */
+  failed?: boolean;
 }
 
 export const mayEdit = computed(() => server.value?.edit === true);
@@ -32,7 +34,7 @@ export async function edit(runs: string[], field: Field, value: Value, undo: (()
       problems.push(...answer.problems);
     } catch (wrong) {
       const [error, remedy] = wrong instanceof client.AskError ? [wrong.message, wrong.remedy] : [String(wrong), ""];
-      said.value = { text: error, problems: remedy ? [{ run: "", error: remedy }] : [], undo: null };
+      said.value = { text: error, problems: remedy ? [{ run: "", error: remedy }] : [], undo: null, failed: true };
       return false;
     }
   }

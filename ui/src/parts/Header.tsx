@@ -2,6 +2,9 @@
 import { useState } from "preact/hooks";
 import { way } from "../live/live";
 import { server } from "../state/table";
+import { Export } from "../views/Export";
+import { inFile } from "../wire/file";
+import { FileLine } from "./FileLine";
 import { WhereBox } from "../table/WhereBox";
 import { lazy } from "./lazy";
 import { help } from "./keyboard";
@@ -18,12 +21,17 @@ const Views = lazy(() => import("../views/Views").then((one) => one.Views));
 
 export function Header() {
   const [views, setViews] = useState(false);
+  const file = inFile();
   const [word, title] = WORDS[way.value];
   return (
     <header class="top">
       <h1 title={server.value?.dir ?? ""}>
         steno <span>{server.value?.dir ?? ""}</span>
       </h1>
+      {file ? (
+        <FileLine file={file} />
+      ) : (
+        <>
       <WhereBox />
       <span class="viewsmenu">
         <button aria-expanded={views} onClick={() => setViews(!views)} title="Kept views">
@@ -31,9 +39,12 @@ export function Header() {
         </button>
         {views && <Views close={() => setViews(false)} />}
       </span>
+      <Export />
       <span class={`way ${way.value}`} title={title} role="status">
         {word}
       </span>
+        </>
+      )}
       <button onClick={toggle} title="Dark or light (d)" aria-label={dark.value ? "Light" : "Dark"}>
         {dark.value ? "☀" : "☾"}
       </button>

@@ -7,6 +7,7 @@ import { SaidBar } from "../edit/Said";
 import { all, alone, problem, server, total } from "../state/table";
 import { Table } from "../table/Table";
 import { view } from "../state/view";
+import { inFile } from "../wire/file";
 import { Header } from "./Header";
 import { KEYS, help } from "./keyboard";
 import { lazy } from "./lazy";
@@ -83,7 +84,7 @@ export function Page() {
         </main>
       )}
       <FullSize />
-      {view.value.open !== null && <RunPage />}
+      {view.value.open !== null && !inFile() && <RunPage />}
       <Help />
       {view.value.open === null && <SaidBar />}
     </>

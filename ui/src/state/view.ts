@@ -4,6 +4,14 @@ import { type View, fromAddress, toAddress } from "./address";
 
 export const view = signal<View>(fromAddress(location.hash));
 
+/** The view of an address that says none: of a file, the one that it was made of. */
+let home = "";
+
+export function startWith(text: string): void {
+  home = text;
+  view.value = fromAddress(location.hash.length > 1 ? location.hash : home);
+}
+
 /** Steps of the zoom that `z` goes back. */
 const zooms: Pick<View, "zoom" | "zoomY">[] = [];
 
@@ -46,5 +54,5 @@ export function resetZoom(): void {
 export const zoomed = computed(() => view.value.zoom !== null || Object.keys(view.value.zoomY).length > 0);
 
 addEventListener("popstate", () => {
-  view.value = fromAddress(location.hash);
+  view.value = fromAddress(location.hash.length > 1 ? location.hash : home);
 });

@@ -10,6 +10,7 @@ import { numberOf } from "../wire/decode";
 import { InCell, inCell } from "../edit/InCell";
 import { EditRuns } from "../edit/EditRuns";
 import { mayEdit } from "../edit/edits";
+import { inFile } from "../wire/file";
 import type { RunRow, Value } from "../wire/types";
 import { at } from "./at";
 import { Columns } from "./Columns";
@@ -77,7 +78,7 @@ function Row({ row, index, top, pinned }: { row: RunRow; index: number; top: num
       </span>
       <span role="cell" class="name" title={row.problem ? `${full}: ${row.problem}` : full}>
         {row.problem && <span class="warn">⚠ </span>}
-        <button class="open" title={`${full}: overview and output (o)`} onClick={() => change({ open: row.run })}>
+        <button class="open" disabled={inFile() !== null} title={`${full}: overview and output (o)`} onClick={() => change({ open: row.run })}>
           {row.project && <small>{row.project}/</small>}
           {row.name}
         </button>
@@ -140,7 +141,7 @@ function Choose() {
       <span class="quiet">
         {marked.value.length.toLocaleString("en")} of {(total.value ?? 0).toLocaleString("en")} drawn
       </span>
-      <label>
+      {!inFile() && <><label>
         draw{" "}
         <select
           value={base}
@@ -166,7 +167,7 @@ function Choose() {
       <label class="check">
         <input type="checkbox" checked={archived} onChange={(event) => change({ archived: event.currentTarget.checked })} /> archived
       </label>
-      <Columns />
+      <Columns /></>}
       {compare.length > 0 && (
         <>
           <button onClick={() => setComparing(true)}>compare {compare.length}</button>

@@ -136,6 +136,8 @@ export interface Series extends Omit<SeriesHead, "columns"> {
 }
 
 export interface Card extends Omit<CardHead, "series"> {
+  /** Finer bins are not in the file that is looked at. */
+  coarse?: boolean;
   series: Series[];
 }
 

@@ -1,1 +1,1 @@
-import{B as e,H as t,L as n}from"./page.js";async function r(r,i){let a=await n(`api/media-heat`,e(r,i));return t(await a.arrayBuffer())[0]}async function i(t,r){return(await n(`api/media-table`,e(t,r))).json()}export{i as n,r as t};
+import{R as e,U as t,V as n}from"./page.js";async function r(r,i){let a=await e(`api/media-heat`,n(r,i));return t(await a.arrayBuffer())[0]}async function i(t,r){return(await e(`api/media-table`,n(t,r))).json()}export{i as n,r as t};

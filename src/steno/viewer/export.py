@@ -1,0 +1,256 @@
+"""`api/export` and `steno view --export`: the table and the charts of a view in one file that needs no viewer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import json
+import struct
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+import steno
+from steno import runfile
+from steno.errors import UsageError
+from steno.viewer import address, answers, asked, guarded, onefile
+from steno.viewer.private import Private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from steno.viewer.address import Address
+    from steno.viewer.catalogue import Catalogue
+    from steno.viewer.chart import Charts
+    from steno.viewer.run import OneRun
+    from steno.viewer.runs import Runs
+
+_SHOWN_BINS: Final = 450
+"""As the page asks for at its usual size: with them the file shows what the page shows."""
+_FINER: Final = (4096, 2048, 1024, 0)
+"""Bins for what is zoomed in the file; with 0 there are only those that are shown."""
+_MOST_ROWS: Final = 2_000_000
+"""Bins of one chart: more are not computed for a file."""
+_MOST_CHARTS: Final = 1000
+_PAGE_ROWS: Final = 1000
+
+
+class Export:
+    """Makes files of views. Thread-safe.
+
+    Args:
+        catalogue, table, one, charts: the resources that answer the page.
+    """
+
+    def __init__(self, catalogue: Catalogue, table: Runs, one: OneRun, charts: Charts) -> None:
+        self._catalogue = catalogue
+        self._table = table
+        self._one = one
+        self._charts = charts
+
+    async def export(self, request: Request) -> Response:
+        """`api/export`."""
+        given = await asked.body(request)
+        title, width = asked.text(given, "title"), asked.whole(given, "width", _SHOWN_BINS, 100, 4096)
+        view = asked.text(given, "view") or ""
+        made, _ = await run_in_threadpool(self.file, view, title=title, width=width)
+        name = quote(f"{title or 'runs'}.html", safe="")
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+            "Content-Security-Policy": guarded.POLICY,
+        }
+        return Response(made, media_type="text/html; charset=utf-8", headers=headers)
+
+    def file(
+        self, view: str, *, title: str | None = None, width: int = _SHOWN_BINS, most_bytes: int = onefile.MOST_BYTES
+    ) -> tuple[bytes, list[str]]:
+        """(the file, the keys whose charts found no room in it).
+
+        Args:
+            view: what stands behind the # in the page's address.
+            title: what the document is called; None: by the projects of the runs.
+            width: bins per chart, as the page asks for them.
+            most_bytes: what the file may have.
+
+        Raises:
+            UsageError: the view cannot be understood, has no run, or does not fit into a file at all.
+        """
+        wanted = address.parse(view)
+        rows, drawn = self._rows(wanted)
+        if not drawn:
+            raise UsageError("the view draws no run, so there is nothing to write: choose runs, or change the query")
+        private = Private(self._hosts(drawn))
+        ids = _new_ids(rows, private)
+        head = self._head(wanted, rows, drawn, ids, private)
+        keys = head["keys"]["keys"]
+        made = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        projects = list(dict.fromkeys(row["project"] for row in head["runs"]["rows"] if row["project"]))
+        head |= {"version": steno.__version__, "made": made, "title": title or ", ".join(projects[:3]) or "runs"}
+        room = onefile.room(most_bytes) - len(_packed(head, [])) - 200 * len(keys)
+        if room <= 0:
+            raise _too_large("the table alone", most_bytes)
+        levels, left = self._fitted(wanted, drawn, keys[:_MOST_CHARTS], width, room, ids, private)
+        if keys and not levels:
+            raise _too_large("the first chart alone", most_bytes)
+        head["left_out"] = [*left, *keys[_MOST_CHARTS:]]
+        return onefile.written(head["title"], _packed(head, levels)), head["left_out"]
+
+    def _rows(self, wanted: Address) -> tuple[list[dict[str, Any]], list[str]]:
+        """(the rows of the runs that are drawn and of the baseline, the ids of those that are drawn)."""
+        listed = wanted.listed()
+        rows: dict[str, dict[str, Any]] = {}
+        for offset in range(0, wanted.most, _PAGE_ROWS):
+            limit = min(_PAGE_ROWS, wanted.most - offset)
+            found = self._table.rows({**listed, "offset": offset, "limit": limit})["rows"]
+            rows |= {row["run"]: row for row in found if row["run"] not in wanted.minus}
+            if len(found) < limit:
+                break
+        more = [*wanted.plus, *([wanted.baseline] if wanted.baseline else [])]
+        apart = [run for run in dict.fromkeys(more) if run not in rows and run not in wanted.minus]
+        columns = listed["columns"]
+        for at in range(0, len(apart), _PAGE_ROWS):
+            some = apart[at : at + _PAGE_ROWS]
+            found = self._table.rows({"ids": some, "columns": columns, "archived": True, "limit": _PAGE_ROWS})["rows"]
+            rows |= {row["run"]: row for row in found}
+        drawn = [run for run in rows if run not in apart or run in wanted.plus]
+        return list(rows.values()), drawn
+
+    def _hosts(self, runs: Sequence[str]) -> Iterator[str]:
+        for run in runs:
+            try:
+                found = runfile.read(self._catalogue.path(run))[0].get("host")
+            except Exception:  # a damaged run names no machine
+                continue
+            if isinstance(found, str):
+                yield found
+
+    def _head(
+        self, wanted: Address, rows: list[dict[str, Any]], drawn: list[str], ids: dict[str, str], private: Private
+    ) -> dict[str, Any]:
+        columns, keeps = wanted.columns, wanted.keeps()
+        found = self._one.keys_of({"runs": drawn})
+        kept = [at for at, key in enumerate(found["keys"]) if found["kinds"][at] == "number" and keeps(key)]
+        table = [
+            {
+                **row, "run": ids[row["run"]], "project": private.text(row["project"]),
+                "name": private.text(row["name"]),
+                "problem": "it is damaged" if row["problem"] else "",
+                "values": [private.value(name, value) for name, value in zip(columns, row["values"], strict=True)],
+            }
+            for row in rows
+        ]  # fmt: skip
+        hidden = [ids[row["run"]] for row in rows if row["run"] not in set(drawn)]
+        return {
+            "view": wanted.fixed(ids.get(wanted.baseline, ""), hidden),
+            "runs": {"all": len(table), "total": len(table), "columns": columns, "rows": table},
+            "keys": {
+                **{name: [found[name][at] for at in kept] for name in ("keys", "sections", "kinds", "runs", "points")},
+                "problems": [
+                    {"run": ids.get(one["run"], ""), "error": "it could not be read", "remedy": ""}
+                    for one in found["problems"]
+                ],
+            },
+        }
+
+    def _fitted(
+        self, wanted: Address, drawn: list[str], keys: list[str], width: int, room: int, ids: dict[str, str],
+        private: Private,
+    ) -> tuple[list[tuple[dict[str, Any], bytes]], list[str]]:  # fmt: skip
+        """(charts with their bytes, the keys that do not fit): as fine as there is room for."""
+        shown: dict[str, list[tuple[dict[str, Any], bytes]]] = {}
+        ask = wanted.card()
+
+        def level(key: str, bins: int, span: list[float] | None) -> tuple[dict[str, Any], bytes, bool]:
+            card = {"id": "c", "keys": [key], "width": bins, "range": span, **ask}
+            head, rest = _split(self._charts.batch({"runs": drawn, "cards": [card]}))
+            (answer,) = head["cards"]
+            whole = all(one["kind"] == "points" for one in answer.get("series", ()))
+            data = gzip.compress(_joined({"cards": [_renamed(answer, ids, private)]}, rest), 6, mtime=0)
+            return {"key": key, "width": bins, "range": span}, data, whole
+
+        for finer in _FINER:
+            if finer and (finer <= width or finer * len(drawn) > _MOST_ROWS):
+                continue
+            made: list[tuple[dict[str, Any], bytes]] = []
+            used = 0
+            for count, key in enumerate(keys):
+                if key not in shown:
+                    head, data, whole = level(key, width, None)
+                    shown[key] = [({**head, "whole": whole}, data)]
+                    if wanted.zoom and not whole:
+                        shown[key].append(level(key, width, wanted.zoom)[:2])
+                parts = list(shown[key])
+                if finer and not parts[0][0]["whole"]:
+                    parts.append(level(key, finer, None)[:2])
+                used += sum(len(data) for _, data in parts)
+                if used > room:
+                    if not finer:
+                        return made, keys[count:]
+                    break
+                made += parts
+            else:
+                return made, []
+        return [], []
+
+
+def _too_large(what: str, most_bytes: int) -> asked.TooMuchError:
+    return asked.TooMuchError(
+        f"{what} needs more than the {most_bytes / 1e6:g} MB that a file may have: "
+        "draw fewer runs, or show fewer columns"
+    )
+
+
+def _new_ids(rows: list[dict[str, Any]], private: Private) -> dict[str, str]:
+    """For each id, which is a path, one that is none: the run's project and name, once."""
+    made: dict[str, str] = {}
+    taken: set[str] = set()
+    for row in rows:
+        name = "/".join(private.text(one) for one in (row["project"], row["name"]) if one) or "run"
+        found, count = name, 1
+        while found in taken:
+            count += 1
+            found = f"{name} ({count})"
+        taken.add(found)
+        made[row["run"]] = found
+    return made
+
+
+def _renamed(card: dict[str, Any], ids: Mapping[str, str], private: Private) -> dict[str, Any]:
+    """A chart's header with the file's ids, and nothing that is private."""
+    card = {name: private.text(one) if name in {"error", "remedy"} else one for name, one in card.items()}
+    for one in card.get("series", ()):
+        if one.get("run") is not None:
+            one["run"] = ids.get(one["run"], "")
+        if "runs" in one:
+            one["runs"] = [ids.get(run, "") for run in one["runs"]]
+        if "group" in one:
+            one["group"] = [private.value("", value) for value in one["group"]]
+    if "problems" in card:
+        card["problems"] = [
+            {"run": ids.get(one["run"], ""), "error": "it could not be read", "remedy": ""} for one in card["problems"]
+        ]
+    return card
+
+
+def _split(answer: bytes) -> tuple[dict[str, Any], bytes]:
+    (size,) = struct.unpack_from("<I", answer)
+    return json.loads(answer[4 : 4 + size]), answer[4 + size :]
+
+
+def _joined(head: Any, rest: bytes) -> bytes:
+    text = answers.encoded(head)
+    text += b" " * (-(4 + len(text)) % 8)
+    return struct.pack("<I", len(text)) + text + rest
+
+
+def _packed(head: dict[str, Any], levels: list[tuple[dict[str, Any], bytes]]) -> bytes:
+    """uint32 length of the index, the index as JSON, and the charts, each compressed by itself."""
+    charts, at = [], 0
+    for one, data in levels:
+        charts.append({**one, "offset": at, "length": len(data)})
+        at += len(data)
+    return _joined({**head, "charts": charts}, b"".join(data for _, data in levels))

@@ -1,0 +1,51 @@
+"""A view written into a file from the command line, without a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlencode
+
+from steno import files
+from steno.errors import StenoError, UsageError
+
+
+def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> tuple[int, list[str]]:
+    """Write a view of the runs under a directory; returns (the file's bytes, the keys that found no room).
+
+    Args:
+        place: where the runs are.
+        target: the file; one that is there is replaced, whole or not at all.
+        where: only the runs that match.
+        view: the name of a kept view; None: all runs.
+
+    Raises:
+        UsageError: packages are missing, there is no such view, no run matches, or nothing fits into a file.
+        StenoError: the file cannot be written.
+    """
+    try:
+        from steno.viewer.catalogue import Catalogue
+        from steno.viewer.chart import Charts
+        from steno.viewer.export import Export
+        from steno.viewer.run import OneRun
+        from steno.viewer.runs import Runs
+        from steno.viewer.stall import Stall
+    except ImportError as error:
+        if error.name is None or error.name.startswith("steno"):
+            raise
+        raise UsageError(f"a file needs what the viewer needs: pip install 'stenolog[view]' ({error.name})") from None
+    from steno.viewer.kept import Kept
+
+    root = Path(os.path.abspath(os.path.expanduser(place)))
+    catalogue = Catalogue(root)
+    export = Export(catalogue, Runs(catalogue, Stall(catalogue)), OneRun(catalogue), Charts(catalogue))
+    text = "runs=all" if view is None else Kept(root).get(view).view
+    if where is not None:
+        text = f"{urlencode({'where': where})}&{text}"  # the first of a name counts
+    made, left_out = export.file(text, title=view)
+    path = Path(os.path.expanduser(target))
+    try:
+        files.replace(path, made)
+    except OSError as error:
+        raise StenoError(f"{target} was not written: {error.strerror or error}") from error
+    return len(made), left_out

@@ -1,0 +1,134 @@
+"""A view as one file, opened from the disk with the network off: the same charts, a zoom, and what it does not have."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import pytest
+import viewed
+import written
+from viewed import ready
+
+import steno
+import viewer_server
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("handed")
+    for at in range(3):
+        written.write(place, f"r{at}", steps=20_000, seed=at, config={"lr": 0.1 * at}, tags=(HOSTILE,))
+    run = steno.init(project="digits", name="odd", dir=str(place), config={HOSTILE: HOSTILE})
+    run.log({HOSTILE: 1.0, "train/loss": 1.0}, step=5)
+    assert run.finish(60)
+    return place
+
+
+@pytest.fixture(scope="module")
+def viewer(place):
+    with viewer_server.viewing(place) as viewer:
+        yield viewer
+
+
+def exported(page, tmp_path):
+    with page.expect_download() as started:
+        page.get_by_role("button", name="export").click()
+    target = tmp_path / "runs.html"
+    started.value.save_as(target)
+    return target
+
+
+def opened(browse, target, **options):
+    page = browse(target.as_uri(), offline=True, **options)
+    ready(page)
+    return page
+
+
+def drawn(page, key):
+    from PIL import Image
+
+    shot = page.locator(f'article[data-key="{key}"] .u-over').first.screenshot()
+    return Image.open(io.BytesIO(shot)).convert("RGB")
+
+
+def difference(one, other):
+    """The part of the pixels that have another colour in neither picture's neighbourhood of one pixel."""
+    assert one.size == other.size
+    from PIL import ImageChops, ImageFilter
+
+    apart = 0
+    for first, second in ((one, other), (other, one)):
+        low, high = second.filter(ImageFilter.MinFilter(3)), second.filter(ImageFilter.MaxFilter(3))
+        over = ImageChops.add(ImageChops.subtract(low, first), ImageChops.subtract(first, high)).convert("L")
+        apart += int((np.asarray(over) > 40).sum())
+    return apart / (one.size[0] * one.size[1])
+
+
+def test_the_file_shows_the_same_charts_and_zooms(browse, viewer, tmp_path):
+    view = "#runs=all&column=config.lr&column=tags&logY=1&smooth=ema~200&sort=-config.lr&filter=loss%7C^lr$%7Cacc"
+    page = browse(f"{viewer.url}{view}")
+    ready(page)
+    target = exported(page, tmp_path)
+    file = opened(browse, target)
+    page.mouse.move(5, 300)
+    for key in ("train/loss", "lr", "val/acc"):
+        for one in (page, file):
+            one.locator(f'article[data-key="{key}"]').first.scroll_into_view_if_needed()
+            ready(one, key)
+        assert difference(drawn(page, key), drawn(file, key)) < 0.002, key
+    assert [one.inner_text() for one in page.locator(".row .open").all()] == [
+        one.inner_text() for one in file.locator(".row .open").all()
+    ]
+    said = file.locator(".fileline").inner_text()
+    assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", said)
+    assert f"steno {steno.__version__} · 4 runs, 3 charts" in said
+    assert "digits" in file.title()
+    assert "half-life 200 steps" in file.locator(".toolbar").last.inner_text()
+    for gone in ("columns", "views", "export"):
+        assert file.get_by_role("button", name=gone).count() == 0
+    file.evaluate("location.hash = location.hash + '&zoom=1200~1300'")
+    file.reload()
+    card = ready(file)
+    assert "points" in card.locator(".stands").inner_text()
+    assert "bins" not in card.locator(".stands").inner_text() or "full resolution" in card.inner_text()
+
+
+def test_a_zoom_that_is_finer_than_the_file_says_so(browse, viewer, tmp_path):
+    page = browse(f"{viewer.url}#runs=all")
+    ready(page)
+    file = opened(browse, exported(page, tmp_path))
+    assert file.get_by_text("full resolution is not in this file").count() == 0
+    file.locator('article[data-key="train/loss"]').scroll_into_view_if_needed()
+    file.evaluate("location.hash = '#runs=all&zoom=1234~1236'")
+    file.reload()
+    ready(file)
+    file.get_by_text("full resolution is not in this file: bins of").first.wait_for()
+
+
+def test_nothing_in_it_is_markup_and_rows_are_hidden_and_sorted(browse, viewer, tmp_path):
+    page = browse(f"{viewer.url}#runs=all&column=tags&column=config.lr")
+    ready(page)
+    file = opened(browse, exported(page, tmp_path))
+    assert HOSTILE in " ".join(file.locator(".row .cell").all_inner_texts())
+    assert HOSTILE in file.locator("article h3").all_inner_texts()
+    assert file.locator("article img, .row img").count() == 0
+    assert file.evaluate("document.scripts.length") == 2
+    before = file.locator('article[data-key="train/loss"] .stands').inner_text()
+    file.locator('[data-run="digits/r0"] .eye').click()
+    file.wait_for_function(
+        "(before) => document.querySelector('article[data-key=\"train/loss\"] .stands').textContent !== before",
+        arg=before,
+    )
+    file.get_by_role("button", name="config.lr", exact=True).click()
+    file.wait_for_function("() => document.querySelector('.row[data-run]').dataset.run === 'digits/r0'")
+    assert viewed.Picture(file.locator('article[data-key="train/loss"]')).columns()
+
+
+def test_a_view_without_runs_is_said_on_the_page(browse, viewer):
+    page = browse(f"{viewer.url}#runs=none", expect=("400",))
+    page.get_by_role("button", name="export").click()
+    page.get_by_role("alert").get_by_text("draws no run").wait_for()

@@ -1,0 +1,271 @@
+"""A view as one file: what is in it, what never is, how large it gets."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import gzip
+import json
+import re
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_runs import Writer
+
+import steno
+import viewer_server
+from steno import host
+from steno.errors import UsageError
+from steno.viewer.catalogue import Catalogue
+from steno.viewer.chart import Charts
+from steno.viewer.export import Export
+from steno.viewer.kept import Kept
+from steno.viewer.private import Private
+from steno.viewer.run import OneRun
+from steno.viewer.runs import Runs
+from steno.viewer.stall import Stall
+
+HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>"
+SECRET = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("home") / "runs"
+    config = {
+        "lr": 0.1, "api_key": "hunter2hunter2", "note": f"uses {SECRET}", "data": "/home/anna/data/cifar",
+        "where": f"ran on {host.name()}, lab3.example", "url": "https://anna:pw12345678@store.example/x",
+    }  # fmt: skip
+    for at in range(4):
+        with Writer(
+            place / "digits" / f"r{at}", project="digits", config={**config, "seed": at}, tags=[HOSTILE, "good"], notes="see ~/notes",
+            host="lab3.example", command="python train.py --token=abc123secret", group=f"g{at % 2}",
+        ) as writer:  # fmt: skip
+            rng = np.random.default_rng(at)
+            for step in range(3000):
+                few = {HOSTILE: step, "few": step} if step % 100 == 0 else {}
+                writer.log((step, {"loss": float(rng.normal()), **few}))
+            writer.finish()
+    return place
+
+
+@pytest.fixture(scope="module")
+def export(place):
+    catalogue = Catalogue(place)
+    return Export(catalogue, Runs(catalogue, Stall(catalogue)), OneRun(catalogue), Charts(catalogue))
+
+
+def inside(made):
+    """(the index of a file, its charts' answers by their places in the index)."""
+    text = re.search(rb'id="steno-data">([^<]*)<', made)[1]
+    data = base64.b64decode(text, validate=True)
+    (size,) = struct.unpack_from("<I", data)
+    head = json.loads(data[4 : 4 + size])
+    return head, [gzip.decompress(data[4 + size + one["offset"] :][: one["length"]]) for one in head["charts"]]
+
+
+def header(chart):
+    (size,) = struct.unpack_from("<I", chart)
+    return json.loads(chart[4 : 4 + size])
+
+
+COLUMNS = "&".join(
+    f"column={one}"
+    for one in (
+        "tags", "notes", "config.lr", "config.api_key", "config.note", "config.data", "config.where", "config.url",
+        "loss.last",
+    )
+)  # fmt: skip
+
+
+def test_the_file_has_what_the_server_answers(export, place):
+    made, left_out = export.file(f"runs=2&{COLUMNS}&smooth=mean~40&where=config.seed<3")
+    assert left_out == []
+    head, charts = inside(made)
+    assert [row["run"] for row in head["runs"]["rows"]] == ["digits/r0", "digits/r1"]
+    assert head["keys"]["keys"] == sorted([HOSTILE, "few", "loss"])
+    assert head["version"] == steno.__version__
+    assert {one["key"] for one in head["charts"]} == set(head["keys"]["keys"])
+    assert sorted(one["width"] for one in head["charts"] if one["key"] == "loss") == [450, 4096]
+    widest = next(at for at, one in enumerate(head["charts"]) if one["width"] == 4096)
+    answer = viewer_server.Answer(200, None, charts[widest])
+    (card,) = answer.cards()
+    exact = steno.open(place / "digits" / "r0").series("loss").value
+    (one,) = [one for one in card["series"] if one["run"] == "digits/r0"]
+    np.testing.assert_allclose(one["columns"]["y"], exact, rtol=1e-6)
+    assert len(one["columns"]["smooth"]) == len(exact)
+
+
+def test_nothing_private_is_in_the_file(export):
+    made, _ = export.file(f"runs=all&{COLUMNS}&group=config.data&group=config.where", title="mine")
+    head, charts = inside(made)
+    text = json.dumps(head) + "".join(json.dumps(header(one)) for one in charts)
+    user = getpass.getuser()
+    for private in (
+        "hunter2", SECRET, "/home", "anna", "cifar", "lab3", f" {host.name()}", "pw12345678", "~/notes", "abc123secret",
+        "train.py", "token", str(export._catalogue.root),
+    ):  # fmt: skip
+        assert private not in text, private
+    assert user in {"root", "user", "admin", "ubuntu", "runner"} or user not in text
+    assert "0.1" in text
+
+
+def test_a_hostile_name_ends_no_element_of_the_document(export):
+    made, _ = export.file(f"runs=all&{COLUMNS}", title=HOSTILE)
+    text = made.decode()
+    assert text.count("<script") == text.count("</script>") == 2
+    assert text.count("<style") == text.count("</style>") == 1
+    assert "<title>&lt;/script&gt;" in text
+    assert "default-src &#x27;none&#x27;" not in text
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+
+
+def test_a_zoom_has_its_own_bins_and_a_baseline_that_is_not_drawn_stays(export):
+    head, _ = inside(export.file("runs=1&baseline=digits/r3&zoom=100~900")[0])
+    assert [one["range"] for one in head["charts"] if one["key"] == "loss"] == [None, [100.0, 900.0], None]
+    assert len(head["runs"]["rows"]) == 2
+    assert "hide=digits%2Fr3" in head["view"]
+    assert "baseline=digits%2Fr3" in head["view"]
+    assert "where" not in head["view"]
+
+
+def test_where_there_is_little_room_charts_are_coarser_then_left_out_and_the_file_never_is_larger(export):
+    whole, _ = export.file("runs=all")
+    page = len(whole) - len(re.search(rb'id="steno-data">([^<]*)<', whole)[1])
+    for more in (900_000, 200_000, 80_000, 40_000):
+        made, left_out = export.file("runs=all", most_bytes=page + more)
+        assert len(made) <= page + more
+        head, _ = inside(made)
+        assert head["left_out"] == left_out
+        assert sorted({one["key"] for one in head["charts"]} | set(left_out)) == head["keys"]["keys"]
+    assert left_out
+    for most in (page + 6000, page, 1000):
+        with pytest.raises(UsageError, match="draw fewer runs"):
+            export.file("runs=all", most_bytes=most)
+
+
+def test_a_view_without_runs_is_said(export):
+    for view in ("runs=none", "where=config.lr>5", "runs=all&hide=digits/r0&where=config.seed==0"):
+        with pytest.raises(UsageError, match="draws no run"):
+            export.file(view)
+
+
+def test_a_damaged_run_costs_no_other(tmp_path):
+    for name in ("good", "bad"):
+        with Writer(tmp_path / "p" / name, project="p") as writer:
+            writer.log((0, {"loss": 0.5}))
+            writer.finish()
+    for path in (tmp_path / "p" / "bad" / ".steno").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"\xff" * 64)
+    catalogue = Catalogue(tmp_path)
+    made, _ = Export(catalogue, Runs(catalogue, Stall(catalogue)), OneRun(catalogue), Charts(catalogue)).file(
+        "runs=all"
+    )
+    head, charts = inside(made)
+    assert {row["run"] for row in head["runs"]["rows"]} == {"p/good", "p/bad"}
+    assert str(tmp_path) not in json.dumps(head) + "".join(one.decode("latin-1") for one in charts)
+    assert "loss" in head["keys"]["keys"]
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("/home/anna", "…"), ("data in /home/anna/x, ok", "data in …, ok"), ("C:\\Users\\anna\\x", "…"),
+        ("file:///home/anna/x", "…"), ("~/x", "…"), ("\\\\server\\share", "…"), ("a/b", "a/b"), ("1/2", "1/2"),
+        ("adam", "adam"), ("</b>", "</b>"), ("on node17", "on …"), ("NODE17.cluster.example", "…"), ("node170", "node170"),
+        ("https://example.com/a/b", "https://example.com/a/b"),
+    ],
+)  # fmt: skip
+def test_paths_and_machines_are_taken_out(text, clean):
+    assert Private(["node17.cluster.example"]).text(text) == clean
+
+
+def test_the_command_line_writes_it_and_says_what_is_wrong(place, tmp_path):
+    def view(*arguments):
+        command = [sys.executable, "-m", "steno", "view", str(place), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    target = tmp_path / "out.html"
+    done = view("--export", str(target), "--where", "config.seed < 2")
+    assert done.returncode == 0, done.stderr
+    assert "out.html" in done.stdout
+    assert [row["run"] for row in inside(target.read_bytes())[0]["runs"]["rows"]] == ["digits/r0", "digits/r1"]
+    Kept(place).save("one", "runs=1&logY=1", replace=True)
+    assert view("--export", str(target), "--view", "one").returncode == 0
+    head, _ = inside(target.read_bytes())
+    assert (len(head["runs"]["rows"]), head["title"]) == (1, "one")
+    assert "logY=1" in head["view"]
+    for arguments, words in (
+        (("--export", str(target), "--view", "none"), "there are one"),
+        (("--export", str(target), "--where", "config.lr >"), "where"),
+        (("--export", str(target), "--where", "config.lr > 9"), "draws no run"),
+        (("--export", str(tmp_path / "no" / "out.html")), "was not written"),
+        (("--where", "x > 1"), "--export"),
+    ):
+        done = view(*arguments)
+        assert done.returncode != 0
+        assert words in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def asker(place):
+    with viewer_server.serving(place) as asker:
+        yield asker
+
+
+def test_the_server_gives_it_as_a_download_in_a_sandbox(asker):
+    answer = asker.post("/api/export", {"view": "runs=1"})
+    assert answer.status == 200
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert len(inside(answer.body)[0]["runs"]["rows"]) == 1
+    assert asker.ask("/api/export", "POST", {"view": "runs=1"}, Origin="http://evil.example").status == 403
+    assert asker.post("/api/export", {"view": "runs=none"}).status == 400
+
+
+VIEW = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                "runs",
+                "where",
+                "sort",
+                "column",
+                "show",
+                "hide",
+                "x",
+                "zoom",
+                "smooth",
+                "group",
+                "ranks",
+                "filter",
+                "baseline",
+            ]
+        ),
+        st.sampled_from(["all", "1", "digits/r0", "loss", "time", "key:few", "1~2", "ema~5", "config.lr", "odd", "("])
+        | st.text(max_size=8),
+    ),
+    max_size=5,
+)
+
+
+@given(view=VIEW, text=st.none() | st.text(max_size=20))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_view_is_asked_for_is_written_or_refused(asker, view, text):
+    from urllib.parse import urlencode
+
+    answer = asker.post("/api/export", {"view": urlencode(view) if text is None else text})
+    assert answer.status in {200, 400, 413}, answer.body[:500]
+    if answer.status == 200:
+        assert len(answer.body) <= 20_000_000
+        inside(answer.body)
