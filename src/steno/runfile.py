@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 from typing import TYPE_CHECKING, Any, Final
@@ -50,7 +49,7 @@ def read(run_dir: Path) -> tuple[dict[str, Any], str]:
 def sound(data: bytes, path: str) -> tuple[dict[str, Any], str]:
     """What the bytes of a `run.json` say, as `read` gives it; `path` is for the line."""
     try:
-        found = json.loads(data)
+        found = inside.decoded(data)
     except (ValueError, RecursionError) as error:
         return {}, f"{path} is not JSON ({error}): put a sound copy in its place"
     if not isinstance(found, dict):

@@ -504,7 +504,7 @@ def read_manifest(run_dir: Path) -> tuple[dict[str, Any], str]:
     """(the manifest of a run that ended cleanly, else nothing; why one that is there cannot be used, or "")."""
     path = run_dir / MANIFEST
     try:
-        found = json.loads(inside.read(path))
+        found = inside.decoded(inside.read(path))
     except FileNotFoundError:
         return {}, ""
     except (OSError, ValueError, RecursionError, CorruptError) as error:

@@ -113,9 +113,10 @@ class Sums:
         """Row groups."""
         return len(self._groups) // 16
 
-    def group(self, at: int) -> int:
-        """The checksum of a row group without `meta`."""
-        return int(self._groups[16 * at : 16 * at + 8], 16)
+    def group(self, at: int) -> tuple[int, int]:
+        """The two checksums of a row group: without `meta`, and of that."""
+        text = self._groups[16 * at : 16 * at + 16]
+        return int(text[:8], 16), int(text[8:], 16)
 
 
 def sums(crc: str) -> Sums | None:

@@ -98,8 +98,34 @@ class Image:
                 raise DiffersError
             begin += took
 
+    def _load(self, groups: Sequence[int], *, whole: bool) -> list[tuple[int, int]]:
+        """Where these row groups lie, which are read and compared then; not `whole`: without `meta`."""
+        places = []
+        for at, pieces in zip(groups, verify.pieces(self.footer, self._end, groups), strict=True):
+            begin, end = pieces[0][0], pieces[whole][1]
+            if begin < self._filled:
+                self._fill(begin, end)
+            for (low, high), crc in zip(pieces[: 1 + whole], self._sums.group(at), strict=False):
+                if crc32c.crc32c(self._bytes[low:high]) != crc:
+                    raise DiffersError
+            places.append((begin, end))
+        return places
+
+    def compare(self, groups: Sequence[int]) -> None:
+        """Read these row groups for who reads them by other means.
+
+        Raises:
+            DiffersError: one of them is not what was written.
+            CorruptError: it would unfold into more than it says.
+            OSError: it cannot be read.
+        """
+        places = self._load(groups, whole=True)
+        bounds.walk(self._bytes, self._path, [self.footer.row_group(at) for at in groups], places=places)
+
     def table(self, groups: Sequence[int], columns: Iterable[str]) -> tuple[pa.Table, Mapping[str, int]]:
         """(columns of these row groups in their order, of those that are the same in all rows that one value).
+
+        Not `meta`, which is compared only by `compare`.
 
         Raises:
             DiffersError: a row group is not what was written.
@@ -109,17 +135,12 @@ class Image:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        pieces = [piece for piece, _ in verify.pieces(self.footer, self._end, groups)]
-        for at, piece in zip(groups, pieces, strict=True):
-            if piece[0] < self._filled:
-                self._fill(*piece)
-            if crc32c.crc32c(self._bytes[piece[0] : piece[1]]) != self._sums.group(at):
-                raise DiffersError
+        places = self._load(groups, whole=False)
         facts = [self.footer.row_group(at) for at in groups]
         names = {name: at for at, name in enumerate(self.footer.schema.names)}
         same = {name: value for name in _PERHAPS_SAME if (value := _same(facts, names.get(name))) is not None}
         wanted = [name for name in columns if name not in same]
-        bounds.walk(self._bytes, self._path, facts, wanted, places=pieces)
+        bounds.walk(self._bytes, self._path, facts, wanted, places=places)
         with pq.ParquetFile(
             pa.BufferReader(pa.py_buffer(self._data)), metadata=self.footer, read_dictionary=["key"], pre_buffer=False
         ) as file:

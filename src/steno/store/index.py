@@ -13,7 +13,7 @@ import msgspec
 from steno.store import cache, cards
 from steno.store.run_summary import RunSummary
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _FIELDS: Final = tuple(RunSummary.__dataclass_fields__)
 
 

@@ -10,13 +10,13 @@ import warnings
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from steno import bounds, files, inside
 from steno.errors import CorruptError
 from steno.ledger import format1, verify
 from steno.ledger.read import Loss
-from steno.store.image import DiffersError, Image, groups_of, require_texts
+from steno.store.image import DiffersError, Image, require_texts
 from steno.visible import visible
 
 if TYPE_CHECKING:
@@ -41,16 +41,13 @@ class _Seen:
     footer: pq.FileMetaData | None = None
     """None: all of the part is compared."""
     compared: set[int] = field(default_factory=set)
-    """Row groups, and _FOOTER."""
+    """Row groups."""
     keys: set[str] = field(default_factory=set)
     """Those whose row groups are all compared."""
 
     def holds(self, mark: tuple[int, int, str], keys: Collection[str] | None) -> bool:
         """Whether nothing is left to compare for these keys."""
         return self.mark == mark and (self.footer is None or (keys is not None and self.keys.issuperset(keys)))
-
-
-_FOOTER: Final = -1
 
 
 class Sound:
@@ -111,7 +108,7 @@ class Sound:
                 return None
             if known is None:
                 with self._lock:
-                    self._seen[name] = _Seen(mark, path, image.footer, {_FOOTER})
+                    self._seen[name] = _Seen(mark, path, image.footer)
         return image
 
     def _compared(self, run_dir: Path, part: Part, keys: Collection[str] | None) -> Path | None:
@@ -123,41 +120,41 @@ class Sound:
         if seen is None or not seen.holds(mark, keys):
             with self._lock:
                 seen = self._seen.get(name)  # another thread may have checked it meanwhile
-                if seen is None or seen.mark != mark:
-                    seen = self._begun(run_dir, path, part, mark) if crc and keys is not None else None
-                if seen is None or not (seen.holds(mark, keys) or self._goes_on(path, crc, seen, keys)):
-                    seen = _Seen(mark, self._check(run_dir, path, part, crc))
+                if seen is None or not seen.holds(mark, keys):
+                    same = seen if seen is not None and seen.mark == mark else None
+                    some = None if keys is None else self._some(run_dir, path, part, mark, same, keys)
+                    seen = some or _Seen(mark, self._check(run_dir, path, part, crc))
                 self._seen[name] = seen
         return seen.path
 
-    def _begun(self, run_dir: Path, path: Path, part: Part, mark: tuple[int, int, str]) -> _Seen | None:
-        """A part of which nothing is compared yet; None: all of it is to be compared."""
-        try:
-            inside.path(run_dir, part.name)
-            footer = bounds.footer(path)
-        except FileNotFoundError:
-            raise
-        except (OSError, ValueError, CorruptError):
+    def _some(
+        self,
+        run_dir: Path,
+        path: Path,
+        part: Part,
+        mark: tuple[int, int, str],
+        seen: _Seen | None,
+        keys: Collection[str],
+    ) -> _Seen | None:
+        """What is compared once the row groups of these keys are too; None: all of it is to be compared."""
+        if not part.crc or (seen is not None and seen.footer is None):
             return None
-        return None if format1.is_of(footer.schema.names) else _Seen(mark, path, footer)
-
-    def _goes_on(self, path: Path, crc: str, seen: _Seen, keys: Collection[str] | None) -> bool:
-        """Compare what is missing for these keys; False: that is damaged, or all is to be compared."""
-        if keys is None or seen.footer is None:
-            return False
         try:
-            wanted = {at for key in keys for at, _ in groups_of(path, seen.footer, key)}
-            missing = wanted - seen.compared
-            bounds.pages(path, [seen.footer.row_group(at) for at in sorted(missing)])
-            if (missing or _FOOTER not in seen.compared) and verify.differing(path, crc, missing, seen.footer):
-                return False
+            if seen is None:
+                inside.path(run_dir, part.name)
+            with Image(path, part.crc, None if seen is None else seen.footer) as image:
+                if format1.is_of(image.footer.schema.names):
+                    return None
+                seen = seen or _Seen(mark, path, image.footer)
+                missing = {at for key in keys for at, _ in image.groups_of(key)} - seen.compared
+                image.compare(sorted(missing))
         except FileNotFoundError:
             raise
-        except (OSError, CorruptError):
-            return False
-        seen.compared |= missing | {_FOOTER}
+        except (OSError, CorruptError, DiffersError):
+            return None
+        seen.compared |= missing
         seen.keys.update(keys)
-        return True
+        return seen
 
     def _check(self, run_dir: Path, path: Path, part: Part, crc: str) -> Path | None:
         copy = path

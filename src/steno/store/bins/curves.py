@@ -35,13 +35,15 @@ if TYPE_CHECKING:
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
 
-_kept = Kept[Curves](64 << 20)
+_kept = Kept[tuple[Any, Curves]](64 << 20)
 """Answers about ended runs, which stay as they are."""
 
 
 def _anew() -> None:
     global _kept
-    _kept = Kept[Curves](64 << 20)  # a lock that another thread held at the fork is never let go in the child
+    _kept = Kept[tuple[Any, Curves]](
+        64 << 20
+    )  # a lock that another thread held at the fork is never let go in the child
 
 
 os.register_at_fork(after_in_child=_anew)
@@ -104,12 +106,15 @@ def bins(
     other, _ = engines.only([run.url or run.dir for run in found], "steno.bins")
     engine: Engine = exact.shared() if other is None else other.curves()
     about = (question, repr(groups), tuple(run.name for run in found))
-    answer = _kept.get((about, tuple(engine.token(run) for run in found))) if not missing else None
+    kept = None if missing else _kept.get(about)
+    answer = None
+    if kept is not None and kept[0] == tuple(engine.token(run) for run in found):
+        answer = kept[1]
     if answer is None:
         answer = _answer(question, engine.read(question, found), groups, missing)
         tokens = tuple(engine.token(run) for run in found)
         if None not in tokens and not answer.left_out:
-            _kept.put((about, tokens), answer, answer.bytes)
+            _kept.put(about, (tokens, answer), answer.bytes)
     return answer
 
 

@@ -42,7 +42,9 @@ class Rows:
 
     def take(self, chosen: Any) -> Rows:
         """Those of a mask, a slice, or row numbers in the order given."""
-        return Rows(*(getattr(self, one.name)[chosen] for one in fields(self)))
+        columns = {one.name: getattr(self, one.name)[chosen] for one in fields(self)[2:]}
+        x = columns["step"] if self.x is self.step else self.x[chosen]
+        return Rows(series=self.series[chosen], x=x, **columns)
 
 
 def empty() -> Rows:
@@ -61,7 +63,12 @@ def concat(pieces: Sequence[Rows]) -> Rows:
         return pieces[0]
     if not pieces:
         return empty()
-    return Rows(*(np.concatenate([getattr(piece, one.name) for piece in pieces]) for one in fields(Rows)))
+    columns = {one.name: np.concatenate([getattr(piece, one.name) for piece in pieces]) for one in fields(Rows)[2:]}
+    if all(piece.x is piece.step for piece in pieces):
+        x = columns["step"]
+    else:
+        x = np.concatenate([piece.x for piece in pieces])
+    return Rows(series=np.concatenate([piece.series for piece in pieces]), x=x, **columns)
 
 
 def starts(rows: Rows) -> NDArray[np.int64]:
