@@ -8,6 +8,8 @@ import { Words } from "./Words";
 import { later } from "./later";
 import type { Item } from "./types";
 
+const Plotly = later<{ item: Item }>(async () => (await import("./Plotly")).Plotly);
+const Solid3D = later<{ item: Item }>(async () => (await import("./Solid3D")).Solid3D);
 const TableView = later<{ item: Item }>(async () => (await import("./TableView")).TableView);
 
 /** Whether the node has come near the screen: what never does is never loaded. */
@@ -48,8 +50,11 @@ function Content({ item, card, onOpen }: { item: Item; card: string; onOpen: () 
     case "figure":
     case "video":
       if (PICTURES.has(ext)) return <Picture item={item} card={card} onOpen={onOpen} />;
+      if (item.kind === "figure" && ext === "json") return <Plotly item={item} />;
       if (item.kind === "video") return <Film item={item} />;
       break;
+    case "mesh":
+      return <Solid3D item={item} />;
     case "table":
       return <TableView item={item} />;
     case "audio":
@@ -81,11 +86,14 @@ interface Props {
 
 const WIDE = new Set(["text", "plain", "html", "table", "histogram", "mesh"]);
 
+/** A figure that is drawn here needs room; one that is a picture does not. */
+const isWide = (item: Item) => WIDE.has(item.kind) || (item.kind === "figure" && item.file?.endsWith(".json") === true);
+
 export function Tile({ item, card, step, runName, colour, several, full, onOpen }: Props) {
   const [node, seen] = useSeen();
   const off = step !== null && item.step !== step;
   return (
-    <figure ref={node} class={`tile ${WIDE.has(item.kind) ? "wide" : ""} ${full ? "large" : ""}`} data-step={item.step} data-run={item.run}>
+    <figure ref={node} class={`tile ${isWide(item) ? "wide" : ""} ${full ? "large" : ""}`} data-step={item.step} data-run={item.run}>
       <figcaption>
         <i style={{ background: colour }} />
         <span title={item.run}>

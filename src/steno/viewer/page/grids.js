@@ -1,1 +1,1 @@
-import{R as e,U as t,V as n}from"./page.js";async function r(r,i){let a=await e(`api/media-heat`,n(r,i));return t(await a.arrayBuffer())[0]}async function i(t,r){return(await e(`api/media-table`,n(t,r))).json()}export{i as n,r as t};
+import{J as e,K as t,U as n}from"./page.js";async function r(r,i){let a=await n(`api/media-heat`,t(r,i));return e(await a.arrayBuffer())[0]}async function i(e,r){return(await n(`api/media-table`,t(e,r))).json()}export{i as n,r as t};

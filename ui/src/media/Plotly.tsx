@@ -1,0 +1,106 @@
+// A plotly figure in a tile: what one canvas can draw is drawn, for the rest it says how to see it with plotly.
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { nth } from "../chart/palette";
+import { dark } from "../parts/theme";
+import { server } from "../state/table";
+import { address } from "./data";
+import { described } from "./Picture";
+import { Broken, Save } from "./parts";
+import { type Figure, read } from "./plotly";
+import { type Drawing, near, plot } from "./plotted";
+import type { Item } from "./types";
+
+const MOST_BYTES = 16 << 20;
+
+/** The lines of Python that write the figure as a page of its own, with the plotly that is installed there. */
+function Export({ item }: { item: Item }) {
+  const text = (value: string) => JSON.stringify(value);
+  return (
+    <details class="export">
+      <summary>the whole figure, with plotly</summary>
+      <pre>{`import plotly.io, steno
+run = steno.open(${text(item.run)}, dir=${text(server.value?.dir ?? "runs")})
+item = next(one for one in run.media(${text(item.key)}) if one.step == ${item.step})
+plotly.io.from_json(item.path.read_text()).write_html("figure.html")`}</pre>
+      <Save item={item} what="Save its JSON" />
+    </details>
+  );
+}
+
+export function Plotly({ item }: { item: Item }) {
+  const box = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const drawing = useRef<Drawing | null>(null);
+  const [figure, setFigure] = useState<Figure | null>(null);
+  const [wrong, setWrong] = useState("");
+  const [hidden, setHidden] = useState<ReadonlySet<number>>(new Set());
+  const [size, setSize] = useState<[number, number]>([0, 0]);
+  const [words, setWords] = useState("");
+  const tooLarge = (item.bytes ?? 0) > MOST_BYTES;
+  useEffect(() => {
+    if (tooLarge || item.file === null) return;
+    const abort = new AbortController();
+    setHidden(new Set());
+    fetch(address(item.run, item.file), { credentials: "same-origin", signal: abort.signal })
+      .then(async (answer) => {
+        if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+        setFigure(read(JSON.parse(await answer.text())));
+        setWrong("");
+      })
+      .catch((problem: unknown) => {
+        if (!abort.signal.aborted) setWrong(problem instanceof Error ? problem.message : String(problem));
+      });
+    return () => abort.abort();
+  }, [item.run, item.file]);
+  const any = figure !== null && figure.traces.length > 0;
+  useLayoutEffect(() => {
+    const node = box.current;
+    if (!node) return;
+    const measure = () => setSize([node.clientWidth, node.clientHeight]);
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(node);
+    return () => observer.disconnect();
+  }, [any]);
+  useLayoutEffect(() => {
+    if (canvas.current && figure && size[0] > 60 && size[1] > 50) drawing.current = plot(canvas.current, size, figure, hidden, dark.value);
+  }, [figure, hidden, size, dark.value]);
+  if (tooLarge) return <div class="plotly"><Broken>Its JSON has more than 16 MiB.</Broken><Export item={item} /></div>;
+  if (wrong) return <Broken>It cannot be read: {wrong}. <Save item={item} what="Save it" /></Broken>;
+  if (!figure) return null;
+  const hover = (event: MouseEvent) => {
+    const edge = box.current?.getBoundingClientRect();
+    if (edge && drawing.current) setWords(near(figure, hidden, drawing.current, event.clientX - edge.left, event.clientY - edge.top));
+  };
+  const toggle = (at: number) => {
+    const next = new Set(hidden);
+    if (!next.delete(at)) next.add(at);
+    setHidden(next);
+  };
+  return (
+    <div class="plotly">
+      {figure.title && <h4 title={figure.title}>{figure.title}</h4>}
+      {any ? (
+        <div class="plot" ref={box} onMouseMove={hover} onMouseLeave={() => setWords("")}>
+          <canvas ref={canvas} role="img" aria-label={`${described(item)}: ${figure.title || "figure"}, ${figure.traces.map((one) => one.name).join(", ")}`} />
+        </div>
+      ) : (
+        <Broken>The page draws nothing of this figure.</Broken>
+      )}
+      {words && <p class="near">{words}</p>}
+      {figure.traces.length > 1 && (
+        <div class="labels" role="group" aria-label="Traces">
+          {figure.traces.slice(0, 100).map((one, at) => (
+            <label key={at}>
+              <input type="checkbox" checked={!hidden.has(at)} onChange={() => toggle(at)} />
+              <i style={{ background: one.colour && CSS.supports("color", one.colour) ? one.colour : nth(at, dark.value) }} />
+              <span>{one.name}</span>
+            </label>
+          ))}
+        </div>
+      )}
+      {figure.left.length > 0 && <p class="warn">Not drawn: {figure.left.join(", ")}.</p>}
+      <Export item={item} />
+    </div>
+  );
+}
