@@ -7,6 +7,7 @@ directory of runs (`tests/NAME` below it) and gives the place by which `steno.ru
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -27,8 +28,35 @@ def _files(place: Path) -> Iterator[str]:
     yield str(place)
 
 
+@contextlib.contextmanager
+def _clickhouse(place: Path) -> Iterator[str]:
+    """The destination's rows of all batches, and those of the parts beside: each record is sent twice where it is sealed."""
+    import steno
+    from clickhouse_front import front
+    from steno.clickhouse.place import place_of
+    from steno.destinations.services._clickhouse import ClickHouse
+    from steno.publish import clickhouse as publishing
+    from steno.record import RunInfo
+    from steno.store.stock import stock_of
+
+    with front(place.with_name("clickhouse")) as (_, gate):
+        url = f"clickhouse://default@127.0.0.1:{gate.port}/runs"
+        for run in steno.runs(place):
+            with steno.open(run.path) as reader:
+                to = ClickHouse(url=url)
+                to.open(RunInfo(run.path, run.id, run.name, run.project, run.config, run.tags, node=1))
+                for batch in reader.batches():
+                    to.write(batch)
+                to.flush()
+                to.close()
+        publishing.publish(stock_of(place), place_of(url))
+        yield url
+
+
 ENGINES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {"files": _files}
 """By name."""
+if importlib.util.find_spec("chdb") is not None:  # `scripts/test-integrations engines` installs it
+    ENGINES["clickhouse"] = _clickhouse
 
 
 @dataclass(frozen=True, slots=True)

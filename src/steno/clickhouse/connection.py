@@ -74,6 +74,10 @@ class Connection:
         """Let go of its sockets."""
         self._client.close()
 
+    def rest(self) -> None:
+        """Close the sockets that wait for a next query; it opens them again."""
+        self._client.http.clear()
+
     def prepare(self) -> None:
         """Have the database, its tables and views there."""
         for statement in tables.statements(self.place.database):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
@@ -32,6 +33,17 @@ def table(columns: Columns, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema(columns))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | None]:
+    """A configuration by the paths to its values, `a.b`; a value is its text, of all but texts its JSON."""
+    found: dict[str, str | None] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value if value is None or isinstance(value, str) else json_of(value)
+    return found
 
 
 def json_of(value: Any) -> str:

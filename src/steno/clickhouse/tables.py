@@ -82,12 +82,14 @@ CARDS: Final = (
     ("archived", "Bool", ""),
     ("colour", "String", ""),
     ("config", "String", ""),
+    ("values", "String", ""),
     ("summary", "String", ""),
     ("updated", "DateTime64(6, 'UTC')", ""),
 )
 """What a run comes to: of all of it (node 0), as a publisher has it, or of one node, as its destination has it.
 
-`attempts` is JSON [[attempt, started, rewind or null], …], `tags`, `config` and `summary` are JSON too."""
+`attempts` is JSON [[attempt, started, rewind or null], …], `tags`, `config` and `summary` are JSON too,
+and `values` is the configuration as JSON {path: text or null}."""
 PARTS: Final = (
     ("project", "LowCardinality(String)", ""),
     ("run", "String", ""),
@@ -122,7 +124,7 @@ VIEWS: Final = {
             {_SUM.format("records")}, {_SUM.format("points")}, {_ATTEMPTS} as attempts,
             {_LATEST.format("group")}, {_LATEST.format("tags")}, {_LATEST.format("notes")},
             {_LATEST.format("archived")}, {_LATEST.format("colour")}, {_LATEST.format("config")},
-            {_LATEST.format("summary")}, max(c.updated) as updated,
+            {_LATEST.format("values")}, {_LATEST.format("summary")}, max(c.updated) as updated,
             arrayFilter(h -> isNotNull(h.3),
                 JSONExtract({_ATTEMPTS}, 'Array(Tuple(Int32, Int64, Nullable(Int64)))')) as hidden
         from {{db}}.cards as c final group by c.project, c.run""",
@@ -148,7 +150,8 @@ VIEWS: Final = {
             (r.ended - r.started) / 1e9 as duration, records, points, place as path from {db}.runs_now as r""",
     "config": """
         select run, entry.1 as key, entry.2 as value from (
-            select concat(project, '/', name) as run, arrayJoin(JSONExtractKeysAndValuesRaw(config)) as entry
+            select concat(project, '/', name) as run,
+                arrayJoin(JSONExtractKeysAndValues(`values`, 'Nullable(String)')) as entry
             from {db}.runs_now)""",
 }
 """By name: a query, in which {db} stands for the database."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from steno.clickhouse.connection import Connection, UnreachableError
-from steno.clickhouse.rows import json_of, table
+from steno.clickhouse.rows import flat, json_of, table
 from steno.clickhouse.tables import BINS, CARDS, ENTRIES, MARKS, PARTS, POINTS
 from steno.errors import CorruptError, StenoError
 from steno.ledger import bins_format
@@ -207,6 +207,7 @@ class _Publisher:
             "archived": summary.archived,
             "colour": summary.colour,
             "config": json_of(summary.config),
+            "values": json_of(flat(summary.config)),
             "summary": json_of(summary.summary),
             "updated": time.time_ns() // 1000,
         }

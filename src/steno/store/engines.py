@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from steno.store.seam import ReadingEngine
 
-SCHEMES: Final[dict[str, str]] = {}
+SCHEMES: Final[dict[str, str]] = {"clickhouse": "steno.store.clickhouse.engine"}
 """By the scheme of a URL, the module whose `parted(url)` gives its engine and the run's `project/name`, or "".
 
 It gives the same engine for every URL of one place, so that runs of it can be asked about together.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.clickhouse.connection import Connection, UnreachableError
 from steno.clickhouse.place import place_of
-from steno.clickhouse.rows import json_of, schema, table
+from steno.clickhouse.rows import flat, json_of, schema, table
 from steno.clickhouse.tables import CARDS, ENTRIES, POINTS
 from steno.destinations.services import foreign
 from steno.errors import DestinationError, Retry, UsageError
@@ -84,6 +84,7 @@ class ClickHouse:
         latest = max(map(int, facts["attempts"]), default=1)
         is_open = any(count > 0 for at, count in facts["open"].items() if int(at.partition("/")[0]) == latest)
         state = "running" if is_open or not facts["attempts"] else "failed" if latest in facts["failed"] else "finished"
+        config = {name: value for name, value in self._config.items() if not name.startswith("_")}
         card = {
             "project": run.project,
             "run": run.id,
@@ -102,7 +103,8 @@ class ClickHouse:
             "notes": run.notes,
             "archived": False,
             "colour": "",
-            "config": json_of({name: value for name, value in self._config.items() if not name.startswith("_")}),
+            "config": json_of(config),
+            "values": json_of(flat(config)),
             "summary": json_of(facts["summary"]),
             "updated": time.time_ns() // 1000,
         }

@@ -95,7 +95,7 @@ class Exact:
                 if by_key is None:
                     long.append(self._long(number, run, moment, question))
                     continue
-                placed, said = _placed(by_key, spans, question)
+                placed, said = with_x(by_key, spans, question)
                 left_out.extend(LeftOut(run.name, why) for why in said)
                 pieces.extend(placed.values())
                 where.extend((number, key) for key in placed)
@@ -113,7 +113,7 @@ class Exact:
 
     def _folded(self, number: int, run: Shown, moment: Moment, question: Question, by_key: dict[int, Rows]) -> Folded:
         def read(keys: Sequence[int], some: dict[int, Rows]) -> InMemory:
-            placed, _ = _placed(some, spans_of(moment, some.values()), question)
+            placed, _ = with_x(some, spans_of(moment, some.values()), question)
             asked = replace(question, keys=tuple(question.keys[key] for key in keys))
             where = [(0, at) for at, key in enumerate(keys) if key in placed]
             return InMemory(asked, [None], [], [placed[key] for key in keys if key in placed], where, [None])
@@ -198,7 +198,7 @@ class Exact:
         # The other key's points are of all ranks: often only one of them records it.
         ranks = [None if key == len(question.keys) else question.ranks for key in found]
         by_key = {
-            key: _chosen(concat(pieces), moment, some) for (key, pieces), some in zip(found.items(), ranks, strict=True)
+            key: chosen(concat(pieces), moment, some) for (key, pieces), some in zip(found.items(), ranks, strict=True)
         }
         return moment, by_key, damage
 
@@ -256,7 +256,7 @@ def _has_all(shown: Shown, moment: Moment) -> bool:
         return False
 
 
-def _placed(by_key: dict[int, Rows], spans: Sequence[Span], question: Question) -> tuple[dict[int, Rows], list[str]]:
+def with_x(by_key: dict[int, Rows], spans: Sequence[Span], question: Question) -> tuple[dict[int, Rows], list[str]]:
     """The points of each key with their x, and what is to be said of them."""
     over_key = by_key.pop(len(question.keys), empty())
     placed: dict[int, Rows] = {}
@@ -288,7 +288,7 @@ def _unsealed(moment: Moment, keys: Sequence[str]) -> list[tuple[int, Rows]]:
     return found
 
 
-def _chosen(rows: Rows, moment: Moment, ranks: Sequence[int] | None) -> Rows:
+def chosen(rows: Rows, moment: Moment, ranks: Sequence[int] | None) -> Rows:
     """The points that rewinds leave, of the ranks that are asked for."""
     import numpy as np
 

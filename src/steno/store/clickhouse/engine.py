@@ -1,0 +1,49 @@
+"""A ClickHouse database as a place with runs: the seam's `ReadingEngine`."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from steno.clickhouse import place as places
+from steno.store.clickhouse.curves import DatabaseCurves
+from steno.store.clickhouse.database import Database
+from steno.store.clickhouse.run import DatabaseRun
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from steno.store.clickhouse.database import Listed
+
+
+def parted(url: str) -> tuple[DatabaseEngine, str]:
+    """The engine of such a URL, the same for all of one database, and the run `project/name` in it, "" without one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    place, run = places.parted(url)
+    with _lock:
+        return _known.setdefault(place.url, DatabaseEngine(place)), run
+
+
+class DatabaseEngine(Database):
+    """See `seam.ReadingEngine`."""
+
+    def __init__(self, place: places.Place) -> None:
+        super().__init__(place, self._summary_of)
+
+    def _summary_of(self, one: Listed) -> Mapping[str, Mapping[str, Any]]:
+        return DatabaseRun(self, one).summary()
+
+    def run(self, name: str) -> DatabaseRun:
+        """See `ReadingEngine`."""
+        return DatabaseRun(self, self.card(name))
+
+    def curves(self) -> DatabaseCurves:
+        """See `ReadingEngine`."""
+        return DatabaseCurves(self)
+
+
+_lock = threading.Lock()
+_known: dict[str, DatabaseEngine] = {}
