@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import os
 
 import pytest
 
@@ -59,7 +60,8 @@ class InItsDirectory(ClickHouse):
         super().open(dataclasses.replace(run, id=str(run.dir)))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.skipif(not os.environ.get("STENO_LONG_TESTS"), reason="minutes: scripts/test-integrations engines")
+@pytest.mark.timeout(900)
 def test_the_exam_of_destinations(url):
     def read(run):
         found = rows(url, "select * from {db}.points final where run = {run:String}", run=str(run.dir))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from steno.clickhouse import tables
@@ -73,6 +76,16 @@ def test_no_view_is_kept_up_by_inserts():
         assert statement.startswith(
             ("create database if not exists db", "create table if not exists db.", "create or replace view db.")
         )
+
+
+def test_the_statements_of_a_cluster_are_written_down():
+    """`STENO_GOLDEN=1` writes deploy/clickhouse/schema.sql anew."""
+    path = Path(__file__).parents[2] / "deploy" / "clickhouse" / "schema.sql"
+    found = ";\n\n".join(tables.statements("steno", "steno")) + ";\n"
+    if os.environ.get("STENO_GOLDEN"):
+        path.write_text(f"{path.read_text().partition('create database')[0]}{found}")
+    assert path.read_text().partition("create database")[2] == found.partition("create database")[2]
+    assert "Replicated" not in " ".join(tables.statements("steno"))
 
 
 def test_rows_have_the_types_of_their_table():

@@ -79,7 +79,11 @@ class Connection:
         self._client.http.clear()
 
     def prepare(self) -> None:
-        """Have the database, its tables and views there."""
+        """Have the database, its tables and views there; nothing is changed where all of them are."""
+        names = [*tables.TABLES, *tables.VIEWS]
+        query = "select count() as n from system.tables where database = {at:String} and name in {names:Array(String)}"
+        if self.rows(query, {"at": self.place.database, "names": names})["n"].to_pylist() == [len(names)]:
+            return
         for statement in tables.statements(self.place.database):
             self.command(statement)
 

@@ -157,22 +157,33 @@ VIEWS: Final = {
 """By name: a query, in which {db} stands for the database."""
 
 
-def statements(database: str) -> list[str]:
-    """What makes the tables and views where they are not there."""
-    found = [f"create database if not exists {database}"]
-    found += [_table(database, name) for name in TABLES]
+def statements(database: str, cluster: str = "") -> list[str]:
+    """What makes the tables and views where they are not there.
+
+    Args:
+        database: its name.
+        cluster: of replicas that hold the same, as ClickHouse's configuration names it; "": one server.
+    """
+    on = f" on cluster {cluster}" if cluster else ""
+    found = [f"create database if not exists {database}{on}"]
+    found += [_table(database, name, on) for name in TABLES]
     found += [
-        f"create or replace view {database}.{name} as {' '.join(query.format(db=database).split())}"
+        f"create or replace view {database}.{name}{on} as {' '.join(query.format(db=database).split())}"
         for name, query in VIEWS.items()
     ]
     return found
 
 
-def _table(database: str, name: str) -> str:
+def _table(database: str, name: str, on: str) -> str:
     columns, order, version = TABLES[name]
     lines = [f"`{column}` {kind}" + (f" codec({codec})" if codec else "") for column, kind, codec in columns]
+    if on:
+        arguments = [f"'/clickhouse/tables/{database}/{name}'", "'{replica}'", *([version] if version else [])]
+        engine, setting = f"ReplicatedReplacingMergeTree({', '.join(arguments)})", "replicated_deduplication_window"
+    else:
+        engine = f"ReplacingMergeTree{f'({version})' if version else ''}"
+        setting = "non_replicated_deduplication_window"
     return (
-        f"create table if not exists {database}.{name} ({', '.join(lines)}) "
-        f"engine = ReplacingMergeTree{f'({version})' if version else ''} order by ({order}) "
-        f"settings non_replicated_deduplication_window = {_WINDOW}"
+        f"create table if not exists {database}.{name}{on} ({', '.join(lines)}) "
+        f"engine = {engine} order by ({order}) settings {setting} = {_WINDOW}"
     )
