@@ -155,12 +155,12 @@ MUTATIONS = [
     # -- reading
     rule(
         "a ledger that was opened as one that does not change is looked at again",
-        "ledger/read.py", 'if "immutable" not in mode or not wal.exists():', "if True:",
+        "ledger/opened.py", 'if "immutable" not in mode or not wal.exists():', "if True:",
         "unit/test_seal.py::test_a_reader_that_opens_a_ledger_as_a_collector_comes_sees_what_it_posts",
     ),
     rule(
         "a reader makes no -wal beside a ledger that nobody has open",
-        "ledger/read.py", "            if _is_wal(path):\n", "            if False:\n",
+        "ledger/opened.py", "            if _is_wal(path):\n", "            if False:\n",
         "unit/test_seal.py::test_a_reader_leaves_no_file_behind",
     ),
     # -- delivery and the end

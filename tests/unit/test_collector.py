@@ -19,7 +19,8 @@ from nodes import node_dir
 from steno import confirmed
 from steno.capture.recorder import Recorder
 from steno.ledger.bins_name import name_of
-from steno.ledger.read import Reader, run_state
+from steno.ledger.read import Reader
+from steno.ledger.snapshot import run_state
 
 pytestmark = pytest.mark.usefixtures("kept_ledger")
 

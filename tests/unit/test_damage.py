@@ -21,7 +21,8 @@ from store_runs import Writer, listing
 import steno
 from steno.examine import examine
 from steno.ledger import manifest, parts, schema, verify
-from steno.ledger.read import Reader, found_parts
+from steno.ledger.listed import found_parts
+from steno.ledger.read import Reader
 from steno.ledger.seal import Sealer, adopt_parts
 from steno.store import image
 from steno.store.reader import RunReader

@@ -18,7 +18,8 @@ from steno.collector.known import known
 from steno.ledger import cursors, schema
 from steno.ledger.fence import Superseded
 from steno.ledger.post import Poster
-from steno.ledger.read import LOST_LEDGER, Reader
+from steno.ledger.read import Reader
+from steno.ledger.snapshot import LOST_LEDGER
 from steno.record import node_name
 
 pytestmark = pytest.mark.usefixtures("kept_ledger")

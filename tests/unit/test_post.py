@@ -16,7 +16,8 @@ from nodes import node_dir
 from steno.journal.decode import KeySet
 from steno.ledger import schema, steps
 from steno.ledger.post import Poster
-from steno.ledger.read import Reader, run_state
+from steno.ledger.read import Reader
+from steno.ledger.snapshot import run_state
 from steno.record import Ref
 
 

@@ -16,9 +16,10 @@ from ledger_slices import HOLE, info, piece
 
 from nodes import node_dir, part_name
 from steno import files
-from steno.ledger import parts, read, schema, seal
+from steno.ledger import opened, parts, schema, seal
+from steno.ledger.listed import found_parts
 from steno.ledger.post import Poster
-from steno.ledger.read import Reader, found_parts
+from steno.ledger.read import Reader
 from steno.ledger.rebuild import part_took
 from steno.ledger.seal import Sealer, adopt_parts
 from steno.record import Ref, node_name
@@ -509,7 +510,7 @@ def test_a_reader_that_opens_a_ledger_as_a_collector_comes_sees_what_it_posts(ru
     """Nobody has it open: SQLite is told that it does not change. So it is asked again whether somebody came."""
     run.post([(1, 1, {"x": 1.0})])
     run.connection.close()
-    real, opens = read._connect, []
+    real, opens = opened._connect, []
 
     def connect(path, mode):
         connection = real(path, mode)
@@ -520,8 +521,8 @@ def test_a_reader_that_opens_a_ledger_as_a_collector_comes_sees_what_it_posts(ru
             run.post([(2, 2, {"x": 2.0})])
         return connection
 
-    monkeypatch.setattr(read, "_connect", connect)
-    with read.opened(run.path) as connection:
+    monkeypatch.setattr(opened, "_connect", connect)
+    with opened.opened(run.path) as connection:
         assert connection.execute("select count(*) from batches").fetchone()[0] == 2
     assert ["immutable" in mode for mode in opens] == [True, False]
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, inside, runfile
 from steno.journal import place
-from steno.ledger.read import left_alone, opened
+from steno.ledger.listed import left_alone
+from steno.ledger.opened import opened
 from steno.record import RunInfo, node_name
 
 if TYPE_CHECKING:

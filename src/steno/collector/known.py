@@ -13,7 +13,7 @@ from steno.artifacts.index import NAME
 from steno.destinations.file import name_on_node
 from steno.errors import CorruptError
 from steno.ledger import verify
-from steno.ledger.read import MANIFEST
+from steno.ledger.listed import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,8 +16,9 @@ from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.place import LEDGER
 from steno.ledger import schema, streams
-from steno.ledger.read import LOST_LEDGER, require_sound
+from steno.ledger.read import require_sound
 from steno.ledger.seal import adopt_parts
+from steno.ledger.snapshot import LOST_LEDGER
 from steno.ledger.steps import RUN
 
 if TYPE_CHECKING:

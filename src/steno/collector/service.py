@@ -28,8 +28,9 @@ from steno.journal.bell import Bell
 from steno.ledger import manifest, schema
 from steno.ledger.fence import Fenced, Superseded
 from steno.ledger.post import Poster
-from steno.ledger.read import Reader, Stream, run_state
+from steno.ledger.read import Reader
 from steno.ledger.seal import Sealer
+from steno.ledger.snapshot import Stream, run_state
 from steno.ledger.spool import Spool
 from steno.record import FINISH
 from steno.visible import visible

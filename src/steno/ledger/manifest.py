@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from steno import files, machinery, settings
 from steno.journal import place as places
 from steno.ledger import dump, schema
-from steno.ledger.read import MANIFEST, Reader, left_alone, opened, run_state
+from steno.ledger.listed import MANIFEST, left_alone
+from steno.ledger.opened import opened
+from steno.ledger.read import Reader
+from steno.ledger.snapshot import run_state
 from steno.machinery import LEDGER
 from steno.record import FORMAT, named_node, node_name
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from steno.ledger.read import Snapshot
+    from steno.ledger.snapshot import Snapshot
 
 
 def write(run_dir: Path, node_dir: Path) -> None:

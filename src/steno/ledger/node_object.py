@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.ledger import manifest
-from steno.ledger.read import Stream, run_state
+from steno.ledger.snapshot import Stream, run_state
 from steno.record import node_name
 
 if TYPE_CHECKING:

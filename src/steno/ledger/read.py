@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
-import re
-import shutil
 import sqlite3
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping  # noqa: TC003 - Cursor is checked by its annotations
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,16 +19,18 @@ from steno import files, inside, machinery, statusfile
 from steno.errors import CorruptError
 from steno.journal import place as places
 from steno.ledger import artifacts, format1, live, schema, verify
+from steno.ledger.listed import found_parts, left_alone, numbered, part_of, read_manifest
+from steno.ledger.opened import opened
 from steno.ledger.rebuild import PartBatches, stretches
+from steno.ledger.snapshot import ELSEWHERE, Cursor, Loss, Part, Snapshot, Stream
 from steno.record import FORMAT, Batch, Entry, node_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     import numpy as np
     from numpy.typing import NDArray
 
-MANIFEST = "manifest.json"
 _NAMES_KEPT = 500_000
 _NO_ROW: Final = (
     CorruptError, TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError, UnicodeError,
@@ -43,155 +41,6 @@ _STRETCH_POINTS = 1 << 17
 _STRETCHES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """An immutable Parquet file of the run; `name` is its path from the run directory."""
-
-    node: int
-    id: int
-    kind: str
-    """"metrics" or "records"."""
-    name: str
-    first_batch: int
-    last_batch: int
-    first: int
-    last: int
-    rows: int
-    bytes: int
-    crc: str | None = None
-    """`verify.checksum` of the file as it was written; None where nothing says it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """One process's journal, as far as it is posted. Times in ns since 1970."""
-
-    node: int
-    stream: str
-    pid: int
-    host: str
-    boot: str
-    rank: int
-    attempt: int
-    primary: bool
-    state: str
-    """live, finished, failed, or dead (gone without saying so); lost: the journal itself is gone.
-
-    adopted: another node posts it from then on; moved: its process goes on in another journal.
-    """
-    started: int
-    last_time: int
-    last_seq: int
-    records: int
-    points: int
-    lost_bytes: int
-    unfilled: int
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """How far a destination has got."""
-
-    node: int
-    destination: str
-    batch: int
-    record: int
-    position: Mapping[str, Any] | None
-    delivered: int
-    skipped: int
-    retries: int
-    state: str
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Something counted as lost or refused: what kind, of which key or stream, how often, why."""
-
-    node: int
-    kind: str
-    name: str
-    count: int
-    reason: str
-    bytes: int = 0
-    """Of a damaged part: what is lost with its rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One consistent view: a point is either in a part listed here or in a batch here, never in both.
-
-    `entries` are those not sealed yet; sealed ones are in the parts of kind "records". `state` is judged
-    by `run_state`. `unreadable` says, per node, why a ledger could not be read.
-    """
-
-    parts: tuple[Part, ...] = ()
-    batches: tuple[Batch, ...] = ()
-    entries: tuple[Entry, ...] = ()
-    streams: tuple[Stream, ...] = ()
-    cursors: tuple[Cursor, ...] = ()
-    losses: tuple[Loss, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    """Config and summary united over nodes under "config" and "summary"; the rest per key, later nodes last."""
-    last_batch: Mapping[int, int] = field(default_factory=dict)
-    """By node: the number of the newest batch."""
-    unreadable: Mapping[int, str] = field(default_factory=dict)
-    ledgers: Mapping[int, str] = field(default_factory=dict)
-    """By node: what tells its ledger from another one."""
-    lives: tuple[str, ...] = ()
-    """Of a copy: what tells these batches from those of another moment."""
-
-
-def _judged(streams: Iterable[Stream]) -> list[Stream]:
-    """Those that say how the run stands: a process that goes on in another journal is judged by that one."""
-    rows = list(streams)
-    others = {one.stream for one in rows if one.state != "adopted"}
-    return [one for one in rows if one.state != "moved" and (one.state != "adopted" or one.stream not in others)]
-
-
-LOST_LEDGER = "lost ledger"
-"""Kind of the loss that stands for records of a ledger that is gone."""
-
-
-def run_state(
-    streams: Iterable[Stream],
-    live: Iterable[str] | None = None,
-    *,
-    attempts: Iterable[int] = (),
-    losses: Iterable[Loss] = (),
-) -> str:
-    """running, finished, failed or crashed, judged on the latest attempt; empty where nothing is known.
-
-    Args:
-        streams: the run's streams, of all nodes.
-        live: names of streams whose writers are known to live now (`steno.ledger.streams.live`); None
-            believes the ledgers, whose collector may have died with the run.
-        attempts: the numbers of those that were begun.
-        losses: with a ledger, what it knew of the end of an attempt is lost, and nobody can say that it finished.
-    """
-    found = _judged(streams)
-    unknown = set(attempts) - {one.attempt for one in found}
-    if unknown and any(loss.kind == LOST_LEDGER for loss in losses):
-        return "crashed"
-    if not found:
-        return "running" if live else ""
-    alive = None if live is None else set(live)
-    if alive or (alive is None and any(one.state == "live" for one in found)):
-        return "running"
-    latest = max((one.attempt for one in found), default=0)
-    primaries = [one.state for one in found if one.attempt == latest and one.primary]
-    if "failed" in primaries:
-        return "failed"
-    if any(state in {"dead", "lost", "live", "adopted"} for state in primaries):
-        return "crashed"
-    return "finished"
-
-
-ELSEWHERE = "the ledger lies on "
-"""Begins what is said of a ledger that only another machine can read; nothing is wrong with it."""
-
-
 def _why_none(node_dir: Path, *, begun: bool) -> str:
     """Why a node has no ledger that can be read; "": its collector is about to begin one."""
     pointer = files.read_json(node_dir / places.POINTER)
@@ -200,83 +49,6 @@ def _why_none(node_dir: Path, *, begun: bool) -> str:
     if (node_dir / machinery.LEDGER).exists():
         return ""
     return "the ledger is gone" if begun or (node_dir / statusfile.FILE).exists() else ""
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection inside one read transaction, creating nothing beside the ledger.
-
-    Raises:
-        sqlite3.Error: it is not there or not readable.
-    """
-    with contextlib.ExitStack() as stack:
-        connection = _open(path, stack)
-        stack.callback(connection.close)
-        connection.execute("begin")
-        yield connection
-
-
-def _open(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
-    wal, shm = Path(f"{path}-wal"), Path(f"{path}-shm")
-    if not os.path.isfile(path) or any(one.exists() and not one.is_file() for one in (wal, shm)):
-        msg = f"no ledger at {path}"  # SQLite would wait for the other end of a pipe
-        raise sqlite3.OperationalError(msg)
-    path = Path(os.path.realpath(path))
-    if len(os.fsencode(path)) > places.LEDGER_PATH_BYTES:
-        return _copied(path, wal, stack)  # of a run that was moved there: SQLite opens none at a path so long
-    for _ in range(_TRIES):
-        mode = "mode=ro"
-        if not wal.exists():
-            if _is_wal(path):
-                mode = "mode=ro&immutable=1"  # nobody has it open; an ordinary open would make -wal and -shm
-        elif not shm.exists():
-            return _copied(path, wal, stack)
-        try:
-            connection = _connect(path, mode)
-            connection.execute("select 1 from meta limit 1").fetchone()
-        except sqlite3.OperationalError as error:
-            if "unable to open" in str(error) or "readonly" in str(error):
-                return _copied(path, wal, stack)
-            raise
-        if "immutable" not in mode or not wal.exists():
-            return connection
-        connection.close()  # a collector came meanwhile: what we would read may change under us
-    msg = f"the ledger {path} is opened and closed too often to be read"
-    raise sqlite3.OperationalError(msg)
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"file:{str(path).replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?{mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
-    return _guarded(connection)
-
-
-def _guarded(connection: sqlite3.Connection) -> sqlite3.Connection:
-    try:
-        schema.guard(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _is_wal(path: Path) -> bool:
-    """Whether its header says that it has a -wal. SQLite would say no wherever it is told that nothing changes."""
-    try:
-        with open(inside.opened(path), "rb") as file:
-            return file.read(20)[18:] == b"\2\2"
-    except (OSError, CorruptError):
-        return False  # SQLite will say what is wrong
-
-
-def _copied(path: Path, wal: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
-    """The ledger of a dead or foreign run with its -wal but nobody's -shm: read a copy, so that none is made."""
-    place = stack.enter_context(tempfile.TemporaryDirectory(prefix="steno-ledger-"))
-    copy = Path(place) / path.name
-    shutil.copyfile(path, copy)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(wal, f"{copy}-wal")
-    return _guarded(sqlite3.connect(copy, isolation_level=None, check_same_thread=False))
 
 
 class Reader:
@@ -473,7 +245,7 @@ class Reader:
         """What the manifest, or else the directory itself, says of a node whose ledger is out of reach."""
         if manifest:
             return Snapshot(
-                parts=tuple(_numbered(Part(**row)) for row in manifest.get("parts", ()) if node in {None, row["node"]}),
+                parts=tuple(numbered(Part(**row)) for row in manifest.get("parts", ()) if node in {None, row["node"]}),
                 # Those of artifacts that are not sealed: only in an object store, of a run that goes on.
                 entries=tuple(Entry(**row) for row in manifest.get("entries", ())),
                 streams=tuple(Stream(**row) for row in manifest.get("streams", ()) if node in {None, row["node"]}),
@@ -483,113 +255,6 @@ class Reader:
                 lives=tuple((manifest.get("live") or {}).values()),
             )
         return Snapshot(parts=tuple(found_parts(self.run_dir, node)))
-
-
-class _Manifest(msgspec.Struct):
-    """What readers take of a manifest."""
-
-    parts: list[Part] = []
-    streams: list[Stream] = []
-    losses: list[Loss] = []
-    entries: list[dict[str, Any]] = []
-    attempts: list[dict[str, Any]] = []
-    config: dict[str, Any] = {}
-    summary: dict[str, Any] = {}
-    state: str = ""
-    written: int = 0
-    live: dict[str, str] = {}
-
-
-def read_manifest(run_dir: Path) -> tuple[dict[str, Any], str]:
-    """(the manifest of a run that ended cleanly, else nothing; why one that is there cannot be used, or "")."""
-    path = run_dir / MANIFEST
-    try:
-        found = inside.decoded(inside.read(path))
-    except FileNotFoundError:
-        return {}, ""
-    except (OSError, ValueError, RecursionError, CorruptError) as error:
-        return {}, f"{path} cannot be read: {error}"
-    why = unusable(found)
-    return ({}, f"{path} cannot be used: {why}") if why else (found, "")
-
-
-def unusable(manifest: Any) -> str:
-    """What is wrong with a manifest's content, or ""."""
-    try:
-        checked = msgspec.convert(manifest, _Manifest)
-        for row in checked.entries:
-            Entry(**row)
-        for part in checked.parts:
-            part_of(part.node, tuple(getattr(part, name) for name in _PART_FIELDS[1:]))
-    except (ValueError, TypeError, CorruptError) as error:
-        return str(error)
-    return ""
-
-
-def left_alone(run_dir: Path) -> list[int]:
-    """The nodes that have parts in the run, and no directory."""
-    names = {
-        name[:16] for kind in ("metrics", "records") for name in _names(run_dir / kind) if is_part(f"{kind}/{name}")
-    }
-    there = set(_names(run_dir / ".steno" / "nodes"))
-    found = (inside.node(name) for name in sorted(names - there))
-    return [node for node in found if node is not None]
-
-
-def _names(place: Path) -> list[str]:
-    try:
-        return os.listdir(place)
-    except OSError:
-        return []
-
-
-def found_parts(run_dir: Path, node: int | None = None) -> Iterator[Part]:
-    """The parts that lie in the run directory, as was noted when they were written, else as their footers say."""
-    from steno.ledger.rebuild import part_facts
-
-    noted: dict[str, dict[str, dict[str, Any]]] = {}
-    for kind in ("metrics", "records"):
-        with contextlib.suppress(FileNotFoundError):
-            for name in sorted(os.listdir(run_dir / kind)):
-                whole = f"{kind}/{name}"
-                head, _, tail = name.partition("-part-")
-                owner = inside.node(head)
-                if owner is None or not is_part(whole) or node not in {None, owner}:
-                    continue
-                with contextlib.suppress(OSError, ValueError, KeyError, CorruptError):
-                    if head not in noted:
-                        noted[head] = verify.noted(run_dir / ".steno" / "nodes" / head)
-                    # Not by a footer that may be damaged where there is better.
-                    facts = part_facts(inside.path(run_dir, whole), noted[head].get(whole))
-                    yield part_of(owner, (int(tail[:6]), kind, whole, *facts.values()))
-
-
-def is_part(name: object) -> bool:
-    """Whether a part can be called so: its path from the run directory."""
-    return isinstance(name, str) and _PART_NAME.fullmatch(name) is not None
-
-
-def part_of(node: int, facts: Iterable[Any]) -> Part:
-    """The part that a row of a ledger, or a file's facts, tell of.
-
-    Raises:
-        CorruptError: no part is like that.
-    """
-    try:
-        part = msgspec.convert(dict(zip(_PART_FIELDS, (node, *facts), strict=True)), Part)
-    except ValueError as error:
-        raise CorruptError(f"a part is listed that is none: {error}") from error
-    if not is_part(part.name) or part.kind != part.name.partition("/")[0]:
-        raise CorruptError(f"a part is listed as {part.name!r}, kind {part.kind!r}: no part is called so")
-    return _numbered(part)
-
-
-def _numbered(part: Part) -> Part:
-    """The part; one of format 1 as this format numbers its records."""
-    found = _PART_NAME.fullmatch(part.name)
-    if found is None or found[1]:
-        return part
-    return replace(part, first=format1.number(part.first), last=format1.number(part.last))
 
 
 def require_sound(connection: sqlite3.Connection, node: int) -> None:
@@ -618,8 +283,6 @@ def require_sound(connection: sqlite3.Connection, node: int) -> None:
         raise sqlite3.DatabaseError(f"it holds what no ledger does: {error}") from error
 
 
-_PART_NAME: Final = re.compile(r"(?:metrics|records)/(?:([0-9a-f]{16})|\d{2,6})-part-\d{6}\.parquet")
-_PART_FIELDS: Final = tuple(one.name for one in dataclasses.fields(Part))
 _PART = "id, kind, name, first_batch, last_batch, first, last, rows, bytes"
 
 

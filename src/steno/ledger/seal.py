@@ -15,7 +15,8 @@ from steno.errors import CorruptError
 from steno.ledger import artifacts, bins_format, bins_part, bins_rebuild, parts, schema, verify
 from steno.ledger.bins_name import name_of, part_named
 from steno.ledger.layout import NS_PER_TICK, Constants
-from steno.ledger.read import found_parts, is_part, part_columns, part_of
+from steno.ledger.listed import found_parts, is_part, part_of
+from steno.ledger.read import part_columns
 from steno.ledger.rebuild import PartBatches, part_names, part_took
 from steno.record import node_name
 from steno.utf8 import escaped
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.ledger.bins_part import PartBins
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
 
 PART_POINTS = 1_500_000
 _PART_NAMES = 60_000

@@ -15,7 +15,7 @@ from steno.clickhouse.rows import flat, json_of, table
 from steno.clickhouse.tables import BINS, CARDS, ENTRIES, MARKS, PARTS, POINTS
 from steno.errors import CorruptError, StenoError
 from steno.ledger import bins_format
-from steno.ledger.read import read_manifest
+from steno.ledger.listed import read_manifest
 from steno.store.attempts import Choice, read_attempts
 from steno.store.binfiles import BinFiles, Level
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from steno.clickhouse.place import Place
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.store.stock import Contents, Stock, Stored
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from steno.ledger.bins_format import Head
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.store.attempts import Choice
     from steno.store.points import Points as Rows
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.ledger.bins import Bins
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.store.attempts import Choice
     from steno.store.binfiles import Level, Stretch
     from steno.store.engine import Engine

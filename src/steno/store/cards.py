@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from steno import edits, inside, machinery, runfile
 from steno.errors import CorruptError
 from steno.ledger import card
-from steno.ledger.read import LOST_LEDGER, MANIFEST, Reader, read_manifest
+from steno.ledger.listed import MANIFEST, read_manifest
+from steno.ledger.read import Reader
+from steno.ledger.snapshot import LOST_LEDGER
 from steno.store.info import state_of
 from steno.store.run_summary import RunSummary
 from steno.store.runs import identity

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.store.attempts import Choice
     from steno.store.engine import Engine
     from steno.store.points import Points

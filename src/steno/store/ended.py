@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import crc32c
 import msgspec
 
-from steno.ledger.read import Part, read_manifest
+from steno.ledger.listed import read_manifest
+from steno.ledger.snapshot import Part
 from steno.store import attempts as attempts_
 from steno.store import cache, cards
 from steno.store.index import Index

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from steno.ledger.read import Loss, Part
+    from steno.ledger.snapshot import Loss, Part
     from steno.store.binfiles import BinFiles
     from steno.store.image import Image
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno import inside, runfile
-from steno.ledger.read import Reader, read_manifest
+from steno.ledger.listed import read_manifest
+from steno.ledger.read import Reader
 from steno.record import START
 from steno.store import attempts as attempts_
 from steno.store import binned

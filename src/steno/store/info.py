@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import edits, files, runfile
 from steno.ledger import streams
-from steno.ledger.read import ELSEWHERE, LOST_LEDGER, MANIFEST, Reader, read_manifest, run_state
+from steno.ledger.listed import MANIFEST, read_manifest
+from steno.ledger.read import Reader
+from steno.ledger.snapshot import ELSEWHERE, LOST_LEDGER, run_state
 from steno.ledger.unposted import unposted
 from steno.record import node_name
 from steno.store.sound import DAMAGED
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from steno.ledger.read import Loss, Snapshot, Stream
+    from steno.ledger.snapshot import Loss, Snapshot, Stream
     from steno.record import Unposted
     from steno.store.attempts import Attempt
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.store.attempts import Choice
     from steno.store.engine import Engine
     from steno.store.points import Points

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from steno.ledger.read import Loss
+    from steno.ledger.snapshot import Loss
     from steno.record import Batch, Entry, Record
     from steno.store.artifacts import Artifact
     from steno.store.info import Info

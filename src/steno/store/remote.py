@@ -19,7 +19,7 @@ from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 from steno.ledger import live as live_
 from steno.ledger import node_object, verify
 from steno.ledger.bins_name import name_of
-from steno.ledger.read import MANIFEST, unusable
+from steno.ledger.listed import MANIFEST, unusable
 from steno.objects import url as urls
 from steno.objects.sending import DifferentError
 from steno.objects.store import ObjectStore, aside, sha256_of, sweep
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.record import Ref
 
 _TRANSFERS: Final = 8

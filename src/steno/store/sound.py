@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from steno import bounds, files, inside
 from steno.errors import CorruptError
 from steno.ledger import format1, verify
-from steno.ledger.read import Loss
+from steno.ledger.snapshot import Loss
 from steno.store.image import DiffersError, Image, require_texts
 from steno.visible import visible
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pyarrow.parquet as pq
 
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
 
 DAMAGED = "damaged part"
 """Kind of the loss that stands for the rows of a damaged part."""

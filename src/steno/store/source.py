@@ -11,7 +11,7 @@ from steno.store.attempts import Choice
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.store.engine import Engine
     from steno.store.runtables import About
     from steno.store.unsealed import View

@@ -25,7 +25,7 @@ from steno.store.runs import run_dirs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.store.run_summary import RunSummary
 
 _OWN: Final = "_"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from steno.ledger.read import Part, Snapshot
+    from steno.ledger.snapshot import Part, Snapshot
     from steno.record import Batch
 
 _TRIES = 50

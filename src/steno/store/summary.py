@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.ledger.tally import Tally
     from steno.store.attempts import Choice
     from steno.store.engine import Engine

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from steno.ledger.read import Loss, Part, Snapshot
+    from steno.ledger.snapshot import Loss, Part, Snapshot
     from steno.record import Batch, Entry
 
 DAMAGED = "damaged batch"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from steno.ledger.read import Stream
+    from steno.ledger.snapshot import Stream
     from steno.objects.store import ObjectStore
 
 NOTE: Final = "shared.json"

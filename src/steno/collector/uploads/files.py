@@ -14,7 +14,7 @@ from steno.ledger.bins_name import name_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
 
 STORE: Final = "store"
 ARTIFACTS: Final = "artifacts"

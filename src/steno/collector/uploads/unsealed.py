@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from steno.errors import CorruptError
 from steno.ledger import live, schema
-from steno.ledger.read import opened
+from steno.ledger.opened import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from steno.ledger.read import Snapshot
+    from steno.ledger.snapshot import Snapshot
     from steno.record import Entry
 
 

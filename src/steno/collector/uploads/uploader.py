@@ -30,7 +30,9 @@ from steno.delivery.backoff import Backoff
 from steno.destinations import asked
 from steno.errors import UsageError
 from steno.ledger import manifest, node_object
-from steno.ledger.read import MANIFEST, Part, Reader
+from steno.ledger.listed import MANIFEST
+from steno.ledger.read import Reader
+from steno.ledger.snapshot import Part
 from steno.objects import url as urls
 from steno.record import ARTIFACT, node_name
 from steno.secrecy import scrub
@@ -38,7 +40,7 @@ from steno.secrecy import scrub
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from steno.ledger.read import Snapshot
+    from steno.ledger.snapshot import Snapshot
 
 TRANSFERS: Final = 4
 ELSEWHERE: Final = "artifacts-store.json"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
-    from steno.ledger.read import Part
+    from steno.ledger.snapshot import Part
     from steno.store.bins.engine import Member, Reading, Shown, Span, Whole
     from steno.store.bins.question import Question
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from steno import inside, runfile
 from steno.errors import RunNotFoundError
-from steno.ledger.read import Part, Snapshot, Stream, read_manifest
+from steno.ledger.listed import read_manifest
+from steno.ledger.snapshot import Part, Snapshot, Stream
 from steno.record import START, node_name
 from steno.store import attempts as attempts_
 from steno.store import info, records
