@@ -1,8 +1,8 @@
 """The cost of one `log` call to its caller: steno beside json and a file, tensorboardX, wandb and swanlab.
 
-    python benchmarks/hot_path.py [--calls 100000] [--no-peers]
+    python benchmarks/hot_path.py [--calls 100000] [--no-peers] [--roads]
 
-Every row is a process of its own. A fresh dict per call; the timer's own cost is subtracted. `busy disk`
+First both roads of the call beside an empty function and a JSON line, in turns (`--roads`: nothing else). Then every row is a process of its own. A fresh dict per call; the timer's own cost is subtracted. `busy disk`
 runs beside `dd` writing with fsync. Targets stand beside the rows that have one.
 """
 
@@ -233,10 +233,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--roads", action="store_true", help="the two roads in turns, and nothing else")
+    parser.add_argument("--rounds", type=int, default=40, help="of the roads")
     options = parser.parse_args()
     calls, few = str(options.calls), str(options.calls // 4)
     child = lambda name, *args: measure.in_child(__file__, name, *args)  # noqa: E731
     print(measure.machine())
+    subprocess.run(
+        [sys.executable, "-c", f"import _roads; _roads.table({options.rounds})"], cwd=Path(__file__).parent, check=True
+    )
+    if options.roads:
+        return
     rows: list[list[object]] = []
 
     def add(name: str, result: dict[str, float]) -> float:

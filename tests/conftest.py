@@ -1,6 +1,10 @@
-"""The order of tests: those that bring a JAX backend to life come last, and no other file may.
+"""The order of tests, and the road of the hot path that they take.
 
-Its threads do not survive a fork, so a process that has one refuses to fork tasks, and rightly so.
+Those that bring a JAX backend to life come last, and no other file may: its threads do not survive a fork, so a process
+that has one refuses to fork tasks, and rightly so.
+
+Files whose tests use the fixture `road` run on both roads, all others on the one that users have: the native one where
+it is built. `--road python` and `--road native` have all tests run on that one alone.
 """
 
 from __future__ import annotations
@@ -14,12 +18,21 @@ import tempfile
 import pytest
 
 from leaks import nothing_left_behind  # noqa: F401 - a fixture of every test
+from steno.journal import native
 
 _LIVE = ("test_jax", "test_nlsq")
+_ROADS = {"python": "0", "native": "require"}
+"""By road, what `STENO_NATIVE` is."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--road", choices=_ROADS, help="run all tests on this road of the hot path alone")
 
 
 def pytest_configure(config):
     """What this user has confirmed stands in his home: tests have one of their own, and their programs with them."""
+    if config.getoption("--road"):
+        os.environ["STENO_NATIVE"] = _ROADS[config.getoption("--road")]
     if not hasattr(config, "workerinput"):  # workers of xdist have it from the process that starts them
         os.environ["XDG_STATE_HOME"] = place = tempfile.mkdtemp(prefix="steno-tests-")
         config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
@@ -28,6 +41,21 @@ def pytest_configure(config):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name.startswith(_LIVE))
+
+
+@pytest.fixture(params=_ROADS)
+def road(request, monkeypatch):
+    """The road of the hot path that recorders made from now on take, in child processes too."""
+    chosen = request.config.getoption("--road") or request.param
+    if chosen != request.param:
+        pytest.skip(f"--road {chosen}")
+    if chosen == "native":
+        monkeypatch.delenv("STENO_NATIVE", raising=False)
+        why = native.chosen()[1]
+        if why:
+            pytest.skip(f"there is no native road here: {why}")
+    monkeypatch.setenv("STENO_NATIVE", _ROADS[chosen])
+    return chosen
 
 
 @pytest.fixture(autouse=True)

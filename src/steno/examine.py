@@ -110,6 +110,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def hot_path() -> dict[str, Any]:
+    """Whether records take the native road here, and why not."""
+    from steno.journal import native
+
+    return native.health()
+
+
 def filesystems(*places: tuple[str, Path]) -> list[FileSystem]:
     """Of the places given and of those where journals may lie."""
     from steno.journal import place

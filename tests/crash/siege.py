@@ -1,6 +1,7 @@
 """Kills steno at random moments and looks for anything lost, torn, doubled or invented; seeded and printed.
 
     python tests/crash/siege.py --kills 1000 [--seed N] [--mode trainer|group|collector|all|catchup] [--jobs 3]
+                                [--road native|python]
 
 One round: a trainer logs as fast as it can from several threads and notes, in a shared map, the number of
 each call that has returned. Something is killed with SIGKILL: the trainer; it, its group and the collector;
@@ -316,21 +317,23 @@ def concluded(base: Path, collect: Callable[[], None], check: Callable[[], list[
     return json.loads(answer.read_text())
 
 
-def prepare() -> None:
+def prepare(road: str | None = None) -> None:
     """Nothing of the caller's environment reaches a round, and what all rounds need is imported."""
     os.environ.update(PYTHONPATH=SRC, PYTHONWARNINGS="ignore", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
     for name in [name for name in os.environ if name.startswith("STENO_")]:
         del os.environ[name]
+    if road is not None:
+        os.environ["STENO_NATIVE"] = {"native": "require", "python": "0"}[road]
     load()
 
 
 # -- the siege ----------------------------------------------------------------------------------------
 
 
-def siege(kills: int, seed: int, mode: str = "all", jobs: int = 3) -> list[str]:
+def siege(kills: int, seed: int, mode: str = "all", jobs: int = 3, road: str | None = None) -> list[str]:
     """`kills` rounds from `seed` on; returns the faults of all, each with its seed."""
-    prepare()
-    print(f"seeds {seed}…{seed + kills - 1}, {mode}, {jobs} at a time", flush=True)
+    prepare(road)
+    print(f"seeds {seed}…{seed + kills - 1}, {mode}, {jobs} at a time, {road or 'the built'} road", flush=True)
     faults: list[str] = []
     records = more = done = 0
     begun = time.monotonic()
@@ -372,8 +375,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--mode", choices=(*MODES, "all", "catchup"), default="all")
     parser.add_argument("--jobs", type=int, default=3, help="rounds at a time")
+    parser.add_argument(
+        "--road", choices=("native", "python"), help="of the hot path; without it the one that is built"
+    )
     options = parser.parse_args()
-    return 1 if siege(options.kills, options.seed, options.mode, options.jobs) else 0
+    return 1 if siege(options.kills, options.seed, options.mode, options.jobs, options.road) else 0
 
 
 if __name__ == "__main__":

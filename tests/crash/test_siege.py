@@ -10,10 +10,15 @@ import pytest
 
 
 @pytest.mark.parametrize(("mode", "kills", "seed"), [("all", 12, 1), ("catchup", 2, 4)])
-def test_nothing_is_lost(tmp_path, mode, kills, seed):
+def test_nothing_is_lost(tmp_path, road, mode, kills, seed):
     command = [sys.executable, str(Path(__file__).with_name("siege.py")), "--kills", str(kills), "--seed", str(seed)]
     done = subprocess.run(
-        [*command, "--mode", mode], cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+        [*command, "--mode", mode, "--road", road],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     assert " 0 faults" in done.stdout

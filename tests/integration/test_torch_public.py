@@ -49,6 +49,7 @@ def test_log_in_a_compiled_function_breaks_no_graph(run, grad):
     assert points(run, "lr")[9] == 0.5
 
 
+@pytest.mark.usefixtures("road")
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("log", ["run", "steno"])
 def test_plain_log_in_a_compiled_function_is_right_and_never_traced_into(run, log):

@@ -237,6 +237,7 @@ TAGS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1
     ),
     arrays=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 4])), max_size=4),
 )  # fmt: skip
+@pytest.mark.usefixtures("road")
 def test_tags_values_and_arrays_come_back_as_given(tmp_path_factory, points, arrays):
     folder = tmp_path_factory.mktemp("log")
     pictures = [RNG.integers(0, 256, (height, width, channels), np.uint8) for height, width, channels in arrays]
@@ -460,6 +461,7 @@ def test_programs_keep_what_they_like_on_a_writer(tmp_path):
             assert writer.global_step == 1
 
 
+@pytest.mark.usefixtures("road")
 def test_steps_and_times_are_as_given(tmp_path):
     with steno.SummaryWriter(tmp_path / "log") as writer:
         writer.add_scalar("none", 1.0)
@@ -676,6 +678,7 @@ def test_a_graph_of_openvino(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("road")
 def test_many_tags_from_many_threads(tmp_path):
     with steno.SummaryWriter(tmp_path / "log") as writer:
 
@@ -699,6 +702,7 @@ def _write_in_child(writer, number):
         writer.add_scalar(f"child {number}", float(step), step)
 
 
+@pytest.mark.usefixtures("road")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_children_go_on_with_the_writer(tmp_path, method):
     context = multiprocessing.get_context(method)

@@ -141,7 +141,7 @@ def logged(recorder):
     """Key → values, in order, as the tailer gives them."""
     recorder.close()
     out = {}
-    for path in sorted(recorder._stream.directory.glob("*.seg")):
+    for path in sorted(recorder._stream.directory.glob("[0-9]*.seg")):
         tailer = Tailer(path)
         while (piece := tailer.read(live=False)) is not None:
             at = 0

@@ -52,6 +52,7 @@ def run_json(run: steno.Run) -> dict:
 # -- the way it works ----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("road")
 def test_what_is_logged_is_in_the_journal_with_start_and_finish():
     with steno.init("digits", "a", {"lr": 0.1}, tags=["x"], notes="n", group="g") as run:
         run.log({"loss": 0.5, "opt": {"lr": 0.1}}, step=3)
@@ -85,6 +86,7 @@ def test_log_has_no_wrapper():
     assert run.log is run._started.recorder.log
 
 
+@pytest.mark.usefixtures("road")
 def test_step_is_the_next_automatic_one():
     run = steno.init()
     assert run.step == 0
@@ -217,6 +219,7 @@ def test_destinations_are_entered_once_and_unite(capsys):
     assert sorted(p.name for p in place.iterdir()) == ["jsonl.json", "tensorboard.json"]
 
 
+@pytest.mark.usefixtures("road")
 def test_a_destination_object_gets_what_this_process_logs():
     class Mine:
         def __init__(self) -> None:
@@ -244,6 +247,7 @@ def test_a_destination_object_gets_what_this_process_logs():
     assert mine.run.id == run.id
 
 
+@pytest.mark.usefixtures("road")
 def test_health_and_repr():
     run = steno.init(name="a")
     run.log({"bad": object(), "good": 1.0}, step=0)
@@ -326,6 +330,7 @@ def test_without_a_run_the_error_says_what_to_call(call):
 # -- more processes ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("road")
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 def test_multiprocessing_children_join_by_their_first_log(method, tmp_path):
     out = ok(
@@ -394,6 +399,7 @@ def test_ranks_of_a_launcher_meet_without_a_name(tmp_path):
     assert sorted((journal.rank, journal.records[0]["rank"]) for journal in found) == [(0, 0.0), (1, 1.0), (2, 2.0)]
 
 
+@pytest.mark.usefixtures("road")
 def test_a_forked_childs_finish_ends_only_its_own_journal(tmp_path):
     out = ok(
         """
@@ -619,6 +625,7 @@ def test_lifecycle_an_ignored_sigterm_stays_ignored(tmp_path):
     assert finish_of(tmp_path)["error"] == "interrupted"
 
 
+@pytest.mark.usefixtures("road")
 def test_lifecycle_a_kill_leaves_what_was_logged_and_no_mark(tmp_path):
     with run_programs.start(WAITING.format(before=""), tmp_path) as program:
         program.stdout.readline()
@@ -629,6 +636,7 @@ def test_lifecycle_a_kill_leaves_what_was_logged_and_no_mark(tmp_path):
     assert entries(run_dir, "finish") == []
 
 
+@pytest.mark.usefixtures("road")
 def test_lifecycle_os_exit_loses_nothing(tmp_path):
     ok("import os, steno\nsteno.init(name='a').log({'a': 1.0})\nos._exit(0)", tmp_path)
     assert journals(tmp_path / "runs/default/a")[0].records == [{"a": 1.0}]

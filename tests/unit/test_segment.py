@@ -13,6 +13,8 @@ from steno.journal import format as fmt
 from steno.journal.guard import OwnerOnly
 from steno.journal.segment import Segment
 
+pytestmark = pytest.mark.usefixtures("road")
+
 
 def frame(segment, seq):
     """A record's frame, as a thread has it ready when it is about to write."""

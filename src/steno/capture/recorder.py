@@ -121,6 +121,7 @@ class Recorder:
             closed=self._log_after_close,
             slow=self._return,
             met=snapshot.look,
+            strange=self._strange,
         )
         # The hot path: `log` is a closure made in journal/hot_path.py, one call from the user's to
         # the mapped segment. What it does not know how to encode it gives to `_prepare`, below.
@@ -399,6 +400,13 @@ class Recorder:
                 "Training goes on; records are kept in memory (16 MiB) until there is room",
             )
 
+    def _strange(self) -> None:
+        self.report(
+            "fork",
+            f"process {os.getpid()} was forked by a library that does not tell Python of it: what it logs is not "
+            "recorded. Fork by os.fork or multiprocessing, or call steno in the parent",
+        )
+
     def _log_after_close(self) -> None:
         if self._strict:
             raise RecordError(self.refusal)
@@ -545,6 +553,7 @@ class Recorder:
             "segments_made_late": stream.late if stream else 0,
             "segments_waiting": len(self._retired),
             "device": asdict(self.account),
+            "native": self.appender.native,
         }
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from steno.devices.base import LATER, Refused, Traced
 from steno.errors import RecordError, UsageError, told
 from steno.events.level import LogLevel
 from steno.journal import format as fmt
+from steno.journal import native
 from steno.media.raw import Captured
 from steno.utf8 import escaped
 
@@ -173,6 +174,7 @@ class Snapshot:
             if plain.__class__ in BY_PLAIN and is_scalar(value) and value.itemsize <= 8:
                 # An array without dimensions does not count: the next one of its type may have some.
                 self.convert[kind] = BY_PLAIN[plain.__class__]
+                native.meet(kind)
             return plain
         media = getattr(kind, "__steno__", None)
         if media is not None:

@@ -30,17 +30,21 @@ def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = Fal
     place = options.runs_dir(dir)
     report = examine.examine(Path(choosing.opened(run, dir).dir)) if run is not None else None
     versions = examine.versions()
+    native = examine.hot_path()
     strangers = distribution.strangers()
     here = report.filesystems if report else examine.filesystems(("runs", Path(place)), ("here", Path.cwd()))
     if json:
         data = dataclasses.asdict(report) if report else {"filesystems": [dataclasses.asdict(one) for one in here]}
-        terminal.print_json({**data, "versions": versions, "strangers": strangers})
+        terminal.print_json({**data, "versions": versions, "strangers": strangers, "native": native})
         raise typer.Exit(1 if report and report.damage else 0)
     console = terminal.console()
     if report:
         _print_run(console, report)
     _print_file_systems(console, here)
     console.print("versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()), markup=False)
+    console.print(
+        "hot path: " + ("native" if native["on"] else f"Python ({native['why']})"), markup=False, soft_wrap=True
+    )
     advice = [*map(distribution.said, strangers), *(report.advice if report else ())]
     if report or advice:
         console.print()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -58,9 +59,12 @@ def adapter_of(kind: type) -> Adapter | None:
 
 def conceal(function: Any) -> None:
     """Have torch.compile call this function as it is: one break of the graph, and never a look inside."""
-    function._torchdynamo_disable = True
-    function._torchdynamo_disable_msg = "in a compiled function use steno.torch.log, which does not break the graph"
-    _concealed[function.__code__] = None
+    shown: Any = getattr(type(function), "__call__", None)  # noqa: B004 - of a native one
+    marked: list[Any] = [function, shown] if isinstance(shown, FunctionType) else [function]
+    for one in marked:
+        one._torchdynamo_disable = True
+        one._torchdynamo_disable_msg = "in a compiled function use steno.torch.log, which does not break the graph"
+    _concealed[getattr(function, "__wrapped__", function).__code__] = None
     conceal_now()
 
 

@@ -30,7 +30,7 @@ class Appender(Frames):
     a segment is full, can be taken again by its holder. What was appended survives the process.
 
     Args:
-        next_segment, rolled, side, failed: see `Frames`.
+        next_segment, rolled, side, failed, strange: see `Frames`.
         prepare: makes a record encodable, reporting and dropping what is bad: (data, step, level, arrays) →
             (values, step, what devices owe), or None: nothing is to be appended.
         options: what can be recorded of a (level, arrays mode, commit) given with a record, reporting the rest.
@@ -56,8 +56,9 @@ class Appender(Frames):
         closed: Callable[[], None],
         slow: Callable[[], None] = lambda: None,
         met: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        strange: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(next_segment=next_segment, rolled=rolled, side=side, failed=failed)
+        super().__init__(next_segment=next_segment, rolled=rolled, side=side, failed=failed, strange=strange)
         self._prepare = prepare
         self._options = options
         self._convert = convert
@@ -68,7 +69,7 @@ class Appender(Frames):
         self._seen: dict[int, None] = {}
         self._levels: dict[int, Scope] = {}
         self._numbers = itertools.count(fmt.FIRST_SET)
-        road = build(self._next_seq, self._slow, self._put)
+        road = build(self._core, self._slow, self._put)
         self.log, self.add, self.scope = road.log, road.add, road.scope
         self._get, self._set, self._swap = road.get, road.set, road.swap
         self._set(refuse, 0)
@@ -182,6 +183,7 @@ class Appender(Frames):
                 by_keys[scope, keys] = number
                 if len(keys) == 1:
                     by_keys.setdefault(scope, {})[keys[0]] = number
+                    self._core.learn(by_keys, scope, keys, number)
             return number
 
     def plan(self, data: dict[str, Any], step: int | None, stamp: int) -> int:
@@ -244,4 +246,5 @@ class Appender(Frames):
                 if not self._write(encode((fmt.SET, number, keys, None)), write, nonce):
                     return False
                 plan = by_keys[keys] = (itemgetter(*keys), number, keys)
+                self._core.learn(by_keys, None, keys, number)
             return plan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import struct
 import sys
 import threading
@@ -14,6 +13,7 @@ import crc32c
 import msgspec
 
 from steno.journal import format as fmt
+from steno.journal import native
 from steno.journal.guard import OwnerOnly, guarded
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Frames:
         rolled: told the segment that was left and the one taken.
         side: writes a body too large for a segment to a file, returns its name; raises OSError.
         failed: told an OSError once per bad spell.
+        strange: told that this process is a child of the one that writes, by a fork that Python was not told of; what
+            it records is dropped and counted.
 
     """
 
@@ -56,11 +58,13 @@ class Frames:
         rolled: Callable[[Segment | None, Segment], None],
         side: Callable[[bytes], str],
         failed: Callable[[OSError], None],
+        strange: Callable[[], None] = lambda: None,
     ) -> None:
         self._next_segment = next_segment
         self._rolled = rolled
         self._side = side
         self._failed = failed
+        self._strange = strange
         self.lock = threading.RLock()
         self.current: Segment | None = None
         self.sealed = False
@@ -71,8 +75,10 @@ class Frames:
         self.backlog_bytes = 0
         self.dropped = 0
         self._keeping = self._keep  # one object, so that identity tells it
-        self._seqs = itertools.count(fmt.FIRST_SEQ)
-        self._next_seq: Callable[[], int] = self._seqs.__next__
+        self.native = native.health()
+        """Whether its hot path is native, and why not."""
+        self._core = native.core(fmt.FIRST_SEQ)
+        self._next_seq: Callable[[], int] = self._core.next
         gil = getattr(sys, "_is_gil_enabled", None)
         self._locked_writes = gil is not None and not gil()
 
@@ -98,7 +104,7 @@ class Frames:
     @property
     def last_seq(self) -> int:
         """The newest sequence number given, without using one up."""
-        return int(repr(self._seqs)[len("count(") : -1]) - 1
+        return self._core.last
 
     def _write(self, body: bytes, write: Any, nonce: int) -> bool:
         """Whether the frame is in the journal; False: the state has changed, encode again."""
@@ -108,6 +114,11 @@ class Frames:
             if self.sealed:
                 return True
             current = self.current
+            if current is not None and not self._forks and getattr(current.map, "foreign", False):
+                # The parent's map. One of our own would need locks and a thread, which such a fork leaves in any state.
+                self._set(self._lose, 0)
+                self._strange()
+                return False
             if current is not None and current.write is write and len(body) > (current.size - fmt.HEADER_BYTES) // 2:
                 return self._write_aside(body)
             self.roll(write)
@@ -175,6 +186,10 @@ class Frames:
             return
         self.backlog_bytes += len(frame)
         self.backlog.append(frame[fmt.FRAME_BYTES :])
+
+    def _lose(self, _frame: bytes) -> None:
+        """Stand-in for `mmap.write` where nothing can be recorded: counted."""
+        self.dropped += 1
 
     @property
     def waiting(self) -> bool:

@@ -12,10 +12,13 @@ import crc32c
 import msgspec
 
 from steno.journal.frames import refuse
+from steno.journal.native import as_function
 from steno.journal.plans import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from steno.journal.native import Core
 
 _POOL: Final = 16
 _BUFFER_BYTES: Final = 512
@@ -43,22 +46,23 @@ def _key_at(data: dict[str, Any], position: int) -> str:
     return next(islice(data, position, None) if position else iter(data), "")  # another thread may empty it
 
 
-def build(next_seq: Callable[[], int], slow: Callable[..., None], put: Callable[..., None]) -> Road:
+def build(core: Core, slow: Callable[..., None], put: Callable[..., None]) -> Road:
     """The hot path as closures: a cell is read faster than an attribute.
 
     `state` is (write, nonce, plans by number of keys, singles by key, plans by keys), swapped whole, so that a frame
     always carries a key-set number announced in the segment it goes to. What a plan is, and how it is found among
-    several of one number of keys, is said in `plans`.
+    several of one number of keys, is said in `plans`. A native core stands before these closures, and takes what it
+    can; the plans by keys are its token for what it has learned.
 
     Args:
-        next_seq: gives a record's number.
+        core: gives the records' numbers, and is told what changes.
         slow: takes what `log` was given and the hot path cannot take.
         put: takes a scope, a record, a step and a time.
     """
     state: Any = (refuse, 0, {}, {}, {})
     pool = [bytearray(_BUFFER_BYTES) for _ in range(_POOL)]
     pop, push = pool.pop, pool.append
-    clock, encode_into, header, crc, key_at = _clock, _encode_into, _header, _crc, _key_at
+    clock, next_seq, encode_into, header, crc, key_at = _clock, core.next, _encode_into, _header, _crc, _key_at
 
     # `level` and `arrays` are for keywords only by the types; at run time a keyword-only parameter would cost
     # every call a look-up of its default, and a third positional argument would raise in the loop. `commit` is
@@ -128,18 +132,22 @@ def build(next_seq: Callable[[], int], slow: Callable[..., None], put: Callable[
                     check(key, step)
                 put(me, {key: value}, step)
 
-        return add, functools.partial(put, me)
+        return core.add(add, me), functools.partial(put, me)
 
     def get() -> Any:
         return state
 
     def set_(write: Any, nonce: int) -> None:
         nonlocal state
-        state = (write, nonce, {}, {}, {})
+        token: dict[Any, Any] = {}
+        core.use(token, None, 0)
+        state = (write, nonce, {}, {}, token)
+        core.use(token, write, nonce)
 
     def swap(old: Any, new: Any) -> None:
         nonlocal state
         if state[0] is old:
             state = (new, *state[1:])
+            core.use(state[4], new, state[1])
 
-    return Road(log, add, scope, get, set_, swap)
+    return Road(as_function(core.log(log), log), core.add(add, None), scope, get, set_, swap)

@@ -12,6 +12,7 @@ import msgspec
 
 from steno import files
 from steno.journal import format as fmt
+from steno.journal import native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,8 +76,7 @@ class Segment:
             # Space is taken now: a full disk must be an error here, not a SIGBUS in somebody's log call.
             os.posix_fallocate(fd, 0, self.size)
             self.inode = files.inode(fd)
-            self.map = mmap.mmap(fd, self.size)
-            prefault(self.map, self.size)
+            self.map = _mapped(fd, self.size)
             record = identity_bytes(identity)
             for at in fmt.IDENTITY_AT:
                 self.map[at : at + len(record)] = record
@@ -97,11 +97,11 @@ class Segment:
 
     def tell(self) -> int:
         """Bytes used, header included."""
-        return self.map.tell()
+        return int(self.map.tell())
 
     def seal(self) -> int:
         """Take no more frames; returns where they end. Threads that are about to write get ValueError."""
-        end = self.map.tell()
+        end = self.tell()
         self.map.seek(self.size)
         # Moving the position is atomic under the GIL: a frame written between the two lines is found
         # by walking, and none can come after.
@@ -148,6 +148,16 @@ class Segment:
             files.unlink(self.path)
         except OSError:
             pass
+
+
+def _mapped(fd: int, size: int) -> Any:
+    """The whole file, each page of it, as a map that both roads of the hot path write through."""
+    module, _ = native.chosen()
+    if module is not None:
+        return module.Map(fd, size)
+    mapped = mmap.mmap(fd, size)
+    prefault(mapped, size)
+    return mapped
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
