@@ -123,6 +123,16 @@ def test_lines_and_bars_are_drawn_and_toggled(browse, viewer):
     card.get_by_text("red: 2, 4").wait_for()
 
 
+def test_a_precision_recall_curve_is_drawn(browse, tmp_path):
+    with steno.SummaryWriter(str(tmp_path / "logs")) as writer:
+        truth = np.arange(100) % 3 == 0
+        writer.add_pr_curve("quality", truth, np.where(truth, 0.8, 0.3), 0)
+    with viewer_server.viewing(tmp_path) as viewer:
+        page, card = opened(browse, viewer, "quality", ".plot canvas")
+        assert "precision" in card.locator(".plot canvas").get_attribute("aria-label")
+        page.close()
+
+
 def test_what_is_not_drawn_is_said_with_the_way_to_see_it(browse, viewer):
     page, card = opened(browse, viewer, "surface")
     assert "Not drawn: a trace of the type “surface”." in card.inner_text()

@@ -204,6 +204,32 @@ def test_no_caption_and_no_label_becomes_markup(browse, media):
     assert page.locator("img[src=x]").count() == 0
 
 
+def test_every_type_of_image_is_shown(browse, tmp_path):
+    from PIL import Image
+
+    values = {}
+    for kind in ("png", "jpg", "gif", "webp", "bmp"):
+        Image.fromarray(pictured.picture(0)).save(tmp_path / f"one.{kind}")
+        values[kind] = steno.Image(tmp_path / f"one.{kind}")
+    with steno.init(project="p", name="kinds", dir=str(tmp_path)) as run:
+        run.log(values, step=0)
+        assert run.finish(120)
+    with viewer_server.viewing(tmp_path) as viewer:
+        page = browse(viewer.url)
+        page.set_viewport_size({"width": 1440, "height": 2000})
+        for kind in values:
+            image = page.locator(f'article[data-key="{kind}"] .tile img')
+            image.wait_for()
+            assert image.evaluate("one => one.decode().then(() => one.naturalWidth)") == 64, kind
+        page.close()
+
+
+def test_the_page_of_a_run_has_its_media(browse, media):
+    page = browse(f"{media.url}#filter=sample&open=media/b&tab=charts")
+    card = shown(page, prefix="dialog")
+    assert steps(card) == {"media/b": "10"}
+
+
 def test_a_card_in_full_size(browse, media):
     page = browse(f"{media.url}#filter=sample&card=val/sample")
     card = shown(page, prefix="dialog")

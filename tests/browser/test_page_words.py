@@ -9,6 +9,7 @@ import viewed
 
 import steno
 import viewer_server
+from steno.media.raw import capture_bytes
 
 GOOD = "# Title\n\n**bold** `code`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- [x] done\n\n[there](https://example.com/page) ![dot](data:image/png;base64,{dot})"
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -61,6 +62,23 @@ addEventListener("load", () => {{
 </script><img src="{host}/img"><body>"""
 
 
+class Drawing:
+    """An image whose file is an SVG, as a run of somebody else's may have it."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __steno__(self):
+        return capture_bytes("image", {"ext": "svg"}, self.data.encode(), {"ext": "svg"})
+
+
+def hostile_drawing(host):
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="40" height="40">
+<rect width="40" height="40" fill="red" onload="parent.owned = 1"/><script>parent.owned = 2; fetch("{host}/svg")</script>
+<image xlink:href="{host}/inner" width="9" height="9"/><style>@import url("{host}/style");</style>
+<foreignObject width="40" height="40"><iframe xmlns="http://www.w3.org/1999/xhtml" src="{host}/frame"/></foreignObject></svg>"""
+
+
 @pytest.fixture(scope="module")
 def host():
     with elsewhere.listening() as found:
@@ -80,6 +98,7 @@ def viewer(tmp_path_factory, host):
                 "hostile": steno.Text(hostile_markdown(address)),
                 "endless": steno.Text("`" + "`a " * 20_000),
                 "page": steno.Html(hostile_page(address), f"<b onclick=alert(1)>{address}</b>"),
+                "drawing": Drawing(hostile_drawing(address)),
                 "leaver": steno.Html(f'<script>location.href = "{address}/left"</script>'),
                 "voice": steno.Audio(np.sin(np.arange(8000) / 10).astype(np.float32), sample_rate=8000),
                 "clip": steno.Video(np.zeros((6, 32, 32, 3), np.uint8), fps=6),
@@ -175,6 +194,14 @@ def test_texts_are_texts(browse, viewer, host):
     untouched(page, host)
     page, card = opened(browse, viewer, "long")
     assert len(card.locator("pre").inner_text()) == 70_000
+
+
+def test_a_drawing_is_an_image_that_runs_and_asks_nothing(browse, viewer, host):
+    page, card = opened(browse, viewer, "drawing")
+    page.wait_for_function("() => document.querySelector('.picture img').naturalWidth === 40")
+    card.locator(".picture").click()
+    page.locator("dialog.zoom .stage img").wait_for()
+    untouched(page, host)
 
 
 @pytest.mark.parametrize("key", ["page", "leaver"])

@@ -23,6 +23,8 @@ _MAGIC: Final = (
     (b"fLaC", "audio/flac"),
     (b"ID3", "audio/mpeg"),
 )
+_BITMAPS: Final = {size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124)}
+"""Sizes of the second header of a BMP: its first two bytes alone say little."""
 
 
 def shown_as(head: bytes) -> str | None:
@@ -32,6 +34,8 @@ def shown_as(head: bytes) -> str | None:
             return kind
     if head[:4] == b"RIFF":
         return {b"WAVE": "audio/wav", b"WEBP": "image/webp"}.get(head[8:12])
+    if head[:2] == b"BM" and len(head) > 18 and head[14:18] in _BITMAPS:
+        return "image/bmp"
     if head[4:8] == b"ftyp":
         return "image/avif" if head[8:12] in {b"avif", b"avis"} else "video/mp4"
     if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0:

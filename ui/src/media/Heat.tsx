@@ -3,10 +3,9 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { colourOf, nameOf } from "../cards/look";
 import { dark } from "../parts/theme";
 import { count, many, number } from "../parts/words";
-import { shown } from "../state/table";
 import { view } from "../state/view";
 import { type HeatCard, type HeatSeries, heat } from "./grids";
-import { MOST_RUNS } from "./data";
+import { runs } from "./data";
 import { columnAt, ramp, shares } from "./heatmap";
 import { Broken } from "./parts";
 import type { MediaCard } from "./types";
@@ -140,7 +139,6 @@ function Map({ one, card, most, span, marker, several }: { one: HeatSeries; card
 
 interface Props {
   name: string;
-  run: string | undefined;
   /** What is known of the card: another object after news. */
   index: MediaCard;
   step: number | null;
@@ -148,17 +146,17 @@ interface Props {
   height: number;
 }
 
-export function Heat({ name, run, index, step, width, height }: Props) {
+export function Heat({ name, index, step, width, height }: Props) {
   const [card, setCard] = useState<HeatCard | null>(null);
   const [wrong, setWrong] = useState("");
-  const runs = run === undefined ? shown.value.slice(0, MOST_RUNS) : [run];
+  const ids = runs();
   const { zoom, x, mediaStep } = view.value;
   const range = x === "step" ? zoom : null;
   // The slider asks the index anew, but what is drawn depends on the steps alone.
-  const depends = JSON.stringify([runs, range, index.steps.length, index.steps.at(-1), Math.round(width / 100), Math.round(height / 100)]);
+  const depends = JSON.stringify([ids, range, index.steps.length, index.steps.at(-1), Math.round(width / 100), Math.round(height / 100)]);
   useEffect(() => {
     const abort = new AbortController();
-    heat({ runs, key: name, width: Math.max(50, Math.min(1000, Math.round(width))), bins: Math.max(16, Math.min(128, Math.round(height / 4))), from: range?.[0] ?? null, to: range?.[1] ?? null }, abort.signal).then(
+    heat({ runs: ids, key: name, width: Math.max(50, Math.min(1000, Math.round(width))), bins: Math.max(16, Math.min(128, Math.round(height / 4))), from: range?.[0] ?? null, to: range?.[1] ?? null }, abort.signal).then(
       (found) => {
         setCard(found);
         setWrong("");

@@ -8,8 +8,6 @@ export interface MediaProps {
   width: number;
   height: number;
   full?: boolean;
-  /** Of this run alone, on its own page. */
-  run?: string;
 }
 
 const loaded: Signal<FunctionComponent<MediaProps> | null> = signal(null);

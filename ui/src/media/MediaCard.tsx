@@ -67,14 +67,14 @@ function said(card: Card, step: number | null, runs: number): string {
 
 const tileKey = (item: Item, at: number) => `${item.run} ${item.key} ${item.rank} ${at}`;
 
-export function MediaCard({ name, width, height, full = false, run }: MediaProps) {
-  const id = `${full ? "full" : "card"}:${run ?? ""}:${name}`;
+export function MediaCard({ name, width, height, full = false }: MediaProps) {
+  const id = `${full ? "full" : "card"}:${name}`;
   const [state] = useState(() => stateOf(id));
   const [big, setBig] = useState<Item | null>(null);
   useEffect(() => {
-    mount(id, name, run);
+    mount(id, name);
     return () => unmount(id);
-  }, [id, name, run]);
+  }, [id, name]);
   const { card, error, remedy, loading } = state.value;
   const steps = card?.steps ?? [];
   const place = placeOf(steps, view.value.mediaStep);
@@ -87,18 +87,16 @@ export function MediaCard({ name, width, height, full = false, run }: MediaProps
     <article class={`card media${loading ? " loading" : ""}`} aria-label={name} data-key={name} style={{ width: `${width}px`, height: `${height}px` }}>
       <header>
         <h3 title={name}>{name}</h3>
-        {card && <span class="stands">{said(card, step, run === undefined ? shown.value.length : 1)}</span>}
+        {card && <span class="stands">{said(card, step, shown.value.length)}</span>}
         <span class="tools">
           {full ? (
             <button class="tool" title="Close (Escape)" aria-label="Close" onClick={() => change({ card: null })}>
               ✕
             </button>
           ) : (
-            run === undefined && (
-              <button class="tool" title="Full size" aria-label={`Full size: ${name}`} onClick={() => change({ card: name })}>
-                ⤢
-              </button>
-            )
+            <button class="tool" title="Full size" aria-label={`Full size: ${name}`} onClick={() => change({ card: name })}>
+              ⤢
+            </button>
           )}
         </span>
       </header>
@@ -116,7 +114,7 @@ export function MediaCard({ name, width, height, full = false, run }: MediaProps
             <Slider steps={steps} leftOut={card?.steps_left_out ?? 0} />
             {card && <Labels name={name} items={card.items} />}
           </div>
-          {heat && card && <Heat name={name} run={run} index={card} step={step} width={width} height={height} />}
+          {heat && card && <Heat name={name} index={card} step={step} width={width} height={height} />}
           <div class="tiles" hidden={heat} tabIndex={0} role="group" aria-label={`Values of ${name}`}>
             {!heat && card?.items.map((item, at) => (
               <Tile key={tileKey(item, at)} item={item} card={name} step={step} runName={nameOf(item.run)} colour={colourOf(item.run)} several={several} full={full} onOpen={() => setBig(item)} />

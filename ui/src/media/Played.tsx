@@ -1,6 +1,6 @@
 // Sound, films and pages of HTML: the browser's own players, and a frame without an origin and without a network.
 import { useEffect, useState } from "preact/hooks";
-import { many, seconds, short } from "../parts/words";
+import { count, many, seconds } from "../parts/words";
 import { address } from "./data";
 import { described } from "./Picture";
 import { Broken, Save } from "./parts";
@@ -22,7 +22,7 @@ export function Sound({ item }: { item: Item }) {
     <div class="sound">
       <audio controls preload="metadata" src={address(item.run, item.file ?? "")} aria-label={described(item)} onError={breaks} />
       <small>
-        {[rate ? `${short(rate)} Hz` : "", channels ? many(channels, "channel") : "", rate && frames ? seconds(frames / rate) : ""].filter(Boolean).join(", ")}{" "}
+        {[rate ? `${count(rate)} Hz` : "", channels ? many(channels, "channel") : "", rate && frames ? seconds(frames / rate) : ""].filter(Boolean).join(", ")}{" "}
         <Save item={item} what="Save" />
       </small>
     </div>

@@ -12,6 +12,13 @@ import type { Item } from "./types";
 
 const MOST_BYTES = 16 << 20;
 
+/** A precision-recall curve as a figure: its rows are counts, then precision and recall. */
+function curve(found: unknown): unknown {
+  const rows = typeof found === "object" && found !== null && "curve" in found && Array.isArray(found.curve) ? (found.curve as unknown[]) : [];
+  const axis = (title: string) => ({ title });
+  return { data: [{ type: "scatter", x: rows[5], y: rows[4], mode: "lines+markers", name: "precision" }], layout: { xaxis: axis("recall"), yaxis: axis("precision") } };
+}
+
 /** The lines of Python that write the figure as a page of its own, with the plotly that is installed there. */
 function Export({ item }: { item: Item }) {
   const text = (value: string) => JSON.stringify(value);
@@ -38,13 +45,18 @@ export function Plotly({ item }: { item: Item }) {
   const [words, setWords] = useState("");
   const tooLarge = (item.bytes ?? 0) > MOST_BYTES;
   useEffect(() => {
-    if (tooLarge || item.file === null) return;
+    if (tooLarge) return;
+    if (item.file === null) {
+      setFigure(read(curve(item.meta)));
+      return;
+    }
     const abort = new AbortController();
     setHidden(new Set());
     fetch(address(item.run, item.file), { credentials: "same-origin", signal: abort.signal })
       .then(async (answer) => {
         if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
-        setFigure(read(JSON.parse(await answer.text())));
+        const found: unknown = JSON.parse(await answer.text());
+        setFigure(read(item.kind === "pr_curve" ? curve(found) : found));
         setWrong("");
       })
       .catch((problem: unknown) => {
@@ -100,7 +112,7 @@ export function Plotly({ item }: { item: Item }) {
         </div>
       )}
       {figure.left.length > 0 && <p class="warn">Not drawn: {figure.left.join(", ")}.</p>}
-      <Export item={item} />
+      {item.kind === "figure" && <Export item={item} />}
     </div>
   );
 }

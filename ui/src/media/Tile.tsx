@@ -38,7 +38,8 @@ const STATES: Record<string, (item: Item) => string> = {
   damaged: (item) => `It cannot be read: ${item.error ?? "the reference is damaged"}.`,
 };
 
-const PICTURES = new Set(["png", "jpg", "gif", "webp", "bmp"]);
+/** An SVG only as an image: there its scripts do not run, and it loads nothing. */
+const PICTURES = new Set(["png", "jpg", "gif", "webp", "bmp", "svg"]);
 
 function Content({ item, card, onOpen }: { item: Item; card: string; onOpen: () => void }) {
   const ended = STATES[item.state];
@@ -53,6 +54,8 @@ function Content({ item, card, onOpen }: { item: Item; card: string; onOpen: () 
       if (item.kind === "figure" && ext === "json") return <Plotly item={item} />;
       if (item.kind === "video") return <Film item={item} />;
       break;
+    case "pr_curve":
+      return <Plotly item={item} />;
     case "mesh":
       return <Solid3D item={item} />;
     case "table":
@@ -84,7 +87,7 @@ interface Props {
   onOpen: () => void;
 }
 
-const WIDE = new Set(["text", "plain", "html", "table", "histogram", "mesh"]);
+const WIDE = new Set(["text", "plain", "html", "table", "histogram", "mesh", "pr_curve"]);
 
 /** A figure that is drawn here needs room; one that is a picture does not. */
 const isWide = (item: Item) => WIDE.has(item.kind) || (item.kind === "figure" && item.file?.endsWith(".json") === true);

@@ -13,12 +13,6 @@ export interface MediaState {
   loading: boolean;
 }
 
-interface Mounted {
-  key: string;
-  /** Of one run alone; undefined: of those that are drawn. */
-  run: string | undefined;
-}
-
 /** Of so many runs at most media are shown: each is a picture, not a line. */
 export const MOST_RUNS = 100;
 const MOST_CARDS = 64;
@@ -26,7 +20,8 @@ const KEPT = 200;
 const AGAIN_MS = 1_500;
 
 const states = new Map<string, Signal<MediaState>>();
-const mounted = new Map<string, Mounted>();
+/** By card, its key. */
+const mounted = new Map<string, string>();
 const loaded = new Map<string, string>();
 const dirty = new Set<string>();
 let busy = false;
@@ -51,36 +46,26 @@ export function address(run: string, file: string): string {
   return `api/media/${encodeURIComponent(run)}/${file.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-function runsOf(one: Mounted): string[] {
-  return one.run === undefined ? shown.peek().slice(0, MOST_RUNS) : [one.run];
-}
-
-const signature = (one: Mounted) => JSON.stringify([one.key, view.peek().mediaStep, runsOf(one)]);
-
-/** Cards that wait and ask about the same runs. */
-function next(): { runs: string[]; wanted: [string, Mounted, string][] } | null {
-  const waiting = [...mounted].map(([id, one]) => [id, one, signature(one)] as [string, Mounted, string]).filter(([id, , wants]) => loaded.get(id) !== wants || dirty.has(id));
-  const first = waiting[0];
-  if (!first) return null;
-  const runs = runsOf(first[1]);
-  const same = JSON.stringify(runs);
-  return { runs, wanted: waiting.filter(([, one]) => JSON.stringify(runsOf(one)) === same).slice(0, MOST_CARDS) };
+/** The runs whose media are shown. */
+export function runs(): string[] {
+  return shown.value.slice(0, MOST_RUNS);
 }
 
 async function ask(): Promise<void> {
   if (busy || document.hidden) return;
-  const asks = next();
-  if (!asks) return;
+  const [ids, step] = [runs(), view.peek().mediaStep];
+  const wants = JSON.stringify([step, ids]);
+  const wanted = [...mounted].filter(([id]) => loaded.get(id) !== wants || dirty.has(id)).slice(0, MOST_CARDS);
+  if (wanted.length === 0) return;
   busy = true;
-  for (const [id] of asks.wanted) {
+  for (const [id] of wanted) {
     dirty.delete(id);
     stateOf(id).value = { ...stateOf(id).value, loading: true };
   }
-  const step = view.peek().mediaStep;
   try {
-    const cards = await client.media(asks.runs, asks.wanted.map(([id, one]) => ({ id, key: one.key, step })));
+    const cards = await client.media(ids, wanted.map(([id, key]) => ({ id, key, step })));
     const found = new Map(cards.map((card) => [card.id, card]));
-    for (const [id, , wants] of asks.wanted) {
+    for (const [id] of wanted) {
       const card = found.get(id);
       loaded.set(id, wants);
       stateOf(id).value = { card: card && !card.error ? card : null, error: card?.error ?? null, remedy: card?.remedy ?? "", loading: false };
@@ -88,7 +73,7 @@ async function ask(): Promise<void> {
       if (card?.items?.some(unfinished)) setTimeout(() => retry(id), AGAIN_MS);
     }
   } catch (said) {
-    for (const [id, , wants] of asks.wanted) {
+    for (const [id] of wanted) {
       loaded.set(id, wants);
       const remedy = said instanceof client.AskError ? said.remedy : "";
       stateOf(id).value = { ...stateOf(id).value, error: said instanceof Error ? said.message : String(said), remedy, loading: false };
@@ -108,8 +93,8 @@ function schedule(): void {
   }, 0);
 }
 
-export function mount(id: string, key: string, run: string | undefined): void {
-  mounted.set(id, { key, run });
+export function mount(id: string, key: string): void {
+  mounted.set(id, key);
   schedule();
 }
 
@@ -123,7 +108,7 @@ export function retry(id: string): void {
 }
 
 news.listen((told) => {
-  for (const [id, one] of mounted) if (told === null || told.has(one.key) || [...told].some((key) => key.startsWith(`${one.key}/`))) dirty.add(id);
+  for (const [id, key] of mounted) if (told === null || told.has(key) || [...told].some((one) => one.startsWith(`${key}/`))) dirty.add(id);
   // What is not on the screen is asked for when it comes there.
   for (const id of loaded.keys()) if (!mounted.has(id)) loaded.delete(id);
   schedule();
