@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.store import points as points_
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from steno.store.points import Points
     from steno.store.series import Series
 
+_FRESH_SECS: Final = 1.0
 OF_POINTS: Final = (
     "toString(key) as key, node, record, step, toUnixTimestamp64Micro(time) * 1000 as time, rank, attempt, value, "
     "exact, text, ref"
@@ -43,6 +45,7 @@ class DatabaseRun:
 
     def __init__(self, database: Database, card: Listed) -> None:
         self._database, self._card = database, card
+        self._fresh_until = time.monotonic() + _FRESH_SECS
         self.dir: Path = card.path
         self.url: str | None = card.url
 
@@ -50,7 +53,11 @@ class DatabaseRun:
         """See `EngineRun`."""
 
     def _now(self) -> Listed:
-        return self._database.card(f"{self._card.project}/{self._card.name}")
+        """What is known of the run, at most a second ago."""
+        if time.monotonic() > self._fresh_until:
+            self._card = self._database.card(f"{self._card.project}/{self._card.name}")
+            self._fresh_until = time.monotonic() + _FRESH_SECS
+        return self._card
 
     def _rows(self, query: str, **values: Any) -> pa.Table:
         return self._database.rows(query, {"project": self._card.project, "run": self._card.id, **values})
