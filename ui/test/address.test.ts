@@ -27,6 +27,16 @@ const FULL: View = {
   open: "digits/é",
   mediaStep: -1200,
   tab: "output",
+  plot: "parallel",
+  better: ["+val/acc", "-<b>loss</b>"],
+  dotX: "`config.learning rate`",
+  dotY: "val/acc.max",
+  dotColour: "state",
+  dotLogX: true,
+  dotLogY: true,
+  axes: ["config.lr", "config.opt.name"],
+  axesTurned: ["config.lr"],
+  brushes: { "config.lr": [1e-4, 0.1], "config.opt.name": ["adam", "l~ion"], "a,b": null },
 };
 
 describe("the address", () => {

@@ -13,6 +13,7 @@ import { KEYS, help } from "./keyboard";
 import { lazy } from "./lazy";
 import { dark } from "./theme";
 
+const Compare = lazy(() => import("../compare/Compare").then((one) => one.Compare));
 const RunPage = lazy(() => import("../run/RunPage").then((one) => one.RunPage));
 
 const FIRST = `import steno
@@ -84,6 +85,7 @@ export function Page() {
         </main>
       )}
       <FullSize />
+      {view.value.plot !== "" && !inFile() && <Compare />}
       {view.value.open !== null && !inFile() && <RunPage />}
       <Help />
       {view.value.open === null && <SaidBar />}

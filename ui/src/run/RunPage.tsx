@@ -58,7 +58,7 @@ export function RunPage() {
         <h2 title={run}>{row ? `${row.project}/${row.name}` : run}</h2>
         <span role="tablist" aria-label="Parts of the run">
           {Object.keys(PARTS).map((name) => (
-            <button key={name} role="tab" aria-selected={part === name} onClick={() => change({ tab: name === "overview" ? "" : name })}>
+            <button key={name} role="tab" aria-selected={part === name} autofocus={part === name} onClick={() => change({ tab: name === "overview" ? "" : name })}>
               {name}
             </button>
           ))}

@@ -3,6 +3,9 @@ import type { Smoothing, XAxis } from "../wire/types";
 
 export type Bounds = [number, number];
 
+/** Of an axis, from one value to another, both in: numbers, or words in their order; null: those without a place on it. */
+export type Brush = [number, number] | [string, string] | null;
+
 /** Which runs are drawn: the first of the table, all that match or none, with single ones added and taken away. */
 export interface Shown {
   base: "top" | "all" | "none";
@@ -40,6 +43,20 @@ export interface View {
   mediaStep: number | null;
   /** The part of that page; empty: the overview. */
   tab: string;
+  /** How runs are compared: "", "side", "scatter" or "parallel". */
+  plot: string;
+  /** Which way of a value is better, where its name does not say it: "+val/acc", "-loss". */
+  better: string[];
+  dotX: string;
+  dotY: string;
+  /** The column that gives points and lines their colours; empty: the run's own. */
+  dotColour: string;
+  dotLogX: boolean;
+  dotLogY: boolean;
+  axes: string[];
+  /** Axes that are not as their values suggest: linear in place of logarithmic, and the other way. */
+  axesTurned: string[];
+  brushes: Record<string, Brush>;
 }
 
 export const DEFAULT: View = {
@@ -68,12 +85,22 @@ export const DEFAULT: View = {
   open: null,
   mediaStep: null,
   tab: "",
+  plot: "",
+  better: [],
+  dotX: "",
+  dotY: "",
+  dotColour: "",
+  dotLogX: false,
+  dotLogY: false,
+  axes: [],
+  axesTurned: [],
+  brushes: {},
 };
 
-const FLAGS = ["archived", "logX", "logY", "robust"] as const;
-const TEXTS = ["where", "sort", "colourBy", "filter", "tab"] as const;
+const FLAGS = ["archived", "logX", "logY", "robust", "dotLogX", "dotLogY"] as const;
+const TEXTS = ["where", "sort", "colourBy", "filter", "tab", "plot", "dotX", "dotY", "dotColour"] as const;
 const OPTIONAL = ["baseline", "card", "open"] as const;
-const LISTS = ["closed", "compare"] as const;
+const LISTS = ["closed", "compare", "better", "axes", "axesTurned"] as const;
 
 const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
 
@@ -81,6 +108,19 @@ function bounds(text: string | null): Bounds | null {
   const parts = (text ?? "").split("~").map(Number);
   const [low, high] = parts;
   return parts.length === 2 && low !== undefined && high !== undefined && low < high && Number.isFinite(high - low) ? [low, high] : null;
+}
+
+/** `["config.lr",0.001,0.1]`: the axis, then from and to; without these, the runs that have no place on it. */
+function brush(text: string): [string, Brush] | null {
+  try {
+    const [name, ...ends] = JSON.parse(text) as unknown[];
+    if (typeof name !== "string") return null;
+    if (ends.length === 0) return [name, null];
+    const kind = typeof ends[0];
+    return ends.length === 2 && (kind === "number" || kind === "string") && typeof ends[1] === kind ? [name, ends as [number, number]] : null;
+  } catch {
+    return null;
+  }
 }
 
 export function toAddress(view: View): string {
@@ -101,6 +141,7 @@ export function toAddress(view: View): string {
   if (view.zoom) query.set("zoom", view.zoom.join("~"));
   if (view.fixedY) query.set("y", view.fixedY.join("~"));
   for (const [key, span] of Object.entries(view.zoomY)) query.append("zoomY", `${span.join("~")}~${key}`);
+  for (const [name, one] of Object.entries(view.brushes)) query.append("brush", JSON.stringify([name, ...(one ?? [])]));
   if (view.smooth) query.set("smooth", `${view.smooth.kind}~${view.smooth.width}`);
   if (view.group) {
     for (const one of view.group) query.append("group", one);
@@ -135,6 +176,10 @@ export function fromAddress(text: string): View {
     const [low, high, ...key] = one.split("~");
     const span = bounds(`${low}~${high}`);
     if (span) view.zoomY[key.join("~")] = span;
+  }
+  for (const text of query.getAll("brush")) {
+    const found = brush(text);
+    if (found) view.brushes[found[0]] = found[1];
   }
   const [kind, width] = (query.get("smooth") ?? "").split("~");
   if ((kind === "ema" || kind === "gaussian" || kind === "mean") && Number(width) > 0) view.smooth = { kind, width: Number(width) };

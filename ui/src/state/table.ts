@@ -92,8 +92,12 @@ export function look(from: number, to: number): void {
     if (!asked.has(page) && page * PAGE < (total.value ?? 1)) void fetchPage(page, false);
 }
 
+/** Counts the news of the list. */
+export const listed = signal(0);
+
 /** Something in the list changed: what was asked is asked again, what is shown stays until the answer is there. */
 export function refresh(): void {
+  listed.value += 1;
   const pages = asked.size ? [...asked].slice(-3) : [0];
   asked.clear();
   for (const page of new Set([0, ...pages])) void fetchPage(page, false);

@@ -14,7 +14,6 @@ import { inFile } from "../wire/file";
 import type { RunRow, Value } from "../wire/types";
 import { at } from "./at";
 import { Columns } from "./Columns";
-import { Compare } from "./Compare";
 
 const ROW = 30;
 
@@ -132,7 +131,6 @@ function Head() {
 }
 
 function Choose() {
-  const [comparing, setComparing] = useState(false);
   const [editing, setEditing] = useState(false);
   const { shown: wanted, archived, compare, colourBy } = view.value;
   const base = wanted.base === "top" ? String(wanted.top) : wanted.base;
@@ -167,10 +165,12 @@ function Choose() {
       <label class="check">
         <input type="checkbox" checked={archived} onChange={(event) => change({ archived: event.currentTarget.checked })} /> archived
       </label>
-      <Columns /></>}
+      <Columns />
+      <button onClick={() => change({ plot: compare.length > 0 ? "side" : "scatter" })} title={compare.length > 0 ? "The selected runs side by side" : "All runs: scatter, parallel coordinates"}>
+        compare {compare.length > 0 ? compare.length : "all"}
+      </button></>}
       {compare.length > 0 && (
         <>
-          <button onClick={() => setComparing(true)}>compare {compare.length}</button>
           {mayEdit.value && (
             <button aria-expanded={editing} onClick={() => setEditing(!editing)}>
               edit {compare.length}
@@ -194,7 +194,6 @@ function Choose() {
         </span>
       )}
       {editing && mayEdit.value && compare.length > 0 && <EditRuns runs={compare} close={() => setEditing(false)} />}
-      {comparing && compare.length > 0 && <Compare close={() => setComparing(false)} />}
     </div>
   );
 }

@@ -1,1 +1,1 @@
-import{J as e,K as t,U as n}from"./page.js";async function r(r,i){let a=await n(`api/media-heat`,t(r,i));return e(await a.arrayBuffer())[0]}async function i(e,r){return(await n(`api/media-table`,t(e,r))).json()}export{i as n,r as t};
+import{$ as e,Y as t,nt as n}from"./page.js";async function r(r,i){let a=await t(`api/media-heat`,e(r,i));return n(await a.arrayBuffer())[0]}async function i(n,r){return(await t(`api/media-table`,e(n,r))).json()}export{i as n,r as t};
