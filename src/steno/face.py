@@ -90,7 +90,7 @@ def init(
         settings: a `steno.Settings` with what experts set: the collector, journals, device values, `async_log`, this
             process's rank. A setting may be given by its own name too, as `init(linger=10)`. None: the environment's.
         resume: "allow": the run is continued if it is there, else begun. "must" or True: it must be there and is
-            continued. "never" or False: it must not be there.
+            continued. "never" or False: it must not be there. With `store` one that is only there is continued too.
         rewind: continue the run from this step: earlier points from it on are hidden, and kept.
         reinit: what becomes of this process's current run. None, "finish_previous" or True: it is finished first, which
             a line says. "create_new": it goes on and stays the current one; log into the run that `init` returns.
@@ -110,6 +110,7 @@ def init(
         UsageError: an argument, a setting, an environment variable or the directory cannot be used.
         RunNotFoundError: `resume="must"`, or `rewind` without `resume="allow"`, and there is no such run.
         RunExistsError: `resume="never"`, and the run is there.
+        StenoError: the run to be continued is not on this disk, and `store` does not answer within 10 s.
         DestinationError: an unknown or misconfigured destination.
     """
     refuse_import("steno.init")

@@ -15,6 +15,7 @@ import object_stores
 import steno
 from nodes import node_dir
 from object_stores import eventually
+from steno import files
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -342,6 +343,115 @@ def test_what_no_part_has_is_read_in_the_store_while_the_run_goes_on(live, file_
     eventually(lambda: reader.info.state == "finished", poll=0.2)
     assert len(reader.series("a")) == 300
     reader.close()
+
+
+GOES_ON = """
+import sys, time, steno
+dir, store, first, count, how = sys.argv[1:]
+run = steno.init(project="p", name="long", dir=dir, store=store, live_secs=0.2, **eval(how))
+print(run.attempt, run.id, run.config.get("lr"), flush=True)
+for step in range(int(first), int(first) + int(count)):
+    run.log({"loss": step / 7}) if "auto" in how else run.log({"loss": step / 7, "try": run.attempt}, step=step)
+run.flush(30)
+print("logged", flush=True)
+if sys.stdin.readline():
+    print("finished", run.finish(timeout=60), flush=True)
+"""
+
+
+def goes_on(disk, store, first, count, **how):
+    words = [sys.executable, "-c", GOES_ON, str(disk), store, str(first), str(count), repr(how)]
+    program = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    attempt, id, lr = program.stdout.readline().split()
+    assert program.stdout.readline() == "logged\n"
+    return program, int(attempt), id, lr
+
+
+def lose(program, disk):
+    """The machine and its disk."""
+    run_dir = disk / "p" / "long"
+    object_stores.kill([json.loads((node_dir(run_dir) / "status.json").read_bytes())["pid"]])
+    object_stores.kill([program.pid, *object_stores.uploader_pids(run_dir)])
+    program.communicate()
+    files.remove_tree(disk)
+
+
+@pytest.mark.parametrize(("store", "rewinds"), [("s3", True), ("file", False)], indirect=["store"])
+def test_a_run_whose_disk_is_gone_goes_on_from_its_store(store, tmp_path, rewinds):
+    url = f"{store}/p/long"
+    program, attempt, id, lr = goes_on(tmp_path / "disk0", store, 0, 100, config={"lr": 0.5})
+    assert (attempt, lr) == (1, "0.5")
+    count = 100
+    for life in range(1, 4):
+        eventually(lambda: runs_in(store))
+        with steno.open(url) as reader:  # all that was acknowledged there
+            eventually(lambda: len(reader.series("loss")) == count, poll=0.2)
+        lose(program, tmp_path / f"disk{life - 1}")
+        first = count - 30 if rewinds else count
+        how = {"rewind": first} if rewinds else {"resume": True}
+        program, attempt, again, lr = goes_on(tmp_path / f"disk{life}", store, first, 100, **how)
+        assert (attempt, again, lr) == (life + 1, id, "0.5")
+        count = first + 100
+    program.stdin.write("\n")
+    program.stdin.flush()
+    assert program.stdout.readline() == "finished True\n"
+    program.communicate()
+    with steno.open(url) as reader:
+        eventually(lambda: reader.info.state == "finished")
+        assert reader.series("loss").step.tolist() == list(range(count))
+        assert reader.series("loss").value.tolist() == [step / 7 for step in range(count)]
+        assert [one.attempt for one in reader.info.attempts] == [1, 2, 3, 4]
+        assert set(reader.series("try").value[-100:]) == {4.0}
+    assert runs_in(store) == ["p/long"]
+
+
+def test_automatic_steps_go_on_behind_those_in_the_store(file_store, tmp_path):
+    program, *_ = goes_on(tmp_path / "disk0", file_store, 0, 40, tags=["auto"])
+    url = f"{file_store}/p/long"
+    eventually(lambda: runs_in(file_store))
+    with steno.open(url) as reader:
+        eventually(lambda: len(reader.series("loss")) == 40, poll=0.2)
+    lose(program, tmp_path / "disk0")
+    program, *_ = goes_on(tmp_path / "disk1", file_store, 40, 40, tags=["auto"], resume="allow")
+    with steno.open(url) as reader:
+        eventually(lambda: len(reader.series("loss")) == 80, poll=0.2)
+        assert reader.series("loss").step.tolist() == list(range(80))
+    lose(program, tmp_path / "disk1")
+
+
+def test_hosts_that_go_on_at_once_are_in_one_attempt(file_store, tmp_path):
+    first = [Host(tmp_path / f"a{rank}", file_store, torchrun(rank, 2)).begun() for rank in range(2)]
+    for host in first:
+        host.end()
+    how = "{'resume': 'allow', 'rewind': 10}"
+    later = [Host(tmp_path / f"b{rank}", file_store, torchrun(rank, 2), how) for rank in range(2)]
+    for host in later:
+        host.begun()
+    assert {host.id for host in later} == {first[0].id}
+    for host in later:
+        host.end()
+    (path,) = runs_in(file_store)
+    with steno.open(f"{file_store}/{path}") as reader:
+        eventually(lambda: reader.info.state == "finished")
+        assert [(one.attempt, one.rewind) for one in reader.info.attempts] == [(1, None), (2, 10)]
+        assert len(reader.series("loss", attempt="all")) == 80
+        assert len(reader.series("loss")) == 60
+        for rank in range(2):
+            assert len(reader.series("loss", attempt=2, rank=rank)) == 20
+
+
+def test_a_run_that_no_store_has_or_that_cannot_be_asked_for_is_one_error(server, file_store, tmp_path, monkeypatch):
+    with pytest.raises(steno.RunNotFoundError, match="there is no run 'none'"):
+        steno.init("p", "none", dir=tmp_path / "runs", store=file_store, resume=True)
+    gate = object_stores.Gate(server)
+    gate.close()
+    for name, value in object_stores.environment(gate.url).items():
+        monkeypatch.setenv(name, value)
+    began = time.monotonic()
+    with pytest.raises(steno.StenoError, match="cannot be told.*Try again") as caught:
+        steno.init("p", "none", dir=tmp_path / "runs", store="s3://some-bucket/x", rewind=3)
+    assert time.monotonic() - began < 15
+    assert "s3cr3t" not in str(caught.value)
 
 
 def test_a_node_needs_no_right_to_delete(server, monkeypatch, tmp_path):

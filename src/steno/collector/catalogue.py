@@ -183,6 +183,12 @@ def run_info(run_dir: Path, node: int, config: Mapping[str, Any], options: Mappi
     )
 
 
+def begins(run_dir: Path, attempt: int) -> int | None:
+    """The automatic step that an attempt begins with on a disk which has nothing of the run before it."""
+    found = files.read_json(run_dir / ".steno" / "attempts" / f"{attempt:04d}.json").get("step")
+    return found if isinstance(found, int) and found >= 0 else None
+
+
 def system_metrics(run_dir: Path) -> float | None:
     """The seconds between two samples of the machine's metrics; None: the run asks for none."""
     every_secs = files.read_json(run_dir / ".steno" / "system.json").get("every_secs")

@@ -369,7 +369,7 @@ class Service:
             return
         self._quiet_since = None
         for attempt, rewind in catalogue.attempts(self.run_dir):
-            self.poster.begin_attempt(attempt, rewind)
+            self.poster.begin_attempt(attempt, catalogue.begins(self.run_dir, attempt) if rewind is None else rewind)
             self._attempt = max(self._attempt, attempt)
             self.artifacts.rewound(attempt, rewind)
             if rewind is not None:

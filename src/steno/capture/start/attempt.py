@@ -149,7 +149,7 @@ def settle(
                         "rewind",
                         f"rewind={rewind} is ignored: the run {name!r} is live, and rewinding opens a new attempt",
                     )
-                _claim_token(run_dir, token, number)
+                claim_token(run_dir, token, number)
                 return Place(run_dir, name, number, born=False, opened=False, rewind=hidden)
         if again or goes_on:
             return open_next(run_dir, name, token, launch, rewind)
@@ -173,7 +173,7 @@ def open_next(run_dir: Path, name: str, token: str, launch: Launch, rewind: int 
     if not opened:
         theirs = next((item for item in attempts(run_dir) if item.number == number), None)
         rewind = theirs.rewind if theirs else rewind
-    _claim_token(run_dir, token, number)
+    claim_token(run_dir, token, number)
     return Place(run_dir, name, number, born=False, opened=opened, rewind=rewind)
 
 
@@ -225,7 +225,7 @@ def _bear(run_dir: Path, first: dict[str, Any], describe: Callable[[Path, str], 
         for part in ("journal", "attempts", "jobs", "destinations", "nodes"):
             (hidden / ".steno" / part).mkdir(parents=True)
         files.create_json(attempt_path(hidden, 1), first)
-        _claim_token(hidden, first["token"], 1)
+        claim_token(hidden, first["token"], 1)
         describe(hidden, run_dir.name)
         try:
             files.rename(hidden, run_dir)
@@ -301,7 +301,8 @@ def _of_token(run_dir: Path, token: str) -> Attempt | None:
     return next((item for item in attempts(run_dir) if item.number == number), None)
 
 
-def _claim_token(run_dir: Path, token: str, number: int) -> None:
+def claim_token(run_dir: Path, token: str, number: int) -> None:
+    """Note which attempt this start of the job belongs to."""
     if token:
         files.create_json(_job_path(run_dir, token), {"token": token, "attempt": number})
 

@@ -17,7 +17,7 @@ from steno.capture.inprocess import feeding
 from steno.capture.nothing import Nothing
 from steno.capture.open_runs import RUNS
 from steno.capture.plain import written
-from steno.capture.start import attempt, naming, uploading
+from steno.capture.start import afar, attempt, naming, uploading
 from steno.capture.start.identity import describe
 from steno.capture.start.started import StartedRun
 from steno.capture.start.watchdog import Watchdog
@@ -68,7 +68,7 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
         _usable(request.settings.journal_dir)
     with attempt.exclusive(project_dir):
         try:
-            place = attempt.settle(
+            place = afar.bring(project_dir, request, family, turn, _live_secs(request)) or attempt.settle(
                 project_dir,
                 request.name or naming.of_job(request.launch),
                 request.launch,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import files
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 NOTE: Final = "shared.json"
 """In the node's directory: {"attempts": {own number: the run's}, "latest": the run's newest}."""
+RESUMED: Final = "resumed.json"
+"""Among the run's stores: {"attempt"} with which this disk began to go on with the run, one number here and there."""
 _FOLDER: Final = "attempts"
 _OPENED: Final = re.compile(_FOLDER + r"/(\d{4,9})\.json")
 _CLAIM: Final = re.compile(_FOLDER + r"/(\d{4,9})/([0-9a-f]{16})\.([0-9_-]+)")
@@ -42,7 +45,8 @@ def noted(node_dir: Path) -> dict[str, int]:
 def join(store: ObjectStore, run_dir: Path, node: int, streams: Iterable[Stream]) -> dict[str, int]:
     """As `noted`, with what has begun meanwhile. Raises what the store raises."""
     node_dir = run_dir / ".steno" / "nodes" / node_name(node)
-    known = noted(node_dir)
+    resumed = files.read_json(run_dir / ".steno" / "stores" / RESUMED).get("attempt")
+    known = {**({str(resumed): resumed} if isinstance(resumed, int) else {}), **noted(node_dir)}
     ranks: dict[int, set[int]] = {}
     for one in streams:
         if one.node == node and one.primary:
@@ -75,6 +79,33 @@ def _join(store: ObjectStore, node: int, facts: Mapping[str, Any], ranks: set[in
     raise OSError(msg)
 
 
+def open_next(store: ObjectStore, rank: int, world: int, rewind: int | None, after: int) -> tuple[int, int | None]:
+    """(the attempt of a run that goes on, the step it rewinds to): one that another host has just opened, or the next.
+
+    Args:
+        rank: of the process that goes on with the run; it has recorded in that attempt from then on.
+        world: how many processes there are.
+        rewind: as it was asked for.
+        after: records of the run have this attempt, or an earlier one.
+
+    Raises what the store raises.
+    """
+    for _ in range(_TRIES):
+        opened, taken = _listed(store)
+        number = opened[0] if opened else 0
+        facts = _facts(store, number)
+        same = facts.get("world_size") == world and facts.get("rewind") == rewind and facts.get("resumes") is True
+        if number < after or not same or rank in taken.get(number, set()):
+            number = max(number, after) + 1
+            said = {"attempt": number, "world_size": world, "rewind": rewind, "resumes": True}
+            if not store.create(f"{_FOLDER}/{number:04d}.json", json.dumps(said).encode()):
+                continue
+        store.write(f"{_FOLDER}/{number:04d}/{secrets.token_hex(8)}.{rank}", b"{}")
+        return number, rewind
+    msg = "no attempt can be opened in the store, for others open each first"
+    raise OSError(msg)
+
+
 def awaits(store: ObjectStore, rank: Any, world: Any) -> bool:
     """Whether the newest attempt with so many processes has not seen this one."""
     opened, taken = _listed(store)
@@ -94,10 +125,15 @@ def _listed(store: ObjectStore) -> tuple[list[int], dict[int, set[int]]]:
 
 
 def _world(store: ObjectStore, number: int) -> Any:
+    return _facts(store, number).get("world_size")
+
+
+def _facts(store: ObjectStore, number: int) -> dict[str, Any]:
     try:
-        return json.loads(store.read(f"{_FOLDER}/{number:04d}.json")).get("world_size")
-    except (FileNotFoundError, ValueError, AttributeError):
-        return None
+        found = json.loads(store.read(f"{_FOLDER}/{number:04d}.json"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _spelt(ranks: set[int]) -> str:

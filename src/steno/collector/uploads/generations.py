@@ -92,16 +92,21 @@ def _of_job(root: ObjectStore, at: Callable[[str], ObjectStore], about: Mapping[
             root.write(f"{path}/{RUN}", described(about, place))
         return place
     for _ in range(_TRIES):
-        free = _first_free(root, base)
-        below = (_named(base, number) for number in range(free - 1, 0, -1))
-        newest = next((path for path in below if _is_of(_about(root, path), family)), "")
-        if newest and (family.get("unique") or not is_over(at(newest), family)):
-            return Place(newest, str(_about(root, newest)["id"]), born=False)
+        last, free = newest(root, base, family)
+        if last and (family.get("unique") or not is_over(at(last), family)):
+            return Place(last, str(_about(root, last)["id"]), born=False)
         path = _named(base, free)
         place = Place(path, runfile.derived_id(family["id"], path.rpartition("/")[2]), born=True)
         if root.create(f"{path}/{RUN}", described(about, place)):
             return place
     raise DifferentError(f"{root.url}/{base}: no place can be had there, for others take each first")
+
+
+def newest(root: ObjectStore, base: str, family: Mapping[str, Any]) -> tuple[str, int]:
+    """(where the family's newest run lies, or ""; the first number that no run has)."""
+    free = _first_free(root, base)
+    below = (_named(base, number) for number in range(free - 1, 0, -1))
+    return next((path for path in below if _is_of(_about(root, path), family)), ""), free
 
 
 def _named(base: str, number: int) -> str:

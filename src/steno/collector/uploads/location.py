@@ -66,7 +66,7 @@ class Shelf:
         if self._store is not None:
             return
         noted = note_of(self._node_dir, self.role)
-        found = files.read_json(noted)
+        found = files.read_json(noted) or files.read_json(self._node_dir.parents[1] / "stores" / f"{self.role}.json")
         may = generations.candidates(about)
         path = str(found["path"]) if found.get("url") == self.url and may(str(found.get("path") or "")) else ""
         place = generations.Place(path, str(found.get("id")), bool(found.get("born"))) if path else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from steno.errors import CorruptError
 from steno.ledger import live, schema
 from steno.ledger.opened import opened
+from steno.ledger.steps import RUN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,8 @@ class Unsealed:
         self.text = ""
         """As `live.packed` makes it."""
         self.entries: tuple[Entry, ...] = ()
+        self.step = 0
+        """The next automatic step behind it."""
         self._node = node
         self._sealed = -1
         self._next = 0.0
@@ -59,6 +62,8 @@ class Unsealed:
         with opened(ledger) as connection:
             fetch = connection.execute
             sealed = fetch("select coalesce(max(last_batch), 0) from parts").fetchone()[0]
+            counter = fetch("select next from counters where scope=? and name=?", RUN).fetchone()
+            self.step = max(self.step, counter[0] if counter else 0)
             found: list[tuple[int, bytes]] = []
             total = 0
             for id, points, blob in fetch("select id, points, columns from batches order by id"):

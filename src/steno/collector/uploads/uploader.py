@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, host, runfile
+from steno import files, host, runfile, statusfile
 from steno.collector.uploads import artifacts_json, attempts
 from steno.collector.uploads.files import ARTIFACTS, ROLES, STORE, Belonging, is_for, of_run
 from steno.collector.uploads.location import Shelf
@@ -247,6 +247,7 @@ class Uploader:
         unsealed += [one for one in self._unsealed.entries if one.record not in held]
         mine["entries"] = [dataclasses.asdict(one) for one in sorted(unsealed, key=lambda one: one.record)]
         mine["unsealed"] = self._unsealed.text
+        mine["step"] = max(self._unsealed.step, known_step(self._node_dir))
         mine["attempts"] = manifest.attempts(self._run_dir, mine["streams"])
         mine |= {
             "ended": ended,
@@ -281,7 +282,9 @@ class Uploader:
 
     def _replace(self, shelf: Shelf, said: dict[str, Any], written: int) -> None:
         """Put a node's object where it says something new, or nothing was said for so long that silence would count."""
-        known = json.dumps({**said, "streams": [row["state"] for row in said["streams"]]}, default=str).encode()
+        known = json.dumps(
+            {**said, "step": 0, "streams": [row["state"] for row in said["streams"]]}, default=str
+        ).encode()
         now, key = time.monotonic(), node_object.key(said["node"])
         quiet = said["ended"] or now < self._news.get((shelf.role, key), 0.0)
         if self._published.get((shelf.role, key)) == known and quiet:
@@ -340,6 +343,12 @@ class Uploader:
 
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, default=str).encode()
+
+
+def known_step(node_dir: Path) -> int:
+    """The next automatic step, as the collector said last."""
+    found = (files.read_json(node_dir / statusfile.FILE).get("counters") or {}).get("run")
+    return found if isinstance(found, int) else 0
 
 
 def _name(shelf: Shelf, one: Belonging) -> str:
