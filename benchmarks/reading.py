@@ -1,9 +1,11 @@
 """Every figure that reading promises: ours, DuckDB on the same files, and TensorBoard's reader, in turns.
 
-    python benchmarks/reading.py [--runs 10000] [--keys 100] [--points 1000000] [--rounds 3] [--dir PLACE] [--check]
+    python benchmarks/reading.py [--runs 10000] [--keys 100] [--points 1000000] [--one 100000000] [--rounds 3]
+                                 [--dir PLACE] [--check]
 
 `--runs`: in the lists and in SQL over many (a third each with 5, 100 and 1,000 keys); `--points`: of each key of the one
-long run; both smaller for a quick look. Each figure is of a fresh process, without its imports, and the smallest of the
+long run; `--one`: of the one key of another; all smaller for a quick look. "floor" is what no reader of these files can
+do without: to open and read them, or to have pyarrow parse their footers. Each figure is of a fresh process, without its imports, and the smallest of the
 rounds: seconds, and of CPU in brackets. "first" has an empty cache directory, "again" the one that "first" has left.
 """
 
@@ -31,6 +33,7 @@ TODAY_AND_TARGET = {
     "runs(), again": ("", 0.4),
     "steno runs --last 20": ("24.8", 0.25),
     "mean ± std of a key over 1,000 runs by a config value": ("by hand", 0.3),
+    "steno runs --last 20, command line beyond its imports": ("24.8", 0.25),
     "sql: a key's mean by run, first": ("> 360", 1.0),
     "sql: a key's mean by run, again": ("", 1.0),
     "sql: a query over 20 of the runs": ("", 1.0),
@@ -39,8 +42,11 @@ TODAY_AND_TARGET = {
     "first series of the long run": ("1.0", 0.3),
     "frame of 4 keys": ("3.4", None),
     "series(points=2000) of one key": ("0.3", 0.025),
+    "series(points=2000) of one key of its own run": ("", 0.06),
     "bins, 1 key × 100 runs × 10,000 points, first": ("", 0.08),
     "bins, 1 key × 100 runs × 10,000 points, again": ("", 0.04),
+    "bins, 1 key × 100 runs × 1,000,000 points, first": ("", 0.1),
+    "bins, 1 key × 100 runs × 1,000,000 points, again": ("", 0.1),
 }
 SQL = "select run, avg(value) from metrics where key = 'train/metric_0001' group by run"
 HEAD = """
@@ -61,6 +67,7 @@ OURS = {
     "keys() of a recorded run": "said(lambda: steno.open(place).keys())",
     "first series of the long run": "said(lambda: steno.open(place).series(keys[0]))",
     "frame of 4 keys": "said(lambda: steno.open(place).frame(keys, as_='arrow'))",
+    "series(points=2000) of one key of its own run": "said(lambda: steno.open(place).series(keys[0], points=2000))",
     "series(points=2000) of one key": "said(lambda: steno.open(place).series(keys[0], points=2000))",
 }
 FILES = "read_parquet({files}, filename = true)"
@@ -108,6 +115,55 @@ def duckdb(query: str, place: Path, files: str) -> tuple[float, float]:
     return fresh(f"said(lambda: duckdb.connect().sql({text!r}).to_arrow_table())", place)
 
 
+FLOOR = """
+import glob, os
+files = glob.glob(place)
+def opened():
+    for path in files:
+        with open(path, "rb", buffering=0) as file:
+            file.read()
+    return files
+def footers():
+    return [pyarrow.parquet.read_metadata(path) for path in files]
+said({})
+"""
+
+
+def floors(place: Path, long: Path) -> list[list[str]]:
+    """Rows of what no reader can do without."""
+    rows = []
+    for what, pattern in (
+        ("the many runs", f"{place}/*/*/metrics/*.parquet"),
+        ("the long run", f"{long}/metrics/*.parquet"),
+    ):
+        count = len(list(Path("/").glob(pattern.lstrip("/"))))
+        for how, name in (("open and read", "opened"), ("parse the footers", "footers")):
+            wall, cpu = fresh(FLOOR.replace("{}", name), Path(pattern), cache=place / "no cache")
+            rows.append([f"{how} of {what}, {count:,} parts", "", "", str(Took(wall, cpu)), "", ""])
+    return rows
+
+
+def spent(command: list[str], cache: Path) -> tuple[float, float]:
+    """(seconds, of CPU) of a whole process."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env={**os.environ, "STENO_CACHE_DIR": str(cache)}, text=True
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return time.perf_counter() - begun, used.ru_utime + used.ru_stime
+
+
+def command_line(place: Path) -> tuple[float, float]:
+    """(seconds, of CPU) of `steno runs --last 20` with no index, beyond those of the same on an empty directory."""
+    with tempfile.TemporaryDirectory(prefix="steno-cache-") as cache, tempfile.TemporaryDirectory() as empty:
+        command = [sys.executable, "-m", "steno", "runs", "--last", "20", "--dir"]
+        whole, start = (spent([*command, str(one)], Path(cache)) for one in (place, empty))
+    return whole[0] - start[0], whole[1] - start[1]
+
+
 def many(place: Path, rounds: int, took: dict[str, Took], other: dict[str, Took]) -> None:
     """The rows over many runs."""
     names = {"first": "runs(), first", "again": "runs(), again", "last 20, no index": "steno runs --last 20"}
@@ -117,6 +173,8 @@ def many(place: Path, rounds: int, took: dict[str, Took], other: dict[str, Took]
         for name, wall, cpu in run_list.measure(place):
             if name in names:
                 took[names[name]] = took.get(names[name], Took()).beside(wall, cpu)
+        name = "steno runs --last 20, command line beyond its imports"
+        took[name] = took.get(name, Took()).beside(*command_line(place))
         with tempfile.TemporaryDirectory(prefix="steno-cache-") as cache:
             for name in [name for name in OURS if name.startswith("sql")]:
                 took[name] = took.get(name, Took()).beside(*fresh(OURS[name], place, runs, Path(cache)))
@@ -137,7 +195,7 @@ def long(place: Path, rounds: int, took: dict[str, Took], other: dict[str, Took]
     """The rows over one run."""
     for _ in range(rounds):
         for name in [name for name in OURS if not name.startswith("sql")]:
-            run_dir = place / ("recorded/p/recorded" if "recorded" in name else "long")
+            run_dir = place / ("recorded/p/recorded" if "recorded" in name else "one" if "its own" in name else "long")
             took[name] = took.get(name, Took()).beside(*fresh(OURS[name], run_dir))
             if name in DUCKDB:
                 found = duckdb(DUCKDB[name], run_dir, f"'{run_dir}/metrics/*.parquet'")
@@ -146,14 +204,18 @@ def long(place: Path, rounds: int, took: dict[str, Took], other: dict[str, Took]
 
 def over_bins(place: Path, took: dict[str, Took], other: dict[str, Took], count: int) -> None:
     """The rows of `steno.bins`."""
-    curves.build(place / "curves", 100, 10_000)
-    found = curves.curves(place / "curves", width=500)
-    name = "bins, 1 key × 100 runs × 10,000 points, "
-    took[name + "first"] = Took(found["first"] / 1e3, found["first_cpu"] / 1e3)
-    took[name + "again"] = Took(found["again"] / 1e3, found["again_cpu"] / 1e3)
-    wall, cpu = curves.duckdb(place / "curves", int(found["width"]))
-    other[name + "first"] = Took(wall / 1e3, cpu / 1e3)
-    curves.build(place / "groups", count, 100)
+    for points in (10_000, 1_000_000):
+        there = place / f"curves-{points}"
+        if not there.exists():
+            curves.build(there, 100, points)
+        found = curves.curves(there, width=500)
+        name = f"bins, 1 key × 100 runs × {points:,} points, "
+        took[name + "first"] = Took(found["first"] / 1e3, found["first_cpu"] / 1e3)
+        took[name + "again"] = Took(found["again"] / 1e3, found["again_cpu"] / 1e3)
+        wall, cpu = curves.duckdb(there, int(found["width"]))
+        other[name + "first"] = Took(wall / 1e3, cpu / 1e3)
+    if not (place / "groups").exists():
+        curves.build(place / "groups", count, 100)
     found = curves.curves(place / "groups", group=["config.lr"])
     took["mean ± std of a key over 1,000 runs by a config value"] = Took(found["again"] / 1e3, found["again_cpu"] / 1e3)
 
@@ -172,6 +234,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--keys", type=int, default=100)
     parser.add_argument("--points", type=int, default=1_000_000)
+    parser.add_argument("--one", type=int, default=100_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dir", type=Path, help="where the data is, or is made; kept")
     parser.add_argument("--check", action="store_true")
@@ -186,13 +249,16 @@ def main() -> int:
         if not (place / "long").exists():
             names = [f"train/metric_{number:03d}" for number in range(chosen.keys)]
             read_back.build(place / "long", names, chosen.points, live=False)
+        if not (place / "one").exists():
+            read_back.build(place / "one", ["train/metric_010"], chosen.one, live=False)
         if not (place / "recorded").exists():
             record(place / "recorded", chosen.keys)
         print(f"{_measure.machine()}; data made in {time.perf_counter() - begun:.0f} s")
         many(place / "runs", chosen.rounds, took, other)
         long(place, chosen.rounds, took, other)
+        over_bins(place / "bins", took, other, min(chosen.runs, 1000))
+        limits = floors(place / "runs", place / "long")
         with tempfile.TemporaryDirectory(prefix="steno-reading-") as more:
-            over_bins(Path(more), took, other, min(chosen.runs, 1000))
             board = peer(Path(more) / "tensorboard", chosen.keys, chosen.points)
     finally:
         if chosen.dir is None:
@@ -204,6 +270,7 @@ def main() -> int:
         missed |= ours.cpu > (1.1 * theirs.cpu if target is None else target)
         ratio = f"{ours.cpu / theirs.cpu:.2f}" if theirs.cpu < float("inf") else ""
         rows.append([name, today, said, str(ours), str(theirs), ratio])
+    rows += limits
     columns = ["s (of CPU)", "before", "target", "steno", "DuckDB on the files", "CPU ratio"]
     _measure.table(f"{chosen.runs:,} runs; one run of {chosen.keys} keys × {chosen.points:,} points", columns, rows)
     print(f"\nTensorBoard's EventAccumulator, one series of the long run, scaled from 2,000 steps: {board:,.0f} s")
