@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -393,6 +394,39 @@ def test_of_a_run_in_a_store_bins_alone_are_fetched_where_they_are_enough(store,
     next(there.glob("*.bins")).unlink()
     files.remove_tree(reader.dir)
     assert steno.open(f"{store}/p/long").series("a", points=64).value.min() == value.min()
+
+
+def test_curves_of_runs_in_a_store_are_those_of_their_directories(store, tmp_path):
+    rng = np.random.default_rng(3)
+    urls, dirs = [], []
+    for number, count in enumerate((30_000, 900)):
+        value = rng.standard_normal(count)
+        value[rng.integers(0, count, 20)] = rng.choice([math.nan, math.inf, -math.inf], 20)
+        run = steno.init("p", f"r{number}", dir=tmp_path / "runs", store=store, config={"lr": number})
+        for step, one in enumerate(value.tolist()):
+            run.log({"a": one, "b": -one}, step=step)
+        assert run.finish(timeout=60)
+        urls.append(f"{store}/p/r{number}")
+        dirs.append(run.dir)
+    for asked in (
+        {},
+        {"range": (1000, 20_001)},
+        {"x": "time"},
+        {"smooth": ("ema", 50)},
+        {"group": []},
+        {"ranks": "all"},
+    ):
+        far, near = (steno.bins(["a", "b"], runs, width=50, **asked) for runs in (urls, dirs))
+        assert (far.left_out, far.width, len(far)) == ((), near.width, len(near))
+        assert far.frame("arrow").equals(near.frame("arrow"))
+        assert [one.mean.tolist() for one in far.groups] == [one.mean.tolist() for one in near.groups]
+    # An object that is damaged costs its run alone.
+    files.remove_tree(steno.open(urls[1]).dir)
+    for path in (tmp_path / "store/p/r1/metrics").iterdir():
+        path.write_bytes(path.read_bytes()[:-9] + b"x" * 9)
+    found = steno.bins("a", urls, width=51)
+    assert [one.run for one in found.curves] == ["p/r0"]
+    assert [one.run for one in found.left_out] == ["p/r1"]
 
 
 def test_a_run_in_a_mounted_directory_is_read_from_there(store, tmp_path):
