@@ -141,6 +141,25 @@ def test_zoom_shows_the_pixels_as_they_are(browse, media):
     dialog.wait_for(state="detached")
 
 
+def test_an_enlarged_image_follows_the_slider_at_the_same_place(browse, media):
+    page = browse(f"{media.url}#filter=more&runs=none&show=media/a&media=5")
+    shown(page, "more").locator(".picture").first.click()
+    dialog = page.get_by_role("dialog", name="more/0 · step 5")
+    image = dialog.locator(".stage img")
+    page.wait_for_function("() => document.querySelector('.stage img').classList.contains('pixels')")
+    page.keyboard.press("1")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("() => document.querySelector('.stage img').getBoundingClientRect().width === 64")
+    before, place = image.get_attribute("src"), image.bounding_box()
+    slider = page.locator("dialog.zoom").get_by_role("slider", name="Step")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("dialog", name="more/0 · step 6").wait_for()
+    assert page.locator(".stage img").get_attribute("src") != before
+    page.wait_for_function("() => document.querySelector('.stage img').complete")
+    assert page.locator(".stage img").bounding_box() == place
+
+
 def test_only_what_is_on_the_screen_is_asked_for(browse, tmp_path):
     with steno.init(project="p", name="many", dir=str(tmp_path)) as run:
         run.log({"many": [steno.Image(np.full((8, 8), at, np.uint8)) for at in range(200)]}, step=0)

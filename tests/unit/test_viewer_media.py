@@ -84,6 +84,12 @@ def test_a_list_is_one_card(asker):
     assert (len(few["items"]), few["left_out"]) == (2, 1)
 
 
+def test_the_steps_are_left_away_where_they_are_known(asker):
+    found = card(asker, "sample", 3, steps_known=True)
+    assert found["steps"] is None
+    assert found["items"] == card(asker, "sample", 3)["items"]
+
+
 def test_texts_are_told_whole_and_bins_are_not(asker):
     (one,) = card(asker, "said", runs=["p/r0"])["items"]
     assert (one["kind"], one["meta"]["text"]) == ("plain", "<b>plain</b>")
@@ -149,7 +155,7 @@ def test_whatever_is_posted_is_answered_or_refused(asker, data):
     body = data.draw(st.fixed_dictionaries({}, optional={"runs": STRANGE, "cards": STRANGE}))
     if data.draw(st.booleans()):
         one = st.fixed_dictionaries(
-            {"key": st.just("sample")}, optional=dict.fromkeys(("id", "step", "limit"), STRANGE)
+            {"key": st.just("sample")}, optional=dict.fromkeys(("id", "step", "limit", "steps_known"), STRANGE)
         )
         body = {"runs": ["p/r0"], "cards": [data.draw(one)]}
     answer = asker.post("/api/media-index", body)

@@ -77,6 +77,7 @@ class Gallery:
                 raise UsageError("key is missing: say whose media")
             limit = asked.whole(card, "limit", _MOST_ITEMS, 1, _MOST_ITEMS)
             step = asked.number(card, "step")
+            known = asked.yes(card, "steps_known")
         except StenoError as error:
             return {"id": card.get("id"), **answers.said(error)}
         steps: set[int] = set()
@@ -105,7 +106,8 @@ class Gallery:
         every = -(-len(found) // _MOST_STEPS)
         kept = found[::-every][::-1] if every > 1 else found
         return {
-            "id": card.get("id"), "key": key, "steps": kept, "steps_left_out": len(found) - len(kept),
+            "id": card.get("id"), "key": key,
+            "steps": None if known else kept, "steps_left_out": len(found) - len(kept),
             "items": items, "left_out": left_out, "none_yet": none, "problems": problems,
         }  # fmt: skip
 

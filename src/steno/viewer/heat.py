@@ -76,10 +76,12 @@ class Heat:
         series = []
         for run, name, read, told in found:
             grid, first, last, merged = _grid(read, edges, width, as_logged=as_logged)
+            whole = as_logged and bool((grid == np.floor(grid)).all()) and float(grid.max(initial=0)) < 2**32
+            count = columns.add(grid.reshape(-1).astype(np.uint32) if whole else grid.reshape(-1), narrow=True)
             series.append(
                 {
                     "run": run, "key": name, "kind": "heat", "rows": grid.size, "points": len(read), "first": first,
-                    "last": last, "merged": merged, **told, "columns": {"count": columns.add(grid.reshape(-1))},
+                    "last": last, "merged": merged, **told, "columns": {"count": count},
                 }
             )  # fmt: skip
         card = {"id": key, "edges": edges.tolist(), "as_logged": as_logged, "series": series, "problems": problems}

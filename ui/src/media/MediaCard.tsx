@@ -27,7 +27,7 @@ export function placeOf(steps: number[], step: number | null): number {
   return low - 1;
 }
 
-function Slider({ steps, leftOut }: { steps: number[]; leftOut: number }) {
+export function Slider({ steps, leftOut }: { steps: number[]; leftOut: number }) {
   const place = placeOf(steps, view.value.mediaStep);
   const last = view.value.mediaStep === null;
   const words = place < 0 ? `before step ${count(steps[0] ?? 0)}` : `step ${count(steps[place] ?? 0)}`;
@@ -80,6 +80,8 @@ export function MediaCard({ name, width, height, full = false }: MediaProps) {
   const place = placeOf(steps, view.value.mediaStep);
   const step = place < 0 ? null : (steps[place] ?? null);
   // Members of a list, ranks and runs are told apart where there are several.
+  // The enlarged image is of the run that was clicked, at the step of the slider.
+  const enlarged = big && (card?.items.find((one) => one.run === big.run && one.key === big.key && one.rank === big.rank) ?? big);
   const several = useMemo(() => ({ keys: new Set(card?.items.map((one) => one.key)).size > 1, ranks: new Set(card?.items.map((one) => one.rank)).size > 1 }), [card]);
   const heat = card?.items.some((one) => one.kind === "histogram") ?? false;
   const nothing = card && steps.length === 0 && card.problems.length === 0;
@@ -138,7 +140,11 @@ export function MediaCard({ name, width, height, full = false }: MediaProps) {
           </span>
         ) : null}
       </footer>
-      {big && <ViewedImage item={big} card={name} title={`${nameOf(big.run)} · ${big.key} · step ${count(big.step)}`} onClose={() => setBig(null)} />}
+      {enlarged && (
+        <ViewedImage item={enlarged} card={name} title={`${nameOf(enlarged.run)} · ${enlarged.key} · step ${count(enlarged.step)}`} onClose={() => setBig(null)}>
+          <Slider steps={steps} leftOut={card?.steps_left_out ?? 0} />
+        </ViewedImage>
+      )}
     </article>
   );
 }

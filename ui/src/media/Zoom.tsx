@@ -1,4 +1,5 @@
 // One image over the page: true zoom to the pixels and beyond, the pixel under the cursor with its values.
+import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { dark } from "../parts/theme";
 import { address } from "./data";
@@ -40,7 +41,7 @@ function pixel(image: HTMLImageElement, x: number, y: number): number[] | null {
   return [...context.getImageData(0, 0, 1, 1).data];
 }
 
-export function ViewedImage({ item, card, title, onClose }: { item: Item; card: string; title: string; onClose: () => void }) {
+export function ViewedImage({ item, card, title, onClose, children }: { item: Item; card: string; title: string; onClose: () => void; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const stage = useRef<HTMLDivElement>(null);
   const image = useRef<HTMLImageElement>(null);
@@ -54,9 +55,10 @@ export function ViewedImage({ item, card, title, onClose }: { item: Item; card: 
   useLayoutEffect(() => {
     if (!dialog.current?.open) dialog.current?.showModal();
   }, []);
+  // Another step of the same size is seen at the same place, so that pixels can be compared.
   useEffect(() => {
     if (natural) setPlace(fitted(natural, room()));
-  }, [natural]);
+  }, [natural?.[0], natural?.[1]]);
   useLayoutEffect(() => {
     if (over.current && place) paint(over.current, item, layers, chosen, room(), place);
   }, [item, layers, chosen, place, dark.value]);
@@ -122,7 +124,10 @@ export function ViewedImage({ item, card, title, onClose }: { item: Item; card: 
           ✕
         </button>
       </header>
-      <Labels name={card} items={[item]} />
+      <div class="controls">
+        {children}
+        <Labels name={card} items={[item]} />
+      </div>
       <div
         class="stage"
         ref={stage}

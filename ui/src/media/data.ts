@@ -23,6 +23,8 @@ const states = new Map<string, Signal<MediaState>>();
 /** By card, its key. */
 const mounted = new Map<string, string>();
 const loaded = new Map<string, string>();
+/** The runs that a card's list of steps is of. */
+const stepsOf = new Map<string, string>();
 const dirty = new Set<string>();
 let busy = false;
 let timer: ReturnType<typeof setTimeout> | null = null;
@@ -37,6 +39,7 @@ export function stateOf(id: string): Signal<MediaState> {
       if (mounted.has(old)) continue;
       states.delete(old);
       loaded.delete(old);
+      stepsOf.delete(old);
     }
   }
   return state;
@@ -55,18 +58,23 @@ async function ask(): Promise<void> {
   if (busy || document.hidden) return;
   const [ids, step] = [runs(), view.peek().mediaStep];
   const wants = JSON.stringify([step, ids]);
+  const same = JSON.stringify(ids);
   const wanted = [...mounted].filter(([id]) => loaded.get(id) !== wants || dirty.has(id)).slice(0, MOST_CARDS);
   if (wanted.length === 0) return;
   busy = true;
+  // A slider that moves needs no list of steps again; news do.
+  const asks = wanted.map(([id, key]) => ({ id, key, step, steps_known: !dirty.has(id) && stepsOf.get(id) === same && stateOf(id).value.card !== null }));
   for (const [id] of wanted) {
     dirty.delete(id);
     stateOf(id).value = { ...stateOf(id).value, loading: true };
   }
   try {
-    const cards = await client.media(ids, wanted.map(([id, key]) => ({ id, key, step })));
+    const cards = await client.media(ids, asks);
     const found = new Map(cards.map((card) => [card.id, card]));
     for (const [id] of wanted) {
-      const card = found.get(id);
+      const answer = found.get(id);
+      const card = answer && { ...answer, steps: (answer.steps as number[] | null) ?? stateOf(id).value.card?.steps ?? [] };
+      stepsOf.set(id, same);
       loaded.set(id, wants);
       stateOf(id).value = { card: card && !card.error ? card : null, error: card?.error ?? null, remedy: card?.remedy ?? "", loading: false };
       // An encoder at work makes no news when it is done.

@@ -114,7 +114,7 @@ export async function charts(ids: string[], cards: CardAsk[], signal?: AbortSign
 }
 
 /** The media of some runs at a step, or the last before it; null: the last of all. */
-export async function media(ids: string[], cards: { id: string; key: string; step: number | null }[]): Promise<MediaCard[]> {
+export async function media(ids: string[], cards: { id: string; key: string; step: number | null; steps_known: boolean }[]): Promise<MediaCard[]> {
   const answer = await ask("api/media-index", posted({ runs: ids, cards }));
   return ((await answer.json()) as { cards: MediaCard[] }).cards;
 }
