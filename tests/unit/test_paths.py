@@ -36,7 +36,6 @@ def _here(tmp_path, monkeypatch):
         lambda url: steno.RunLogger("name", url),
         lambda url: steno.init(dir=url),
         lambda url: steno.init(settings={"journal_dir": url}),
-        lambda url: steno.runs(dir=url),
         lambda url: steno.open("run", dir=url),
     ],
 )  # fmt: skip
@@ -45,6 +44,12 @@ def test_a_url_is_no_directory(take, url):
         take(url)
     assert any(words in str(caught.value) for words in ("is a URL", "a path is needed", "an object store"))
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize("url", [one for one in URLS if not isinstance(one, str)], ids=repr)
+def test_what_was_no_text_names_no_store_to_list(url):
+    with pytest.raises(steno.UsageError):
+        steno.runs(dir=url)
 
 
 @pytest.mark.parametrize("url", URLS[:4], ids=repr)

@@ -15,7 +15,8 @@ from steno.visible import visible
 
 def view(
     dir: Annotated[
-        str | None, typer.Argument(metavar="DIR", help="Where runs are kept (default: $STENO_DIR, else runs).")
+        str | None,
+        typer.Argument(metavar="DIR", help="Where runs are kept, or a store's URL (default: $STENO_DIR, else runs)."),
     ] = None,
     *,
     port: Annotated[
@@ -49,9 +50,10 @@ def view(
     """
     from steno.viewer.serve import Options, serve
 
-    place = paths.local("DIR", options.runs_dir(dir), "`steno show URL` reads there")
+    given = options.runs_dir(dir)
+    place = given if paths.is_url(given) else paths.local("DIR", given)
     if export is not None:
-        _export(place, export, where, view_name)
+        _export(paths.local("DIR", given, "--export reads a directory"), export, where, view_name)
         return
     if where is not None or view_name is not None:
         raise UsageError("--where and --view choose what --export writes: give --export FILE, or leave them out")

@@ -8,8 +8,9 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import paths
 from steno.errors import UsageError
-from steno.store import engines
+from steno.store import afar, engines
 from steno.store import where as where_
 from steno.store.index import Index, Known
 from steno.store.run_summary import FIELDS, RunSummary
@@ -123,7 +124,7 @@ def runs(
     """The runs under a directory, newest first; empty when there is none.
 
     Args:
-        dir: where runs are kept; None: STENO_DIR, else `runs`.
+        dir: where runs are kept; None: STENO_DIR, else `runs`; the URL of an object store.
         where: which of them, such as `config.lr < 1e-3 and val/acc.max > 0.9`; see docs/where.md.
         sort: a name of that language, the smallest first; `-NAME`: the largest first. Runs without it come last.
         limit: at most so many.
@@ -134,6 +135,7 @@ def runs(
 
     Raises:
         UsageError: `where` or `sort` cannot be understood.
+        StenoError: the store cannot be listed.
     """
     ask = Asked(where, sort)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
@@ -142,6 +144,8 @@ def runs(
     most = None if ask else limit
     if engines.is_of_one(dir):
         every = list(engines.parted(str(dir))[0].runs(most, archived=archived))
+    elif paths.is_url(dir):
+        every = afar.listed(str(dir), archived=archived)
     else:
         every = _found(place_of(dir), most, archived=archived)
     found = ask.of(every)

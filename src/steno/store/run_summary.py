@@ -59,7 +59,7 @@ class RunSummary:
     summary: Mapping[str, Any] = field(default_factory=dict)
     """What the user set."""
     url: str = ""
-    """Where another engine than the one of files has it; `metrics` is then that engine's own."""
+    """Where it is, if that is no directory of this machine: in an object store, or another engine's."""
 
     @property
     def duration(self) -> float | None:

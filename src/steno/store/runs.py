@@ -170,6 +170,6 @@ def _not_found(text: str, path: Path, place: Path, known: dict[Path, tuple[str, 
 def place_of(dir: str | os.PathLike[str] | None) -> Path:
     """The directory of runs that is meant; None: STENO_DIR, else `runs`."""
     if paths.is_url(dir):
-        msg = f"{dir} is an object store, whose runs are not listed: name one by its URL, {dir}/project/name"
+        msg = f"{dir} is an object store: steno.runs lists its runs; here name one by its URL, {dir}/project/name"
         raise UsageError(msg)
     return Path(paths.local("dir", settings.read("STENO_DIR", "runs") if dir is None else dir))

@@ -13,6 +13,7 @@ import steno
 from steno.errors import StenoError
 from steno.viewer import answers, asked
 from steno.viewer import token as token_
+from steno.viewer.afar import AfarCatalogue
 from steno.viewer.artifacts import Artifacts
 from steno.viewer.catalogue import Catalogue
 from steno.viewer.chart import Charts
@@ -47,14 +48,15 @@ class Viewer:
     """The application over one directory of runs.
 
     Args:
-        root: the directory; it need not be there yet.
+        root: the directory, which need not be there yet; a text is the URL of an object store.
         shown: what the page calls it.
         rules: who may ask.
         edit: whether runs may be changed, and views kept beside them.
     """
 
-    def __init__(self, root: Path, shown: str, rules: Rules, *, edit: bool = False) -> None:
-        self.catalogue = Catalogue(root)
+    def __init__(self, root: Path | str, shown: str, rules: Rules, *, edit: bool = False) -> None:
+        self.catalogue = AfarCatalogue(root) if isinstance(root, str) else Catalogue(root)
+        self._kept = Kept(None if isinstance(root, str) else root)
         self.live = Live(self.catalogue)
         self._shown = shown
         self._rules = rules
@@ -65,7 +67,7 @@ class Viewer:
         table, one = Runs(self.catalogue, Stall(self.catalogue)), OneRun(self.catalogue)
         overview, artifacts = Overview(self.catalogue), Artifacts(self.catalogue)
         charts, files = Charts(self.catalogue), Files(self.catalogue)
-        views = Views(Kept(self.catalogue.root), allowed=self._edit, changed=self.live.tell)
+        views = Views(self._kept, allowed=self._edit, changed=self.live.tell)
         edit = Edit(self.catalogue, allowed=self._edit, changed=self.live.tell)
         gallery = Gallery(self.catalogue)
         made = Starlette(
@@ -111,6 +113,7 @@ class Viewer:
         self.live.start()
         yield
         self.live.close()
+        self.catalogue.close()
 
     async def _hello(self, _: Request) -> Response:
         return answers.data({})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import RunNotFoundError
 from steno.store.engine import Engine
@@ -17,6 +17,8 @@ from steno.store.runs import run_dirs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from steno.store.run_summary import RunSummary
 
 _FRESH_SECS: Final = 0.5
 """A list that is so old is given again: a page that loads asks for it several times."""
@@ -64,11 +66,11 @@ class Catalogue:
             raise RunNotFoundError(msg)
         return found
 
-    def paths(self, asked: Iterable[str]) -> Iterator[tuple[str, Path | RunNotFoundError]]:
-        """By id, each run's directory, or why there is none."""
+    def sources(self, asked: Iterable[str]) -> Iterator[tuple[str, Path | RunSummary | RunNotFoundError]]:
+        """By id, each run as `steno.bins` takes it, or why there is none."""
         for run in asked:
             try:
-                yield run, self.path(run)
+                yield run, self.source(run)
             except RunNotFoundError as error:
                 yield run, error
 
@@ -83,13 +85,31 @@ class Catalogue:
         with self._lock:
             found = self._readers.pop(run, None)
         if found is None or found.dir != path:
-            found = RunReader(FilesRun(path, self._engine))
+            found = RunReader(self._files(run, path))
         with self._lock:
             self._readers[run] = found  # the youngest is last
             while len(self._readers) > _READERS:
                 self._readers.pop(next(iter(self._readers)))
         return found
 
+    def _files(self, run: str, path: Path) -> FilesRun:
+        del run
+        return FilesRun(path, self._engine)
+
     def listed(self) -> RunList:
         """The runs as `steno.runs` lists them, archived ones too."""
         return runs(self.root, archived=True)
+
+    def source(self, run: str) -> Path | RunSummary:
+        """The run as `steno.bins` takes it. Raises RunNotFoundError."""
+        return self.path(run)
+
+    def have(self, run: str, name: str) -> None:
+        """Have a media file of the run in its directory, if there is one."""
+
+    def standing(self) -> dict[str, Any] | None:
+        """Of runs elsewhere, when they were last seen and why not since; None: they are on this machine."""
+        return None
+
+    def close(self) -> None:
+        """Look no more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -18,11 +19,11 @@ from steno.viewer.wire import MEDIA_TYPE, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from starlette.requests import Request
 
     from steno.store.bins.answer import Curves
+    from steno.store.run_summary import RunSummary
     from steno.viewer.catalogue import Catalogue
 
 _MOST_CARDS: Final = 64
@@ -92,9 +93,9 @@ class Charts:
         ids = asked.texts(given, "runs", _MOST_RUNS)
         if ids is None:
             raise UsageError("runs is missing: say which runs are shown")
-        places: dict[str, Path] = {}
+        places: dict[str, Path | RunSummary] = {}
         problems = []
-        for run, found in self._catalogue.paths(ids):
+        for run, found in self._catalogue.sources(ids):
             if isinstance(found, StenoError):
                 problems.append({"run": run, **answers.said(found)})
             else:
@@ -112,7 +113,7 @@ class Charts:
             smooth=_smooth(card.get("smooth")),
             edges=edges,
         )
-        by_path = {str(path): run for run, path in places.items()}
+        by_path = {str(found): run for run, found in places.items() if isinstance(found, Path)}
         problems += [{"run": by_path.get(one.run, one.run), "error": one.why, "remedy": ""} for one in curves.left_out]
         return curves, problems
 

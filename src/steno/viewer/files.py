@@ -41,6 +41,7 @@ class Files:
         if inside.relative(path).partition("/")[0] != "media":
             raise UsageError(f"{path!r} is no media file of a run: the addresses are those of api/records")
         place = inside.path(root, path)
+        self._catalogue.have(run, inside.relative(path))
         return _send(request, inside.opened(place), path, digest=place.stem)
 
     async def artifact(self, request: Request) -> Response:

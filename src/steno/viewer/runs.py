@@ -59,6 +59,7 @@ class Runs:
             "total": len(found),
             "offset": offset,
             "columns": columns,
+            "store": self._catalogue.standing(),
             "rows": [{**self._row(one, names), "nth": nth.get(one.path)} for one in found[offset : offset + limit]],
         }
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files
+from steno import files, paths
 from steno.errors import UsageError
 from steno.viewer import token as token_
 
@@ -34,7 +34,7 @@ class Options:
     """How a viewer is served.
 
     Attributes:
-        dir: the directory of runs.
+        dir: the directory of runs, or the URL of an object store.
         host, port: where it listens; with `port` None the first free one from 7860 on.
         browser: open one.
         token: ask for the user's token.
@@ -79,7 +79,7 @@ def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
         raise UsageError(f"--no-token with --host {options.host} would show the runs to everybody: take one of the two")
     sock = _listen(options.host, options.port)
     port = sock.getsockname()[1]
-    root = Path(os.path.abspath(os.path.expanduser(options.dir)))
+    root = options.dir if paths.is_url(options.dir) else Path(os.path.abspath(os.path.expanduser(options.dir)))
     token = token_.of_user()[0] if options.token else None
     hosts = LOOPBACK | {name.lower() for name in options.allow_hosts}
     rules = Rules(token, token_.identity(str(root), port), frozenset(hosts))

@@ -79,7 +79,7 @@ def view(
     """Show the runs under a directory in a browser, or in a notebook's cell.
 
     Args:
-        dir: where runs are kept; None: STENO_DIR, else `runs`.
+        dir: where runs are kept, or the URL of an object store; None: STENO_DIR, else `runs`.
         port: None: the first free one from 7860 on.
         host: the address to listen at; another one than this machine's own needs the token.
         browser: open one; None: only outside of notebooks.
@@ -93,7 +93,7 @@ def view(
         UsageError: `stenolog[view]` is not installed, the port is taken, or it did not start.
     """
     given = settings.read("STENO_DIR", "runs") if dir is None else dir
-    place = paths.local("dir", given, "`steno show URL` reads there")
+    place = str(given) if paths.is_url(given) else paths.local("dir", given)
     return start(place, port=port, host=host, browser=browser, token=token, allow_edit=allow_edit)
 
 

@@ -1,7 +1,7 @@
 // The line at the top: the directory, which runs, how news come, theme, help.
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { way } from "../live/live";
-import { server } from "../state/table";
+import { afar, server } from "../state/table";
 import { Export } from "../views/Export";
 import { inFile } from "../wire/file";
 import { FileLine } from "./FileLine";
@@ -9,6 +9,7 @@ import { WhereBox } from "../table/WhereBox";
 import { lazy } from "./lazy";
 import { help } from "./keyboard";
 import { dark, toggle } from "./theme";
+import { seconds } from "./words";
 
 const WORDS = {
   starting: ["…", "The page asks for news."],
@@ -18,6 +19,24 @@ const WORDS = {
 } as const;
 
 const Views = lazy(() => import("../views/Views").then((one) => one.Views));
+
+/** The store cannot be reached: what is shown is what was known last, and how old that is. */
+function Afar() {
+  const [, tick] = useState(0);
+  const said = afar.value;
+  useEffect(() => {
+    if (!said) return;
+    const timer = setInterval(() => tick((one) => one + 1), 1000);
+    return () => clearInterval(timer);
+  }, [said]);
+  if (!said) return null;
+  const age = said.seen === null ? null : Math.max(0, Math.round((Date.now() - Date.parse(said.seen)) / 1000));
+  return (
+    <span class="way away" title={said.problem} role="status">
+      store out of reach: {age === null ? "nothing is known of it" : `as it was ${seconds(age)} ago`}
+    </span>
+  );
+}
 
 export function Header() {
   const [views, setViews] = useState(false);
@@ -40,6 +59,7 @@ export function Header() {
         {views && <Views close={() => setViews(false)} />}
       </span>
       <Export />
+      <Afar />
       <span class={`way ${way.value}`} title={title} role="status">
         {word}
       </span>

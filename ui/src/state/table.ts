@@ -11,6 +11,8 @@ export const PAGE = 200;
 export const rows = signal<ReadonlyMap<number, RunRow>>(new Map());
 export const total = signal<number | null>(null);
 export const all = signal(0);
+/** Where the runs are in an object store that is out of reach: since when, and why. */
+export const afar = signal<{ seen: string | null; problem: string } | null>(null);
 export const problem = signal<AskError | null>(null);
 export const known = signal<ReadonlyMap<string, RunRow>>(new Map());
 export const baselineRow = signal<RunRow | null>(null);
@@ -53,6 +55,7 @@ async function namesFirst(stop: AbortSignal, filled: () => boolean): Promise<voi
       rows.value = new Map(answer.rows.map((row, at) => [at, row]));
       total.value = answer.total;
       all.value = answer.all;
+      afar.value = answer.store?.problem ? answer.store : null;
       remember(answer.rows);
     });
   } catch {
@@ -76,6 +79,7 @@ async function fetchPage(page: number, fresh: boolean): Promise<void> {
       rows.value = next;
       total.value = answer.total;
       all.value = answer.all;
+      afar.value = answer.store?.problem ? answer.store : null;
       problem.value = null;
       remember(answer.rows);
     });

@@ -28,6 +28,8 @@ export interface RunsAnswer {
   total: number;
   offset: number;
   columns: string[];
+  /** Of runs in an object store: when it was last seen, and why not since; null: they are in a directory. */
+  store?: { seen: string | null; problem: string } | null;
   rows: RunRow[];
 }
 

@@ -9,6 +9,7 @@ from steno import paths
 from steno.errors import RunNotFoundError, StenoError, UsageError
 from steno.store import engines
 from steno.store import runs as runs_
+from steno.store.afar import AfarSummary
 from steno.store.bins.answer import LeftOut
 from steno.store.bins.engine import Shown
 from steno.store.reader import RunReader
@@ -64,7 +65,8 @@ def _runs(one: Any, dir: str | os.PathLike[str] | None) -> Iterator[Shown]:
     elif isinstance(one, RunSummary):
         if not os.path.isdir(one.path):
             raise RunNotFoundError(f"the run {one.path} is gone")
-        yield Shown(one.path, f"{one.project}/{one.name}", summary=one)
+        copy = one.copy if isinstance(one, AfarSummary) else None
+        yield Shown(one.path, f"{one.project}/{one.name}", copy, summary=one)
     elif isinstance(one, RunReader) or paths.is_url(one):
         url = one.url if isinstance(one, RunReader) else os.fspath(one)
         if url is not None and engines.is_of_one(url):

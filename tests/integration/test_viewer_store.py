@@ -1,0 +1,138 @@
+"""Runs in an object store: listed, read by curves, and shown by the viewer, also while the store is out of reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+
+import object_stores
+import steno
+import viewer_server
+from object_stores import Gate, eventually
+from steno.errors import StenoError
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with object_stores.moto_server() as port:
+        yield port
+
+
+@pytest.fixture
+def gate(server, monkeypatch, tmp_path):
+    found = Gate(server)
+    for name, value in object_stores.environment(found.url).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def url(server, gate):
+    name = f"b-{os.urandom(8).hex()}"
+    object_stores.client(server).create_bucket(Bucket=name)
+    return f"s3://{name}/runs"
+
+
+def record(tmp_path, url, name, *, steps=2000, **options):
+    with steno.init(project="p", name=name, dir=str(tmp_path / "runs"), store=url, **options) as run:
+        for step in range(steps):
+            run.log({"loss": 1 / (step + 1)}, step=step)
+        run.log({"pixel": steno.Image(np.zeros((4, 4, 3), np.uint8))}, step=steps)
+        assert run.finish(90)
+
+
+def test_runs_of_a_store_are_listed_chosen_and_drawn(url, tmp_path):
+    assert steno.runs(url) == []
+    for number in range(3):
+        record(tmp_path, url, f"r{number}", config={"lr": number})
+    runs = steno.runs(url)
+    assert [(one.project, one.name, one.state) for one in runs] == [("p", f"r{at}", "finished") for at in (2, 1, 0)]
+    assert [one.url for one in runs] == [f"{url}/p/r{at}" for at in (2, 1, 0)]
+    assert [one.name for one in steno.runs(url, where="config.lr > 0 and loss.max == 1", sort="config.lr")] == [
+        "r1",
+        "r2",
+    ]
+    assert len(steno.runs(url, limit=2)) == 2
+    curves = steno.bins("loss", runs, width=10)
+    assert [one.total for one in curves.curves] == [2000] * 3
+    assert curves.left_out == ()
+    assert len(runs.frame()) == 3
+
+
+def test_a_store_that_is_out_of_reach_is_an_error(url, gate):
+    gate.close()
+    with pytest.raises(StenoError, match="cannot be listed"):
+        steno.runs(url)
+
+
+def test_the_viewer_shows_a_store_and_what_was_known_while_it_is_out_of_reach(url, gate, tmp_path):
+    record(tmp_path, url, "first", config={"lr": 0.1})
+    with viewer_server.serving(url) as asker:
+        said = asker.ask("/api/runs?columns=config.lr&columns=loss.last").json
+        assert [(row["run"], row["values"]) for row in said["rows"]] == [("p/first", [0.1, 1 / 2000])]
+        assert said["store"]["problem"] == ""
+        assert asker.post("/api/keys", {"runs": ["p/first"]}).json["points"] == [2000, 1]
+        card = asker.card(keys=["loss"], runs=["p/first", "p/none"], width=10)
+        assert (card["points"], [one["run"] for one in card["problems"]]) == (2000, ["p/none"])
+        assert asker.ask("/api/config?run=p%2Ffirst").json["config"] == {"lr": 0.1}
+        (pixel,) = (tmp_path / "runs" / "p" / "first" / "media").rglob("*.png")
+        name = pixel.relative_to(tmp_path / "runs" / "p" / "first").as_posix()
+        assert asker.ask(f"/api/media/p%2Ffirst/{name}").body == pixel.read_bytes()
+        assert asker.ask(f"/api/media/p%2Ffirst/{name[:-7]}ff.png").status == 404
+        assert asker.ask("/api/media/p%2Ffirst/media%2F..%2F..%2Frun.json").status == 422
+        record(tmp_path, url, "second")
+        eventually(lambda: len(asker.ask("/api/runs").json["rows"]) == 2)
+        gate.close()
+        eventually(lambda: asker.ask("/api/runs").json["store"]["problem"])
+        said = asker.ask("/api/runs").json
+        assert [row["run"] for row in said["rows"]] == ["p/second", "p/first"]
+        assert said["store"]["seen"]
+        assert "cannot be listed" in said["store"]["problem"]
+        begun = time.monotonic()
+        assert asker.card(keys=["loss"], runs=["p/first"], width=10)["points"] == 2000
+        assert time.monotonic() - begun < 5
+        gate.open()
+        eventually(lambda: asker.ask("/api/runs").json["store"]["problem"] == "")
+
+
+def test_a_run_that_goes_on_is_followed_in_the_store(url, tmp_path):
+    with steno.init(project="p", name="live", dir=str(tmp_path / "runs"), store=url) as run:
+        run.log({"loss": 1.0}, step=0)
+        assert run.flush(30)
+        with viewer_server.serving(url) as asker:
+
+            def row():
+                rows = asker.ask("/api/runs").json["rows"]
+                return bool(rows) and rows[0]["state"] == "running"
+
+            def points():
+                return asker.card(keys=["loss"], runs=["p/live"]).get("points", 0)
+
+            eventually(row)
+            eventually(lambda: points() == 1)
+            run.log({"loss": 2.0}, step=1)
+            assert run.flush(30)
+            eventually(lambda: points() == 2)
+        assert run.finish(60)
+
+
+def test_a_run_that_is_damaged_in_the_store_is_a_row(url, server, tmp_path):
+    record(tmp_path, url, "good", steps=10)
+    bucket = url.split("/")[2]
+    object_stores.client(server).put_object(Bucket=bucket, Key="runs/p/bad/run.json", Body=json.dumps([]).encode())
+    with viewer_server.serving(url) as asker:
+        rows = {row["run"]: row for row in asker.ask("/api/runs").json["rows"]}
+        assert rows["p/bad"]["problem"]
+        assert rows["p/good"]["problem"] == ""
+        card = asker.card(keys=["loss"], runs=["p/bad", "p/good"])
+        assert [one["run"] for one in card["problems"]] == ["p/bad"]
+        assert card["points"] == 10
