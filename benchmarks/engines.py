@@ -21,6 +21,8 @@ from store_runs import Writer  # noqa: E402
 
 import steno  # noqa: E402
 from clickhouse_front import front  # noqa: E402
+from steno.clickhouse import tables  # noqa: E402
+from steno.clickhouse.connection import Connection  # noqa: E402
 from steno.clickhouse.place import place_of  # noqa: E402
 from steno.publish.clickhouse import publish  # noqa: E402
 from steno.store.clickhouse.engine import parted  # noqa: E402
@@ -76,16 +78,24 @@ def main():
         record(place / "runs")
         points = RUNS * KEYS * STEPS
         with front(place / "clickhouse") as (server, gate):
-            url, pid = f"clickhouse://default@127.0.0.1:{server.port}/st", server.process.pid
+            pid = server.process.pid
             print("| | wall | CPU of ClickHouse | target |\n|---|---|---|---|")
-            before, own, began = cpu(pid), time.process_time(), time.perf_counter()
-            done = publish(stock_of(place / "runs"), place_of(url))
-            wall, used = time.perf_counter() - began, cpu(pid) - before
-            own = time.process_time() - own
-            print(
-                f"| ingest of {points:,} points: points per second of ClickHouse's core | {wall:.1f} s | {points / used / 1e6:.2f} M | 1 M |"
-            )
-            print(f"| steno's own share of it | | {own:.1f} s | |")
+            for name, stopped in (("merges aside", True), ("with the merges meanwhile", False)):
+                url = f"clickhouse://default@127.0.0.1:{server.port}/st{int(stopped)}"
+                connection = Connection(place_of(url))
+                connection.prepare()
+                for table in tables.TABLES if stopped else ():
+                    connection.command(f"system stop merges {connection.place.database}.{table}")
+                connection.close()
+                before, own, began = cpu(pid), time.process_time(), time.perf_counter()
+                done = publish(stock_of(place / "runs"), place_of(url))
+                wall, used = time.perf_counter() - began, cpu(pid) - before
+                own = time.process_time() - own
+                speed = f"{points / used / 1e6:.2f} M points a second of a core"
+                print(
+                    f"| ingest of {points:,} points, {name} | {wall:.1f} s | {used:.1f} s: {speed} | 1 M |", flush=True
+                )
+                print(f"| the publisher's own part | | {own:.1f} s | |")
             engine, _ = parted(url)
             width = 1 << int(np.ceil(np.log2(STEPS / 500)))
             coarse = max(width, 256)
@@ -110,7 +120,7 @@ def main():
             print(f"|   bins | {len(few):,} | | |")
             timed("`steno.bins` of it", lambda: steno.bins("g/metric5", url, width=500), pid)
             size = engine.rows(
-                "select sum(bytes_on_disk) as b from system.parts where active and database = 'st' and table = 'points'"
+                "select sum(bytes_on_disk) as b from system.parts where active and database = 'st0' and table = 'points'"
             )
             print(f"| bytes per point | {size['b'][0].as_py() / points:.2f} | | |")
             assert done.rows == points

@@ -220,6 +220,27 @@ def test_two_publishers_at_once(runs, place):
     is_numpys(place)
 
 
+@pytest.mark.timeout(300)
+def test_commands_read_it_by_its_url(runs, place):
+    publishing.publish(stock_of(runs), place)
+
+    def said(*words):
+        command = [sys.executable, "-m", "steno", *words]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = json.loads(said("runs", "--dir", place.url, "--json"))
+    assert sorted(one["name"] for one in listed) == ["again", "two"]
+    assert "p/again" in said("show", f"{place.url}/p/again")
+    assert '"points": 170' in said("show", f"{place.url}/p/again", "--json")
+    assert said("compare", f"{place.url}/p/again", f"{place.url}/p/two")
+    query = "select run, count() as n from metrics_all group by run order by run"
+    counted = said("sql", query, "--run", place.url, "--json")
+    assert "170" in counted
+    assert str(4 * STEPS) in counted
+
+
 def test_what_is_wrong_is_said_without_the_password(runs, place, monkeypatch):
     monkeypatch.setenv("CLICKHOUSE_PASSWORD", "s3cr3t-of-the-database")
     connection = Connection(place)

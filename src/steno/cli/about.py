@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from steno.cli import terminal
 from steno.record import Ref
+from steno.store import engines
 from steno.visible import on_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
     from rich.table import Table
 
+    from steno.store.artifacts import Artifact
     from steno.store.info import Info
     from steno.store.reader import RunReader
     from steno.store.series import Series
@@ -95,8 +97,13 @@ def commit(git: Mapping[str, Any]) -> str:
     return f"{str(git['commit'])[:12]}{branch}{', with changes' if git.get('dirty') is True else ''}"
 
 
+def _kept(reader: RunReader) -> Sequence[Artifact]:
+    """The run's artifacts; a database has none."""
+    return () if engines.is_of_one(reader.url) else reader.artifacts()
+
+
 def _artifacts(reader: RunReader) -> Iterable[str]:
-    found = reader.artifacts()
+    found = _kept(reader)
     for one in found[:LISTED]:
         versions = len(one.versions)
         more = [terminal.size(one.size)] + ([f"{versions} versions"] if versions > 1 else [])
@@ -129,6 +136,8 @@ def told(reader: RunReader, key: str, found: list[Series]) -> str:
     step, _, last = values[-1]
     if not isinstance(last, Ref):
         where = repr(terminal.cut(last))
+    elif engines.is_of_one(reader.url):
+        where = "in a file where the run was recorded"
     else:
         path = reader.media(key)[-1].path
         where = "in the run itself" if last.digest == "" else "not encoded yet" if path is None else str(path)
@@ -171,8 +180,8 @@ def data(reader: RunReader, info: Info, summary: Mapping[str, Any]) -> dict[str,
     known["duration"] = None if info.started is None or ended is None else (ended - info.started) / 1e9
     media = {}
     for key in media_keys(summary):
-        found = reader.media(key)
-        if not found:  # the run says that it has some, and its points are lost
+        found = [] if engines.is_of_one(reader.url) else reader.media(key)
+        if not found:  # in another place, or the run says that it has some, and its points are lost
             continue
         last = found[-1]
         media[key] = {"kind": last.kind, "step": last.step, "rank": last.rank, "path": last.path}
@@ -180,6 +189,6 @@ def data(reader: RunReader, info: Info, summary: Mapping[str, Any]) -> dict[str,
         "dir": str(reader.dir),
         "url": reader.url,
         "info": known,
-        "artifacts": [facts_of(one) for one in reader.artifacts()],
+        "artifacts": [facts_of(one) for one in _kept(reader)],
         "media": media,
     }
