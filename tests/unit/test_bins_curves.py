@@ -584,14 +584,15 @@ def test_answers_about_ended_runs_are_kept_until_a_file_changes(tmp_path, monkey
     import json
     import time
 
+    from steno.store import stamps
     from steno.store.bins import curves as curves_
-    from steno.store.bins import settled
+    from steno.store.bins.kept import Kept
 
     run_dir = made(tmp_path, "r", [(step, {"loss": float(step)}) for step in range(3000)], "finished")
     (run_dir / "manifest.json").write_text(json.dumps(manifest_of(run_dir)))
     first = steno.bins("loss", tmp_path, width=100)
     assert steno.bins("loss", tmp_path, width=100) is not first  # its files are too young to be told apart
-    monkeypatch.setattr(settled, "_YOUNG_NANOS", -(10**18))
+    monkeypatch.setattr(stamps, "YOUNG_NANOS", -(10**18))
     first = steno.bins("loss", tmp_path, width=100)
     assert steno.bins("loss", tmp_path, width=100) is first
     assert steno.bins("loss", tmp_path, width=101) is not first
@@ -605,7 +606,7 @@ def test_answers_about_ended_runs_are_kept_until_a_file_changes(tmp_path, monkey
     shutil.rmtree(run_dir)
     made(tmp_path, "r", [(step, {"loss": float(step)}) for step in range(2000)], "finished")
     assert steno.bins("loss", tmp_path, width=100).total == 2000
-    assert isinstance(curves_._kept, settled.Kept)
+    assert isinstance(curves_._kept, Kept)
 
 
 def manifest_of(run_dir):

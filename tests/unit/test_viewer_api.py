@@ -437,6 +437,6 @@ def test_a_query_lists_the_runs_once(place, monkeypatch):
     plain = catalogue.runs
     monkeypatch.setattr(catalogue, "runs", lambda *args, **options: listings.append(args) or plain(*args, **options))
     shown = catalogue.Catalogue(place)
-    said = Runs(shown, Stall(shown))._rows({"where": "config.lr < 0.5", "sort": "-config.lr"})
+    said = Runs(shown, Stall(shown)).rows({"where": "config.lr < 0.5", "sort": "-config.lr"})
     assert [row["nth"] for row in said["rows"]] == [1, 2]
     assert len(listings) == 1

@@ -16,15 +16,11 @@ from steno.ledger.snapshot import LOST_LEDGER
 from steno.store.info import state_of
 from steno.store.run_summary import RunSummary
 from steno.store.runs import identity
+from steno.store.stamps import YOUNG_NANOS, Stamp, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-_YOUNG_NANOS: Final = 2_000_000_000
-"""A file that was changed so shortly ago may change again within one tick of its file system's clock."""
-Stamp = tuple[str, int, int, int]
-"""Of a file of the run ("": the run's directory): size, mtime in ns and inode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ def look(path: Path) -> Found:
     found = _of_cards(path, names, run, wrong, watched)
     if found is None:
         return Found(_of_ledger(path, run, wrong), None)
-    settled = all(mtime < began - _YOUNG_NANOS for _, _, mtime, _ in watched)
+    settled = all(mtime < began - YOUNG_NANOS for _, _, mtime, _ in watched)
     return Found(found, tuple(watched) if settled else None)
 
 
@@ -102,25 +98,9 @@ def _of_cards(
     )
 
 
-def holds(path: str, stamps: Sequence[Sequence[Any]]) -> bool:
-    """Whether the files of a run are still those that were read."""
-    try:
-        for name, size, mtime, inode in stamps:
-            found = os.stat(f"{path}/{name}")
-            if found.st_mtime_ns != mtime or found.st_ino != inode or (name and found.st_size != size):
-                return False
-    except OSError:
-        return False
-    return True
-
-
-def _stamp(name: str, found: os.stat_result) -> Stamp:
-    return name, found.st_size, found.st_mtime_ns, found.st_ino
-
-
 def _watch(path: Path, name: str, watched: list[Stamp]) -> None:
     """Raises OSError."""
-    watched.append(_stamp(name, os.stat(os.path.join(path, name))))
+    watched.append(stamp(name, os.stat(os.path.join(path, name))))
 
 
 def _read(path: Path, name: str, watched: list[Stamp]) -> bytes:
@@ -128,7 +108,7 @@ def _read(path: Path, name: str, watched: list[Stamp]) -> bytes:
     fd = inside.opened(os.path.join(path, name))
     try:
         found = os.fstat(fd)
-        watched.append(_stamp(name, found))
+        watched.append(stamp(name, found))
         if found.st_size > inside.LARGEST_BYTES:
             raise CorruptError(f"{path / name} has {found.st_size:,} bytes")
         return os.read(fd, found.st_size)

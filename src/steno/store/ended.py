@@ -14,7 +14,7 @@ import msgspec
 from steno.ledger.listed import read_manifest
 from steno.ledger.snapshot import Part
 from steno.store import attempts as attempts_
-from steno.store import cache, cards
+from steno.store import cache, cards, stamps
 from steno.store.index import Index
 from steno.store.source import Source
 
@@ -60,7 +60,7 @@ class Ended:
     def source(self, path: str, below: str) -> Source | None:
         """The run of that path, `below` the directory; None: it has not ended, or nobody knows."""
         kept = self._runs.get(below)
-        if kept is None or not cards.holds(path, kept.stamps):
+        if kept is None or not stamps.holds(path, kept.stamps):
             found = cards.look(Path(path))
             kept = None if found.stamps is None else _kept(path, found)
             if kept is not None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from steno.store import cache, cards
+from steno.store import cache, cards, stamps
 from steno.store.run_summary import RunSummary
 
 FORMAT: Final = 2
@@ -85,7 +85,7 @@ class Index:
         if self._runs is None:
             self._runs = self._load()
         entry = self._runs.get(below)
-        if entry is not None and cards.holds(path, entry.stamps):
+        if entry is not None and stamps.holds(path, entry.stamps):
             return Known(path, entry)
         found = cards.look(Path(path))
         if found.stamps is not None:
@@ -123,6 +123,6 @@ class Index:
         return {}
 
 
-def _entry(summary: RunSummary, stamps: tuple[cards.Stamp, ...]) -> _Entry:
+def _entry(summary: RunSummary, marks: tuple[stamps.Stamp, ...]) -> _Entry:
     fields = {name: getattr(summary, name) for name in _FIELDS if name != "path"}
-    return _Entry(list(stamps), summary.started, summary.archived, msgspec.msgpack.encode(fields))
+    return _Entry(list(marks), summary.started, summary.archived, msgspec.msgpack.encode(fields))

@@ -12,9 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from steno import inside
 from steno.errors import StenoError, UsageError
 from steno.record import Ref
+from steno.store import stamps
 from steno.store.media import keys_of, standing
 from steno.viewer import answers, asked
-from steno.viewer.stall import signs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,7 +117,7 @@ class Gallery:
         Raises:
             StenoError: the run is not here, or damaged.
         """
-        sign = signs(self._catalogue.path(run))
+        sign = stamps.of_live(self._catalogue.path(run))
         with self._lock:
             known = self._known.pop((run, key), None)
         if known is None or known[0] != sign:

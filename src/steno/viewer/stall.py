@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from itertools import pairwise
@@ -10,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from steno.errors import StenoError
+from steno.store import stamps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,24 +61,4 @@ class Stall:
 
 def last_change(path: Path) -> float | None:
     """When a run's ledgers last changed, in seconds since 1970; None: it has none."""
-    return max((nanos / 1e9 for _, (nanos, _) in signs(path)), default=None)
-
-
-def signs(path: Path) -> list[tuple[str, tuple[int, int]]]:
-    """By file, (mtime in ns, bytes) of what changes when something is posted to the run, or it ends."""
-    found = []
-    nodes = path / ".steno" / "nodes"
-    places = [path / "manifest.json", path / "edits.jsonl"]
-    try:
-        with os.scandir(nodes) as entries:
-            for one in entries:
-                places += [nodes / one.name / "ledger.sqlite", nodes / one.name / "ledger.sqlite-wal"]
-    except OSError:
-        pass
-    for place in places:
-        try:
-            facts = os.lstat(place)
-        except OSError:
-            continue
-        found.append((str(place), (facts.st_mtime_ns, facts.st_size)))
-    return found
+    return max((mtime / 1e9 for _, _, mtime, _ in stamps.of_live(path)), default=None)

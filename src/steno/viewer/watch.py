@@ -7,9 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from steno.store import stamps
 from steno.store.fresh import Fresh
 from steno.viewer.news import Changed
-from steno.viewer.stall import signs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ class Watch:
     def _look_at_live(self) -> dict[str, Changed]:
         changed: dict[str, Changed] = {}
         for run, (path, before) in list(self._live.items()):
-            now = signs(path)
+            now = stamps.of_live(path)
             if now != before:
                 self._live[run] = (path, now)
                 changed[run] = self._news_of(run, path)
@@ -131,7 +131,7 @@ class Watch:
         live = {self._catalogue.id_of(one.path): one.path for one in listed if one.state in {"", "running"}}
         before = self._live
         self._fresh = {run: one for run, one in self._fresh.items() if run in live}
-        self._live = {run: before[run] if run in before else (path, signs(path)) for run, path in live.items()}
+        self._live = {run: before[run] if run in before else (path, stamps.of_live(path)) for run, path in live.items()}
         return differs
 
 

@@ -16,8 +16,8 @@ from steno.store.bins.answer import Curves
 from steno.store.bins.curve import Curve, CurveBins, CurvePoints, Place, read_only
 from steno.store.bins.group_curves import group_curves
 from steno.store.bins.groups import grouping, names_of
+from steno.store.bins.kept import Kept
 from steno.store.bins.question import ask
-from steno.store.bins.settled import Kept
 from steno.store.bins.shown import shown
 from steno.store.bins.smoothed import of_curve, whole
 from steno.store.bins.widths import narrowest

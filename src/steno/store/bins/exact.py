@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from steno.errors import CorruptError, StenoError
-from steno.store import binned, part_rows
+from steno.store import binned, part_rows, stamps
 from steno.store.attempts import Choice
 from steno.store.bins import beside, sealed
 from steno.store.bins.answer import LeftOut
@@ -16,11 +16,11 @@ from steno.store.bins.beside import Source
 from steno.store.bins.engine import Facts
 from steno.store.bins.folded import Folded
 from steno.store.bins.in_memory import InMemory
+from steno.store.bins.kept import Kept
 from steno.store.bins.long import POINTS_A_BIN, Long, LongRun, Several, whole
 from steno.store.bins.moment import Live, Moment, look
 from steno.store.bins.over_key import over
 from steno.store.bins.rows import Rows, concat, empty
-from steno.store.bins.settled import Kept, stamps
 from steno.store.bins.spans import cuts, spans_of
 from steno.store.engine import Engine, PartGone, again
 from steno.store.image import DiffersError
@@ -51,14 +51,14 @@ class Exact:
 
     def token(self, shown: Shown) -> Hashable | None:
         """See `Engine.token`."""
-        marks = stamps(shown.dir) if shown.remote is None else None
+        marks = stamps.of_ended(shown.dir) if shown.remote is None else None
         if marks is None or self._moments.get((shown.dir, marks)) is None:
             return None
         return shown.dir, marks
 
     def _look(self, shown: Shown) -> Moment:
         """The run as it is; of one that has ended and has not changed since, as it was."""
-        marks = stamps(shown.dir) if shown.remote is None else None
+        marks = stamps.of_ended(shown.dir) if shown.remote is None else None
         found = None if marks is None else self._moments.get((shown.dir, marks))
         if found is None:
             found = look(shown, self._files, self._live)

@@ -1,41 +1,15 @@
-"""What was read of ended runs and of their parts, kept as long as their files are the same."""
+"""Values that are kept up to a weight, as long as nobody needs the room."""
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from pathlib import Path
-
-_YOUNG_NANOS: Final = 2_000_000_000
-"""A file that was changed so shortly ago may change again within one tick of its file system's clock."""
-_WATCHED: Final = (
-    "", "run.json", "manifest.json", "edits.jsonl", ".steno", ".steno/journal", ".steno/attempts", ".steno/nodes",
-)  # fmt: skip
 
 T = TypeVar("T")
-
-
-def stamps(run_dir: Path) -> tuple[Any, ...] | None:
-    """What tells whether an ended run is as it was; None: too young to be told."""
-    now = time.time_ns()
-    found: list[tuple[int, int, int] | None] = []
-    place = os.fspath(run_dir)
-    for name in _WATCHED:
-        try:
-            state = os.lstat(f"{place}/{name}")
-        except OSError:
-            found.append(None)
-            continue
-        if state.st_mtime_ns > now - _YOUNG_NANOS:
-            return None
-        found.append((state.st_size, state.st_mtime_ns, state.st_ino))
-    return tuple(found)
 
 
 class Kept(Generic[T]):
