@@ -22,7 +22,7 @@ def beginning(name: str, project: str, run_dir: Path) -> tuple[str, str]:
 
 
 def ended(run_dir: Path, *, tensorboard: bool) -> tuple[tuple[str, str], ...]:
-    """Four steps when it has ended, each (title, text).
+    """Five steps when it has ended, each (title, text).
 
     Args:
         run_dir: the run's directory.
@@ -35,6 +35,7 @@ def ended(run_dir: Path, *, tensorboard: bool) -> tuple[tuple[str, str], ...]:
         ("look again", f"{steno} show {place}"),
         ("TensorBoard", board if tensorboard else f"{steno} sync {place} --to tensorboard"),
         ("take it away", f"{steno} export {place} --to csv --out {shlex.quote(run_dir.name)}.csv"),
+        ("in a browser", f"{steno} view {shown(run_dir.parent)}"),
     )
 
 

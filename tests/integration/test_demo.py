@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,7 @@ def test_demo_says_where_the_run_is_and_how_to_go_on(trained, run_dir):
     assert re.search(r"steno show runs/digits/", shown)
     assert re.search(r"tensorboard --logdir runs/digits/", shown)
     assert re.search(r"steno export runs/digits/", shown)
+    assert re.search(r"steno view runs/digits$", shown.rstrip()), "it ends with the viewer's command"
     assert "rank 0" in shown
     assert "rank 1" in shown
     assert re.search(r"[0-9.]+┤.*[x+]", shown), "no chart"
@@ -120,6 +123,34 @@ def test_the_commands_it_names_work(trained, run_dir):
     exported = command("export", str(run_dir), "--to", "csv", "--long", "--out", "long.csv", cwd=place)
     assert exported.returncode == 0, exported.stderr
     assert len((place / "long.csv").read_text().splitlines()) == 1 + WORKERS * (4 * STEPS + 2)
+
+
+def test_the_demo_is_seen_in_a_browser_until_ctrl_c(tmp_path):
+    """The browser is opened before the training, and the viewer goes on after it."""
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    arguments = [sys.executable, "-m", "steno", "demo", "--steps", "8", "--workers", "1", "--view"]
+    env = {**clean_environment(), "BROWSER": str(browser)}
+    with subprocess.Popen(arguments, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as demo:
+        try:
+            lines = []
+            for line in demo.stdout:
+                lines.append(line)
+                if "Ctrl-C ends it" in line:
+                    break
+            (said,) = [line for line in lines if "steno shows the runs" in line]
+            address = re.search(r"http://\S+", said)[0]
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(address, timeout=20)
+            assert opened.read_text().startswith("file:///")
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(20) == 0
+        finally:
+            demo.kill()
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(address, timeout=20)
 
 
 def test_too_many_workers_is_said_in_a_line(tmp_path):

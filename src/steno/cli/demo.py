@@ -20,6 +20,7 @@ from steno.cli import digits, options, terminal
 from steno.errors import StenoError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.context import SpawnProcess
 
     from rich.console import Console
@@ -45,6 +46,7 @@ def demo(
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", min=1, max=MAX_WORKERS, help="Processes, one rank each.")
     ] = 4,
+    view: Annotated[bool, typer.Option("--view", help="Show it in a browser too, until Ctrl-C.")] = False,
     dir: options.Dir = None,
 ) -> None:
     """Train on handwritten digits, to see steno at work.
@@ -60,14 +62,38 @@ def demo(
     name = f"{started:%Y%m%d-%H%M%S}-{os.getpid()}"
     place = os.path.abspath(paths.local("--dir", options.runs_dir(dir)))
     plan = digits.Plan(place, "digits", name, steps, workers, ("tensorboard",))
-    console = terminal.console()
-    console.print(f"training on scikit-learn's digits: {workers} processes, {steps} steps, one run", markup=False)
+    with _viewer(place) if view else contextlib.nullcontext():
+        _train(terminal.console(), plan)
+
+
+def _train(console: Console, plan: digits.Plan) -> None:
+    """Train, show it, and say what came of it."""
+    console.print(
+        f"training on scikit-learn's digits: {plan.workers} processes, {plan.steps} steps, one run", markup=False
+    )
     with _team(plan) as team:
         _watch(console, plan, team)
         failed = [f"rank {rank} ended with {code}" for rank, code in enumerate(team.codes()) if code != 0]
     if failed:
-        raise StenoError(f"the demo did not train to its end: {', '.join(failed)}; see {place}/digits/{name}")
+        raise StenoError(f"the demo did not train to its end: {', '.join(failed)}; see {plan.dir}/digits/{plan.name}")
     _report(console, plan)
+
+
+@contextlib.contextmanager
+def _viewer(place: str) -> Iterator[None]:
+    """A browser that shows the runs, from the first step on and until Ctrl-C."""
+    import steno
+    from steno.cli.view import tell
+
+    viewer = steno.view(place)
+    try:
+        yield
+        terminal.say("")
+        tell(next_steps.shown(place), viewer.address, viewer.url)
+        with contextlib.suppress(KeyboardInterrupt):
+            viewer.wait()
+    finally:
+        viewer.close()
 
 
 @dataclass(frozen=True, slots=True)

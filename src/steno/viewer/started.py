@@ -46,6 +46,10 @@ class Viewer:
             'referrerpolicy="no-referrer" title="steno"></iframe>'
         )
 
+    def wait(self) -> None:
+        """Until it ends, which it does by itself only where it fails or is ended from outside."""
+        self._process.wait()
+
     def close(self) -> None:
         """End it; returns when its process is gone."""
         self._end()

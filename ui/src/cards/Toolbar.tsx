@@ -187,7 +187,7 @@ export function Toolbar() {
       <input
         class="filter"
         type="search"
-        placeholder="filter charts: text or regular expression"
+        placeholder="filter charts (text or regex)"
         aria-label="Filter charts"
         value={filter}
         onInput={(event) => change({ filter: event.currentTarget.value }, true)}

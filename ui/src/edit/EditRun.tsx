@@ -77,7 +77,9 @@ export function EditRun({ run, tags, notes }: Props) {
       <label class="check">
         <input type="checkbox" checked={row?.archived ?? false} onChange={(event) => void archive([run], event.currentTarget.checked)} /> archived
       </label>
-      <Tags run={run} tags={tags} />
+      <span class="tags">
+        tags <Tags run={run} tags={tags} />
+      </span>
       <label class="wide">
         notes
         <textarea

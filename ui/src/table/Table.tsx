@@ -208,15 +208,16 @@ export function Table() {
     if (at.value >= 0 && at.value < count) virtual.to(at.value);
   }, [at.value]);
   const visible = view.value.columns;
-  const template = `58px minmax(120px, 1.5fr) 88px ${visible.map((name) => (name === "started" ? "146px" : "minmax(100px, 1fr)")).join(" ")}`;
-  const width = 266 + visible.reduce((sum, name) => sum + (name === "started" ? 146 : 100), 0);
+  const wide = (name: string) => (name === "started" ? 156 : Math.min(200, Math.max(92, 40 + 7.3 * name.length)));
+  const template = `58px minmax(var(--name), 1.5fr) 88px ${visible.map((name) => (name === "started" ? "156px" : `minmax(${wide(name)}px, 1fr)`)).join(" ")}`;
+  const width = visible.reduce((sum, name) => sum + wide(name), 146);
   const base = baselineRow.value;
   const { value: trouble } = problem;
   return (
     <section class="runs" aria-label="Runs">
       <Choose />
       <div class="tablescroll" ref={scroller} tabIndex={0} role="region" aria-label="Table of runs">
-        <div role="table" aria-rowcount={count + 1} aria-label="Runs" style={{ "--columns": template, minWidth: `${width}px` }}>
+        <div role="table" aria-rowcount={count + 1} aria-label="Runs" style={{ "--columns": template, minWidth: `calc(var(--name) + ${width}px)` }}>
           <div role="rowgroup" class="sticky">
             <Head />
             {base && <Row row={base} index={-1} top={0} pinned />}
