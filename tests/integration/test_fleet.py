@@ -13,9 +13,13 @@ import pytest
 
 import object_stores
 import steno
-from nodes import node_dir
+from nodes import node_dir, node_of
 from object_stores import eventually
 from steno import files
+from steno.cli import about
+from steno.collector.uploads import uploader
+from steno.ledger import node_object
+from steno.objects.store import ObjectStore
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -108,14 +112,10 @@ def file_store(monkeypatch, tmp_path):
 
 
 def runs_in(store):
-    from steno.objects.store import ObjectStore
-
     return sorted(key.removesuffix("/run.json") for key in ObjectStore(store).listing() if key.endswith("/run.json"))
 
 
 def objects_of_nodes(store, path):
-    from steno.objects.store import ObjectStore
-
     there = ObjectStore(f"{store}/{path}")
     return [json.loads(there.read(key)) for key in there.listing("nodes")]
 
@@ -148,8 +148,6 @@ def test_ranks_on_hosts_without_a_common_disk_are_one_run(store, tmp_path):
 
 
 def _read(store, key):
-    from steno.objects.store import ObjectStore
-
     return ObjectStore(store).read(key)
 
 
@@ -288,6 +286,9 @@ def test_a_node_that_gives_no_news_is_silent_and_after_an_hour_its_run_has_crash
         monkeypatch.setattr(time, "time", lambda later=later: now + later)
         info = steno.open(url).info
         assert (info.state, len(info.silent)) == (found, silent)
+        if later == 180:
+            assert about.silence(info).startswith(", 1 node silent for 3 min ")
+            assert about.ranks(info) == "1 of 2 have recorded here"
     monkeypatch.undo()
 
 
@@ -452,6 +453,49 @@ def test_a_run_that_no_store_has_or_that_cannot_be_asked_for_is_one_error(server
         steno.init("p", "none", dir=tmp_path / "runs", store="s3://some-bucket/x", rewind=3)
     assert time.monotonic() - began < 15
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_store_that_does_not_answer_leaves_what_was_known_last(server, monkeypatch, tmp_path):
+    gate = object_stores.Gate(server)
+    for name, value in object_stores.environment(gate.url).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
+    bucket = f"b-{os.urandom(8).hex()}"
+    object_stores.client(server).create_bucket(Bucket=bucket)
+    run = steno.init("p", "known", dir=tmp_path / "runs", store=f"s3://{bucket}/x", live_secs=0.2)
+    try:
+        run.log({"a": 1.0}, step=0)
+        eventually(lambda: runs_in(f"s3://{bucket}/x"))
+        reader = steno.open(f"s3://{bucket}/x/p/known")
+        eventually(lambda: len(reader.series("a")) == 1, poll=0.2)
+        assert "store" not in reader.info.unreadable
+        gate.close()
+        eventually(lambda: "store" in reader.info.unreadable, poll=0.2)
+        assert reader.info.unreadable["store"].startswith("not reached for ")
+        assert (reader.info.state, reader.series("a").value.tolist()) == ("running", [1.0])
+        gate.open()
+        run.log({"a": 2.0}, step=1)
+        eventually(lambda: len(reader.series("a")) == 2, poll=0.2)
+        assert "store" not in reader.info.unreadable
+        assert run.finish(timeout=60)
+        reader.close()
+    finally:
+        run.finish(timeout=0)
+        gate.close()
+
+
+def test_a_node_that_sends_something_large_gives_news_meanwhile(file_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("STENO_KEEP_LEDGER", "1")
+    (tmp_path / "large").write_bytes(os.urandom(6 << 20))
+    with steno.init("p", "large", dir=tmp_path / "runs") as run:
+        run.log_artifact(tmp_path / "large", "large")
+    monkeypatch.setattr(uploader, "_NEWS_SECS", 0.0)
+    written, write = [], ObjectStore.write
+    monkeypatch.setattr(ObjectStore, "write", lambda self, key, data: written.append(key) or write(self, key, data))
+    one = uploader.Uploader(run.dir, node_of(run.dir), {"store": file_store})
+    one._shelves["store"] = uploader.Shelf("store", file_store, node_dir(run.dir), one._gate)
+    assert one._sweep()
+    assert written.count(node_object.key(node_of(run.dir))) >= 6
 
 
 def test_a_node_needs_no_right_to_delete(server, monkeypatch, tmp_path):

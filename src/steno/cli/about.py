@@ -39,7 +39,24 @@ def head(console: Console, info: Info) -> None:
     name = terminal.number(f"{info.project}/{info.name}")
     state = (info.state or "not posted yet", STATE_STYLES.get(info.state) or "bold")
     archived = ("  archived", "yellow") if info.archived else ""
-    console.print(Text.assemble((name, "bold"), "  ", state, "  ", terminal.when(info.started), archived))
+    quiet = (silence(info), "yellow")
+    console.print(Text.assemble((name, "bold"), "  ", state, quiet, "  ", terminal.when(info.started), archived))
+
+
+def silence(info: Info) -> str:
+    """How many nodes of a run in an object store should have given news of themselves and have not, as `, 1 node …`."""
+    if not info.silent:
+        return ""
+    nodes = f"{len(info.silent)} node{'s' if len(info.silent) > 1 else ''}"
+    return f", {nodes} silent for {terminal.duration(max(info.silent.values()))}"
+
+
+def ranks(info: Info) -> str:
+    """How many processes have recorded, of how many the job has."""
+    count, world = len(info.ranks), info.world_size or 0
+    if 0 < count < world:
+        return f"{count} of {world} have recorded here"
+    return str(count) if count > 1 else ""
 
 
 def facts(console: Console, reader: RunReader, info: Info, summary: Mapping[str, Any]) -> None:
@@ -65,7 +82,8 @@ def _facts(reader: RunReader, info: Info, summary: Mapping[str, Any]) -> dict[st
         "recorded as": recorded if recorded != info.name else "",
         "duration": duration(info),
         "group": str(info.group or ""),
-        "ranks": str(len(info.ranks)) if len(info.ranks) > 1 else "",
+        "ranks": ranks(info),
+        "out of reach": info.unreadable.get("store", "") if reader.url else "",
         "attempts": str(len(info.attempts)) if len(info.attempts) > 1 else "",
         "tags": ", ".join(info.tags),
         "notes": info.notes,

@@ -35,7 +35,9 @@ def publish(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Make a store's runs known to other engines: its parts to an Iceberg catalogue, or their rows to ClickHouse.
+    """Make a store's runs known to Iceberg or ClickHouse.
+
+    Its parts go to an Iceberg catalogue, or their rows to ClickHouse.
 
     It may be called at any time, by several at once, and be killed: everything is in the tables once. Exit status 1 if
     a run could not be read, or a catalogue's table names files that are gone.

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from steno import inside, runfile
+from steno.errors import StenoError
 from steno.ledger.listed import read_manifest
 from steno.ledger.read import Reader
 from steno.record import START
+from steno.secrecy import scrub
 from steno.store import attempts as attempts_
 from steno.store import binned
 from steno.store import records as records_
 from steno.store import runs as runs_
 from steno.store import sql as sql_
 from steno.store.chosen import read_points
-from steno.store.engine import Engine, again, inherit
+from steno.store.engine import Engine, PartGone, again, inherit
 from steno.store.info import Info, info_of, state_of
 from steno.store.source import Source
 from steno.store.summary import Summary, told
@@ -34,6 +37,11 @@ if TYPE_CHECKING:
     from steno.store.points import Points
     from steno.store.remote import Remote
     from steno.store.series import Series
+
+
+_AGAIN_SECS: Final = 5.0
+"""A store that does not answer is asked no more often."""
+_ERROR_CHARS: Final = 300
 
 
 class FilesRun:
@@ -53,6 +61,7 @@ class FilesRun:
 
     def _begin(self, engine: Engine | None = None) -> None:
         self._pid = os.getpid()
+        self._reached, self._unreached, self._not_before = time.monotonic(), "", 0.0
         self.engine = engine or Engine()
         if self.remote is not None:
             self.engine.fetch[self.dir] = self.remote.parts
@@ -81,8 +90,23 @@ class FilesRun:
         return self._unsealed.view()
 
     def _refresh(self) -> None:
-        if self.remote is not None:
+        """Ask the store for news. One that does not answer leaves what was known last, and `info` says since when."""
+        if self.remote is None or time.monotonic() < self._not_before:
+            return
+        try:
             self.remote.refresh()
+        except (StenoError, PartGone):
+            raise
+        except Exception as error:  # whatever the store's library raises
+            self._unreached = scrub(f"{type(error).__name__}: {error}")[:_ERROR_CHARS]
+            self._not_before = time.monotonic() + _AGAIN_SECS
+        else:
+            self._reached, self._unreached = time.monotonic(), ""
+
+    def _problems(self) -> dict[str, str]:
+        if not self._unreached:
+            return {}
+        return {"store": f"not reached for {time.monotonic() - self._reached:.0f} s: {self._unreached}"}
 
     def attempts(self) -> tuple[Attempt, ...]:
         """See `EngineRun`."""
@@ -104,7 +128,7 @@ class FilesRun:
         mine = {path: loss for path, loss in lost.items() if Path(path) == self.dir / loss.name}
         damaged = {**self.engine.damaged, **{path: loss.reason for path, loss in mine.items()}}
         snapshot = replace(snapshot, losses=(*snapshot.losses, *mine.values()))
-        return info_of(self.dir, snapshot, self.attempts(), damaged)
+        return info_of(self.dir, snapshot, self.attempts(), {**damaged, **self._problems()})
 
     def state(self) -> str:
         """See `EngineRun`."""

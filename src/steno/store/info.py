@@ -61,7 +61,8 @@ class Info:
     unposted: tuple[Unposted, ...] = ()
     """Journals of a run that does not go on which hold more than was posted: stream, host, records, bytes, age."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    """What could not be read, and why: ledgers ("node ID"), parts (their path), run.json, manifest.json, edits.jsonl.
+    """What could not be read, and why: ledgers ("node ID"), parts (their path), run.json, manifest.json, edits.jsonl;
+    "store": the run's object store does not answer, and all is as it was known last.
 
     What they held is missing.
     """
