@@ -44,6 +44,9 @@ const PICTURES = new Set(["png", "jpg", "gif", "webp", "bmp", "svg"]);
 function Content({ item, card, onOpen }: { item: Item; card: string; onOpen: () => void }) {
   const ended = STATES[item.state];
   if (ended) return <Broken>{ended(item)}</Broken>;
+  // A run that somebody changed may name a value and no file of it.
+  const said = item.kind === "pr_curve" || (typeof item.meta["text"] === "string" && (item.kind === "text" || item.kind === "plain"));
+  if (item.file === null && !said) return <Broken>It cannot be read: it has no file.</Broken>;
   const ext = item.file?.split(".").at(-1) ?? "";
   switch (item.kind) {
     case "image":
