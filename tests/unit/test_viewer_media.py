@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from urllib.parse import quote
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 import steno
 import viewer_server
+from steno.viewer.catalogue import Catalogue
+from steno.viewer.gallery import Gallery
 
 BOXES = [{"box": (1, 1, 5, 5), "label": "cat", "score": 0.75}]
 
@@ -135,6 +138,29 @@ def test_a_step_that_comes_is_there_at_once(tmp_path):
             found = card(asker, "sample", runs=["p/live"])
             assert found["steps"] == list(range(step + 1))
             assert found["items"][0]["state"] in {"waiting", "ready"}
+
+
+def test_much_that_changes_is_read_now_and_then_and_said(tmp_path):
+    """So that a run that goes on costs a part of a core, however much it has."""
+    gallery = Gallery(Catalogue(tmp_path))
+    with steno.init(project="p", name="live", dir=str(tmp_path)) as run:
+        for step in range(6000):
+            run.log({"text": steno.Text(f"at {step}")}, step=step)
+        assert run.flush(60)
+        rows, fresh = gallery.look("p/live", "text")
+        assert (len(rows), fresh) == (6000, True)
+        run.log({"text": steno.Text("more")}, step=6000)
+        assert run.flush(60)
+        # It took longer than a trifle to read: what is known stands for a while.
+        rows, fresh = gallery.look("p/live", "text")
+        if not fresh:
+            assert len(rows) == 6000
+        until = time.monotonic() + 60
+        while len(rows) < 6001:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+            rows, fresh = gallery.look("p/live", "text")
+        assert run.finish(60)
 
 
 STRANGE = st.recursive(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,9 @@ _MOST_STEPS: Final = 20_000
 _MOST_ITEMS: Final = 500
 _KEPT: Final = 64
 _KEPT_ROWS: Final = 20_000
+_SHARE: Final = 0.05
+"""Of a core, for reading what a run that goes on has of one key; much of it is read less often."""
+_CHEAP_SECS: Final = 0.05
 _IN_BINS: Final = frozenset({"counts", "edges"})
 """What a histogram's meta says of each bin: the heat map is asked for it."""
 
@@ -46,13 +50,21 @@ class Shown:
     value: Ref | str
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    sign: object
+    rows: tuple[Shown, ...]
+    until: float
+    """So long it will do, although the run has changed since."""
+
+
 class Gallery:
     """The media of runs. Thread-safe."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], tuple[object, tuple[Shown, ...]]] = {}
+        self._known: dict[tuple[str, str], _Read] = {}
 
     async def index(self, request: Request) -> Response:
         """`api/media-index`: a batch of cards."""
@@ -84,10 +96,12 @@ class Gallery:
         items: list[dict[str, Any]] = []
         none: list[dict[str, Any]] = []
         problems: list[dict[str, str]] = []
-        left_out = 0
+        left_out, again = 0, False
         for run in ids:
             try:
-                root, all_ = self._catalogue.path(run), self.of(run, key)
+                root = self._catalogue.path(run)
+                all_, fresh = self.look(run, key)
+                again |= not fresh
                 mine = sorted({one.step for one in all_})
                 if not mine:
                     continue
@@ -108,7 +122,7 @@ class Gallery:
         return {
             "id": card.get("id"), "key": key,
             "steps": None if known else kept, "steps_left_out": len(found) - len(kept),
-            "items": items, "left_out": left_out, "none_yet": none, "problems": problems,
+            "items": items, "left_out": left_out, "none_yet": none, "problems": problems, "again": again,
         }  # fmt: skip
 
     def of(self, run: str, key: str) -> tuple[Shown, ...]:
@@ -117,17 +131,25 @@ class Gallery:
         Raises:
             StenoError: the run is not here, or damaged.
         """
+        return self.look(run, key)[0]
+
+    def look(self, run: str, key: str) -> tuple[tuple[Shown, ...], bool]:
+        """The same, and whether it is all that the run has by now. Raises as `of`."""
         sign = stamps.of_live(self._catalogue.path(run))
         with self._lock:
             known = self._known.pop((run, key), None)
-        if known is None or known[0] != sign:
-            known = (sign, self._read(run, key))
+        begun = time.monotonic()
+        if known is None or (known.sign != sign and begun >= known.until):
+            before = time.thread_time()
+            rows = self._read(run, key)
+            cost = time.thread_time() - before
+            known = _Read(sign, rows, begun + cost / _SHARE if cost > _CHEAP_SECS else begun)
         with self._lock:
-            if len(known[1]) <= _KEPT_ROWS:
+            if len(known.rows) <= _KEPT_ROWS:
                 self._known[run, key] = known
             while len(self._known) > _KEPT:
                 self._known.pop(next(iter(self._known)))
-        return known[1]
+        return known.rows, known.sign == sign
 
     def _read(self, run: str, key: str) -> tuple[Shown, ...]:
         reader = self._catalogue.reader(run)

@@ -77,8 +77,8 @@ async function ask(): Promise<void> {
       stepsOf.set(id, same);
       loaded.set(id, wants);
       stateOf(id).value = { card: card && !card.error ? card : null, error: card?.error ?? null, remedy: card?.remedy ?? "", loading: false };
-      // An encoder at work makes no news when it is done.
-      if (card?.items?.some(unfinished)) setTimeout(() => retry(id), AGAIN_MS);
+      // An encoder at work makes no news when it is done, nor a server that reads later.
+      if (card?.again || card?.items?.some(unfinished)) setTimeout(() => retry(id), AGAIN_MS);
     }
   } catch (said) {
     for (const [id] of wanted) {

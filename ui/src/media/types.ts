@@ -28,6 +28,8 @@ export interface MediaCard {
   left_out: number;
   none_yet: { run: string; first: number }[];
   problems: Problem[];
+  /** The run has more by now, which the server has not read yet. */
+  again: boolean;
   error?: string;
   remedy?: string;
 }
