@@ -28,7 +28,7 @@ export function Labels({ name, items }: { name: string; items: Item[] }) {
   return (
     <div class="labels" role="group" aria-label="Labels">
       <button aria-pressed={hidden.size === 0} title="All boxes and masks, or none" onClick={() => (state.value = { ...state.value, hidden: hidden.size ? new Set() : new Set(labels) })}>
-        {hidden.size ? "all" : "none"}
+        {hidden.size ? "show all" : "hide all"}
       </button>
       {labels.slice(0, MOST).map((label) => (
         <label key={label}>
@@ -37,7 +37,7 @@ export function Labels({ name, items }: { name: string; items: Item[] }) {
           <span>{label || "no label"}</span>
         </label>
       ))}
-      {labels.length > MOST && <span class="quiet">and {labels.length - MOST} more, drawn with “all”</span>}
+      {labels.length > MOST && <span class="quiet">and {labels.length - MOST} more, drawn with “show all”</span>}
       {scored && (
         <label>
           confidence ≥ <output>{least.toFixed(2)}</output>

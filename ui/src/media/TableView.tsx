@@ -72,7 +72,9 @@ export function TableView({ item }: { item: Item }) {
 
   if (!head) return wrong ? <Broken>It cannot be shown: {wrong} <Save item={item} what="Save it" /></Broken> : null;
   const columns = head.columns;
-  const template = { gridTemplateColumns: `repeat(${columns.length}, minmax(110px, 1fr))`, minWidth: `${columns.length * 110}px` };
+  // All digits of a 64-bit number have room.
+  const widths = columns.map((one) => (/64|double/.test(one.type) ? 158 : 110));
+  const template = { gridTemplateColumns: widths.map((one) => `minmax(${one}px, 1fr)`).join(" "), minWidth: `${widths.reduce((sum, one) => sum + one, 0)}px` };
   const sortBy = (at: number) => setAsked({ ...asked, sort: asked.sort === String(at) ? `-${at}` : asked.sort === `-${at}` ? "" : String(at) });
   return (
     <div class="logged">
