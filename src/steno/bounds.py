@@ -87,13 +87,6 @@ def footer(path: Path, most_rows: int = MOST_ROWS) -> pq.FileMetaData:
         return _footer(file, path, os.fstat(file.fileno()).st_size, most_rows)
 
 
-def footer_in(end: memoryview, path: Path, size: int) -> pq.FileMetaData:
-    """As `footer`, of a file whose last bytes, from its footer on, are in memory."""
-    import pyarrow as pa
-
-    return _footer(pa.BufferReader(pa.py_buffer(end)), path, size, MOST_ROWS)
-
-
 def _footer(source: Any, path: Path, size: int, most_rows: int) -> pq.FileMetaData:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -102,6 +95,12 @@ def _footer(source: Any, path: Path, size: int, most_rows: int) -> pq.FileMetaDa
         found = pq.read_metadata(source)
     except pa.ArrowException as error:
         raise ValueError(str(error)) from error
+    require_sound(found, path, size, most_rows)
+    return found
+
+
+def require_sound(found: pq.FileMetaData, path: Path, size: int, most_rows: int = MOST_ROWS) -> None:
+    """Raise CorruptError for a footer which says that its file of that size would unfold into too much."""
     rows, groups = found.num_rows, [found.row_group(at) for at in range(found.num_row_groups)]
     whole = sum(group.total_byte_size for group in groups)
     if not 0 <= rows <= min(most_rows, (1 << 20) + size * ROWS_PER_BYTE) or rows != sum(g.num_rows for g in groups):
@@ -109,7 +108,6 @@ def _footer(source: Any, path: Path, size: int, most_rows: int) -> pq.FileMetaDa
     _require(path, size, whole)
     if any(group.total_byte_size < 0 or group.num_rows < 0 for group in groups):
         raise CorruptError(f"{path} says that it has less than nothing: it is not read")
-    return found
 
 
 def walk(

@@ -48,6 +48,7 @@ class Image:
         if sums is None:
             raise DiffersError
         self._path, self._sums = path, sums
+        self._file: pq.ParquetFile | None = None
         self._fd = inside.opened(path)
         try:
             size = os.fstat(self._fd).st_size
@@ -62,10 +63,10 @@ class Image:
                 self._end = max(size - 8 - int.from_bytes(self._bytes[size - 8 : size - 4], "little"), 0)
                 if self._end < begin:
                     self._fill(self._end, begin)
+                self._filled = begin
                 if crc32c.crc32c(self._bytes[self._end :]) != sums.footer:
                     raise DiffersError
-                self._filled = begin
-                self.footer = bounds.footer_in(self._bytes[self._end :], path, size) if footer is None else footer
+                self.footer = self._parsed(size) if footer is None else footer
             else:
                 self._end = self._filled = size - 8 - footer.serialized_size
                 self.footer = footer
@@ -89,6 +90,22 @@ class Image:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def _parsed(self, size: int) -> pq.FileMetaData:
+        """The footer, which is parsed once: its file is kept for `table` where it is in memory as a whole."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        end = self._data if not self._filled else self._data[self._end :]
+        try:
+            file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(end)), read_dictionary=["key"], pre_buffer=False)
+        except pa.ArrowException as error:
+            raise DiffersError from error
+        footer = file.metadata
+        bounds.require_sound(footer, self._path, size)
+        if not self._filled:
+            self._file = file
+        return footer
 
     def _fill(self, begin: int, end: int) -> None:
         """Raises DiffersError where the file is shorter than it was."""
@@ -141,10 +158,10 @@ class Image:
         same = {name: value for name in _PERHAPS_SAME if (value := _same(facts, names.get(name))) is not None}
         wanted = [name for name in columns if name not in same]
         bounds.walk(self._bytes, self._path, facts, wanted, places=places)
-        with pq.ParquetFile(
+        file = self._file or pq.ParquetFile(
             pa.BufferReader(pa.py_buffer(self._data)), metadata=self.footer, read_dictionary=["key"], pre_buffer=False
-        ) as file:
-            return file.read_row_groups(list(groups), columns=wanted, use_threads=False), same
+        )
+        return file.read_row_groups(list(groups), columns=wanted, use_threads=False), same
 
     def has_steps(self, at: int, first: int | None, last: int | None) -> bool:
         """Whether a row group can have a step of that range."""
