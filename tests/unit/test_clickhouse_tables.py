@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,10 @@ def test_rows_have_the_types_of_their_table():
     made = table(tables.PARTS, [{**row, "node": -1, "first_batch": 1, "last_batch": 2, "rows": 3}])
     assert made.schema == schema(tables.PARTS)
     assert made.to_pylist()[0]["node"] == -1
+
+
+def test_the_viewer_says_that_it_shows_no_database():
+    command = [sys.executable, "-m", "steno", "view", "clickhouse://h/db", "--port", "0"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "is a database" in done.stderr
