@@ -13,7 +13,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = Path("src/steno/journal/_native.c")
-FLAGS = ("-O2", "-fPIC", "-fvisibility=hidden", "-shared")
+FLAGS = ("-O2", "-fPIC", "-fno-plt", "-fvisibility=hidden", "-shared")
 
 
 def compiled(root: Path, directory: Path) -> Path:

@@ -240,7 +240,10 @@ def main() -> None:
     child = lambda name, *args: measure.in_child(__file__, name, *args)  # noqa: E731
     print(measure.machine())
     subprocess.run(
-        [sys.executable, "-c", f"import _roads; _roads.table({options.rounds})"], cwd=Path(__file__).parent, check=True
+        [sys.executable, "-c", f"import _roads; _roads.table({options.rounds})"],
+        cwd=Path(__file__).parent,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        check=True,
     )
     if options.roads:
         return
