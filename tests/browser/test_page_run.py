@@ -26,6 +26,7 @@ PROGRAM = """
             if at % 100 == 99:
                 run.flush(30)  # a flood is bounded
         run.log({"loss": 1.0, "bad": {}})
+        run.event("said", what="<u>it</u>")
         run.log_artifact(str(files / "model.pt"), "model <b>", step=1, metadata={"by": "<i>me</i>"})
         (files / "model.pt").write_bytes(b"second")
         run.log_artifact(str(files / "model.pt"), "model <b>", overwrite=True, step=2, link="latest")
@@ -154,12 +155,75 @@ def test_what_was_printed_has_its_colours_and_is_searched(browse, viewer):
     red = run.locator(".line .c1")
     red.wait_for()
     assert red.inner_text() == "red"
-    assert run.locator(".line").first.inner_text() == "red <img src=x onerror=alert(1)>"
-    assert run.locator(".line.stderr").inner_text() == "to stderr"
+    assert run.locator(".line .words").first.inner_text() == "red <img src=x onerror=alert(1)>"
+    assert run.locator(".line.stderr .words").inner_text() == "to stderr"
     assert run.locator(".line img").count() == 0
     assert run.locator(".line").count() < 120
     run.get_by_role("button", name="end").click()
     run.get_by_text("line 2499", exact=True).wait_for()
-    run.get_by_role("searchbox", name="Search").fill("line 123")
+    run.get_by_role("searchbox", name="Search").fill("LINE 123")
     page.keyboard.press("Enter")
     run.get_by_text("11 lines").wait_for()
+    run.locator(".line", has_text="line 1231").get_by_role("button").click()
+    run.get_by_text("2,502 lines").wait_for()
+    marked = run.locator(".line.marked")
+    marked.wait_for()
+    assert marked.locator(".words").inner_text() == "line 1231"
+    run.get_by_text("line 1230", exact=True).wait_for()
+
+
+def test_one_goes_to_a_line_and_takes_all_of_them_away(browse, viewer):
+    page = browse(f"{viewer.url}#open=p/good&tab=output")
+    run = page.get_by_role("dialog", name="Run p/good")
+    run.get_by_text("2,502 lines").wait_for()
+    run.get_by_label("Go to line").fill("2,003")
+    page.keyboard.press("Enter")
+    marked = run.locator(".line.marked")
+    marked.wait_for()
+    assert (marked.locator(".no").inner_text(), marked.locator(".words").inner_text()) == ("2003", "line 2000")
+    with page.expect_download() as waiting:
+        run.get_by_role("link", name="download").click()
+    lines = waiting.value.path().read_text().splitlines()
+    assert lines[:2] == ["red <img src=x onerror=alert(1)>", "to stderr"]
+    assert lines[2:] == [f"line {at}" for at in range(2500)]
+
+
+def test_records_are_chosen_by_kind_key_and_rank(browse, viewer):
+    page = browse(f"{viewer.url}#open=p/good&tab=records")
+    run = page.get_by_role("dialog", name="Run p/good")
+    kinds = run.get_by_label("Kind")
+    kinds.locator("option", has_text="output (2,502)").wait_for(state="attached")
+    kinds.select_option("event")
+    run.get_by_text("1 record", exact=True).wait_for()
+    assert "<u>it</u>" in run.locator(".line .words").inner_text()
+    assert run.locator(".line u").count() == 0
+    kinds.select_option("artifact")
+    page.wait_for_function("() => document.querySelector('.line .words')?.textContent.includes('model')")
+    run.get_by_label("Key").fill("loss")
+    page.keyboard.press("Enter")
+    run.locator(".line .words", has_text="1").first.wait_for()
+    run.get_by_text("1 record", exact=True).wait_for()
+
+
+def test_the_end_is_followed_while_the_run_goes_on(browse, tmp_path):
+    import steno
+
+    with viewer_server.viewing(tmp_path) as viewer, steno.init(project="p", name="live", dir=str(tmp_path)) as run:
+        entry = run._started.recorder.entry
+        for at in range(3000):
+            entry("output", {"stream": "stdout", "text": f"line {at}"})
+        assert run.flush(30)
+        page = browse(f"{viewer.url}#open=p/live&tab=output")
+        page.get_by_text("line 2999", exact=True).wait_for()
+        for at in range(3000, 3300):
+            entry("output", {"stream": "stdout", "text": f"line {at}"})
+        assert run.flush(30)
+        page.get_by_text("line 3299", exact=True).wait_for()
+        # Who reads further up is left there.
+        page.get_by_role("button", name="top").click()
+        page.get_by_text("line 0", exact=True).wait_for()
+        entry("output", {"stream": "stdout", "text": "the last"})
+        assert run.flush(30)
+        page.get_by_text("3,301 lines").wait_for()
+        assert page.get_by_text("line 0", exact=True).count() == 1
+        page.close()

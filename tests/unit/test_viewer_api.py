@@ -296,7 +296,8 @@ def test_whatever_is_posted_is_answered_or_refused(asker, path, data):
 
 
 @pytest.mark.parametrize(
-    "path", ["config", "health", "artifacts", "records", "series", "news", "columns", "runs", "keys", "server"]
+    "path",
+    ["config", "health", "artifacts", "records", "output", "series", "news", "columns", "runs", "keys", "server"],
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
@@ -318,6 +319,11 @@ def test_whatever_is_in_an_address_is_answered_or_refused(asker, path, data):
         "runs",
         "where",
         "sort",
+        "last",
+        "offset",
+        "name",
+        "digest",
+        "colours",
     )
     given = data.draw(st.dictionaries(st.sampled_from(names), st.text(max_size=12) | st.just("p/r0"), max_size=4))
     answer = asker.ask(f"/api/{path}?{urlencode(given, errors='surrogatepass')}")

@@ -193,3 +193,33 @@ def test_what_is_not_there_is_said(asker):
         assert answer.status in {400, 404}
         assert answer.json["error"]
     assert asker.ask("/api/health").status == 400
+
+
+PRINTS = """
+import sys
+import steno
+with steno.init(project="p", name="prints", dir=sys.argv[1], capture="stdout") as run:
+    for at in range(1200):
+        print(f"\\x1b[31mline\\x1b[0m {at}")
+    run.event("said", what="line 7")
+"""
+
+
+def test_records_come_by_pages_and_output_as_a_text(tmp_path):
+    subprocess.run([sys.executable, "-c", PRINTS, str(tmp_path)], check=True, timeout=100, stdout=subprocess.DEVNULL)
+    with viewer_server.serving(tmp_path) as asker:
+        address = "/api/records?run=p%2Fprints&kind=output"
+        last = asker.ask(f"{address}&last=10").json
+        assert ([one["number"] for one in last["records"]], last["total"]) == ([*range(1190, 1200)], 1200)
+        assert (last["offset"], last["next"], last["kinds"]["event"]) == (1190, None, 1)
+        first = asker.ask(f"{address}&limit=500").json
+        assert (first["next"], first["records"][0]["value"]["text"]) == ("500", "\x1b[31mline\x1b[0m 0")
+        found = asker.ask(f"{address}&match=LINE%207&limit=2").json
+        assert ([one["number"] for one in found["records"]], found["total"]) == ([7, 70], 111)
+        text = asker.ask("/api/output?run=p%2Fprints")
+        assert text.headers["content-type"] == "text/plain; charset=utf-8"
+        assert text.headers["content-disposition"] == "attachment; filename*=UTF-8''prints.txt"
+        assert "sandbox" in text.headers["content-security-policy"]
+        assert text.body.decode().splitlines() == [f"line {at}" for at in range(1200)]
+        assert asker.ask("/api/output?run=p%2Fprints&colours=true").body.startswith(b"\x1b[31mline")
+        assert asker.ask("/api/output?run=none").status == 404

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 GROUP_ROWS = 1 << 17
 KEY_ROWS = 1 << 13
 """A key with so many rows in a part has row groups of its own: it can be read, and its bytes checked, alone."""
+ENTRY_ROWS = 1 << 13
+"""Of entries a row group has so many: a page of a million printed lines is read alone."""
 _SAMPLES = 16
 _SAMPLE_ROWS = 1 << 10
 _STRETCH_ROWS = 1 << 13
@@ -512,7 +514,7 @@ def write_records(path: Path, entries: Sequence[tuple[Any, ...]], facts: Mapping
         _texts(payload),
     ]
     with pq.ParquetWriter(path, layout, compression="zstd", version="2.6", store_schema=False) as writer:
-        writer.write_table(pa.Table.from_arrays(arrays, schema=layout))
+        writer.write_table(pa.Table.from_arrays(arrays, schema=layout), row_group_size=ENTRY_ROWS)
         writer.add_key_value_metadata(_footer(facts, len(entries)))
     files.sync_file(path)
     return len(entries)

@@ -201,8 +201,19 @@ class Engine:
                 cursor.close()
         return found
 
+    def leave_out(self, path: Path, error: Exception) -> None:
+        """Note that a part cannot be read: it is not looked at again.
+
+        Raises:
+            OSError: this process has no file handle left.
+        """
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            raise error
+        _blame(error)
+        self._note(path, error)
+
     def _note(self, path: Path, error: Exception) -> None:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or repr(error)).splitlines()[0]
         self.damaged[str(path)] = reason
         warnings.warn(visible(f"the part {path} is damaged and left out: {reason}"), RuntimeWarning, stacklevel=5)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from steno.ledger.tally import Tally
     from steno.record import Entry
     from steno.store.attempts import Attempt, Choose
+    from steno.store.entrypages import EntryPage, EntryPages, Wanted
     from steno.store.points import Points
     from steno.store.remote import Remote
     from steno.store.series import Series
@@ -68,6 +69,7 @@ class FilesRun:
             self.engine.fetch_bins[self.dir] = self.remote.bins
         self._unsealed = Unsealed(self.dir)
         self._summary = Summary(self.engine)
+        self._pages: EntryPages | None = None
         self._starts: tuple[frozenset[str], list[Entry]] | None = None
 
     @property
@@ -176,6 +178,14 @@ class FilesRun:
     def entries(self, kind: str | None, last: int | None) -> list[Entry]:
         """See `EngineRun`."""
         return again(lambda: records_.read_entries(self.engine, self.dir, self.view(), kind, last))
+
+    def entry_page(self, wanted: Wanted, offset: int, limit: int) -> EntryPage:
+        """See `RunReader.entry_page`."""
+        from steno.store.entrypages import EntryPages
+
+        pages = self._pages or EntryPages(self.engine, self.dir)
+        self._pages = pages
+        return again(lambda: pages.page(self.view(), wanted, offset, limit))
 
     def sql(self, query: str, values: Sequence[Any] | None) -> pa.Table:
         """See `EngineRun`."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from steno.ledger.snapshot import Loss
     from steno.record import Batch, Entry, Record
     from steno.store.artifacts import Artifact
+    from steno.store.entrypages import EntryPage
     from steno.store.info import Info
     from steno.store.media import Item
     from steno.store.ranks import Stragglers
@@ -321,6 +322,30 @@ class RunReader:
             last: only the last so many; None: all.
         """
         return self._run.entries(kind, last)
+
+    def entry_page(
+        self,
+        kind: str | None = None,
+        *,
+        rank: int | None = None,
+        match: str = "",
+        offset: int = 0,
+        limit: int = 1000,
+    ) -> EntryPage:
+        """Some of the entries, of which there may be millions: a page costs about what it holds, wherever it stands.
+
+        Args:
+            kind, rank: only those of this kind, of this rank.
+            match: only those that hold this text, whatever its case; a printed line is searched without its colours.
+            offset: of the first; below 0: counted from the end.
+            limit: at most so many.
+        """
+        from steno.store import entrypages
+
+        wanted = entrypages.Wanted(kind, rank, match)
+        if self._own is None:
+            return entrypages.page_of(self._run.entries(None, None), wanted, offset, limit)
+        return self._own.entry_page(wanted, offset, limit)
 
     def tail(self, *, last: int = 10, follow: bool = True, poll_secs: float = 0.1) -> Iterator[Record | Entry]:
         """The newest records and entries, then each new one once, until the run has ended and all of it was given.

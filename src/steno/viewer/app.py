@@ -26,6 +26,7 @@ from steno.viewer.kept import Kept
 from steno.viewer.live import Live
 from steno.viewer.overview import Overview
 from steno.viewer.page import POLICY, Page
+from steno.viewer.records import Records
 from steno.viewer.run import OneRun
 from steno.viewer.runs import Runs
 from steno.viewer.security import Guard, Rules
@@ -66,6 +67,7 @@ class Viewer:
     def _application(self) -> ASGIApp:
         table, one = Runs(self.catalogue, Stall(self.catalogue)), OneRun(self.catalogue)
         overview, artifacts = Overview(self.catalogue), Artifacts(self.catalogue)
+        records = Records(self.catalogue)
         charts, files = Charts(self.catalogue), Files(self.catalogue)
         views = Views(self._kept, allowed=self._edit, changed=self.live.tell)
         edit = Edit(self.catalogue, allowed=self._edit, changed=self.live.tell)
@@ -81,7 +83,8 @@ class Viewer:
                 Route("/api/config", overview.config),
                 Route("/api/health", overview.health),
                 Route("/api/artifacts", artifacts.artifacts),
-                Route("/api/records", one.records),
+                Route("/api/records", records.records),
+                Route("/api/output", records.output),
                 Route("/api/chart", charts.chart, methods=["POST"]),
                 Route("/api/series", charts.series),
                 Route("/api/export", Export(self.catalogue, table, one, charts).export, methods=["POST"]),

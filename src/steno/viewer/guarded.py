@@ -58,8 +58,13 @@ def headers(head: bytes, name: str, claimed: str | None = None, *, framed: bool 
         kind = claimed if claimed in {HTML, SVG} else _UNKNOWN
     made = {"Content-Security-Policy": POLICY}
     if not inline:
-        made["Content-Disposition"] = f"attachment; filename*=UTF-8''{_quoted(name)}"
+        made["Content-Disposition"] = attachment(name)
     return kind, made
+
+
+def attachment(name: str) -> str:
+    """The header of a file that is saved under this name."""
+    return f"attachment; filename*=UTF-8''{_quoted(name)}"
 
 
 def _quoted(name: str) -> str:

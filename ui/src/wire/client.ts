@@ -3,7 +3,7 @@ import type { MediaCard } from "../media/types";
 import { decode } from "./decode";
 import * as file from "./file";
 import type { RunAnswer } from "./ofrun";
-import type { Card, CardAsk, ColumnsAnswer, EditAnswer, Failure, KeysAnswer, News, RecordsAnswer, RunsAnswer, ServerAnswer, Value, ViewsAnswer } from "./types";
+import type { Card, CardAsk, ColumnsAnswer, EditAnswer, Failure, KeysAnswer, News, RunsAnswer, ServerAnswer, Value, ViewsAnswer } from "./types";
 
 /** What the server, or the way to it, says is wrong. */
 export class AskError extends Error {
@@ -121,14 +121,6 @@ export async function media(ids: string[], cards: { id: string; key: string; ste
 
 export async function config(run: string): Promise<RunAnswer> {
   return (await ask(`api/config?run=${encodeURIComponent(run)}`)).json() as Promise<RunAnswer>;
-}
-
-/** Entries of a run from the `after`th on; `kind` empty: of any kind. */
-export async function records(run: string, kind: string, match: string, after: number, limit: number): Promise<RecordsAnswer> {
-  const query = new URLSearchParams({ run, after: String(after), limit: String(limit) });
-  if (kind) query.set("kind", kind);
-  if (match) query.set("match", match);
-  return (await ask(`api/records?${query}`)).json() as Promise<RecordsAnswer>;
 }
 
 export async function news(since: string, watched: string[]): Promise<News> {

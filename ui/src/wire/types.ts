@@ -156,6 +156,8 @@ export interface Entry {
   rank: number;
   key: string;
   value: Value;
+  /** Its place among all of its kind and rank, from 0. */
+  number?: number;
 }
 
 export interface RecordsAnswer {
