@@ -127,12 +127,12 @@ def test_artifacts_have_versions_files_and_downloads(browse, viewer):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("tab", ["", "artifacts"])
+@pytest.mark.parametrize("tab", ["", "charts", "output", "records", "artifacts"])
 def test_nothing_serious_stands_in_the_way(browse, viewer, theme, tab):
     from axe_playwright_python.sync_playwright import Axe
 
     page = browse(f"{viewer.url}#open=p/good&tab={tab}", color_scheme=theme, bypass_csp=True)
-    page.locator(".treerow, .artifact").first.wait_for()
+    page.locator(".treerow, .artifact, .line, article canvas").first.wait_for()
     found = Axe().run(page).response["violations"]
     assert [
         (one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in {"serious", "critical"}

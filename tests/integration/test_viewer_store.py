@@ -136,3 +136,22 @@ def test_a_run_that_is_damaged_in_the_store_is_a_row(url, server, tmp_path):
         card = asker.card(keys=["loss"], runs=["p/bad", "p/good"])
         assert [one["run"] for one in card["problems"]] == ["p/bad"]
         assert card["points"] == 10
+
+
+def test_the_page_of_a_run_in_a_store_has_its_overview_its_artifacts_and_its_records(url, tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    with steno.init(project="p", name="kept", dir=str(tmp_path / "runs"), store=url, capture="stdout") as run:
+        print("a line")
+        run.log({"loss": 1.0})
+        run.log_artifact(str(tmp_path / "model.pt"), "model")
+        assert run.finish(90)
+    with viewer_server.serving(url) as asker:
+        (row,) = asker.ask("/api/runs").json["rows"]
+        name = row["run"].replace("/", "%2F")
+        assert asker.ask(f"/api/config?run={name}").json["attempts"][0]["ends"] == 1
+        health = asker.ask(f"/api/health?run={name}")
+        assert (health.status, health.json["damage"], health.json["advice"]) == (200, [], [])
+        (kept,) = asker.ask(f"/api/artifacts?run={name}").json["artifacts"]
+        assert asker.ask(f"/api/artifact/{name}/model/{kept['digest']}/model.pt").body == b"weights"
+        (line,) = asker.ask(f"/api/records?run={name}&kind=output").json["records"]
+        assert line["value"]["text"] == "a line"
