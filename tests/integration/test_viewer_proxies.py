@@ -135,6 +135,7 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize("proxy", [nginx, jupyter])
 def test_the_viewer_works_under_a_prefix(proxy, place, tmp_path, request):
+    """tensorboard#5531: absolute addresses break behind a proxy's prefix."""
     with viewer_server.serving(place) as asker, proxy(asker.port, tmp_path) as (port, prefix, cookies):
         through = Through(port, prefix, cookies)
         request.addfinalizer(through.close)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from steno.viewer.catalogue import Catalogue
 
@@ -101,7 +102,7 @@ def _send(request: Request, fd: int, name: str, digest: str | None) -> Response:
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=kind)
         taken = True
-        return StreamingResponse(_read(fd, first, count), status, headers, kind)
+        return _Sent(fd, (first, count), status, headers, kind)
     finally:
         if not taken:
             os.close(fd)
@@ -123,17 +124,32 @@ def _span(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 class _Fd:
-    """Closes a descriptor when its reader is dropped: a client that leaves keeps no file open."""
+    """An open file, closed at the end of its answer, however that ends; at the latest when it is dropped."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
-    def __del__(self) -> None:
-        os.close(self.fd)
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
 
 
-def _read(fd: int, first: int, count: int) -> Iterator[bytes]:
-    return _chunks(_Fd(fd), first, count)
+class _Sent(StreamingResponse):
+    """A part of a file. A client that vanishes leaves a generator that only the garbage collector would end."""
+
+    def __init__(self, fd: int, span: tuple[int, int], status: int, headers: dict[str, str], kind: str) -> None:
+        self._file = _Fd(fd)
+        super().__init__(_chunks(self._file, *span), status, headers, kind)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
 
 
 def _chunks(file: _Fd, first: int, count: int) -> Iterator[bytes]:

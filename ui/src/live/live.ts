@@ -26,6 +26,8 @@ let listener: (news: News) => void = () => undefined;
 /** What this tab watches; null while it is hidden. */
 let mine: string[] | null = null;
 const watchers = new Map<string, string[]>();
+/** Tabs that cannot agree on one stream open none: each would hold one of the few connections of its host. */
+let streams = true;
 let leading = false;
 let source: EventSource | null = null;
 let streamed = "";
@@ -65,7 +67,7 @@ function close(): void {
 }
 
 function open(): void {
-  if (!leading) return;
+  if (!leading || !streams) return;
   if (watchers.size === 0) {
     close(); // Nobody looks: hidden tabs ask nothing.
     return;
@@ -180,6 +182,7 @@ export function start(runs: () => string[], onNews: (news: News) => void): void 
   if (navigator.locks && channel) void navigator.locks.request(scope, () => new Promise<void>(lead));
   else {
     leading = true;
+    streams = false;
     ticking = setInterval(() => {
       if (mine !== null) void poll();
     }, POLL_MS);
