@@ -125,6 +125,36 @@ def test_a_run_that_goes_on_is_followed_in_the_store(url, tmp_path):
         assert run.finish(60)
 
 
+def test_media_of_a_store_come_when_they_are_asked_for(url, tmp_path):
+    with steno.init(project="p", name="r", dir=str(tmp_path / "runs"), store=url) as run:
+        for step in range(3):
+            run.log(
+                {
+                    "pixel": steno.Image(np.full((4, 4, 3), step, np.uint8)),
+                    "weights": steno.Histogram(np.random.default_rng(step).normal(size=600_000)),
+                    "results": steno.Table({"a": [step, 2**62]}),
+                },
+                step=step,
+            )
+        assert run.finish(90)
+    with viewer_server.serving(url) as asker:
+        (run_id,) = [row["run"] for row in asker.ask("/api/runs").json["rows"]]
+        cards = [{"id": key, "key": key, "step": 1} for key in ("pixel", "results")]
+        pixel, results = asker.post("/api/media-index", {"runs": [run_id], "cards": cards}).json["cards"]
+        assert pixel["steps"] == [0, 1, 2]
+        (one,) = pixel["items"]
+        assert (one["step"], one["state"]) == (1, "ready")
+        answer = asker.ask(f"/api/media/{run_id.replace('/', '%2F')}/{one['file']}")
+        assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+        (one,) = results["items"]
+        page = asker.post("/api/media-table", {"run": run_id, "file": one["file"]}).json
+        assert page["rows"] == [[1], [{"$": str(2**62)}]]
+        (card,) = asker.post("/api/media-heat", {"runs": [run_id], "key": "weights"}).cards()
+        (series,) = card["series"]
+        assert (series["points"], series["damaged"]) == (3, 0)
+        np.testing.assert_allclose(series["columns"]["count"].sum(), 1_800_000)
+
+
 def test_a_run_that_is_damaged_in_the_store_is_a_row(url, server, tmp_path):
     record(tmp_path, url, "good", steps=10)
     bucket = url.split("/")[2]

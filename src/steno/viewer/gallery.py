@@ -35,6 +35,7 @@ _KEPT_ROWS: Final = 20_000
 _SHARE: Final = 0.05
 """Of a core, for reading what a run that goes on has of one key; much of it is read less often."""
 _CHEAP_SECS: Final = 0.05
+_STORE_SECS: Final = 2.0
 _IN_BINS: Final = frozenset({"counts", "edges"})
 """What a histogram's meta says of each bin: the heat map is asked for it."""
 
@@ -113,7 +114,7 @@ class Gallery:
                 at = [one for one in all_ if one.step == mine[place - 1]]
                 room = max(0, limit - len(items))
                 left_out += max(0, len(at) - room)
-                items += [_told(root, run, one) for one in at[:room]]
+                items += [_told(root, run, one, elsewhere=self._elsewhere()) for one in at[:room]]
             except Exception as error:  # one damaged run costs its own media alone
                 problems.append({"run": run, **answers.said(error)})
         found = sorted(steps)
@@ -135,7 +136,9 @@ class Gallery:
 
     def look(self, run: str, key: str) -> tuple[tuple[Shown, ...], bool]:
         """The same, and whether it is all that the run has by now. Raises as `of`."""
-        sign = stamps.of_live(self._catalogue.path(run))
+        sign: object = stamps.of_live(self._catalogue.path(run))
+        if self._elsewhere():
+            sign = sign, time.monotonic() // _STORE_SECS  # what came from a store meanwhile changes no file
         with self._lock:
             known = self._known.pop((run, key), None)
         begun = time.monotonic()
@@ -150,6 +153,10 @@ class Gallery:
             while len(self._known) > _KEPT:
                 self._known.pop(next(iter(self._known)))
         return known.rows, known.sign == sign
+
+    def _elsewhere(self) -> bool:
+        """Whether files of runs come here when they are asked for."""
+        return self._catalogue.standing() is not None
 
     def _read(self, run: str, key: str) -> tuple[Shown, ...]:
         reader = self._catalogue.reader(run)
@@ -170,27 +177,30 @@ class Gallery:
         return tuple(shown for _, shown in found)
 
 
-def _told(root: Path, run: str, one: Shown) -> dict[str, Any]:
+def _told(root: Path, run: str, one: Shown, *, elsewhere: bool) -> dict[str, Any]:
     """What the page is told of one; a reference that is no good costs no other."""
     said = {"run": run, "key": one.key, "step": one.step, "time": answers.moment(one.time), "rank": one.rank}
     if isinstance(one.value, str):
         return {**said, "kind": "plain", "state": "inline", "file": None, "bytes": None, "caption": None,
                 "meta": {"text": one.value}}  # fmt: skip
     try:
-        return {**said, **_reference(root, one.value)}
+        return {**said, **_reference(root, one.value, elsewhere=elsewhere)}
     except Exception as error:
         return {**said, "kind": str(one.value.kind), "state": "damaged", "file": None, "bytes": None, "caption": None,
                 "meta": {}, "error": answers.said(error)["error"]}  # fmt: skip
 
 
-def _reference(root: Path, ref: Ref) -> dict[str, Any]:
+def _reference(root: Path, ref: Ref, *, elsewhere: bool) -> dict[str, Any]:
     state, size = standing(root, ref)
+    if state == "gone" and elsewhere:
+        state = "ready"  # `api/media` fetches it
     meta = {name: value for name, value in ref.meta.items() if name not in _IN_BINS}
     caption = meta.pop("caption", None)
     attached = meta.pop("attached", None)
     if isinstance(attached, dict):
         meta["attached"] = {
-            str(name): _reference(root, Ref(one["digest"], one["kind"], one["meta"])) for name, one in attached.items()
+            str(name): _reference(root, Ref(one["digest"], one["kind"], one["meta"]), elsewhere=elsewhere)
+            for name, one in attached.items()
         }
     return {
         "kind": ref.kind, "state": state, "file": ref.file if ref.digest else None, "bytes": size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from steno.viewer import answers, asked
 from steno.viewer.wire import MEDIA_TYPE, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Heat:
                 continue
             for name in sorted({one.key for one in shown}):
                 told = {"outside": 0, "damaged": 0}
-                read = _read(root, [one for one in shown if one.key == name], told)
+                read = _read(partial(self._catalogue.have, run), root, [one for one in shown if one.key == name], told)
                 if read or told["damaged"]:
                     found.append((run, name, read, told))
         edges, as_logged = _common([bins for _, _, read, _ in found for _, bins in read], wanted)
@@ -88,13 +89,17 @@ class Heat:
         return columns.encode({"cards": [card]})
 
 
-def _read(root: Path, shown: Sequence[Shown], told: dict[str, int]) -> list[tuple[int, Bins]]:
+def _read(
+    have: Callable[[str], None], root: Path, shown: Sequence[Shown], told: dict[str, int]
+) -> list[tuple[int, Bins]]:
     """By step, what can be read of histograms; `told` counts what cannot, and the values outside of all bins."""
     found = []
     for one in shown:
         if not isinstance(one.value, Ref) or one.value.kind != "histogram":
             continue
         try:
+            if one.value.file is not None:
+                have(one.value.file)
             value = value_of(root, one.value)
             edges, counts = (np.asarray(value[name], np.float64) for name in ("edges", "counts"))
             sound = edges.ndim == counts.ndim == 1 and len(edges) == len(counts) + 1 > 1

@@ -76,6 +76,7 @@ class Tables:
             found = self._tables.pop((run, file), None)
         if found is None:
             path = inside.path(root, file)
+            self._catalogue.have(run, file)
             if path.exists():
                 size = _unpacked(path)
                 if size > _LARGEST_BYTES:
