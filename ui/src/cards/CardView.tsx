@@ -7,7 +7,9 @@ import { shown } from "../state/table";
 import { change, view } from "../state/view";
 import { csvAddress } from "../wire/client";
 import { inFile } from "../wire/file";
+import type { Card } from "../wire/types";
 import { Chart, standsFor } from "./Chart";
+import { lookOf } from "./look";
 import { mount, retry, stateOf, unmount } from "./data";
 import { picture } from "./export";
 
@@ -23,6 +25,23 @@ interface Props {
 
 export const HEAD = 26;
 export const FOOT = 20;
+
+/** Which colour is which group; the hover and the full size name all of them. */
+function Groups({ card }: { card: Card }) {
+  const groups = card.series.map((one, at) => ({ one, look: lookOf(one, at) })).filter((each) => each.one.kind === "group");
+  if (groups.length < 2) return null;
+  const text = groups.map((each) => each.look.label).join(" · ");
+  return (
+    <span class="groups" title={text}>
+      {groups.slice(0, 4).map((each) => (
+        <span key={each.look.label}>
+          <i style={{ background: each.look.colour }} /> {each.look.label}
+        </span>
+      ))}
+      {groups.length > 4 && <span>and {groups.length - 4} more</span>}
+    </span>
+  );
+}
 
 export function CardView({ name, width, height, full = false }: Props) {
   const id = full ? `full:${name}` : name;
@@ -95,6 +114,7 @@ export function CardView({ name, width, height, full = false }: Props) {
         </div>
       )}
       <footer>
+        {card && !card.problems?.length && view.value.group !== null && <Groups card={card} />}
         {card?.problems?.length ? (
           <span class="warn" title={card.problems.map((one) => `${one.run}: ${one.error}`).join("\n")}>
             ⚠ {count(card.problems.length)} {card.problems.length === 1 ? "run" : "runs"} cannot be read: {card.problems[0]?.error}

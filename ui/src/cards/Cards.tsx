@@ -50,7 +50,7 @@ export function Cards() {
   const sizes = useMemo(() => lines.map((one) => one.kind[0]).join(""), [lines]);
   const rows = useRows(scroller, lines.length, size, sizes, 1);
   return (
-    <div class="cards" ref={scroller} tabIndex={0} role="region" aria-label="Charts">
+    <div class="cards" ref={scroller} tabIndex={0} role="region" aria-label="Cards">
       {problem.value && (
         <div class="trouble" role="alert">
           <b>{problem.value.message}</b>
@@ -67,9 +67,11 @@ export function Cards() {
             if (line.kind === "section")
               return (
                 <div class="section" style={place} key={`s:${line.name}`}>
+                  <h2>
                   <button aria-expanded={line.open} onClick={() => toggleSection(line.name)}>
                     <span class="turn">{line.open ? "▾" : "▸"}</span> {line.name || "charts"} <small>{line.cards}</small>
                   </button>
+                  </h2>
                 </div>
               );
             if (line.kind === "problem")
