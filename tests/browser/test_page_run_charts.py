@@ -18,7 +18,7 @@ import steno
 with steno.init(project="p", name="job", dir=sys.argv[1], system_metrics=1) as run:
     for step in range(6):
         run.log({"x/y": step + 100.0 * run.rank}, step=step)
-        time.sleep(0.5)
+        time.sleep(1)  # the middle of the run lies between samples of the machine
 """
 
 

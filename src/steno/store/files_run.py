@@ -15,7 +15,6 @@ from steno.ledger.read import Reader
 from steno.record import START
 from steno.secrecy import scrub
 from steno.store import attempts as attempts_
-from steno.store import binned
 from steno.store import records as records_
 from steno.store import runs as runs_
 from steno.store import sql as sql_
@@ -160,6 +159,7 @@ class FilesRun:
 
     def few(self, key: str, points: int, choose: Choose) -> Series | None:
         """See `EngineRun`."""
+        from steno.store import binned
         from steno.store.sampled import sampled
 
         def read() -> Series | None:
