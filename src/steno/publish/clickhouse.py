@@ -187,7 +187,7 @@ class _Publisher:
 
     def _card(self, one: Stored, contents: Contents) -> None:
         summary = contents.summary
-        attempts = read_attempts(contents.dir, read_manifest(contents.dir)[0], list)
+        attempts = read_attempts(contents.dir, lambda: read_manifest(contents.dir)[0], list)
         values = {
             "project": summary.project,
             "run": summary.id,

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from steno.errors import UsageError
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from steno.record import Entry
+
+
+_LOOKS: Final = 3
+"""A name that leads nowhere is in every look; files that were removed while they were read are not in the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +37,26 @@ class Attempt:
 
 
 def read_attempts(
-    run_dir: Path, manifest: Mapping[str, Any], starts: Callable[[], Iterable[Entry]]
+    run_dir: Path, manifest: Callable[[], Mapping[str, Any]], starts: Callable[[], Iterable[Entry]]
 ) -> tuple[Attempt, ...]:
     """The attempts by number, from `.steno/attempts`, else the manifest, else the entries of starting processes.
 
     Args:
         run_dir: the run's directory.
-        manifest: the run's, or empty.
+        manifest: reads the run's, or gives an empty one. It is called only when `.steno` has been found to be gone:
+            a run writes its manifest before it removes that, and one from before would lack the last attempt.
         starts: reads the entries of kind "start"; called only where nothing else tells.
 
     A torn file is passed over.
     """
-    found: dict[int, Attempt] = {}
     place = run_dir / ".steno" / "attempts"
-    try:
-        names = os.listdir(place)
-    except OSError:
-        names = []
-    for name in names:
-        if name.endswith(".json"):
-            try:
-                _add(found, json.loads((place / name).read_bytes()))
-            except (OSError, ValueError, RecursionError):
-                continue
+    for _ in range(_LOOKS):
+        found, names, gone = _of_files(place)
+        if not gone:
+            break
     told = bool(found)
     if not found:
-        rows = manifest.get("attempts") or ()
+        rows = manifest().get("attempts") or ()
         for row in rows:
             _add(found, row)
         told = bool(found) and all("rewind" in row for row in rows if isinstance(row, dict))
@@ -69,6 +67,25 @@ def read_attempts(
                 row = {"attempt": entry.attempt, "started": entry.time, "rewind": entry.payload.get("rewind")}
                 _add(found, row)
     return tuple(found[number] for number in sorted(found))
+
+
+def _of_files(place: Path) -> tuple[dict[int, Attempt], list[str], bool]:
+    """(the attempts that have a file there, the names of the files, whether some were removed meanwhile)."""
+    found: dict[int, Attempt] = {}
+    gone = False
+    try:
+        names = os.listdir(place)
+    except OSError:
+        return found, [], False
+    for name in names:
+        if name.endswith(".json"):
+            try:
+                _add(found, json.loads((place / name).read_bytes()))
+            except FileNotFoundError:
+                gone = True
+            except (OSError, ValueError, RecursionError):
+                continue
+    return found, names, gone
 
 
 def _add(found: dict[int, Attempt], row: Any) -> None:

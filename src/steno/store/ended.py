@@ -107,7 +107,7 @@ def _kept(path: str, found: cards.Found) -> _Kept | None:
     attempts: Any = manifest.get("attempts")
     if not attempts or manifest.get("entries") or not all("rewind" in row for row in attempts):
         return None
-    known = attempts_.read_attempts(Path(path), manifest, lambda: ())
+    known = attempts_.read_attempts(Path(path), lambda: manifest, lambda: ())
     hidden = attempts_.choose(known, "latest").hidden
     parts = [Part(**row) for row in manifest.get("parts", ())]
     told = "\n".join(f"{part.name} {part.bytes} {part.crc}" for part in parts if part.kind == "metrics")

@@ -120,7 +120,7 @@ class FilesRun:
                 self._starts = (names, [entry for entry in found if entry.kind == START])
             return [*self._starts[1], *(entry for entry in view.snapshot.entries if entry.kind == START)]
 
-        return attempts_.read_attempts(self.dir, read_manifest(self.dir)[0], starts)
+        return attempts_.read_attempts(self.dir, lambda: read_manifest(self.dir)[0], starts)
 
     def info(self) -> Info:
         """See `EngineRun`."""

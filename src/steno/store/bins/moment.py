@@ -104,7 +104,7 @@ def look(shown: Shown, engine: Engine, live: Live) -> Moment:
     if manifest.get("state") not in {None, "", "running"} and manifest.get("streams") and not _has_journals(shown.dir):
         parts = [Part(**row) for row in manifest["parts"]]
         ended = _moment(
-            shown.dir, manifest, parts, (), {}, tuple(Stream(**row) for row in manifest["streams"]), (),
+            shown.dir, lambda: manifest, parts, (), {}, tuple(Stream(**row) for row in manifest["streams"]), (),
             lambda: _starts(engine, shown.dir, live), running=False,
         )  # fmt: skip
         return replace(ended, is_settled=True)
@@ -115,14 +115,14 @@ def look(shown: Shown, engine: Engine, live: Live) -> Moment:
     )
     state = info.state_of(shown.dir, snapshot, manifest)
     return _moment(
-        shown.dir, manifest, snapshot.parts, view.chunks, view.ids, snapshot.streams, tuple(said),
-        lambda: _starts(engine, shown.dir, live), running=state in {"", "running"},
+        shown.dir, lambda: read_manifest(shown.dir)[0], snapshot.parts, view.chunks, view.ids, snapshot.streams,
+        tuple(said), lambda: _starts(engine, shown.dir, live), running=state in {"", "running"},
     )  # fmt: skip
 
 
 def _moment(
     run_dir: Path,
-    manifest: Mapping[str, Any],
+    manifest: Callable[[], Mapping[str, Any]],
     parts: Iterable[Part],
     chunks: tuple[Points, ...],
     ids: Mapping[str, int],
