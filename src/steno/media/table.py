@@ -147,5 +147,7 @@ def from_file(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     bounds.parquet(path, most_rows=1 << 31)
-    with open(path, "rb") as file:  # a path would be taken as a URL where it looks like one, and must be valid unicode
-        return pq.read_table(file)
+    # A path would be taken as a URL where it looks like one, and must be valid unicode. Threads of Arrow's would let go
+    # of what Python read while the interpreter ends, which aborts the process.
+    with open(path, "rb") as file, pq.ParquetFile(file, pre_buffer=False) as table:
+        return table.read(use_threads=False)
