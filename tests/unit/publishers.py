@@ -42,6 +42,7 @@ def killed(uri):
 def publish(place, uri, manner="plain"):
     """One publisher: plain, lossy or killed."""
     logging.getLogger("pyiceberg").setLevel(logging.ERROR)
+    catalogues.open_catalogue(uri)  # has made the database's tables, which `lossy` and `killed` expect
     make = {
         "plain": lambda: catalogues.open_catalogue(uri),
         "lossy": lambda: lossy(uri, then=[True, False, True]),

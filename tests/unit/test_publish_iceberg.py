@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Barrier
 
 import pyarrow.parquet as pq
 import pytest
@@ -237,6 +239,20 @@ def test_four_publishers_at_once_enter_each_part_once(place, uri):
             assert files(place, uri, "records") == parts(place, "records")
     assert table(place, uri).scan().count() == 200 * ROUNDS
     assert len(table(place, uri, "runs").scan().to_arrow()) == 1
+
+
+def test_a_new_catalogue_is_made_by_several_publishers_at_the_same_time(place, tmp_path):
+    def make(uri):
+        met.wait()
+        catalogue = catalogues.open_catalogue(uri)
+        met.wait()
+        return [str(catalogues.table(catalogue, name, f"file://{place}").location()) for name in ("metrics", "runs")]
+
+    met = Barrier(6, timeout=60)
+    with ThreadPoolExecutor(6) as pool:
+        for at in range(8):
+            made = list(pool.map(make, [f"sqlite:///{tmp_path}/{at}.db"] * 6))
+            assert made == [[f"file://{place}"] * 2] * 6
 
 
 def test_a_name_that_engines_cannot_read_is_left_out_and_said(place, uri):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 from typing import Any, Final
@@ -58,7 +57,10 @@ def open_catalogue(uri: str, warehouse: str | None = None) -> Any:
     if warehouse is not None:
         about["warehouse"] = warehouse
     try:
-        return load_catalog(_NAME, **about)
+        try:
+            return load_catalog(_NAME, **about)
+        except Exception:  # in a new database, another publisher may have made the catalogue's tables in between
+            return load_catalog(_NAME, **about)
     except Exception as error:
         said = scrub(f"{type(error).__name__}: {error}")
         raise UsageError(f"the catalogue {mask('', uri)} cannot be opened: {said}") from None
@@ -104,8 +106,11 @@ def _made(catalogue: Any, name: str, root: str) -> Any:
         PartitionField(schema.find_field(column).field_id, 1000 + at, IdentityTransform(), column)
         for at, column in enumerate(parted)
     ]
-    with contextlib.suppress(NamespaceAlreadyExistsError):
+    try:
         catalogue.create_namespace(NAMESPACE)
+    except Exception as error:  # where two publishers make it, the second gets the database's own error
+        if not isinstance(error, NamespaceAlreadyExistsError) and not catalogue.namespace_exists(NAMESPACE):
+            raise
     try:
         return catalogue.create_table(
             f"{NAMESPACE}.{name}",
