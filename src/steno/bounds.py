@@ -139,6 +139,8 @@ def walk(
             name = column.path_in_schema
             if name in without or (wanted is not None and name not in wanted):
                 continue
+            if not group.num_rows and not column.num_values:
+                continue  # readers open no page of it, and it may have none: then its place is 0
             at = column.data_page_offset
             if column.has_dictionary_page and 0 < column.dictionary_page_offset < at:
                 at = column.dictionary_page_offset

@@ -13,6 +13,7 @@ import pytest
 
 import steno
 from steno import bounds
+from steno.media.table import from_file
 
 
 @pytest.fixture(params=["1.0", "2.0"])
@@ -30,6 +31,18 @@ def file(request, tmp_path):
 
 def test_what_was_written_in_order_is_read(file):
     assert bounds.parquet(file).num_rows == 50_000
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [True, False])
+@pytest.mark.parametrize(
+    "kind", [pa.float64(), pa.null(), pa.string(), pa.list_(pa.int64()), pa.struct({"a": pa.bool_()})], ids=str
+)
+def test_a_table_without_rows_is_read(kind, dictionary, version, tmp_path):
+    path = tmp_path / "empty.parquet"
+    pq.write_table(pa.table({"a": pa.array([], kind)}), path, use_dictionary=dictionary, data_page_version=version)
+    assert bounds.parquet(path).num_rows == 0
+    assert from_file(path).to_pydict() == {"a": []}
 
 
 @pytest.mark.parametrize("field", ["uncompressed", "compressed"])
