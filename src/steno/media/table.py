@@ -26,7 +26,7 @@ class Table:
         columns: names of the columns of rows.
         caption: shown with it.
 
-    A column whose values are of several types is kept as text.
+    A column whose values are of several types, or of a type that Parquet has not, is kept as text.
 
     Raises:
         UsageError: none of these, no columns, or rows of another length than `columns`.
@@ -66,11 +66,17 @@ def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
     libraries = {base.__module__.partition(".")[0] for base in type(data).__mro__}
     try:
         if isinstance(data, pa.Table):
-            return data
+            return _storable(data)
         if libraries & {"pandas", "polars"}:
             data = data if hasattr(data, "columns") else data.to_frame()
-            return _of_pandas(data) if "pandas" in libraries else data.to_arrow()
+            return _of_pandas(data) if "pandas" in libraries else _of_polars(data)
+        if names := getattr(getattr(data, "dtype", None), "names", None):  # numpy's structured arrays
+            data = {name: data[name].tolist() for name in names}
         if isinstance(data, dict):
+            for name, values in data.items():
+                if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+                    msg = f"Table: the column {name!r} is {values!r:.80}, not a sequence of values"
+                    raise UsageError(msg)
             return pa.table({escaped(str(name)): _column(list(values)) for name, values in data.items()})
         rows = list(data)
         if columns is not None:
@@ -96,8 +102,10 @@ def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
 def _of_pandas(frame: Any) -> pa.Table:
     import pyarrow as pa
 
+    if frame.columns.inferred_type.startswith("mixed"):
+        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     try:
-        return pa.Table.from_pandas(frame)
+        return _storable(pa.Table.from_pandas(frame))
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         columns: dict[str, pa.Array] = {}
         for place, name in enumerate(frame.columns):
@@ -105,6 +113,57 @@ def _of_pandas(frame: Any) -> pa.Table:
         if type(frame.index).__name__ != "RangeIndex":
             columns[_unused(str(frame.index.name or "index"), columns)] = _column(frame.index.tolist())
         return pa.table(columns)
+
+
+def _of_polars(frame: Any) -> pa.Table:
+    # Of Python's objects Arrow would get the addresses.
+    columns = frame.get_columns()
+    objects = [place for place, column in enumerate(columns) if "Object" in str(column.dtype)]
+    table = type(frame)([column for place, column in enumerate(columns) if place not in objects]).to_arrow()
+    for place in objects:
+        table = table.add_column(place, columns[place].name, _texts(columns[place].to_list()))
+    return _storable(table)
+
+
+def _storable(table: pa.Table) -> pa.Table:
+    """The table, with text for columns that Parquet has no type for, or whose type only pandas reads."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for place, field in enumerate(table.schema):
+        is_pandas = _is_pandas(field.type)
+        is_runs = pa.types.is_run_end_encoded(field.type)
+        if is_runs or (pa.types.is_dictionary(field.type) and pa.types.is_nested(field.type.value_type)):
+            field = field.with_type(field.type.value_type)
+            chunks = [pc.run_end_decode(one) if is_runs else one.dictionary_decode() for one in table[place].chunks]
+            table = table.set_column(place, field, pa.chunked_array(chunks, field.type))
+        if is_pandas or not _has_parquet(field):
+            column = table.column(place)
+            values = column.to_pandas().tolist() if is_pandas else column.to_pylist()
+            # What pandas wrote about the columns' types is true no longer.
+            table = table.set_column(place, pa.field(field.name, pa.string()), _texts(values)).replace_schema_metadata()
+    return table
+
+
+def _is_pandas(kind: pa.DataType) -> bool:
+    """Whether it is a type of pandas' own (period, interval), or a category of such."""
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name.startswith("pandas.")
+
+
+def _has_parquet(field: pa.Field) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not pa.types.is_nested(field.type) and not pa.types.is_interval(field.type):
+        return True
+    try:
+        pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _unused(name: str, taken: Container[str]) -> str:
@@ -123,7 +182,13 @@ def _column(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return pa.array([None if value is None else escaped(str(value)) for value in values], pa.string())
+        return _texts(values)
+
+
+def _texts(values: list[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array([None if value is None else escaped(str(value)) for value in values], pa.string())
 
 
 def encode(raw: Raw, path: Path) -> None:
