@@ -163,8 +163,8 @@ def __getattr__(name: str) -> Any:
     if name in {"jax", "torch"}:
         return import_module(f"steno.{name}")
     if name not in _HOME:
-        msg = f"module 'steno' has no attribute {name!r}"
-        raise AttributeError(msg)
+        words = import_module("steno.habits")
+        raise AttributeError(words.missing("module 'steno'", name, words.MODULE))
     home, own = _HOME[name]
     value = getattr(import_module(home), own)
     if getattr(value, "__module__", None) == home and callable(value):

@@ -258,6 +258,7 @@ def async_log(
     return _needed("async_log").async_log(func, *args, step=step, mode=mode, step_at=step_at, **kwargs)
 
 
+@others.refusing
 def log_artifact(
     path: str | os.PathLike[str],
     name: str | None = None,
@@ -299,6 +300,7 @@ def flush(timeout: float | None = None, *, files: bool = False) -> bool:
     return _needed("flush").flush(timeout, files=files)
 
 
+@others.understanding
 def finish(
     timeout: float | str | None = None,
     error: object = None,
@@ -311,7 +313,7 @@ def finish(
         run = _needed("finish")
     except NoRunError as missing:
         # `finally: steno.finish()` behind an `init` that has failed must not hide why.
-        warnings.warn(str(missing), RuntimeWarning, stacklevel=2)
+        warnings.warn(str(missing), RuntimeWarning, stacklevel=3)
         return True
     return run.finish(timeout, error, async_log_timeout, state=state)
 

@@ -18,6 +18,7 @@ from steno.capture.plain import written
 from steno.capture.start import others
 from steno.capture.stepping import next_step
 from steno.errors import ClosedError, told
+from steno.habits import MODULE, RUN, Absent, missing, rename
 from steno.record import CONFIG, EVENT, SUMMARY
 from steno.utf8 import escaped
 
@@ -87,6 +88,9 @@ class Run:
         """Values of the user's that stand for the run, set like the configuration's; last, min and max of every key are
         computed when read, beside them."""
         return self._summary
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(object.__dir__(self)) - set(RUN))
 
     # -- what it is -----------------------------------------------------------------------------------
 
@@ -183,6 +187,7 @@ class Run:
                 raise
             self._report("event", f"the event {told(name)} was not recorded: {told(error)}")
 
+    @others.refusing
     def log_artifact(
         self,
         path: str | os.PathLike[str],
@@ -339,6 +344,7 @@ class Run:
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         return self._ending.posted(deadline) and (not files or self._ending.delivered(deadline))
 
+    @others.understanding
     def finish(
         self,
         timeout: float | str | None = None,
@@ -408,3 +414,13 @@ class Run:
         timeout = END_SECS if hurried else None
         # Who wanted no collector need not be told by each block that nothing is posted.
         self._ending.end(state, why, timeout, tell=self._started.watchdog.enabled)
+
+
+for _name in RUN:
+    setattr(Run, _name, Absent(_name))
+setattr(Run, "name", vars(Run)["name"].setter(rename))  # noqa: B010 - for type checkers it has none
+
+
+def __getattr__(name: str) -> Any:
+    # `wandb.run` is W&B's current run; this module is found under that name.
+    raise AttributeError(missing("module 'steno.run'", name, dict.fromkeys(dir(Run), MODULE["run"])))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import re
+
 import pytest
 import run_programs
 
 import steno
+from steno import habits
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +116,76 @@ def test_finish_without_a_run_warns(tmp_path):
     assert (
         "RuntimeWarning steno.finish needs a run: call steno.init(...) first" in run_programs.run(code, tmp_path).stdout
     )
+
+
+@pytest.mark.parametrize("word", ["entity", "anonymous", "save_code", "force"])
+def test_words_of_a_hosted_service_are_said_and_left_out(word, capsys):
+    assert steno.init(**{word: "x"}).dir.is_dir()
+    assert f"init: {word}= means nothing here; " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", sorted(habits.INIT))
+def test_words_that_would_change_the_record_are_refused_with_what_to_write(word):
+    with pytest.raises(steno.UsageError, match=re.escape(habits.INIT[word])):
+        steno.init(**{word: True})
+    assert steno.current() is None
+
+
+@pytest.mark.parametrize("word", sorted(habits.RUN))
+def test_a_name_that_a_run_of_another_logger_has_is_answered(word):
+    run = steno.init()
+    assert not hasattr(run, word)
+    assert word not in dir(run)
+    with pytest.raises(AttributeError, match=re.escape(habits.RUN[word])):
+        getattr(run, word)
+    with pytest.raises(AttributeError, match=re.escape(habits.RUN[word])):
+        setattr(run, word, 1)
+
+
+@pytest.mark.parametrize("word", sorted(set(habits.MODULE) - {"run"}))
+def test_a_name_that_another_module_has_is_answered(word):
+    assert not hasattr(steno, word)
+    assert word not in dir(steno)
+    with pytest.raises(AttributeError, match=re.escape(habits.MODULE[word])):
+        getattr(steno, word)
+
+
+def test_a_name_that_is_set_is_answered():
+    with pytest.raises(AttributeError, match=r"edit\(name=…\)"):
+        steno.init().name = "x"
+
+
+def test_the_current_run_of_another_module_is_answered():
+    from steno import run
+
+    with pytest.raises(AttributeError, match="steno.current"):
+        run.log({"x": 1.0})
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'$"):
+        _ = run.nonsense
+
+
+@pytest.mark.parametrize("word", sorted(habits.ARTIFACT))
+def test_words_for_an_artifact_are_answered(word):
+    run = steno.init()
+    for log_artifact in (run.log_artifact, steno.log_artifact):
+        with pytest.raises(steno.UsageError, match=re.escape(habits.ARTIFACT[word])):
+            log_artifact(__file__, **{word: "x"})
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "finished"), (None, "finished"), (3, "failed")])
+def test_an_exit_code_is_understood(code, state):
+    run = steno.init()
+    run.finish(0, exit_code=code, quiet=True)
+    assert end_of(run)["state"] == state
+
+
+def test_a_configuration_is_updated_by_all_that_init_takes():
+    run = steno.init(config={"a": 1})
+    run.config.update(argparse.Namespace(b=2), allow_val_change=True)
+    steno.config.update({"c": 3}, allow_val_change=False)
+    run.config.update([("d", 4)], e=5)
+    assert dict(run.config) == {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
+    with pytest.raises(steno.UsageError, match="config must be"):
+        run.config.update(3)
+    with pytest.raises(AttributeError, match=r"dict\(run.config\)"):
+        run.config.as_dict()

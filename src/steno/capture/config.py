@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from steno.capture.plain import fields
 from steno.errors import NoRunError, UsageError
+from steno.habits import CONFIG
 from steno.utf8 import escaped
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class _Named(MutableMapping[str, Any]):
                 return self[name]
             except KeyError:
                 pass
-        msg = f"there is no {name!r}: set it by [{name!r}] = …, or look at what is there by list(…)"
+        remedy = CONFIG.get(name, f"set it by [{name!r}] = …, or look at what is there by list(…)")
+        msg = f"there is no {name!r}: {remedy}"
         raise AttributeError(msg)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -73,8 +75,14 @@ class Journalled(_Named):
         return len(self._values)
 
     def update(self, *others: Any, **more: Any) -> None:
-        """Set several at once, journalled as one change."""
-        changes = {escaped(str(key)): value for key, value in dict(*others, **more).items()}
+        """Set several at once, journalled as one change; from all that `init` takes for a configuration, or from pairs.
+
+        W&B's `allow_val_change` is understood, and means nothing: every value may change.
+        """
+        if isinstance(more.get("allow_val_change"), bool):
+            del more["allow_val_change"]
+        given = (one if isinstance(one, Iterable) else as_config(one) for one in others)
+        changes = {escaped(str(key)): value for key, value in dict(*given, **more).items()}
         if changes:
             self._values.update(changes)
             self._changed(changes)

@@ -1,0 +1,126 @@
+"""Names that W&B and MLflow have and steno has not: what to write in their place."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NoReturn
+
+_ARTIFACT: Final = "run.log_artifact(path, name=…) keeps a file or a directory"
+_READ: Final = "steno.open(…).artifact(name).download(to) copies an artifact out of a run"
+_CONFIG: Final = "run.config.update({…}) or steno.init(config=…)"
+_EDIT: Final = "steno.open(run.dir).edit(tags=[…], notes=…, name=…) changes them, steno.init(tags=…, notes=…) sets them"
+_LOOP: Final = "steno plans no sweeps; call steno.init(group=…, config=…) in a loop, then 'steno compare'"
+_SERVER: Final = "steno has no server and no account: a run is a directory, and 'steno view' shows all in a browser"
+_RUNS: Final = "steno.runs(where=…) lists runs, steno.open(path) reads one"
+_INIT: Final = "steno.init(project=…, name=…) begins a run"
+_LOG: Final = "run.log({key: value}, step=…) records numbers, texts and media"
+
+RUN: Final = {
+    "alert": "steno sends no messages; run.event(name, …) records what happened",
+    "define_metric": "nothing needs to be declared: the viewer chooses the x axis, run.summary[key] = … sets a summary",
+    "entity": _SERVER,
+    "get_url": _SERVER,
+    "group": "steno.open(run.dir).info has it",
+    "log_code": "run.json has the commit; " + _ARTIFACT,
+    "log_figure": "run.log({key: steno.Figure(figure)})",
+    "log_image": "run.log({key: steno.Image(array)})",
+    "log_metric": _LOG,
+    "log_metrics": _LOG,
+    "log_model": _ARTIFACT,
+    "log_param": _CONFIG,
+    "log_params": _CONFIG,
+    "log_table": "run.log({key: steno.Table(frame)})",
+    "log_text": "run.log({key: text})",
+    "notes": _EDIT,
+    "path": "run.dir is its directory, f'{run.project}/{run.name}' what commands understand",
+    "restore": _READ,
+    "resumed": "run.attempt > 1 says so",
+    "save": _ARTIFACT,
+    "set_tag": _EDIT,
+    "set_tags": _EDIT,
+    "tags": _EDIT,
+    "unwatch": "see run.watch",
+    "upsert_artifact": _ARTIFACT,
+    "url": _SERVER,
+    "use_artifact": _READ,
+    "use_model": _READ,
+    "watch": "run.log({'grad': {name: p.grad.norm() for name, p in model.named_parameters()}}) records norms, "
+    "steno.Histogram(p.grad) a distribution; neither waits for the device",
+}
+"""What `wandb.Run` has, and MLflow's module for its active run: what to write on a `steno.Run`."""
+
+MODULE: Final = {
+    **RUN,
+    "MlflowClient": _RUNS,
+    "Api": _RUNS,
+    "Markdown": "steno.Text(text) is drawn as Markdown",
+    "Plotly": "steno.Figure(figure) takes plotly's figures",
+    "active_run": "steno.current() is the current run",
+    "agent": _LOOP,
+    "autolog": "steno.integrations has loggers and callbacks of frameworks",
+    "create_experiment": _INIT,
+    "end_run": "steno.finish() ends the current run",
+    "get_run": _RUNS,
+    "log_artifacts": "steno.log_artifact(directory) keeps a directory",
+    "log_dict": _LOG,
+    "log_input": "run.config has what a run was made from",
+    "login": _SERVER,
+    "register_model": "steno has no model registry: steno.link_artifact(name, alias) names an artifact of a run",
+    "run": "steno.current() is the current run",
+    "search_runs": _RUNS,
+    "set_experiment": _INIT,
+    "set_tracking_uri": _SERVER,
+    "start_run": _INIT,
+    "sweep": _LOOP,
+}
+"""The same of the modules `wandb` and `mlflow`."""
+
+CONFIG: Final = {
+    "as_dict": "dict(run.config) is a copy",
+    "setdefaults": "run.config.setdefault(key, value) sets one",
+}
+"""The same of `wandb.config`."""
+
+INIT: Final = {
+    "config_exclude_keys": "leave them out of config=",
+    "config_include_keys": "leave the others out of config=",
+    "fork_from": "steno.init(name=…, rewind=step) goes on with the same run from a step",
+    "monitor_gym": "run.log({key: steno.Video(frames)}) records a video",
+    "resume_from": "steno.init(name=…, rewind=step) goes on with the same run from a step",
+    "sync_tensorboard": "steno.SummaryWriter takes the writer's calls, and 'steno import LOGDIR' event files",
+    "tensorboard": "destinations=['tensorboard'] writes event files",
+}
+"""Arguments of `wandb.init` that would change what is recorded."""
+
+ARTIFACT: Final = {
+    "type": "metadata={'type': …} keeps it",
+    "aliases": "link=… is one alias, steno.link_artifact(name, alias) another",
+    "description": "metadata={'description': …} keeps it",
+    "artifact_path": "name='directory/file' says where it is kept",
+}
+"""Arguments of `log_artifact` elsewhere."""
+
+
+def missing(what: str, name: str, words: dict[str, str]) -> str:
+    """That `what` has no `name`, and what to write in its place, where that is known."""
+    text = f"{what} has no attribute {name!r}"
+    return f"{text}: {words[name]}" if name in words else text
+
+
+def rename(_run: Any, _name: str) -> NoReturn:
+    """The setter of a run's name, which says what renames it."""
+    raise AttributeError("the name of a steno.Run is not set: steno.open(run.dir).edit(name=…) changes what is shown")
+
+
+class Absent:
+    """An attribute that is not there, and says what is. Found on the class, so that no other attribute gets slower."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: Any, owner: type | None = None) -> NoReturn:
+        raise AttributeError(missing("a steno.Run", self._name, RUN))
+
+    def __set__(self, run: Any, value: Any) -> NoReturn:
+        raise AttributeError(missing("a steno.Run", self._name, RUN))
