@@ -188,7 +188,7 @@ def test_an_elastic_host_that_is_replaced_is_of_the_same_run(file_store, tmp_pat
     again.end()
     new.end()
     assert runs_in(file_store) == [f"p/{hosts[0].name}"]
-    eventually(lambda: state(url) == "finished")  # who was replaced is not waited for
+    assert state(url) == "finished"  # who was replaced is not waited for
     shared = sorted(str(one["shared"]) for one in objects_of_nodes(file_store, f"p/{hosts[0].name}"))
     assert shared == ["{'1': 1, '2': 2}", "{'1': 1}", "{'1': 2}"]
     with steno.open(url) as reader:
@@ -398,7 +398,7 @@ def test_a_run_whose_disk_is_gone_goes_on_from_its_store(store, tmp_path, rewind
     assert program.stdout.readline() == "finished True\n"
     program.communicate()
     with steno.open(url) as reader:
-        eventually(lambda: reader.info.state == "finished")
+        assert reader.info.state == "finished"
         assert reader.series("loss").step.tolist() == list(range(count))
         assert reader.series("loss").value.tolist() == [step / 7 for step in range(count)]
         assert [one.attempt for one in reader.info.attempts] == [1, 2, 3, 4]

@@ -76,11 +76,22 @@ def _standing(held: list[Mapping[str, Any]], ages: Mapping[int, float]) -> dict[
     """
     streams = {one["node"]: [_shared(one, row) for row in one.get("streams", ())] for one in held}
     latest = max((row.attempt for rows in streams.values() for row in rows), default=0)
+    in_latest = [one for one in held if any(row.attempt == latest for row in streams[one["node"]])]
+    sizes = [one.get("world_size") for one in in_latest]
+    world = max((one for one in sizes if isinstance(one, int)), default=None)
+    ranks = {row.rank for rows in streams.values() for row in rows if row.attempt == latest}
+
+    def is_replaced(rows: list[Stream]) -> bool:
+        """Whether the latest attempt has all of these ranks, or has no room for them."""
+        return bool(rows) and all(
+            row.attempt < latest and (row.rank in ranks or (world is not None and row.rank >= world)) for row in rows
+        )
+
     silent: dict[str, float] = {}
     longest, is_live = 0.0, False
     for one in held:
         rows, age = streams[one["node"]], ages.get(one["node"], 0.0)
-        if one.get("ended"):
+        if one.get("ended") or is_replaced(rows):
             continue
         if age <= float(one.get("silent_secs") or SILENT_SECS):
             is_live = True
@@ -89,12 +100,11 @@ def _standing(held: list[Mapping[str, Any]], ages: Mapping[int, float]) -> dict[
             longest = max(longest, age)
     goes_on = is_live or (bool(silent) and longest < CRASHED_SECS)
     known = [row for rows in streams.values() for row in rows]
-    worlds = [one.get("world_size") for one in held if any(row.attempt == latest for row in streams[one["node"]])]
     return {
         "state": "running" if goes_on else run_state(known, live=()) or ("crashed" if silent else ""),
         "judged": True,
         "silent": silent,
-        "world_size": max((one for one in worlds if isinstance(one, int)), default=None),
+        "world_size": world,
     }
 
 
