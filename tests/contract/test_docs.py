@@ -57,7 +57,6 @@ def test_example_runs(block, tmp_path):
     script = tmp_path / "example.py"
     script.write_text(block.code)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
-    environment["PYTHONPATH"] = str(Path(steno.__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
         check=False,

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-import run_environment
+
+import under_test
 
 HEAVY = (
     "numpy",
@@ -29,7 +30,7 @@ def loaded(code: str, tmp_path) -> list[str]:
     out = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
-        env=run_environment.plain(),
+        env=under_test.environment(STENO_COLLECTOR="off"),
         capture_output=True,
         text=True,
         check=True,
@@ -58,7 +59,7 @@ def test_import_steno_loads_only_the_standard_library(tmp_path):
     out = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env=run_environment.plain(),
+        env=under_test.environment(STENO_COLLECTOR="off"),
         capture_output=True,
         text=True,
         check=True,

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 import leaks
-
-SRC = Path(__file__).resolve().parents[2] / "src"
+import under_test
 
 LEAKS = {
     "environment_new": ('os.environ["LEFT"] = "x"', "environment variable LEFT was 'not set' and is 'x'"),
@@ -147,7 +146,7 @@ def verdicts(tmp_path_factory):
         cwd=place,
         env={
             **os.environ,
-            "PYTHONPATH": f"{SRC}:{Path(leaks.__file__).parent}",
+            "PYTHONPATH": under_test.import_path(Path(leaks.__file__).parent),
             "USED": "here",
             "STENO_COLLECTOR": "off",
         },

@@ -22,7 +22,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SRC = Path(__file__).resolve().parents[2] / "src"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import under_test
+
 LEASE_SECS = 1.0
 FRESH = 1_000
 TRAINER = """
@@ -59,9 +62,7 @@ def _unshare() -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    launchers = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "OMPI_", "PMIX_", "STENO_")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(launchers)}
-    return {**env, "PYTHONPATH": str(SRC), "STENO_ADOPT_SECS": str(LEASE_SECS), **more}
+    return under_test.environment(**{"STENO_ADOPT_SECS": str(LEASE_SECS), **more})
 
 
 class Host:

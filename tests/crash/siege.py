@@ -33,11 +33,11 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
 from run_programs import processes
 
-SRC = str(Path(__file__).resolve().parents[2] / "src")
 MODES = ("trainer", "group", "collector")
 THREADS = 3
 BEGUN, KILLS = THREADS, THREADS + 1
@@ -319,7 +319,7 @@ def concluded(base: Path, collect: Callable[[], None], check: Callable[[], list[
 
 def prepare(road: str | None = None) -> None:
     """Nothing of the caller's environment reaches a round, and what all rounds need is imported."""
-    os.environ.update(PYTHONPATH=SRC, PYTHONWARNINGS="ignore", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+    os.environ.update(PYTHONWARNINGS="ignore", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
     for name in [name for name in os.environ if name.startswith("STENO_")]:
         del os.environ[name]
     if road is not None:
@@ -383,5 +383,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, SRC)
     sys.exit(main())

@@ -13,6 +13,7 @@ from besieged import TIMED, kill_collectors, no_collector, start
 from run_programs import processes, wait_for
 
 import steno
+import under_test
 from nodes import node_dir
 
 SINK = '''
@@ -85,7 +86,7 @@ def check_speed(line: str) -> None:
 
 @pytest.mark.parametrize("how", ["hang", "no such host"])
 def test_a_destination_that_is_down_delays_only_itself(installed, tmp_path, monkeypatch, how):
-    path = os.pathsep.join([str(Path(steno.__file__).parents[1]), str(installed)])
+    path = under_test.import_path(installed)
     (installed / "down").write_text(how)
     with start(PROGRAM, tmp_path, PYTHONPATH=path) as program:
         check_speed(program.stdout.readline())
@@ -112,7 +113,7 @@ def test_a_destination_that_is_down_delays_only_itself(installed, tmp_path, monk
 
 
 def test_a_destination_that_comes_back_is_caught_up_while_training_goes_on(installed, tmp_path):
-    path = os.pathsep.join([str(Path(steno.__file__).parents[1]), str(installed)])
+    path = under_test.import_path(installed)
     (installed / "down").write_text("not yet")
     code = """
     import steno, sys
@@ -210,7 +211,7 @@ def test_a_pipe_ends_when_training_ends_whatever_its_children_do(installed, tmp_
         "import steno\nrun = steno.init(name='a', destinations=['sink', 'tensorboard'], linger=30)\n"
         "for i in range(100): run.log({'i': i}, i)\nrun.flush(20)\nprint('trained', flush=True)\n"
     )
-    path = os.pathsep.join([str(Path(steno.__file__).parents[1]), str(installed)])
+    path = under_test.import_path(installed)
     began = time.monotonic()
     done = subprocess.run(
         f"{sys.executable} train.py 2>&1 | cat",
@@ -227,7 +228,7 @@ def test_a_pipe_ends_when_training_ends_whatever_its_children_do(installed, tmp_
 
 
 def test_a_hanging_destination_does_not_outlive_a_killed_collector(installed, tmp_path):
-    path = os.pathsep.join([str(Path(steno.__file__).parents[1]), str(installed)])
+    path = under_test.import_path(installed)
     (installed / "down").write_text("hang")
     lines = "import steno\nrun = steno.init(name='a', destinations=['sink'], linger=30)\nrun.log({'i': 0.0})\nrun.flush(30)\n"
     with start(lines, tmp_path, PYTHONPATH=path) as program:

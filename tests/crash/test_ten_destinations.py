@@ -17,6 +17,7 @@ from besieged import no_collector
 from run_programs import environment, wait_for
 
 import steno
+import under_test
 from nodes import node_dir
 
 DESTINATIONS = '''
@@ -200,7 +201,7 @@ def delivered(site: Path, name: str) -> list[int]:
 @pytest.mark.timeout(280)
 def test_six_are_on_time_and_two_of_the_four_catch_up(site, tmp_path, server):
     (site / "remote.port").write_text(str(server.port))
-    path = os.pathsep.join([str(Path(steno.__file__).parents[1]), str(site)])
+    path = under_test.import_path(site)
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, ",".join(NAMES), "60", str(STEPS)],
         cwd=tmp_path, env=environment(STENO_COLLECTOR="on", PYTHONPATH=path), text=True,

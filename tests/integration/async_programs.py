@@ -11,8 +11,6 @@ from pathlib import Path
 
 import steno
 
-SRC = str(Path(__file__).resolve().parents[2] / "src")
-
 
 def launch(code: str, cwd: Path, *, flags: tuple[str, ...] = ("-X", "dev"), **more: str) -> subprocess.Popen[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
@@ -21,7 +19,7 @@ def launch(code: str, cwd: Path, *, flags: tuple[str, ...] = ("-X", "dev"), **mo
     return subprocess.Popen(
         [sys.executable, *flags, str(path)],
         cwd=cwd,
-        env={**env, "PYTHONPATH": SRC, **more},
+        env={**env, **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

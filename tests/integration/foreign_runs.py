@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import under_test
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
-from run_programs import SRC, environment
+from run_programs import environment
 
 import steno
 from nodes import node_dir, node_of
@@ -112,7 +114,7 @@ def replay(run_dir: Path, name: str, options: dict[str, Any]) -> None:
     code = "import json, sys; from foreign_runs import _replay; _replay(*json.loads(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps([os.fspath(run_dir), name, options])],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([SRC, *(str(Path(__file__).parents[up]) for up in (0, 1))])},
+        env={**os.environ, "PYTHONPATH": under_test.import_path(*Path(__file__).parents[:2])},
         capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,6 +14,7 @@ import pytest
 from framework_runs import settled, with_points
 
 import steno
+import under_test
 
 pytest.importorskip("composer", reason="scripts/test-integrations composer")
 
@@ -289,7 +290,7 @@ def program(tmp_path, kind, *command):
         [*command, str(script), str(tmp_path), kind],
         check=False, capture_output=True, text=True, timeout=280, cwd=tmp_path,
         env={
-            **os.environ, "PYTHONPATH": os.path.dirname(__file__), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1",
+            **os.environ, "PYTHONPATH": under_test.import_path(os.path.dirname(__file__)), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1",
             "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
         },
     )  # fmt: skip

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import under_test
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
 from run_programs import no_launcher, wait_for
@@ -46,7 +48,7 @@ def _alone(monkeypatch, tmp_path):
     (site / "sink-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: sink\nVersion: 1.0\n")
     (site / "sink-1.0.dist-info" / "entry_points.txt").write_text("[steno.destinations]\nsink = sink_of_a_test:Sink\n")
     (site / "sink_of_a_test.py").write_text(f"LOADED = {str(tmp_path / 'loaded')!r}\n{SINK}")
-    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("PYTHONPATH", under_test.import_path(site))
 
 
 PROGRAM = """

@@ -11,7 +11,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -24,9 +23,7 @@ KEYS = ["gradient_norm", "learning_rate", "test/accuracy", "test/loss", "train/a
 
 
 def clean_environment():
-    found = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
-    found["PYTHONPATH"] = str(Path(steno.__file__).parents[1])
-    return found
+    return {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
 
 
 def command(*arguments, cwd, **options):

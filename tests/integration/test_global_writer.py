@@ -24,7 +24,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
-SRC = str(Path(steno.__file__).resolve().parents[1])
 PROGRAMS = Path(__file__).with_name("global_programs.py")
 
 
@@ -57,7 +56,7 @@ def until(check, seconds=30):
 def program(folder, *arguments):
     env = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(PROGRAMS), *arguments], cwd=folder, env={**env, "PYTHONPATH": SRC},
+        [sys.executable, "-W", "error", str(PROGRAMS), *arguments], cwd=folder, env=env,
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -319,7 +318,7 @@ def test_steps_of_a_killed_program_go_on(tmp_path):
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**env, "PYTHONPATH": SRC}, check=False)
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=False)
         assert done.returncode == -signal.SIGKILL
     until(lambda: len(steno.open(tmp_path / "log").series("x").value) == 50)
     assert steno.open(tmp_path / "log").series("x").step.tolist() == list(range(50))
@@ -328,9 +327,7 @@ def test_steps_of_a_killed_program_go_on(tmp_path):
 def test_at_exit_everything_is_delivered_without_close(tmp_path):
     code = "import steno\nw = steno.GlobalSummaryWriter('log')\nfor _ in range(100): w.add_scalar('x', 1.0)\n"
     env = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**env, "PYTHONPATH": SRC}, check=False, capture_output=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=False, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert steps(tmp_path / "log") == {(".", "x"): list(range(100))}
 
@@ -391,8 +388,6 @@ def test_a_program_that_closed_its_pipes_and_forks_by_hand(tmp_path):
         "if pid: os.waitpid(pid, 0)\n"
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith("STENO_")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**env, "PYTHONPATH": SRC}, check=False, capture_output=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=False, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert steps(tmp_path / "log") == {(".", "x"): list(range(21))}

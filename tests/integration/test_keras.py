@@ -13,6 +13,8 @@ import sys
 import pytest
 from framework_runs import settled
 
+import under_test
+
 if importlib.util.find_spec("keras") is None:
     pytest.skip("scripts/test-integrations keras", allow_module_level=True)
 
@@ -70,7 +72,7 @@ def run(tmp_path, backend, code, *, wanted=0):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(tmp_path)],
         check=False, capture_output=True, text=True, timeout=280,
-        env={**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path), "PYTHONPATH": os.path.dirname(__file__)},
+        env={**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path), "PYTHONPATH": under_test.import_path(os.path.dirname(__file__))},
     )  # fmt: skip
     assert done.returncode == wanted, done.stdout + done.stderr
     return done

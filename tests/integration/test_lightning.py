@@ -14,6 +14,7 @@ import pytest
 from framework_runs import settled, with_points
 
 import steno
+import under_test
 
 pytest.importorskip("lightning", reason="scripts/test-integrations lightning")
 
@@ -231,7 +232,7 @@ def test_rank_zero_records_for_two(tmp_path, strategy):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(tmp_path), strategy],
         check=False, capture_output=True, text=True, timeout=280,
-        env={**os.environ, "PYTHONPATH": os.path.dirname(__file__)},
+        env={**os.environ, "PYTHONPATH": under_test.import_path(os.path.dirname(__file__))},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.name for path in (tmp_path / "ranks").iterdir()) == [".lock", "two"]

@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import under_test
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
 from store_runs import Writer
@@ -153,11 +155,10 @@ def writing(kind: str, run_dir: Path, count: int):
     progress = run_dir.parents[1] / "progress"
     run_dir.mkdir(parents=True) if kind == "ledger" else None
     progress.write_bytes(bytes(count * SLOT.size))
-    path = os.pathsep.join(filter(None, sys.path))
     writers = [
         subprocess.Popen(
             [sys.executable, __file__, kind, str(run_dir), str(node), str(SECONDS), str(progress)],
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": under_test.import_path(Path(__file__).parents[1])},
         )
         for node in range(count)
     ]

@@ -30,7 +30,7 @@ def in_a_terminal(*arguments: str, cwd: str) -> str:
     pid, fd = pty.fork()
     if pid == 0:
         os.chdir(cwd)
-        os.environ.update(TERM="xterm-256color", COLUMNS="200", PYTHONPATH=os.pathsep.join(sys.path))
+        os.environ.update(TERM="xterm-256color", COLUMNS="200")
         os.execv(sys.executable, [sys.executable, "-m", "steno", *arguments])
     out = b""
     with contextlib.suppress(OSError):

@@ -13,6 +13,7 @@ import pytest
 from framework_runs import settled, with_points
 
 import steno
+import under_test
 
 pytest.importorskip("transformers", reason="scripts/test-integrations transformers")
 pytest.importorskip("accelerate", reason="scripts/test-integrations transformers")
@@ -183,7 +184,7 @@ def program(tmp_path, *command):
     return subprocess.run(
         [sys.executable, "-W", "ignore", *command, str(script), str(tmp_path)] + ["-1"] * (len(command) > 0) + ["1"] * (not command),
         check=False, capture_output=True, text=True, timeout=280,
-        env={**os.environ, "PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": under_test.import_path(os.path.dirname(__file__)), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 

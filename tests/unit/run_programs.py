@@ -12,38 +12,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import under_test
 from steno.journal.tailer import Tailer
-
-SRC = str(Path(__file__).resolve().parents[2] / "src")
-LAUNCHERS = (
-    "RANK",
-    "WORLD_SIZE",
-    "LOCAL_RANK",
-    "MASTER_",
-    "TORCHELASTIC_",
-    "SLURM_",
-    "OMPI_",
-    "PMIX_",
-    "JAX_",
-    "STENO_",
-)
-
-
-def is_launchers(name: str) -> bool:
-    """Whether a variable comes from a launcher or from steno, and not from the test itself."""
-    return name.startswith(LAUNCHERS) and name != "STENO_KEEP_LEDGER"
 
 
 def no_launcher(monkeypatch) -> None:
     """For the rest of a test, nothing in this process's environment comes from a launcher or from steno."""
     for name in list(os.environ):
-        if is_launchers(name):
+        if under_test.is_launchers(name):
             monkeypatch.delenv(name)
 
 
 def environment(**more: str) -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if not is_launchers(name)}
-    return {**env, "PYTHONPATH": SRC, "STENO_COLLECTOR": "off", **more}
+    return under_test.environment(**{"STENO_COLLECTOR": "off", **more})
 
 
 def processes(module: str, place: Path) -> list[int]:

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import under_test
 from nodes import node_dir
 from steno import confirmed
 from steno.capture.recorder import Recorder
@@ -24,7 +24,6 @@ from steno.ledger.snapshot import run_state
 
 pytestmark = pytest.mark.usefixtures("kept_ledger")
 
-SRC = str(Path(__file__).parents[2] / "src")
 KILLS = int(os.environ.get("STENO_KILLS", "8"))
 DRIVER = """
 import sys
@@ -61,7 +60,7 @@ class Run:
 
     def collector(self, *, points=3000, linger=20.0, once=False):
         command = [sys.executable, "-c", driver(points=points, linger=linger, once=once), str(self.dir)]
-        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": SRC}, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         self.processes.append(process)
         return process
 
@@ -203,9 +202,7 @@ def test_a_killed_trainer_is_read_back_and_crashed(run):
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     process = run.collector()
-    trainer = subprocess.run(
-        [sys.executable, "-c", program, str(run.dir)], env={**os.environ, "PYTHONPATH": SRC}, check=False
-    )
+    trainer = subprocess.run([sys.executable, "-c", program, str(run.dir)], check=False)
     assert trainer.returncode == -signal.SIGKILL
 
     assert process.wait(30) == 0
@@ -326,7 +323,7 @@ def test_a_hanging_destination_does_not_keep_the_collector_longer_than_it_linger
 
     process = subprocess.run(
         [sys.executable, "-c", program, str(run.dir)],
-        env={**os.environ, "PYTHONPATH": f"{SRC}:{tmp_path}"},
+        env={**os.environ, "PYTHONPATH": under_test.import_path(tmp_path)},
         timeout=30,
         check=False,
     )
@@ -355,7 +352,6 @@ def test_a_frame_that_kills_the_collector_twice_is_set_aside(run):
     while deaths < 6:
         process = subprocess.run(
             [sys.executable, "-c", program, str(run.dir)],
-            env={**os.environ, "PYTHONPATH": SRC},
             timeout=30,
             check=False,
         )
@@ -455,9 +451,7 @@ def test_a_full_disk_is_said_once_and_nothing_is_lost(run):
         "    return connection\n"
         "schema.begin = small; service._DISK_SECS = 0.1",
     )
-    process = subprocess.run(
-        [sys.executable, "-c", program, str(run.dir)], env={**os.environ, "PYTHONPATH": SRC}, timeout=60, check=False
-    )
+    process = subprocess.run([sys.executable, "-c", program, str(run.dir)], timeout=60, check=False)
 
     assert process.returncode == 0
     assert [float(i) for i in range(3000)] == [value for _, _, value in run.series("x")]
@@ -490,7 +484,7 @@ def test_a_destination_with_foreign_code_has_a_process_of_its_own(run):
     )
     recorder = run.record()
     command = [sys.executable, "-m", "steno.collector", str(run.dir)]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": f"{SRC}:{package}"})
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": under_test.import_path(package)})
     run.processes.append(process)
     for i in range(20):
         recorder.log({"x": float(i)})

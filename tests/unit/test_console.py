@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,6 @@ from steno.destinations.screen import PlainScreen, State, brief
 from steno.record import RunInfo
 from steno.testing import make_batch
 
-SRC = Path(__file__).parents[2] / "src"
 BEGIN = """
 import sys, os, time, threading
 from pathlib import Path
@@ -35,7 +33,7 @@ console.open(RunInfo(Path("."), "id", "bold-name", "digits"))
 def in_terminal(script: str, timeout_secs: float = 30) -> tuple[str, int]:
     """Run the script with a pseudo-terminal as stdin, stdout and stderr; what it wrote, and its exit status."""
     parent, child = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": str(SRC), "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     process = subprocess.Popen(
         [sys.executable, "-c", BEGIN + script], stdin=child, stdout=child, stderr=child, env=environment
     )
@@ -149,10 +147,7 @@ console.close()
 
 def test_pipe_gets_plain_lines():
     script = BEGIN + 'console.write(batch(0, 5, text="two\\nlines"))\nconsole.close()\nprint("end")'
-    environment = {**os.environ, "PYTHONPATH": str(SRC)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "step 4/1000  train/loss 0.2  text two lines\nend\n"
     assert done.stderr == ""
 
@@ -170,11 +165,8 @@ os.write(2, b"alive")
 os._exit(7)
 """
     )
-    environment = {**os.environ, "PYTHONPATH": str(SRC)}
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", script], env=environment, stdin=pipe, stdout=pipe, stderr=pipe
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe, stderr=pipe) as process:
         process.stdout.close()
         process.stdin.write(b"\n")
         process.stdin.close()
@@ -200,9 +192,8 @@ os.write(2, f"{time.monotonic() - start:.2f}".encode())
 os._exit(0)
 """
     )
-    environment = {**os.environ, "PYTHONPATH": str(SRC)}
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=pipe, stderr=pipe) as process:
+    with subprocess.Popen([sys.executable, "-c", script], stdout=pipe, stderr=pipe) as process:
         assert process.wait(60) == 0
         assert float(process.stderr.read()) < 1.5
 

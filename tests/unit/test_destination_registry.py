@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+import under_test
 from steno.destinations import registry
 from steno.destinations.base import Destination
 from steno.errors import DestinationError
 from steno.testing import FailingDestination, HangingDestination, MemoryDestination, SlowDestination
-
-SRC = Path(__file__).parents[2] / "src"
 
 
 @pytest.fixture
@@ -119,4 +117,4 @@ def test_naming_destinations_costs_no_heavy_import():
         "heavy = {'numpy', 'rich', 'crc32c', 'pyarrow', 'tensorboard'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": str(SRC)}, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": under_test.import_path()}, timeout=60)

@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from store_runs import Writer
@@ -14,8 +13,6 @@ from store_runs import Writer
 from steno.ledger import parts, read
 from steno.ledger.read import Reader
 from steno.ledger.rebuild import PartBatches
-
-SRC = str(Path(__file__).resolve().parents[2] / "src")
 
 
 def plain(batch):
@@ -105,7 +102,7 @@ print(peak_mib() - base, "pandas" in sys.modules)
 def read_in_child(run_dir, last, apart, before=""):
     done = subprocess.run(
         [sys.executable, "-c", READ.format(before=before), str(run_dir), str(last), str(apart)],
-        env={**os.environ, "PYTHONPATH": SRC, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

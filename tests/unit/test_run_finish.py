@@ -18,6 +18,7 @@ import run_programs
 from run_programs import wait_for
 
 import steno
+import under_test
 from steno.capture import lifecycle
 from steno.capture.open_runs import RUNS
 
@@ -162,7 +163,7 @@ def test_a_value_that_cannot_be_encoded_makes_it_false_and_is_named(capfd, monke
     absent = tmp_path / "absent"
     (absent / "av").mkdir(parents=True)
     (absent / "av/__init__.py").write_text("raise ImportError('av is not there')")
-    monkeypatch.setenv("PYTHONPATH", str(absent))
+    monkeypatch.setenv("PYTHONPATH", under_test.import_path(absent))
     run = steno.init(name="a")
     run.log({"film": steno.Video(np.zeros((4, 16, 16, 3), np.uint8), axes="THWC")})
     assert run.finish() is False
@@ -337,7 +338,7 @@ def test_a_destination_of_a_service_that_hangs_costs_two_seconds_and_is_named(ca
     (info / "entry_points.txt").write_text("[steno.destinations]\nsink = sink_of_a_test:Sink\n")
     (tmp_path / "site/sink_of_a_test.py").write_text(SINK)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", under_test.import_path(tmp_path / "site"))
     run = steno.init(name="a", destinations=["sink", "csv"], settings={"linger": 0.5})
     run.log({"x": 1.0})
     began = time.monotonic()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from run_programs import SRC, environment, no_launcher
+from run_programs import environment, no_launcher
 
 import steno
 from steno.media.arrays import text_of
@@ -130,7 +130,7 @@ def test_a_program_in_such_a_directory_with_such_an_argument(tmp_path):
         "assert not book.verify() and len(steno.open(run.dir).series('x').value) == 100\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, b"/data/caf\xe9.npz"], cwd=place, env=environment(STENO_COLLECTOR="on", PYTHONPATH=SRC),
+        [sys.executable, "-c", code, b"/data/caf\xe9.npz"], cwd=place, env=environment(STENO_COLLECTOR="on"),
         capture_output=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode(errors="replace")
