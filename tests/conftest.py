@@ -5,6 +5,8 @@ that has one refuses to fork tasks, and rightly so.
 
 Files whose tests use the fixture `road` run on both roads, all others on the one that users have: the native one where
 it is built. `--road python` and `--road native` have all tests run on that one alone.
+
+A test that holds a time against a bound is marked `timing`, and may run again. What else had to is said at the end.
 """
 
 from __future__ import annotations
@@ -41,6 +43,18 @@ def pytest_configure(config):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name.startswith(_LIVE))
+    for item in items:
+        if item.get_closest_marker("timing"):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name what needed a second run although it measures no time: a fault, of the test or of the code."""
+    again = {one.nodeid for one in terminalreporter.getreports("rerun") if "timing" not in one.keywords}
+    if again:
+        terminalreporter.section("needed a second run, and measure no time", red=True)
+        for name in sorted(again):
+            terminalreporter.line(name)
 
 
 @pytest.fixture(params=_ROADS)

@@ -304,6 +304,7 @@ def test_only_cards_on_the_screen_are_in_the_page_and_ask(browse, many_keys):
     assert page.locator("article").count() <= 24
 
 
+@pytest.mark.timing
 def test_the_filter_answers_as_one_types(browse, many_keys):
     page = browse(many_keys.url)
     ready(page, "layer0/0/norm")

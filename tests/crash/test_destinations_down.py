@@ -84,6 +84,7 @@ def check_speed(line: str) -> None:
     assert rare < idle + 20_000_000, line
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("how", ["hang", "no such host"])
 def test_a_destination_that_is_down_delays_only_itself(installed, tmp_path, monkeypatch, how):
     path = under_test.import_path(installed)
@@ -135,6 +136,7 @@ def test_a_destination_that_comes_back_is_caught_up_while_training_goes_on(insta
     assert numbers == sorted(numbers)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("way", ["goes on", "is killed"])
 def test_a_collector_that_stands_still_stops_nobody(tmp_path, way):
     code = TIMED + (
@@ -174,6 +176,7 @@ print(time.monotonic(), flush=True)
     assert sum('"values"' in line for line in lines) == RECORDS
 
 
+@pytest.mark.timing
 def test_an_object_that_hangs_in_this_process_does_not_hold_its_end(tmp_path):
     code = (
         TIMED
@@ -199,6 +202,7 @@ print(time.monotonic(), flush=True)
     assert sum('"values"' in line for line in lines) == RECORDS
 
 
+@pytest.mark.timing
 def test_a_pipe_ends_when_training_ends_whatever_its_children_do(installed, tmp_path):
     """`python train.py | cat`: no process of ours holds the pipe."""
     import subprocess

@@ -47,6 +47,7 @@ i = 0
 """
 
 
+@pytest.mark.timing
 def test_a_full_disk_is_said_once_training_goes_on_and_what_was_kept_arrives(tmp_path):
     # With room for all that was kept in journals, ledger and its log at once: how much of it lies in two of them at a
     # time depends on how fast the collector is.
@@ -95,6 +96,7 @@ run.finish(20)
         assert sum('"values"' in line for line in lines) == logged - dropped
 
 
+@pytest.mark.timing
 def test_what_waits_in_memory_as_the_program_ends_is_written_or_said(tmp_path):
     with disk(tmp_path / "disk", "16m") as place:
         code = (

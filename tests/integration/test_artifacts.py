@@ -618,6 +618,7 @@ def test_a_signal_handler_that_logs_while_the_first_call_begins_takes_another_nu
     assert {one.name for one in steno.open(run.dir).artifacts()} == {"f", "g"}
 
 
+@pytest.mark.timing
 def test_a_forked_child_does_not_wait_for_what_its_parent_logged():
     run = steno.init("p", "a", collector=False)
     run.log_artifact(put("f"))

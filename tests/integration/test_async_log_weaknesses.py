@@ -6,6 +6,7 @@ import json
 import signal
 import time
 
+import pytest
 from async_programs import launch, run, the_run, values
 
 
@@ -15,6 +16,7 @@ def ok(code, cwd, *, timeout=60):
     return done, secs
 
 
+@pytest.mark.timing
 def test_w1_finish_keeps_its_time_limit(tmp_path):
     """There: finish with a limit of 1 s and a task of 3 s took 3 s, and said nothing."""
     code = """
@@ -53,6 +55,7 @@ def test_w1_interpreter_leaves_in_two_seconds_with_a_task_that_never_ends(tmp_pa
     assert values(tmp_path, "a") == ([0], [1.0])
 
 
+@pytest.mark.timing
 def test_w2_cancelled_coroutine_does_not_hang_finish(tmp_path):
     """There: asyncio.run ending with a pending task left a Future that finish waited for, for ever."""
     code = """
@@ -69,6 +72,7 @@ def test_w2_cancelled_coroutine_does_not_hang_finish(tmp_path):
     ok(code, tmp_path)
 
 
+@pytest.mark.timing
 def test_w3_finish_inside_the_loop_says_so_instead_of_hanging(tmp_path):
     code = """
     import asyncio, time
@@ -383,6 +387,7 @@ def _runs_our_tasks(pid):
     return b"capture.tasks.child" in line or b"program.py" in line
 
 
+@pytest.mark.timing
 def test_finish_keeps_its_limit_whatever_runs(tmp_path):
     code = """
     import asyncio, os, signal, threading, time

@@ -291,6 +291,7 @@ def _forever():
         writer.add_scalar("x", 1.0)
 
 
+@pytest.mark.timing
 def test_a_killed_child_blocks_nobody_and_takes_nothing_along(tmp_path):
     writer = steno.GlobalSummaryWriter(tmp_path / "log")
     writer.add_scalar("x", 0.0)

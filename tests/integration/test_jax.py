@@ -105,6 +105,7 @@ def test_what_cannot_be_recorded_is_reported_and_its_neighbours_are_kept(run, ca
     assert read(run).keys() == ["k"]
 
 
+@pytest.mark.timing
 def test_a_pending_array_is_not_waited_for_and_comes_under_its_record(run, busy):
     f, a = busy
     run.log({"warm": jnp.float32(1).block_until_ready(), "host": 0.0}, step=0)
@@ -125,6 +126,7 @@ def test_a_pending_array_is_not_waited_for_and_comes_under_its_record(run, busy)
     assert run.health()["device"]["arrived"] == 1
 
 
+@pytest.mark.timing
 def test_a_pending_step_is_not_waited_for_either(run, busy):
     f, a = busy
 

@@ -109,6 +109,7 @@ def test_in_a_traced_loop_and_as_metrics_of_the_run(lines, tmp_path, wrap):
     assert book.series("optimization/iterations").value.tolist() == [5.0]
 
 
+@pytest.mark.timing
 def test_it_never_waits_for_the_device_to_decide(lines, tmp_path):
     run = steno.init(dir=tmp_path)
     a = jnp.ones((500, 500)) * 0.01

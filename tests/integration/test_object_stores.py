@@ -215,6 +215,7 @@ def test_a_large_file_goes_on_from_the_pieces_that_are_there(gate, s3, bucket, l
     assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 
+@pytest.mark.timing
 def test_a_store_says_no_once_and_at_once(gate, bucket, large):
     store = ObjectStore(f"s3://{bucket}/x")
     gate.failing = 1
@@ -229,6 +230,7 @@ def test_a_store_says_no_once_and_at_once(gate, bucket, large):
         store.send(large)
 
 
+@pytest.mark.timing
 def test_a_store_that_is_down_delays_only_itself_and_sync_ends_it(gate, s3, bucket, tmp_path, capfd):
     gate.close()
     run = steno.init("p", "down", dir=tmp_path, store=f"s3://{bucket}/y", destinations=["jsonl"])

@@ -261,6 +261,7 @@ def test_host_values_are_there_at_once_and_device_values_come_under_the_same_rec
     assert stream.rows.in_flight == 0
 
 
+@pytest.mark.timing
 def test_the_call_does_not_wait_and_the_end_is_bounded_when_the_device_never_answers(run, stream):
     began = time.perf_counter()
     for step in range(100):

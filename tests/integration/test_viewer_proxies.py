@@ -133,6 +133,7 @@ def place(tmp_path_factory):
     return place
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("proxy", [nginx, jupyter])
 def test_the_viewer_works_under_a_prefix(proxy, place, tmp_path, request):
     """tensorboard#5531: absolute addresses break behind a proxy's prefix."""

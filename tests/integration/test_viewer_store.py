@@ -74,6 +74,7 @@ def test_a_store_that_is_out_of_reach_is_an_error(url, gate):
         steno.runs(url)
 
 
+@pytest.mark.timing
 def test_the_viewer_shows_a_store_and_what_was_known_while_it_is_out_of_reach(url, gate, tmp_path):
     record(tmp_path, url, "first", config={"lr": 0.1})
     with viewer_server.serving(url) as asker:

@@ -98,6 +98,7 @@ def test_a_collector_with_more_than_1024_open_files_hears_it(tmp_path, many_open
     bell.close()
 
 
+@pytest.mark.timing
 def test_flush_does_not_wait_for_the_next_posting(tmp_path):
     with steno.init(dir=tmp_path) as run:
         run.log({"x": 0.0})

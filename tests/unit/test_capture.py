@@ -235,6 +235,7 @@ def test_what_the_recorder_prints_itself_does_not_recurse(streams):
     assert len(book.said) == 50
 
 
+@pytest.mark.timing
 def test_nobody_waits_for_a_thread_that_is_recording(streams):
     streams()
     book, capture, _ = start()

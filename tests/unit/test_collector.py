@@ -306,6 +306,7 @@ def test_records_that_no_part_has_are_posted_again_from_journals_after_a_lost_le
     assert list(range(501)) == [step for _, step, _ in run.series("x")]
 
 
+@pytest.mark.timing
 def test_a_hanging_destination_does_not_keep_the_collector_longer_than_it_lingers(run, tmp_path):
     (tmp_path / "hang.py").write_text(
         "import time\nclass Hang:\n def open(self, run): pass\n def write(self, batch): time.sleep(3600)\n def flush(self): pass\n def close(self): pass\n"

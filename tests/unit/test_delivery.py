@@ -492,6 +492,7 @@ def test_one_that_cannot_be_opened_is_tried_again(road):
     assert way.health()["retries"] == 3
 
 
+@pytest.mark.timing
 def test_one_that_hangs_is_left_when_its_time_is_up(road):
     hanging = HangingDestination()
     way = road(hanging)
@@ -517,6 +518,7 @@ def test_one_that_is_slow_gets_everything_there_is_time_for(road):
     assert [record.values["x"] for record in slow.kept.records()] == [*map(float, range(50))]
 
 
+@pytest.mark.timing
 def test_an_end_is_bounded_however_long_the_outage(road):
     down = FailingDestination(Retry("down"))
     down.kinds = POINTS

@@ -477,6 +477,7 @@ def test_events_cost_the_loop_the_same_with_nobody_listening():
         assert threading.active_count() == before
 
 
+@pytest.mark.timing
 def test_one_that_hangs_holds_up_neither_the_loop_nor_the_others():
     hold = threading.Event()
 

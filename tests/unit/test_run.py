@@ -135,6 +135,7 @@ def test_finish_twice_says_the_same_and_log_after_it_is_said_once(capsys):
     assert journals(run.dir)[0].records == [{"a": 1.0}]
 
 
+@pytest.mark.timing
 def test_without_a_collector_flush_and_finish_do_not_wait():
     import time
 

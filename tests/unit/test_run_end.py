@@ -99,6 +99,7 @@ def test_finish_is_true_when_all_is_posted_and_delivered(program):
     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.timing
 def test_a_destination_that_lags_makes_finish_false_within_its_limit(program):
     program("exec sleep 60")
     run = steno.init(name="a", destinations=["csv"])
@@ -122,6 +123,7 @@ def test_finish_waits_for_a_destination_that_comes_in_time(program):
     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.timing
 def test_a_destination_that_has_stopped_is_not_waited_for(program):
     program("exec sleep 60")
     run = steno.init(name="a", destinations=["csv"])
@@ -275,6 +277,7 @@ def test_many_runs_in_one_program_leave_no_zombie(program):
     wait_for(lambda: not any(pid and Path(f"/proc/{pid}").exists() for pid in pids))
 
 
+@pytest.mark.timing
 def test_exit_with_a_hung_collector_is_bounded(tmp_path):
     script = tmp_path / "interpreter"
     script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")

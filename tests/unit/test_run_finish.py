@@ -231,6 +231,7 @@ def test_a_destination_object_is_waited_for_as_long_as_it_moves(monkeypatch):
 # -- how long, and what is said -------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 def test_ctrl_c_ends_the_wait(hung, tmp_path):
     code = hung + (
         "run = steno.init(name='a', destinations=['csv'])\nrun.log({'x': 1.0})\nprint('now', flush=True)\n"
@@ -253,6 +254,7 @@ def test_ctrl_c_ends_the_wait(hung, tmp_path):
     assert run_programs.entries(tmp_path / "runs/default/a", "finish") == [{"state": "finished"}]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("timeout", ["0", "0.3"])
 def test_a_false_says_what_is_owed_and_keeps_its_limit(hung, timeout, tmp_path):
     code = hung + (
@@ -307,6 +309,7 @@ def gone():
     made.ended.set()
 
 
+@pytest.mark.timing
 def test_a_destination_object_that_hangs_costs_two_seconds_and_is_named(capfd, gone):
     run = steno.init(name="a", destinations=[gone])
     run.log({"x": 1.0})
@@ -331,6 +334,7 @@ class Sink:
 """
 
 
+@pytest.mark.timing
 def test_a_destination_of_a_service_that_hangs_costs_two_seconds_and_is_named(capfd, monkeypatch, tmp_path):
     info = tmp_path / "site/sink-1.0.dist-info"
     info.mkdir(parents=True)
@@ -355,6 +359,7 @@ def test_a_destination_of_a_service_that_hangs_costs_two_seconds_and_is_named(ca
 # -- where the process itself is at its end -----------------------------------------------------------------------
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("sort", ["function", "lambda", "partial", "method", "object"])
 def test_in_a_handler_of_sigterm_finish_takes_two_seconds(hung, sort, tmp_path):
     code = hung + (
@@ -386,6 +391,7 @@ while True: time.sleep(0.01)
     assert "has ended and not all is done" in err
 
 
+@pytest.mark.timing
 def test_a_block_that_a_handler_of_sigterm_leaves_takes_two_seconds(hung, tmp_path):
     code = hung + (
         """
@@ -442,6 +448,7 @@ def test_a_handler_that_is_called_as_a_function_is_none():
     assert not lifecycle.is_in_term_handler()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("way", ["atexit", "del"])
 def test_while_the_interpreter_goes_down_finish_takes_two_seconds(hung, way, tmp_path):
     code = hung + (
@@ -470,6 +477,7 @@ else:
         assert float(took) < 2.7
 
 
+@pytest.mark.timing
 def test_an_exit_takes_two_seconds_in_all_and_its_collectors_do_the_rest(tmp_path):
     """Objects and tasks that hang, in several runs: each run has its share of the time."""
     code = """

@@ -380,6 +380,7 @@ def test_coroutine_on_a_loop_that_was_closed_is_given_up(desk):
         task.get_coro().close()
 
 
+@pytest.mark.timing
 def test_coroutines_run_beside_each_other_and_their_futures_can_be_awaited(desk):
     async def main():
         began = time.monotonic()
@@ -437,6 +438,7 @@ def test_task_may_ask_for_more_tasks_while_finish_waits(desk):
     assert future.result(0) == {"inner": 2.0}
 
 
+@pytest.mark.timing
 def test_time_limit_is_kept_and_what_is_left_is_named(desks):
     desk = desks(workers=1)
     futures, release = filled(desk, 2)
@@ -473,6 +475,7 @@ def test_abandoned_task_that_ends_after_all_records_nothing(desks):
     assert desk.records() == []
 
 
+@pytest.mark.timing
 def test_finish_in_the_loop_of_pending_tasks_says_so_at_once(desk):
     async def main():
         future = desk.submit(later, 1.0, 60.0, mode="asyncio")

@@ -244,6 +244,7 @@ def test_place_is_kept_at_submit(desk, mode):
     assert journal.records[1] == {"after": 1.0}
 
 
+@pytest.mark.timing
 @BOTH
 def test_task_that_never_ends_is_killed_in_time(desk, mode):
     futures = [desk.submit(sleep, 60.0, mode=mode) for _ in range(3)]

@@ -384,6 +384,7 @@ def events(asker, path="/api/live", timeout=30):
         connection.close()
 
 
+@pytest.mark.timing
 def test_a_new_run_and_its_records_are_news(tmp_path):
     with viewer_server.serving(tmp_path) as asker:
         stream = events(asker, "/api/live?runs=p%2Flive")
@@ -415,6 +416,7 @@ def test_a_new_run_and_its_records_are_news(tmp_path):
         assert next(events(asker, "/api/live?since=00000000-1"))[0] == "beat"
 
 
+@pytest.mark.timing
 def test_it_ends_at_a_signal_while_pages_are_open(tmp_path):
     for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with viewer_server.serving(tmp_path) as asker:
