@@ -585,7 +585,7 @@ def test_answers_about_ended_runs_are_kept_until_a_file_changes(tmp_path, monkey
     import time
 
     from steno.store import stamps
-    from steno.store.bins import curves as curves_
+    from steno.store.bins import several
     from steno.store.bins.kept import Kept
 
     run_dir = made(tmp_path, "r", [(step, {"loss": float(step)}) for step in range(3000)], "finished")
@@ -606,7 +606,7 @@ def test_answers_about_ended_runs_are_kept_until_a_file_changes(tmp_path, monkey
     shutil.rmtree(run_dir)
     made(tmp_path, "r", [(step, {"loss": float(step)}) for step in range(2000)], "finished")
     assert steno.bins("loss", tmp_path, width=100).total == 2000
-    assert isinstance(curves_._kept, Kept)
+    assert isinstance(several._kept, Kept)
 
 
 def manifest_of(run_dir):

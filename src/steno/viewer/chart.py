@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,8 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from steno.errors import StenoError, UsageError
-from steno.store.bins.curves import bins
-from steno.store.bins.question import AXES, MOST_BINS
+from steno.store.bins.groups import names_of
+from steno.store.bins.question import AXES, MOST_BINS, ask
+from steno.store.bins.several import Asked
+from steno.store.bins.several import answers as several
 from steno.viewer import answers, asked
 from steno.viewer.drawn import Drawer
 from steno.viewer.exact import lines
@@ -18,7 +21,7 @@ from steno.viewer.span import whole_bins
 from steno.viewer.wire import MEDIA_TYPE, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -32,6 +35,15 @@ _MOST_KEYS: Final = 100
 _MOST_LINES: Final = 1000
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _OVER_RANKS: Final = ("band", "odd")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a card is drawn from."""
+
+    curves: Curves
+    problems: list[dict[str, str]]
+    limit: int
 
 
 class Charts:
@@ -51,24 +63,23 @@ class Charts:
 
     def batch(self, given: Mapping[str, Any]) -> bytes:
         """What `api/chart` answers."""
-        columns = Columns()
-        cards = [self._card(card, given, columns) for card in _cards(given)]
-        return columns.encode({"cards": cards})
+        columns, cards = Columns(), _cards(given)
+        answered = self._curves(cards, given)
+        made = [self._card(card, found, columns) for card, found in zip(cards, answered, strict=True)]
+        return columns.encode({"cards": made})
 
-    def _card(self, card: Mapping[str, Any], batch: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    def _card(self, card: Mapping[str, Any], found: _Answer | StenoError, columns: Columns) -> dict[str, Any]:
         id = card.get("id")
-        try:
-            limit = asked.whole(card, "limit", _MOST_LINES, 1, _MOST_LINES)
-            curves, problems = self._curves(card, batch)
-            drawer, ranks, why = Drawer(columns, self._catalogue.id_of), card.get("ranks"), ""
-            if card.get("group") is not None:
-                made = drawer.groups(curves)
-            elif ranks in _OVER_RANKS:
-                made, why = drawer.ranks(curves, ranks, limit)
-            else:
-                made, why = drawer.lines(curves, limit)
-        except StenoError as error:
-            return {"id": id, **answers.said(error)}
+        if isinstance(found, StenoError):
+            return {"id": id, **answers.said(found)}
+        curves, problems = found.curves, found.problems
+        drawer, ranks, why = Drawer(columns, self._catalogue.id_of), card.get("ranks"), ""
+        if card.get("group") is not None:
+            made = drawer.groups(curves)
+        elif ranks in _OVER_RANKS:
+            made, why = drawer.ranks(curves, ranks, found.limit)
+        else:
+            made, why = drawer.lines(curves, found.limit)
         drawn = sum(one["kind"] in {"points", "bins"} for one in made)
         return {
             "id": id,
@@ -85,14 +96,34 @@ class Charts:
             "problems": problems,
         }
 
-    def _curves(self, card: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Curves, list[dict[str, str]]]:
-        keys = asked.texts(card, "keys", _MOST_KEYS)
-        if not keys:
-            raise UsageError("keys is missing: say which key, or several in a list")
-        given = card if card.get("runs") is not None else batch
-        ids = asked.texts(given, "runs", _MOST_RUNS)
-        if ids is None:
-            raise UsageError("runs is missing: say which runs are shown")
+    def _curves(self, cards: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> list[_Answer | StenoError]:
+        """The curves of each card, or why there are none; those of the same runs are read together."""
+        found: list[_Answer | StenoError | None] = [None] * len(cards)
+        alike: dict[tuple[str, ...], list[tuple[int, Asked, int]]] = {}
+        for at, card in enumerate(cards):
+            try:
+                ids = asked.texts(card if card.get("runs") is not None else given, "runs", _MOST_RUNS)
+                if ids is None:
+                    raise UsageError("runs is missing: say which runs are shown")
+                limit = asked.whole(card, "limit", _MOST_LINES, 1, _MOST_LINES)
+                alike.setdefault(tuple(ids), []).append((at, _question(card), limit))
+            except StenoError as error:
+                found[at] = error
+        for shown, some in alike.items():
+            problems, by_path, places = self._places(shown)
+            made = _answered([one for _, one, _ in some], places)
+            for (at, _, limit), curves in zip(some, made, strict=True):
+                if isinstance(curves, StenoError):
+                    found[at] = curves
+                    continue
+                said = [
+                    {"run": by_path.get(one.run, one.run), "error": one.why, "remedy": ""} for one in curves.left_out
+                ]
+                found[at] = _Answer(curves, [*problems, *said], limit)
+        return [one for one in found if one is not None]
+
+    def _places(self, ids: Sequence[str]) -> tuple[list[dict[str, str]], dict[str, str], list[Path | RunSummary]]:
+        """What is wrong with runs, the id of each by its path, and the runs as they are read."""
         places: dict[str, Path | RunSummary] = {}
         problems = []
         for run, found in self._catalogue.sources(ids):
@@ -100,30 +131,19 @@ class Charts:
                 problems.append({"run": run, **answers.said(found)})
             else:
                 places[run] = found
-        x, width = _axis(card.get("x")), asked.whole(card, "width", 500, 1, MOST_BINS)
-        span, edges = card.get("range"), asked.yes(card, "edges")
-        curves = bins(
-            keys,
-            list(places.values()),
-            x=x,
-            range=whole_bins(span, width) if edges and x == "step" else span,
-            width=width,
-            ranks="all" if card.get("ranks") in _OVER_RANKS else card.get("ranks"),
-            group=asked.texts(card, "group", _MOST_KEYS),
-            smooth=_smooth(card.get("smooth")),
-            edges=edges,
-        )
         by_path = {str(found): run for run, found in places.items() if isinstance(found, Path)}
-        problems += [{"run": by_path.get(one.run, one.run), "error": one.why, "remedy": ""} for one in curves.left_out]
-        return curves, problems
+        return problems, by_path, list(places.values())
 
     def _table(self, given: Mapping[str, Any], as_: str) -> bytes:
         import pyarrow as pa
 
-        card, *others = _cards(given)
-        if others:
+        cards = _cards(given)
+        if len(cards) > 1:
             raise UsageError("Arrow and CSV answer one card: ask for each on its own")
-        table = self._curves(card, given)[0].frame("arrow")
+        (found,) = self._curves(cards, given)
+        if isinstance(found, StenoError):
+            raise found
+        table = found.curves.frame("arrow")
         sink = pa.BufferOutputStream()
         if as_ == "csv":
             import pyarrow.csv
@@ -152,6 +172,34 @@ def _cards(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if len(found) > _MOST_CARDS:
         raise asked.TooMuchError(f"{len(found):,} cards are asked for, and at most {_MOST_CARDS} are answered at once")
     return found
+
+
+def _answered(questions: Sequence[Asked], places: Sequence[Path | RunSummary]) -> list[Curves | StenoError]:
+    """The curves of each question, or why there are none; what is wrong with one costs no other."""
+    try:
+        return [*several(questions, places)]
+    except StenoError as error:
+        if len(questions) == 1:
+            return [error]
+        return [found for one in questions for found in _answered([one], places)]
+
+
+def _question(card: Mapping[str, Any]) -> Asked:
+    keys = asked.texts(card, "keys", _MOST_KEYS)
+    if not keys:
+        raise UsageError("keys is missing: say which key, or several in a list")
+    x, width = _axis(card.get("x")), asked.whole(card, "width", 500, 1, MOST_BINS)
+    span, edges = card.get("range"), asked.yes(card, "edges")
+    question = ask(
+        keys,
+        x,
+        whole_bins(span, width) if edges and x == "step" else span,
+        width,
+        "all" if card.get("ranks") in _OVER_RANKS else card.get("ranks"),
+        _smooth(card.get("smooth")),
+        edges=edges,
+    )
+    return Asked(question, names_of(asked.texts(card, "group", _MOST_KEYS)))
 
 
 def _axis(given: Any) -> str:

@@ -18,6 +18,8 @@ class LeftOut:
     run: str
     """`project/name`, or what the caller named it by."""
     why: str
+    key: str | None = None
+    """Of whose points it is; None: of any."""
 
 
 @dataclass(frozen=True, slots=True)

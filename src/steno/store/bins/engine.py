@@ -150,6 +150,10 @@ class Shown:
 class Engine(Protocol):
     """Something that reads runs: their files, or a database that has them. All engines pass the same tests."""
 
+    @property
+    def most_series(self) -> int:
+        """Of one reading for several questions."""
+
     def token(self, shown: Shown) -> Hashable | None:
         """The same as long as everything of the run is; None: nothing says so, or it has not been read."""
 

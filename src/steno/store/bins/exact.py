@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from steno.errors import CorruptError, StenoError
 from steno.store import binned, part_rows, stamps
@@ -34,10 +35,15 @@ if TYPE_CHECKING:
     from steno.store.bins.question import Question
 
 T = TypeVar("T")
+Damage = tuple[str, str]
+"""A key, and what is lost of its points."""
+_Run = tuple[Moment, dict[int, Rows] | None, list[Damage], list[Folded]]
 _TIMES: Final = ("time", "relative")
 _RUNS_KEPT: Final = 20_000
 _BYTES_KEPT: Final = 256 << 20
 """Of the points of parts, unpacked."""
+_MOST_SERIES: Final = 1000
+"""Of several questions; the points of short ones are in memory together."""
 
 
 class Exact:
@@ -47,7 +53,12 @@ class Exact:
         self._files = Engine()
         self._live = Live()
         self._moments = Kept[Moment](_RUNS_KEPT)
-        self._pieces = Kept[dict[int, Rows]](_BYTES_KEPT)
+        self._pieces = Kept[Rows](_BYTES_KEPT)
+
+    @property
+    def most_series(self) -> int:
+        """See `Engine.most_series`."""
+        return _MOST_SERIES
 
     def token(self, shown: Shown) -> Hashable | None:
         """See `Engine.token`."""
@@ -76,29 +87,27 @@ class Exact:
         long: list[LongRun] = []
         moments: dict[int, Moment] = {}
         folded: list[Folded] = []
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="steno-bins") as pool:
-            read = pool.map(self._run_of(question), range(len(shown)), shown)
-            for number, (run, found) in enumerate(zip(shown, read, strict=True)):
-                if isinstance(found, str):
-                    facts.append(None)
-                    tokens.append(None)
-                    left_out.append(LeftOut(run.name, found))
-                    continue
-                moment, by_key, damage, one = found
-                left_out.extend(LeftOut(run.name, why) for why in (*moment.damage, *damage))
-                moments[number] = moment
-                spans = spans_of(moment, (by_key or {}).values())
-                facts.append(Facts(run.name, run.dir, spans, moment.running))
-                tokens.append((run.dir, moment.token))
-                if one is not None:
-                    folded.append(one)
-                if by_key is None:
-                    long.append(self._long(number, run, moment, question))
-                    continue
-                placed, said = with_x(by_key, spans, question)
-                left_out.extend(LeftOut(run.name, why) for why in said)
-                pieces.extend(placed.values())
-                where.extend((number, key) for key in placed)
+        for number, (run, found) in enumerate(zip(shown, _each(self._run_of(question), shown), strict=True)):
+            if isinstance(found, str):
+                facts.append(None)
+                tokens.append(None)
+                left_out.append(LeftOut(run.name, found))
+                continue
+            moment, by_key, damage, some = found
+            left_out.extend(LeftOut(run.name, why) for why in moment.damage)
+            left_out.extend(LeftOut(run.name, why, key) for key, why in damage)
+            moments[number] = moment
+            spans = spans_of(moment, (by_key or {}).values())
+            facts.append(Facts(run.name, run.dir, spans, moment.running))
+            tokens.append((run.dir, moment.token))
+            folded += some
+            if by_key is None:
+                long.append(self._long(number, run, moment, question))
+                continue
+            placed, said = with_x(by_key, spans, question)
+            left_out.extend(LeftOut(run.name, why) for why in said)
+            pieces.extend(placed.values())
+            where.extend((number, key) for key in placed)
 
         def means(member: Member) -> Whole:
             run, moment = shown[member.run], moments[member.run]
@@ -112,17 +121,17 @@ class Exact:
         return short if len(readings) == 1 else Several(facts, left_out, readings)
 
     def _folded(self, number: int, run: Shown, moment: Moment, question: Question, by_key: dict[int, Rows]) -> Folded:
-        def read(keys: Sequence[int], some: dict[int, Rows]) -> InMemory:
+        def read(some: dict[int, Rows]) -> InMemory:
             placed, _ = with_x(some, spans_of(moment, some.values()), question)
-            asked = replace(question, keys=tuple(question.keys[key] for key in keys))
-            where = [(0, at) for at, key in enumerate(keys) if key in placed]
-            return InMemory(asked, [None], [], [placed[key] for key in keys if key in placed], where, [None])
+            return InMemory(question, [None], [], list(placed.values()), [(0, key) for key in placed], [None])
 
         def anew(key: int) -> InMemory:
-            _, found, _ = again(lambda: self._run(run, question, is_long=False))
-            return read([key], {at: rows for at, rows in (found or {}).items() if at == key})
+            def once() -> InMemory:
+                return read(self._points(run, self._look(run), question, [key])[0])
 
-        return Folded(number, question, read(range(len(question.keys)), by_key), anew, (run.dir, moment.token))
+            return again(once)
+
+        return Folded(number, question, read(by_key), anew, (run.dir, moment.token))
 
     def _sound(
         self,
@@ -145,20 +154,26 @@ class Exact:
     def _long(self, number: int, run: Shown, moment: Moment, question: Question) -> LongRun:
         held = [moment]
 
-        def ask(read: Callable[[Source], T]) -> T:
+        def of_moment(read: Callable[[Moment], T]) -> T:
+            """By the run as it was looked at, and anew where its parts went away since."""
+
             def once() -> T:
                 now, held[:] = (held or [self._look(run)])[0], []
-                low, high = (None if bound is None else int(bound) for bound in (question.low, question.high))
-                answer = read(Source(run.dir, now.view, replace(now.choice, first=low, last=high), question.ranks))
+                answer = read(now)
                 held[:] = [now]
                 return answer
 
             return again(once)
 
+        def ask(read: Callable[[Source], T]) -> T:
+            low, high = (None if bound is None else int(bound) for bound in (question.low, question.high))
+            return of_moment(
+                lambda now: read(Source(run.dir, now.view, replace(now.choice, first=low, last=high), question.ranks))
+            )
+
         def exact(keys: Sequence[int], asked: Question) -> InMemory:
-            some = replace(asked, keys=tuple(asked.keys[key] for key in keys))
-            _, by_key, _ = again(lambda: self._run(run, some, is_long=False))
-            return InMemory(some, [None], [], list((by_key or {}).values()), [(0, key) for key in by_key or {}], [None])
+            by_key, _ = of_moment(lambda now: self._points(run, now, asked, keys))
+            return InMemory(asked, [None], [], list(by_key.values()), [(0, key) for key in by_key], [None])
 
         def nearest(side: int) -> Rows:
             read = beside.nearest
@@ -166,80 +181,110 @@ class Exact:
 
         return LongRun(number, ask, exact, nearest, (run.dir, moment.token))
 
-    def _run_of(self, question: Question) -> Any:
-        def read(number: int, shown: Shown) -> tuple[Moment, dict[int, Rows] | None, list[str], Folded | None] | str:
+    def _run_of(self, question: Question) -> Callable[[int, Shown], _Run | str]:
+        def read(number: int, shown: Shown) -> _Run | str:
             try:
-                moment, by_key, damage = again(lambda: self._run(shown, question))
+                return again(lambda: self._run(number, shown, question))
             except (StenoError, OSError) as error:
                 return str(error)
-            if by_key and question.x in _TIMES and _is_long(moment, question):
-                return moment, {}, damage, self._folded(number, shown, moment, question, by_key)
-            return moment, by_key, damage, None
 
         return read
 
-    def _run(
-        self, shown: Shown, question: Question, *, is_long: bool | None = None
-    ) -> tuple[Moment, dict[int, Rows] | None, list[str]]:
-        """The run, its points by key, and what is damaged. No points: there are so many that bins are of use."""
-        moment = self._look(shown)
-        if is_long is None:
-            is_long = question.x == "step" and _is_long(moment, question) and _has_all(shown, moment)
-        if is_long:
-            return moment, None, []
-        keys = [*question.keys, question.x] if question.by_key else question.keys
+    def _run(self, number: int, shown: Shown, question: Question) -> _Run:
+        """The run, and its points by key, or folded. No points: there are so many that bins are of use."""
+        moment, every = self._look(shown), range(len(question.keys))
+        is_long = _is_long(moment, question)
+        if is_long and question.x == "step" and _has_all(shown, moment):
+            return moment, None, [], []
+        if not is_long or question.x not in _TIMES:
+            return moment, *self._points(shown, moment, question, every), []
+        folded, damage = [], list[Damage]()
+        # One key at a time is in memory, where the attempts tell when they were; else the points do, all together.
+        for keys in [[key] for key in every] if any(one.started for one in moment.streams) else [every]:
+            by_key, said = self._points(shown, moment, question, keys)
+            damage += [one for one in said if one not in damage]
+            if by_key:
+                folded.append(self._folded(number, shown, moment, question, by_key))
+        return moment, {}, damage, folded
+
+    def _points(
+        self, shown: Shown, moment: Moment, question: Question, keys: Sequence[int]
+    ) -> tuple[dict[int, Rows], list[Damage]]:
+        """By position in the question's keys the chosen points of some of them, and what is damaged.
+
+        What is over a key has that key's points behind the last one.
+        """
+        numbers = [*keys, len(question.keys)] if question.by_key else list(keys)
+        names = [*question.keys, question.x]
         found: dict[int, list[Rows]] = {}
-        damage: list[str] = []
+        damage: list[Damage] = []
+        wanted = [names[number] for number in numbers]
         for part in moment.parts:
-            for key, rows_ in self._part(shown.dir, part, keys, damage).items():
-                found.setdefault(key, []).append(rows_)
-        for key, rows_ in _unsealed(moment, keys):
-            found.setdefault(key, []).append(rows_)
+            for at, rows in self._part(shown.dir, part, wanted, damage).items():
+                found.setdefault(numbers[at], []).append(rows)
+        for at, rows in _unsealed(moment, wanted):
+            found.setdefault(numbers[at], []).append(rows)
         # The other key's points are of all ranks: often only one of them records it.
-        ranks = [None if key == len(question.keys) else question.ranks for key in found]
-        by_key = {
-            key: chosen(concat(pieces), moment, some) for (key, pieces), some in zip(found.items(), ranks, strict=True)
-        }
-        return moment, by_key, damage
+        return {
+            key: chosen(concat(pieces), moment, None if key == len(question.keys) else question.ranks)
+            for key, pieces in found.items()
+        }, damage
 
-    def _part(self, run_dir: Path, part: Part, keys: Sequence[str], damage: list[str]) -> dict[int, Rows]:
-        import pyarrow as pa
-
-        path = run_dir / part.name
+    def _part(self, run_dir: Path, part: Part, keys: Sequence[str], damage: list[Damage]) -> dict[int, Rows]:
+        """By position in the keys the points that a part has of them; what was read of it before is kept."""
         self._files.here(run_dir, [part])
         try:
-            state = os.lstat(path)
+            state = os.lstat(run_dir / part.name)
         except FileNotFoundError as error:
-            raise PartGone(str(path)) from error
-        mark = (path, state.st_size, state.st_mtime_ns, state.st_ino, part.crc, tuple(keys))
-        known = self._pieces.get(mark)
-        if known is not None:
-            return known
-        image = self._files.image(run_dir, part)
-        if image is not None:
-            try:
-                with image:
-                    rows = part_rows.read(image, keys, sealed.COLUMNS)
-                    found = {} if rows is None else sealed.by_key(rows, part.node)
-            except (DiffersError, CorruptError, pa.ArrowException, OSError, ValueError, KeyError):
-                pass  # by what is left of it
+            raise PartGone(str(run_dir / part.name)) from error
+        mark = (run_dir, part.name, state.st_size, state.st_mtime_ns, state.st_ino, part.crc)
+        found = {at: rows for at, key in enumerate(keys) if (rows := self._pieces.get((mark, key))) is not None}
+        missing = [at for at in range(len(keys)) if at not in found]
+        if missing:
+            read = self._read(run_dir, part, [keys[at] for at in missing])
+            if read is not None:
+                for number, at in enumerate(missing):
+                    found[at] = read.get(number, empty())
+                    self._pieces.put((mark, keys[at]), found[at], found[at].bytes + 1000)
+            elif len(missing) > 1:  # each key by itself: most have lost nothing
+                for at in missing:
+                    found[at] = self._part(run_dir, part, [keys[at]], damage).get(0, empty())
             else:
-                self._pieces.put(mark, found, sum(one.bytes for one in found.values()) + 1000)
-                return found
-        return self._left(run_dir, part, keys, damage)
+                found[missing[0]] = self._left(run_dir, part, keys[missing[0]], damage)
+        return {at: rows for at, rows in found.items() if len(rows)}
 
-    def _left(self, run_dir: Path, part: Part, keys: Sequence[str], damage: list[str]) -> dict[int, Rows]:
+    def _read(self, run_dir: Path, part: Part, keys: Sequence[str]) -> dict[int, Rows] | None:
+        """The points of keys of a part; None: it is damaged, or of another format."""
+        import pyarrow as pa
+
+        image = self._files.image(run_dir, part)
+        if image is None:
+            return None
+        try:
+            with image:
+                rows = part_rows.read(image, keys, sealed.COLUMNS)
+                return {} if rows is None else sealed.by_key(rows, part.node)
+        except (DiffersError, CorruptError, pa.ArrowException, OSError, ValueError, KeyError):
+            return None
+
+    def _left(self, run_dir: Path, part: Part, key: str, damage: list[Damage]) -> Rows:
         """The points of a part that is damaged, or of another format."""
-        import numpy as np
-
         path = str(run_dir / part.name)
-        left = binned.sealed(self._files, run_dir, [part], keys, range(len(keys)), Choice())
+        left = binned.sealed(self._files, run_dir, [part], [key], [0], Choice())
         if path in self._files.losses:
             loss = self._files.losses[path]
-            damage.append(f"{loss.kind}, {loss.name}: {loss.count:,} ({loss.reason})")
+            damage.append((key, f"{loss.kind}, {loss.name}: {loss.count:,} ({loss.reason})"))
         elif path in self._files.damaged:
-            damage.append(f"damaged part, {part.name}: {part.rows:,} ({self._files.damaged[path]})")
-        return {key: sealed.rows_of(left.take(left.key == key)) for key in np.unique(left.key).tolist()}
+            damage.append((key, f"damaged part, {part.name}: {part.rows:,} ({self._files.damaged[path]})"))
+        return sealed.rows_of(left)
+
+
+def _each(read: Callable[[int, Shown], T], shown: Sequence[Shown]) -> list[T]:
+    """What is read of each run, of several at once."""
+    if len(shown) == 1:
+        return [read(0, shown[0])]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="steno-bins") as pool:
+        return list(pool.map(read, range(len(shown)), shown))
 
 
 def _is_long(moment: Moment, question: Question) -> bool:
@@ -279,12 +324,17 @@ def _unsealed(moment: Moment, keys: Sequence[str]) -> list[tuple[int, Rows]]:
     import numpy as np
 
     found: list[tuple[int, Rows]] = []
+    numbers = np.full(len(moment.ids), len(keys), np.int32)
+    for number, key in enumerate(keys):
+        if key in moment.ids:
+            numbers[moment.ids[key]] = number
     for chunk in moment.chunks:
-        for number, key in enumerate(keys):
-            if key in moment.ids:
-                rows = np.flatnonzero(chunk.key == moment.ids[key])
-                if len(rows):
-                    found.append((number, sealed.rows_of(chunk.take(rows))))
+        of = numbers[chunk.key]
+        order = np.argsort(of, kind="stable")
+        edges = np.searchsorted(of[order], np.arange(len(keys) + 1)).tolist()
+        rows = sealed.rows_of(chunk.take(order[: edges[-1]]))
+        spans = enumerate(itertools.pairwise(edges))
+        found += [(at, rows.take(slice(*span))) for at, span in spans if span[0] < span[1]]
     return found
 
 

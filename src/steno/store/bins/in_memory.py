@@ -47,9 +47,11 @@ class InMemory:
         tokens: Sequence[Hashable],
         means: Callable[[Member], Whole] | None = None,
     ) -> None:
+        import numpy as np
+
         self.runs, self.left_out, self.members = runs, left_out, list[Member]()
         self._question, self._tokens, self._by_files = question, tokens, means
-        self._beyond: dict[int, NDArray[np.int64]] = {}
+        self._beyond: dict[int, NDArray[np.int64]] = {-1: np.empty(0, np.int64), 1: np.empty(0, np.int64)}
         series: list[tuple[int, int, int | None]] = []
         placed: list[Rows] = []
         for rows, (run, key) in zip(pieces, where, strict=True):
@@ -103,15 +105,15 @@ class InMemory:
         """See `engine.Reading`."""
         import numpy as np
 
-        if len(members) == len(self.members):
-            numbers = np.arange(len(members), dtype=np.int32)
-            return replace(self._rows, series=np.repeat(numbers, np.diff(self._edges)))
-        return concat(
-            [
-                _numbered(self._rows.take(slice(self._edges[one], self._edges[one + 1])), at)
-                for at, one in enumerate(members)
-            ]
-        )
+        if not members:
+            return empty()
+        chosen = np.array(members, np.int64)
+        begin, sizes = self._edges[chosen], self._edges[chosen + 1] - self._edges[chosen]
+        series = np.repeat(np.arange(len(members), dtype=np.int32), sizes)
+        if (begin[1:] == begin[:-1] + sizes[:-1]).all():  # they lie one after the other
+            return replace(self._rows.take(slice(begin[0], begin[-1] + sizes[-1])), series=series)
+        places = np.arange(len(series)) + np.repeat(begin - (np.cumsum(sizes) - sizes), sizes)
+        return replace(self._rows.take(places), series=series)
 
     def bins(self, members: Sequence[int], width: int) -> tuple[bins_.Bins, Rows]:
         """See `engine.Reading`."""

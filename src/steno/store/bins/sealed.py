@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.record import Ref
-from steno.store.bins.rows import Rows, concat
+from steno.store.bins.rows import Rows
 from steno.store.columns import to_numpy, valid_rows
 from steno.store.points import is_in_micros
 
@@ -19,10 +19,16 @@ _KINDS: Final = {"step": "int64", "record": "int64", "time": "int64", "rank": "i
 
 def by_key(found: KeyRows, node: int) -> dict[int, Rows]:
     """By position in the keys its rows, of a table with `COLUMNS`; x is the step."""
+    import numpy as np
+
     every = _rows(found, node)
     if len(found.spans) == 1:
         return dict.fromkeys(found.spans, every)
-    return {key: concat([every.take(span) for span in spans]) for key, spans in found.spans.items()}
+    # Copies: what is kept of a key would hold the rows of all others too.
+    return {
+        key: every.take(np.concatenate([np.arange(span.start, span.stop) for span in spans]))
+        for key, spans in found.spans.items()
+    }
 
 
 def _rows(found: KeyRows, node: int) -> Rows:

@@ -1,0 +1,155 @@
+"""Several questions about the same runs, such as those of all charts on a page, answered out of one reading."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from steno.errors import UsageError
+from steno.store import engines
+from steno.store.bins import exact
+from steno.store.bins.build import build
+from steno.store.bins.groups import grouping
+from steno.store.bins.kept import Kept
+from steno.store.bins.shown import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Sequence
+
+    from steno.ledger.bins import Bins
+    from steno.store.bins.answer import Curves
+    from steno.store.bins.engine import Engine, Reading, Whole
+    from steno.store.bins.question import Question
+    from steno.store.bins.rows import Rows
+
+_BYTES_KEPT: Final = 64 << 20
+
+_kept = Kept[tuple[Any, "Curves"]](_BYTES_KEPT)
+"""Answers about ended runs, which stay as they are."""
+
+
+def _anew() -> None:
+    global _kept  # a lock that another thread held at the fork is never let go in the child
+    _kept = Kept[tuple[Any, "Curves"]](_BYTES_KEPT)
+
+
+os.register_at_fork(after_in_child=_anew)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question."""
+
+    question: Question
+    groups: tuple[str, ...] | None = None
+    """The names by which runs are grouped; None: they are not."""
+
+    def __post_init__(self) -> None:
+        if self.groups is not None and self.question.by_key:
+            raise UsageError("group= needs bins, and over a key there are none: ask for step, time or relative")
+
+
+def answers(asked: Sequence[Asked], runs: Any, dir: str | os.PathLike[str] | None = None) -> list[Curves]:
+    """What `steno.bins` says to each question, in their order; questions that differ in their keys share a reading.
+
+    Raises:
+        RunNotFoundError: there is no run at all.
+    """
+    found, missing = shown(runs, dir)
+    other, _ = engines.only([run.url or run.dir for run in found], "steno.bins")
+    engine: Engine = exact.shared() if other is None else other.curves()
+    names = tuple(run.name for run in found)
+    groups = {one.groups: None if one.groups is None else grouping(one.groups, found) for one in asked}
+    about = [(one.question, repr(groups[one.groups]), names) for one in asked]
+    out: list[Curves | None] = [None] * len(asked)
+    kept = [None if missing else _kept.get(one) for one in about]
+    if any(kept):
+        tokens = tuple(engine.token(run) for run in found)
+        out = [one[1] if one is not None and one[0] == tokens else None for one in kept]
+    unknown = [at for at, one in enumerate(out) if one is None]
+    for places in _alike([asked[at].question for at in unknown], engine.most_series // len(found)):
+        some = [unknown[place] for place in places]
+        questions = [asked[at].question for at in some]
+        keys = tuple(dict.fromkeys(key for question in questions for key in question.keys))
+        reading = engine.read(replace(questions[0], keys=keys), found)
+        tokens = tuple(engine.token(run) for run in found)
+        for at, part in zip(some, _parts(reading, keys, questions), strict=True):
+            out[at] = made = build(asked[at].question, part, groups[asked[at].groups], missing)
+            if None not in tokens and not made.left_out:
+                _kept.put(about[at], (tokens, made), made.bytes)
+    return [one for one in out if one is not None]
+
+
+def _alike(questions: Sequence[Question], most: int) -> Iterator[list[int]]:
+    """Positions of questions that one reading answers, of at most so many keys."""
+    shares: dict[Hashable, list[int]] = {}
+    for at, one in enumerate(questions):
+        shares.setdefault(at if one.by_key else replace(one, keys=()), []).append(at)
+    for share in shares.values():
+        some: list[int] = []
+        keys: set[str] = set()
+        for at in share:
+            if some and len(keys | set(questions[at].keys)) > most:
+                yield some
+                some, keys = [], set()
+            some.append(at)
+            keys |= set(questions[at].keys)
+        yield some
+
+
+def _parts(reading: Reading, keys: Sequence[str], questions: Sequence[Question]) -> Iterator[Reading]:
+    """Of each question what was read for it."""
+    if len(questions) == 1:
+        yield reading
+        return
+    places: dict[int, list[int]] = {}
+    for at, one in enumerate(reading.members):
+        places.setdefault(one.key, []).append(at)
+    number = {key: at for at, key in enumerate(keys)}
+    for question in questions:
+        yield _Some(reading, [number[key] for key in question.keys], question.keys, places)
+
+
+class _Some:
+    """Of a reading the series of some keys; see `engine.Reading`."""
+
+    def __init__(
+        self, reading: Reading, numbers: Sequence[int], keys: Sequence[str], places: dict[int, list[int]]
+    ) -> None:
+        self.runs = reading.runs
+        self.left_out = [one for one in reading.left_out if one.key is None or one.key in keys]
+        members = reading.members
+        mine = [
+            (replace(members[place], key=at), place)
+            for at, number in enumerate(numbers)
+            for place in places.get(number, ())
+        ]
+        if len(numbers) > 1:
+            mine.sort(key=lambda one: (one[0].run, one[0].key, -1 if one[0].rank is None else one[0].rank))
+        self.members = [one for one, _ in mine]
+        self._places = [place for _, place in mine]
+        self._reading = reading
+
+    def _of(self, members: Sequence[int]) -> list[int]:
+        return [self._places[one] for one in members]
+
+    def points(self, members: Sequence[int]) -> Rows:
+        """See `engine.Reading`."""
+        return self._reading.points(self._of(members))
+
+    def bins(self, members: Sequence[int], width: int) -> tuple[Bins, Rows]:
+        """See `engine.Reading`."""
+        return self._reading.bins(self._of(members), width)
+
+    def beyond(self, members: Sequence[int], side: int) -> Rows:
+        """See `engine.Reading`."""
+        return self._reading.beyond(self._of(members), side)
+
+    def whole(self, member: int) -> Whole:
+        """See `engine.Reading`."""
+        return self._reading.whole(self._places[member])
+
+    def token(self, member: int) -> Hashable | None:
+        """See `engine.Reading`."""
+        return self._reading.token(self._places[member])
