@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from steno.store.bins.rows import Rows
 
 
-def build(question: Question, reading: Reading, groups: Grouping | None, missing: Sequence[LeftOut]) -> Curves:
+def build(question: Question, groups: Grouping | None, reading: Reading, missing: Sequence[LeftOut]) -> Curves:
     """The answer to a question, out of what was read for it.
 
     Args:
         question: what is asked.
-        reading: the series of its keys.
         groups: which group each run is in; None: no groups are wanted.
+        reading: the series of its keys.
         missing: what is left out beside what the reading says.
     """
     shift = narrowest(reading.members, question)

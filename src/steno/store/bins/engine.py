@@ -25,6 +25,10 @@ SMOOTHED_POINTS: Final = 100_000
 """Series of more points are smoothed over the means of bins."""
 
 
+class LostMoreError(Exception):
+    """While it was read, a run turned out to have lost more than when its series were counted: it is read anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One series of an answer."""

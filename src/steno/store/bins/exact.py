@@ -14,7 +14,7 @@ from steno.store.attempts import Choice
 from steno.store.bins import beside, sealed
 from steno.store.bins.answer import LeftOut
 from steno.store.bins.beside import Source
-from steno.store.bins.engine import Facts
+from steno.store.bins.engine import Facts, LostMoreError
 from steno.store.bins.folded import Folded
 from steno.store.bins.in_memory import InMemory
 from steno.store.bins.kept import Kept
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from steno.store.bins.question import Question
 
 T = TypeVar("T")
-Damage = tuple[str, str]
-"""A key, and what is lost of its points."""
+Damage = tuple[str | None, str]
+"""A key, None for any, and what is lost of its points."""
 _Run = tuple[Moment, dict[int, Rows] | None, list[Damage], list[Folded]]
 _TIMES: Final = ("time", "relative")
 _RUNS_KEPT: Final = 20_000
@@ -152,7 +152,7 @@ class Exact:
         return sound
 
     def _long(self, number: int, run: Shown, moment: Moment, question: Question) -> LongRun:
-        held = [moment]
+        held, lost = [moment], self._lost(run, moment)
 
         def of_moment(read: Callable[[Moment], T]) -> T:
             """By the run as it was looked at, and anew where its parts went away since."""
@@ -160,6 +160,8 @@ class Exact:
             def once() -> T:
                 now, held[:] = (held or [self._look(run)])[0], []
                 answer = read(now)
+                if len(self._lost(run, now)) > len(lost):
+                    raise LostMoreError(str(run.dir))
                 held[:] = [now]
                 return answer
 
@@ -195,7 +197,7 @@ class Exact:
         moment, every = self._look(shown), range(len(question.keys))
         is_long = _is_long(moment, question)
         if is_long and question.x == "step" and _has_all(shown, moment):
-            return moment, None, [], []
+            return moment, None, self._lost(shown, moment), []
         if not is_long or question.x not in _TIMES:
             return moment, *self._points(shown, moment, question, every), []
         folded, damage = [], list[Damage]()
@@ -269,14 +271,22 @@ class Exact:
 
     def _left(self, run_dir: Path, part: Part, key: str, damage: list[Damage]) -> Rows:
         """The points of a part that is damaged, or of another format."""
-        path = str(run_dir / part.name)
         left = binned.sealed(self._files, run_dir, [part], [key], [0], Choice())
+        damage += [(key, why) for why in self._why(run_dir, part)]
+        return sealed.rows_of(left)
+
+    def _lost(self, shown: Shown, moment: Moment) -> list[Damage]:
+        """What is known to be lost of its parts."""
+        return [(None, why) for part in moment.parts for why in self._why(shown.dir, part)]
+
+    def _why(self, run_dir: Path, part: Part) -> list[str]:
+        path = str(run_dir / part.name)
         if path in self._files.losses:
             loss = self._files.losses[path]
-            damage.append((key, f"{loss.kind}, {loss.name}: {loss.count:,} ({loss.reason})"))
-        elif path in self._files.damaged:
-            damage.append((key, f"damaged part, {part.name}: {part.rows:,} ({self._files.damaged[path]})"))
-        return sealed.rows_of(left)
+            return [f"{loss.kind}, {loss.name}: {loss.count:,} ({loss.reason})"]
+        if path in self._files.damaged:
+            return [f"damaged part, {part.name}: {part.rows:,} ({self._files.damaged[path]})"]
+        return []
 
 
 def _each(read: Callable[[int, Shown], T], shown: Sequence[Shown]) -> list[T]:

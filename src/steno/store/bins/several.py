@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.errors import UsageError
+from steno.errors import CorruptError, UsageError
 from steno.store import engines
 from steno.store.bins import exact
 from steno.store.bins.build import build
+from steno.store.bins.engine import LostMoreError
 from steno.store.bins.groups import grouping
 from steno.store.bins.kept import Kept
 from steno.store.bins.shown import shown
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
     from steno.ledger.bins import Bins
-    from steno.store.bins.answer import Curves
-    from steno.store.bins.engine import Engine, Reading, Whole
+    from steno.store.bins.answer import Curves, LeftOut
+    from steno.store.bins.engine import Engine, Reading, Shown, Whole
+    from steno.store.bins.groups import Grouping
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
 
 _BYTES_KEPT: Final = 64 << 20
+_TRIES: Final = 20
 
 _kept = Kept[tuple[Any, "Curves"]](_BYTES_KEPT)
 """Answers about ended runs, which stay as they are."""
@@ -70,15 +73,31 @@ def answers(asked: Sequence[Asked], runs: Any, dir: str | os.PathLike[str] | Non
     unknown = [at for at, one in enumerate(out) if one is None]
     for places in _alike([asked[at].question for at in unknown], engine.most_series // len(found)):
         some = [unknown[place] for place in places]
-        questions = [asked[at].question for at in some]
-        keys = tuple(dict.fromkeys(key for question in questions for key in question.keys))
-        reading = engine.read(replace(questions[0], keys=keys), found)
+        many = _together(engine, found, [(asked[at].question, groups[asked[at].groups]) for at in some], missing)
         tokens = tuple(engine.token(run) for run in found)
-        for at, part in zip(some, _parts(reading, keys, questions), strict=True):
-            out[at] = made = build(asked[at].question, part, groups[asked[at].groups], missing)
+        for at, made in zip(some, many, strict=True):
+            out[at] = made
             if None not in tokens and not made.left_out:
                 _kept.put(about[at], (tokens, made), made.bytes)
     return [one for one in out if one is not None]
+
+
+def _together(
+    engine: Engine,
+    found: Sequence[Shown],
+    asked: Sequence[tuple[Question, Grouping | None]],
+    missing: Sequence[LeftOut],
+) -> list[Curves]:
+    """The answers to questions that differ in their keys, out of one reading."""
+    questions = [question for question, _ in asked]
+    keys = tuple(dict.fromkeys(key for question in questions for key in question.keys))
+    for _ in range(_TRIES):
+        try:
+            parts = _parts(engine.read(replace(questions[0], keys=keys), found), keys, questions)
+            return [build(*one, part, missing) for one, part in zip(asked, parts, strict=True)]
+        except LostMoreError as error:
+            why = error
+    raise CorruptError(f"the run {why} loses parts as fast as they are read: see `steno verify`")
 
 
 def _alike(questions: Sequence[Question], most: int) -> Iterator[list[int]]:
