@@ -113,6 +113,25 @@ def test_boxes_and_masks_are_toggled_by_label_and_confidence(browse, media):
     assert np.abs(pixels(tile) - bare).max() <= 3
 
 
+def test_a_copied_link_shows_and_hides_the_same_labels(browse, media):
+    page = browse(f"{media.url}#filter=sample&runs=none&show=media/a&media=0")
+    labels = shown(page).get_by_role("group", name="Labels")
+    labels.get_by_label("m: sky").uncheck()
+    labels.get_by_label(HOSTILE).uncheck()
+    labels.get_by_label("Least confidence").fill("0.3")
+    link = page.evaluate("location.hash")
+    other = browse(f"{media.url}{link}")
+    labels = shown(other).get_by_role("group", name="Labels")
+    labels.get_by_text("m: class 300").wait_for()
+    names = [labels.get_by_label(name, exact=True) for name in ("cat", "m: class 300", "m: sky", HOSTILE)]
+    assert [one.is_checked() for one in names] == [True, True, False, False]
+    assert labels.get_by_label("Least confidence").input_value() == "0.3"
+    labels.get_by_role("button", name="show all").click()
+    labels.get_by_role("button", name="hide all").click()
+    other.go_back()
+    assert labels.get_by_label("cat", exact=True).is_checked()
+
+
 def test_zoom_shows_the_pixels_as_they_are(browse, media):
     page = browse(f"{media.url}#filter=more&runs=none&show=media/a&media=5")
     shown(page, "more").locator(".picture").first.click()

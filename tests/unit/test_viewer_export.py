@@ -10,6 +10,7 @@ import re
 import struct
 import subprocess
 import sys
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -102,7 +103,10 @@ def test_the_file_has_what_the_server_answers(export, place):
 
 
 def test_nothing_private_is_in_the_file(export):
-    made, _ = export.file(f"runs=all&{COLUMNS}&group=config.data&group=config.where", title="mine")
+    apart = urlencode(
+        {"brush": '["config.data","/home/anna/cifar"]', "hideLabel": '["x","lab3"]', "dotX": "config.token"}
+    )
+    made, _ = export.file(f"runs=all&{COLUMNS}&group=config.data&group=config.where&{apart}", title="mine")
     head, charts = inside(made)
     text = json.dumps(head) + "".join(json.dumps(header(one)) for one in charts)
     user = getpass.getuser()

@@ -26,6 +26,11 @@ const FULL: View = {
   compare: ["digits/cnn-3"],
   open: "digits/é",
   mediaStep: -1200,
+  labels: {
+    "val/sample": { only: false, names: ["cat", "m: <b>sky</b>", ""], least: 0.45 },
+    "a~b": { only: true, names: [], least: 0 },
+    more: { only: false, names: [], least: 0.5 },
+  },
   tab: "output",
   plot: "parallel",
   better: ["+val/acc", "-<b>loss</b>"],

@@ -50,8 +50,9 @@ describe("boxes", () => {
 
   it("are hidden by their label and below a confidence; without one they stay", () => {
     const boxes = boxesOf(item([{ box: [0, 0, 1, 1], label: "a", score: 0.2 }, { box: [0, 0, 1, 1], label: "b", score: 0.9 }, { box: [0, 0, 1, 1], label: "c" }]));
-    expect(visible(boxes, { hidden: new Set(["b"]), least: 0.1 }).map((one) => one.label)).toEqual(["a", "c"]);
-    expect(visible(boxes, { hidden: new Set(), least: 0.5 }).map((one) => one.label)).toEqual(["b", "c"]);
+    expect(visible(boxes, { only: false, names: ["b"], least: 0.1 }).map((one) => one.label)).toEqual(["a", "c"]);
+    expect(visible(boxes, { only: false, names: [], least: 0.5 }).map((one) => one.label)).toEqual(["b", "c"]);
+    expect(visible(boxes, { only: true, names: ["c"], least: 0 }).map((one) => one.label)).toEqual(["c"]);
   });
 
   it("of a mask are called by the class's name or number", () => {

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TOP: Final = 10
+_OF_RUNS: Final = frozenset({
+    "where", "runs", "show", "hide", "baseline", "compare", "open", "archived", "sort", "media", "hideLabel",
+    "onlyLabel", "least", "plot", "axes", "axesTurned", "brush", "dotX", "dotY", "dotColour", "dotLogX", "dotLogY",
+    "better",
+})  # fmt: skip
+"""What chooses runs, and what is said of parts of the page that a file has not: values of runs may be in it."""
 _COLUMNS: Final = ("started", "duration")
 _ALL: Final = 10_000
 
@@ -96,11 +102,7 @@ class Address:
 
     def fixed(self, baseline: str, hidden: list[str]) -> str:
         """The view over runs that were chosen already: without the query, with other names of runs."""
-        kept = {
-            name: values
-            for name, values in self.given.items()
-            if name not in {"where", "runs", "show", "hide", "baseline", "compare", "open", "archived", "sort"}
-        }
+        kept = {name: values for name, values in self.given.items() if name not in _OF_RUNS}
         said: dict[str, Any] = {**kept, "runs": "all"}
         if baseline:
             said["baseline"] = baseline

@@ -1,7 +1,8 @@
 // The cards in sections, only those on the screen in the document.
-import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { Media } from "../media/Lazy";
 import { type MediaKey, inRows } from "../media/keys";
+import { useSize } from "../parts/size";
 import { useRows } from "../parts/virtual";
 import { many } from "../parts/words";
 import { charted, keys, loading, problem } from "../state/keys";
@@ -20,16 +21,7 @@ function toggleSection(name: string): void {
 
 export function Cards() {
   const scroller = useRef<HTMLDivElement>(null);
-  const [width, setWidth] = useState(0);
-  useLayoutEffect(() => {
-    const node = scroller.current;
-    if (!node) return;
-    const measure = () => setWidth(node.clientWidth);
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(node);
-    return () => observer.disconnect();
-  }, []);
+  const { width } = useSize(scroller);
   const sections = charted.value;
   const { closed } = view.value;
   const perRow = Math.max(1, Math.round((width - GAP) / (WIDEST + GAP)));

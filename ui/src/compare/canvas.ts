@@ -1,25 +1,7 @@
 // A canvas that fills its place, sharp on any screen, drawn anew when its size or what it shows changes.
 import type { RefObject } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-
-export interface Size {
-  width: number;
-  height: number;
-}
-
-export function useSize(place: RefObject<HTMLElement | null>): Size {
-  const [size, setSize] = useState<Size>({ width: 0, height: 0 });
-  useLayoutEffect(() => {
-    const node = place.current;
-    if (!node) return;
-    const measure = () => setSize({ width: node.clientWidth, height: node.clientHeight });
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(node);
-    return () => observer.disconnect();
-  }, []);
-  return size;
-}
+import { useEffect, useRef } from "preact/hooks";
+import type { Size } from "../parts/size";
 
 /** A canvas on which `draw` draws in units of the page, once a frame at most. */
 export function useCanvas(size: Size, draw: (context: CanvasRenderingContext2D) => void, about: unknown[]): RefObject<HTMLCanvasElement | null> {

@@ -1,6 +1,7 @@
 // Histograms over steps as heat maps, a tile for each run, all with the same bins and the same colours.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { colourOf, nameOf } from "../cards/look";
+import { useSize } from "../parts/size";
 import { dark } from "../parts/theme";
 import { count, many, number } from "../parts/words";
 import { view } from "../state/view";
@@ -73,23 +74,14 @@ function paint(canvas: HTMLCanvasElement, size: [number, number], one: HeatSerie
 function Map({ one, card, most, span, marker, several }: { one: HeatSeries; card: HeatCard; most: number; span: Span; marker: number | null; several: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const box = useRef<HTMLDivElement>(null);
-  const [size, setSize] = useState<[number, number]>([0, 0]);
   const [words, setWords] = useState("");
   const bins = card.edges.length - 1;
   const counts = one.columns["count"];
   const parts = useMemo(() => shares(counts ?? [], bins), [counts, bins]);
+  const { width, height } = useSize(box);
   useLayoutEffect(() => {
-    const node = box.current;
-    if (!node) return;
-    const measure = () => setSize([node.clientWidth, node.clientHeight]);
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(node);
-    return () => observer.disconnect();
-  }, []);
-  useLayoutEffect(() => {
-    if (canvas.current && size[0] > LEFT + RIGHT + 10 && size[1] > 40) paint(canvas.current, size, one, parts, card.edges, most, span, marker);
-  }, [size, one, parts, card, most, span.low, span.high, marker, dark.value]);
+    if (canvas.current && width > LEFT + RIGHT + 10 && height > 40) paint(canvas.current, [width, height], one, parts, card.edges, most, span, marker);
+  }, [width, height, one, parts, card, most, span.low, span.high, marker, dark.value]);
   const tell = (column: number, bin: number) => {
     const [first, last] = [one.first[column], one.last[column]];
     if (first === undefined || last === undefined || bin < 0 || bin >= bins) return setWords("");
@@ -100,8 +92,8 @@ function Map({ one, card, most, span, marker, several }: { one: HeatSeries; card
   const hover = (event: MouseEvent) => {
     const edge = box.current?.getBoundingClientRect();
     if (!edge) return;
-    const x = (event.clientX - edge.left - LEFT) / (size[0] - LEFT - RIGHT);
-    const y = 1 - (event.clientY - edge.top - TOP) / (size[1] - TOP - BOTTOM);
+    const x = (event.clientX - edge.left - LEFT) / (width - LEFT - RIGHT);
+    const y = 1 - (event.clientY - edge.top - TOP) / (height - TOP - BOTTOM);
     if (x < 0 || x > 1 || y < 0 || y > 1) return setWords("");
     const value = (card.edges[0] as number) * (1 - y) + (card.edges[bins] as number) * y;
     tell(columnAt(one, span.low + x * (span.high - span.low)), Math.min(bins - 1, card.edges.findLastIndex((at) => at <= value)));

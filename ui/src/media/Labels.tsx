@@ -1,7 +1,8 @@
 // The labels of a card's boxes and masks, to show and to hide them, and the confidence from which on boxes are shown.
 import { nth } from "../chart/palette";
 import { dark } from "../parts/theme";
-import { chosenOf, foundOf, labelsOf } from "./labels";
+import { choose, chosenOf } from "./chosen";
+import { foundOf, hides, labelsOf, turned } from "./labels";
 import type { Item } from "./types";
 
 const MOST = 200;
@@ -16,23 +17,19 @@ export function labelColour(label: string): string {
 }
 
 export function Labels({ name, items }: { name: string; items: Item[] }) {
-  const state = chosenOf(name);
+  const chosen = chosenOf(name);
   const { labels, scored } = labelsOf(items, foundOf(name).value);
   if (labels.length === 0) return null;
-  const { hidden, least } = state.value;
-  const toggle = (label: string) => {
-    const next = new Set(hidden);
-    if (!next.delete(label)) next.add(label);
-    state.value = { ...state.value, hidden: next };
-  };
+  const { least } = chosen;
+  const some = chosen.only || chosen.names.length > 0;
   return (
     <div class="labels" role="group" aria-label="Labels">
-      <button aria-pressed={hidden.size === 0} title="All boxes and masks, or none" onClick={() => (state.value = { ...state.value, hidden: hidden.size ? new Set() : new Set(labels) })}>
-        {hidden.size ? "show all" : "hide all"}
+      <button aria-pressed={!some} title="All boxes and masks, or none" onClick={() => choose(name, { ...chosen, only: !some, names: [] })}>
+        {some ? "show all" : "hide all"}
       </button>
       {labels.slice(0, MOST).map((label) => (
         <label key={label}>
-          <input type="checkbox" checked={!hidden.has(label)} onChange={() => toggle(label)} />
+          <input type="checkbox" checked={!hides(chosen, label)} onChange={() => choose(name, turned(chosen, label))} />
           <i style={{ background: labelColour(label) }} />
           <span>{label || "no label"}</span>
         </label>
@@ -41,7 +38,7 @@ export function Labels({ name, items }: { name: string; items: Item[] }) {
       {scored && (
         <label>
           confidence ≥ <output>{least.toFixed(2)}</output>
-          <input type="range" min={0} max={1} step={0.01} value={least} aria-label="Least confidence" onInput={(event) => (state.value = { ...state.value, least: Number(event.currentTarget.value) })} />
+          <input type="range" min={0} max={1} step={0.01} value={least} aria-label="Least confidence" onInput={(event) => choose(name, { ...chosen, least: Number(event.currentTarget.value) }, true)} />
         </label>
       )}
     </div>

@@ -1,8 +1,10 @@
 // An image in a tile: fitted, its boxes and masks over it, its pixels as they are where it is enlarged.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useSize } from "../parts/size";
 import { dark } from "../parts/theme";
 import { address } from "./data";
-import { chosenOf, boxesOf, masksOf } from "./labels";
+import { chosenOf } from "./chosen";
+import { boxesOf, masksOf } from "./labels";
 import { type Mask, masks, paint } from "./overlay";
 import { Broken } from "./parts";
 import type { Item } from "./types";
@@ -35,23 +37,14 @@ export function described(item: Item): string {
 export function Picture({ item, card, onOpen }: { item: Item; card: string; onOpen: () => void }) {
   const box = useRef<HTMLButtonElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
-  const [room, setRoom] = useState<[number, number]>([0, 0]);
   const [natural, setNatural] = useState<[number, number] | null>(null);
   const [broken, setBroken] = useState(false);
   const { layers, wrong } = useMasks(item, card);
-  const chosen = chosenOf(card).value;
+  const chosen = chosenOf(card);
   const file = item.file ?? "";
   useEffect(() => setBroken(false), [file]);
-  useLayoutEffect(() => {
-    const node = box.current;
-    if (!node) return;
-    const measure = () => setRoom([node.clientWidth, node.clientHeight]);
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(node);
-    return () => observer.disconnect();
-  }, [broken]);
-  const scale = natural && room[0] > 0 ? Math.min(room[0] / natural[0], room[1] / natural[1]) : 0;
+  const room = useSize(box, broken);
+  const scale = natural && room.width > 0 ? Math.min(room.width / natural[0], room.height / natural[1]) : 0;
   const size: [number, number] = natural ? [natural[0] * scale, natural[1] * scale] : [0, 0];
   const hasOver = boxesOf(item).length > 0 || layers.length > 0;
   useLayoutEffect(() => {

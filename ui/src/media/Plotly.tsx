@@ -1,6 +1,7 @@
 // A plotly figure in a tile: what one canvas can draw is drawn, for the rest it says how to see it with plotly.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { nth } from "../chart/palette";
+import { useSize } from "../parts/size";
 import { dark } from "../parts/theme";
 import { server } from "../state/table";
 import { address } from "./data";
@@ -41,7 +42,6 @@ export function Plotly({ item }: { item: Item }) {
   const [figure, setFigure] = useState<Figure | null>(null);
   const [wrong, setWrong] = useState("");
   const [hidden, setHidden] = useState<ReadonlySet<number>>(new Set());
-  const [size, setSize] = useState<[number, number]>([0, 0]);
   const [words, setWords] = useState("");
   const tooLarge = (item.bytes ?? 0) > MOST_BYTES;
   useEffect(() => {
@@ -65,18 +65,10 @@ export function Plotly({ item }: { item: Item }) {
     return () => abort.abort();
   }, [item.run, item.file]);
   const any = figure !== null && figure.traces.length > 0;
+  const { width, height } = useSize(box, any);
   useLayoutEffect(() => {
-    const node = box.current;
-    if (!node) return;
-    const measure = () => setSize([node.clientWidth, node.clientHeight]);
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(node);
-    return () => observer.disconnect();
-  }, [any]);
-  useLayoutEffect(() => {
-    if (canvas.current && figure && size[0] > 60 && size[1] > 50) drawing.current = plot(canvas.current, size, figure, hidden, dark.value);
-  }, [figure, hidden, size, dark.value]);
+    if (canvas.current && figure && width > 60 && height > 50) drawing.current = plot(canvas.current, [width, height], figure, hidden, dark.value);
+  }, [figure, hidden, width, height, dark.value]);
   if (tooLarge) return <div class="plotly"><Broken>Its JSON has more than 16 MiB.</Broken><Export item={item} /></div>;
   if (wrong) return <Broken>It cannot be read: {wrong}. <Save item={item} what="Save it" /></Broken>;
   if (!figure) return null;

@@ -1,5 +1,6 @@
 // A mesh or a cloud of points in a tile: turned by the mouse or the arrow keys.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useSize } from "../parts/size";
 import { dark } from "../parts/theme";
 import { count, many, number } from "../parts/words";
 import { address } from "./data";
@@ -19,7 +20,6 @@ export function Solid3D({ item }: { item: Item }) {
   const [solid, setSolid] = useState<Solid | null>(null);
   const [member, setMember] = useState(0);
   const [wrong, setWrong] = useState("");
-  const [size, setSize] = useState<[number, number]>([0, 0]);
   const [camera, setCamera] = useState(FIRST);
   const tooLarge = (item.bytes ?? 0) > MOST_BYTES;
   const fails = (problem: unknown) => setWrong(problem instanceof Error ? problem.message : String(problem));
@@ -48,23 +48,15 @@ export function Solid3D({ item }: { item: Item }) {
     }
   }, [found, member]);
   const ready = solid !== null && wrong === "";
+  const { width, height } = useSize(box, ready);
   useLayoutEffect(() => {
-    const node = box.current;
-    if (!node) return;
-    const measure = () => setSize([node.clientWidth, node.clientHeight]);
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(node);
-    return () => observer.disconnect();
-  }, [ready]);
-  useLayoutEffect(() => {
-    if (!canvas.current || !solid || size[0] < 10 || size[1] < 10) return;
+    if (!canvas.current || !solid || width < 10 || height < 10) return;
     try {
-      draw(solid, camera, canvas.current, size, dark.value ? [124, 184, 245] : [11, 92, 173]);
+      draw(solid, camera, canvas.current, [width, height], dark.value ? [124, 184, 245] : [11, 92, 173]);
     } catch (problem) {
       fails(problem);
     }
-  }, [solid, camera, size, dark.value]);
+  }, [solid, camera, width, height, dark.value]);
   if (tooLarge) return <Broken>It has more than 64 MiB. <Save item={item} what="Save it" /></Broken>;
   if (wrong) return <Broken>It cannot be shown: {wrong}. <Save item={item} what="Save it" /></Broken>;
   if (!solid) return null;

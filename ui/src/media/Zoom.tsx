@@ -3,7 +3,8 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { dark } from "../parts/theme";
 import { address } from "./data";
-import { boxesOf, chosenOf } from "./labels";
+import { chosenOf } from "./chosen";
+import { boxesOf } from "./labels";
 import { Labels } from "./Labels";
 import { paint } from "./overlay";
 import { described, useMasks } from "./Picture";
@@ -50,7 +51,7 @@ export function ViewedImage({ item, card, title, onClose, children }: { item: It
   const [place, setPlace] = useState<Place | null>(null);
   const [words, setWords] = useState("");
   const { layers, wrong } = useMasks(item, card);
-  const chosen = chosenOf(card).value;
+  const chosen = chosenOf(card);
   const room = (): [number, number] => [stage.current?.clientWidth ?? 1, stage.current?.clientHeight ?? 1];
   useLayoutEffect(() => {
     if (!dialog.current?.open) dialog.current?.showModal();

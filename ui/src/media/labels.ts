@@ -1,5 +1,6 @@
-// Which labels of boxes and which classes of masks are shown on a card, and from which confidence on.
+// The labels of boxes and the classes of masks that a card has, and which of them are drawn.
 import { type Signal, signal } from "@preact/signals";
+import type { Labelled } from "../state/address";
 import type { Attached, Item } from "./types";
 
 export interface Box {
@@ -8,20 +9,15 @@ export interface Box {
   score: number | null;
 }
 
-export interface Chosen {
-  hidden: ReadonlySet<string>;
-  least: number;
+/** Whether a label is hidden. */
+export function hides({ only, names }: Labelled, label: string): boolean {
+  return names.includes(label) !== only;
 }
 
-const chosen = new Map<string, Signal<Chosen>>();
-
-export function chosenOf(card: string): Signal<Chosen> {
-  let found = chosen.get(card);
-  if (!found) {
-    found = signal<Chosen>({ hidden: new Set(), least: 0 });
-    chosen.set(card, found);
-  }
-  return found;
+/** Shows the label where it is hidden, hides it where it is not. */
+export function turned(chosen: Labelled, label: string): Labelled {
+  const { names } = chosen;
+  return { ...chosen, names: names.includes(label) ? names.filter((one) => one !== label) : [...names, label] };
 }
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
@@ -53,8 +49,8 @@ export function className(mask: string, meta: Attached["meta"], number: number):
 }
 
 /** The boxes that are drawn. */
-export function visible(boxes: Box[], { hidden, least }: Chosen): Box[] {
-  return boxes.filter((one) => !hidden.has(one.label) && (one.score === null || one.score >= least));
+export function visible(boxes: Box[], chosen: Labelled): Box[] {
+  return boxes.filter((one) => !hides(chosen, one.label) && (one.score === null || one.score >= chosen.least));
 }
 
 /** Numbers of classes that were found in the masks of a card, beyond those that have a name. */

@@ -4,7 +4,8 @@ import { number } from "../parts/words";
 import { labelColour } from "./Labels";
 import { address } from "./data";
 import { type Grey, decodeGrey } from "./grey";
-import { type Chosen, boxesOf, className, found, masksOf, visible } from "./labels";
+import type { Labelled } from "../state/address";
+import { boxesOf, className, found, hides, masksOf, visible } from "./labels";
 import type { Item } from "./types";
 
 export interface Place {
@@ -50,8 +51,8 @@ export async function masks(item: Item, card: string): Promise<Mask[]> {
   return made;
 }
 
-function paintMask(mask: Mask, chosen: Chosen): void {
-  const look = JSON.stringify([[...mask.names.values()].filter((name) => chosen.hidden.has(name)), dark.value]);
+function paintMask(mask: Mask, chosen: Labelled): void {
+  const look = JSON.stringify([[...mask.names.values()].filter((name) => hides(chosen, name)), dark.value]);
   if (look === mask.look) return;
   mask.look = look;
   const { width, height, values } = mask.grey;
@@ -63,7 +64,7 @@ function paintMask(mask: Mask, chosen: Chosen): void {
   const pixels = new Uint32Array(image.data.buffer);
   const colours = new Map<number, number>();
   for (const [value, name] of mask.names) {
-    if (chosen.hidden.has(name)) continue;
+    if (hides(chosen, name)) continue;
     const hex = labelColour(name);
     const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)) as [number, number, number];
     colours.set(value, ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0);
@@ -73,7 +74,7 @@ function paintMask(mask: Mask, chosen: Chosen): void {
 }
 
 /** Paints the canvas, which has the size of what is looked at. */
-export function paint(canvas: HTMLCanvasElement, item: Item, layers: Mask[], chosen: Chosen, size: [number, number], place: Place): void {
+export function paint(canvas: HTMLCanvasElement, item: Item, layers: Mask[], chosen: Labelled, size: [number, number], place: Place): void {
   const ratio = Math.max(1, devicePixelRatio);
   const [width, height] = [Math.max(1, Math.round(size[0] * ratio)), Math.max(1, Math.round(size[1] * ratio))];
   if (canvas.width !== width) canvas.width = width;

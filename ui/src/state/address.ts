@@ -6,6 +6,13 @@ export type Bounds = [number, number];
 /** Of an axis, from one value to another, both in: numbers, or words in their order; null: those without a place on it. */
 export type Brush = [number, number] | [string, string] | null;
 
+/** Which labels of boxes and masks a card shows: all but the names, or only these; and boxes from which confidence on. */
+export interface Labelled {
+  only: boolean;
+  names: string[];
+  least: number;
+}
+
 /** Which runs are drawn: the first of the table, all that match or none, with single ones added and taken away. */
 export interface Shown {
   base: "top" | "all" | "none";
@@ -41,6 +48,8 @@ export interface View {
   open: string | null;
   /** The step whose media are shown; null: the last, which moves on. */
   mediaStep: number | null;
+  /** By card of media. */
+  labels: Record<string, Labelled>;
   /** The part of that page; empty: the overview. */
   tab: string;
   /** How runs are compared: "", "side", "scatter" or "parallel". */
@@ -84,6 +93,7 @@ export const DEFAULT: View = {
   compare: [],
   open: null,
   mediaStep: null,
+  labels: {},
   tab: "",
   plot: "",
   better: [],
@@ -123,6 +133,34 @@ function brush(text: string): [string, Brush] | null {
   }
 }
 
+/** `["val/sample","cat","dog"]`: the card, then names of labels. */
+function labels(text: string): [string, string[]] | null {
+  try {
+    const found = JSON.parse(text) as unknown;
+    if (!Array.isArray(found) || found.length === 0 || !found.every((one) => typeof one === "string")) return null;
+    return [found[0] as string, found.slice(1) as string[]];
+  } catch {
+    return null;
+  }
+}
+
+/** What is said of labels: `hideLabel`, `onlyLabel`, and `least=0.4~val/sample`. */
+function labelled(query: URLSearchParams): Record<string, Labelled> {
+  const found = new Map<string, Labelled>();
+  const of = (card: string) => found.get(card) ?? { only: false, names: [], least: 0 };
+  for (const kind of ["hideLabel", "onlyLabel"]) {
+    for (const text of query.getAll(kind)) {
+      const said = labels(text);
+      if (said) found.set(said[0], { only: kind === "onlyLabel", names: said[1], least: 0 });
+    }
+  }
+  for (const text of query.getAll("least")) {
+    const [least, ...card] = text.split("~");
+    if (Number(least) > 0 && Number(least) <= 1) found.set(card.join("~"), { ...of(card.join("~")), least: Number(least) });
+  }
+  return Object.fromEntries(found);
+}
+
 export function toAddress(view: View): string {
   const query = new URLSearchParams();
   for (const name of TEXTS) if (view[name] !== DEFAULT[name]) query.set(name, view[name]);
@@ -150,6 +188,10 @@ export function toAddress(view: View): string {
   if (view.spread !== DEFAULT.spread) query.set("spread", view.spread);
   if (view.ranks) query.set("ranks", view.ranks);
   if (view.mediaStep !== null) query.set("media", String(view.mediaStep));
+  for (const [card, { only, names, least }] of Object.entries(view.labels)) {
+    if (only || names.length) query.append(only ? "onlyLabel" : "hideLabel", JSON.stringify([card, ...names]));
+    if (least > 0) query.append("least", `${least}~${card}`);
+  }
   // Spaces as %20 and / as themselves: the address is read and shortened by people and chat programs.
   return query.toString().replaceAll("+", "%20").replaceAll("%2F", "/");
 }
@@ -189,5 +231,6 @@ export function fromAddress(text: string): View {
   const ranks = query.get("ranks");
   if (ranks === "all" || ranks === "band" || ranks === "odd") view.ranks = ranks;
   if (/^-?\d{1,15}$/.test(query.get("media") ?? "")) view.mediaStep = Number(query.get("media"));
+  view.labels = labelled(query);
   return view;
 }
