@@ -178,6 +178,39 @@ def test_links_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def anchors(page):
+    """What may stand after a # of a link to this page, as the site makes it of the headings."""
+    code = False
+    for line in page.read_text().splitlines():
+        code ^= line.startswith("```")
+        if line.startswith("#") and not code:
+            text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line.lstrip("#"))
+            yield re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", text).strip().lower())
+
+
+def test_links_into_pages_lead_to_a_heading():
+    for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+            there = page.parent / target if target else page
+            assert anchor in set(anchors(there)), f"{page.name} links to {target}#{anchor}"
+
+
+def test_the_site_has_every_page_and_links_to_nothing_outside():
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2]
+    listed = re.findall(r"[\w/-]+\.md", nav)
+    assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in PAGES[1:])
+    for page in PAGES[1:]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).resolve().is_relative_to(ROOT / "docs"), f"{page.name}: {target}"
+
+
+def test_the_reference_has_every_public_name():
+    made = set(re.findall(r"^::: steno\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+    kept = {"__version__", "config", "summary"}  # values, which have no docstring
+    assert made - {"torch", "jax"} == set(steno.__all__) - kept
+
+
 def test_the_tree_in_architecture_is_the_tree():
     page = (ROOT / "ARCHITECTURE.md").read_text()
     for path in (ROOT / "src" / "steno").iterdir():
