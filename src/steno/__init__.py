@@ -9,7 +9,8 @@
     reader = steno.open(run.dir)
     reader.series("train/loss").value
 
-Public names are loaded at their first use: `import steno` alone costs next to nothing.
+Public names are loaded at their first use: `import steno` alone costs next to nothing. `steno.destinations` has the
+words for those who write a destination, `steno.compat` those of other libraries, `steno.types` what functions return.
 The distribution is `stenolog`: `pip install stenolog`.
 """
 
@@ -22,28 +23,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from steno.capture.artifacts.handles import ArtifactHandle
     from steno.catchup import sync
-    from steno.destinations.base import Destination
+    from steno.compat.composer import Callback as Callback
+    from steno.compat.composer import Event as Event
+    from steno.compat.composer import LoggerDestination as LoggerDestination
+    from steno.compat.composer import LogLevel as LogLevel
+    from steno.compat.composer import State as State
+    from steno.compat.composer import Timestamp as Timestamp
+    from steno.compat.nlsq import is_jax_array as is_jax_array
+    from steno.compat.nlsq import log_convergence_async as log_convergence_async
+    from steno.compat.nlsq import log_iteration_async as log_iteration_async
+    from steno.compat.tensorboardx import GlobalSummaryWriter as GlobalSummaryWriter
+    from steno.compat.torchrl import Logger as Logger
+    from steno.compat.torchrl import RunLogger as RunLogger
+    from steno.destinations import Batch as Batch
+    from steno.destinations import Destination as Destination
+    from steno.destinations import Entry as Entry
+    from steno.destinations import Record as Record
+    from steno.destinations import Ref as Ref
+    from steno.destinations import Retry as Retry
+    from steno.destinations import RunInfo as RunInfo
+    from steno.destinations import Skip as Skip
+    from steno.destinations import Stop as Stop
     from steno.errors import (
         ClosedError,
         CorruptError,
         DestinationError,
         NoRunError,
         RecordError,
-        Retry,
         RunExistsError,
         RunNotFoundError,
-        Skip,
         StenoError,
-        Stop,
         TaskError,
         UsageError,
     )
-    from steno.events.callback import Callback
-    from steno.events.destination import LoggerDestination
-    from steno.events.event import Event
-    from steno.events.level import LogLevel
-    from steno.events.state import State
-    from steno.events.timestamp import Timestamp
     from steno.face import (
         async_log,
         config,
@@ -61,12 +73,10 @@ if TYPE_CHECKING:
     from steno.media.figure import Figure
     from steno.media.histogram import Histogram
     from steno.media.image import Image
-    from steno.media.mesh import Mesh
+    from steno.media.object3d import Object3D
     from steno.media.table import Table
     from steno.media.text import Html, Text
     from steno.media.video import Video
-    from steno.optimization import is_jax_array, log_convergence_async, log_iteration_async
-    from steno.record import Batch, Entry, Record, Ref, RunInfo
     from steno.run import Run
     from steno.settings import Settings
     from steno.store.artifacts import Artifact
@@ -80,9 +90,9 @@ if TYPE_CHECKING:
     from steno.store.reader import open_run as open
     from steno.store.series import Series
     from steno.viewer.started import view
-    from steno.writers.everywhere import GlobalSummaryWriter
-    from steno.writers.logger import Logger, RunLogger
     from steno.writers.summary import SummaryWriter
+
+    Mesh = Object3D
 
 __version__ = "0.1.0"
 
@@ -103,27 +113,18 @@ _look_beside()
 _HOMES = {
     "steno.capture.artifacts.handles": ("ArtifactHandle",),
     "steno.catchup": ("sync",),
-    "steno.destinations.base": ("Destination",),
     "steno.errors": (
-        "ClosedError", "CorruptError", "DestinationError", "NoRunError", "RecordError", "Retry", "RunExistsError",
-        "RunNotFoundError", "Skip", "StenoError", "Stop", "TaskError", "UsageError",
+        "ClosedError", "CorruptError", "DestinationError", "NoRunError", "RecordError", "RunExistsError",
+        "RunNotFoundError", "StenoError", "TaskError", "UsageError",
     ),
-    "steno.events.callback": ("Callback",),
-    "steno.events.destination": ("LoggerDestination",),
-    "steno.events.event": ("Event",),
-    "steno.events.level": ("LogLevel",),
-    "steno.events.state": ("State",),
-    "steno.events.timestamp": ("Timestamp",),
     "steno.media.audio": ("Audio",),
     "steno.media.figure": ("Figure",),
     "steno.media.histogram": ("Histogram",),
     "steno.media.image": ("Image",),
-    "steno.media.mesh": ("Mesh",),
+    "steno.media.object3d": ("Object3D",),
     "steno.media.table": ("Table",),
     "steno.media.text": ("Html", "Text"),
     "steno.media.video": ("Video",),
-    "steno.optimization": ("is_jax_array", "log_convergence_async", "log_iteration_async"),
-    "steno.record": ("Batch", "Entry", "Record", "Ref", "RunInfo"),
     "steno.face": (
         "async_log", "config", "current", "event", "finish", "flush", "init", "link_artifact", "log", "log_artifact",
         "summary",
@@ -140,34 +141,40 @@ _HOMES = {
     "steno.store.reader": ("RunReader",),
     "steno.store.series": ("Series",),
     "steno.viewer.started": ("view",),
-    "steno.writers.everywhere": ("GlobalSummaryWriter",),
-    "steno.writers.logger": ("Logger", "RunLogger"),
     "steno.writers.summary": ("SummaryWriter",),
 }  # fmt: skip
+_ELSEWHERE = {
+    "steno.compat.composer": ("Callback", "Event", "LogLevel", "LoggerDestination", "State", "Timestamp"),
+    "steno.compat.nlsq": ("is_jax_array", "log_convergence_async", "log_iteration_async"),
+    "steno.compat.tensorboardx": ("GlobalSummaryWriter",),
+    "steno.compat.torchrl": ("Logger", "RunLogger"),
+    "steno.destinations": ("Batch", "Destination", "Entry", "Record", "Ref", "Retry", "RunInfo", "Skip", "Stop"),
+}
+"""Words of one trade, public where they belong, and importable from here too."""
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME["open"] = ("steno.store.reader", "open_run")
+_ALSO = {name: (home, name) for home, names in _ELSEWHERE.items() for name in names}
+_ALSO["Mesh"] = ("steno", "Object3D")
 
 __all__ = [
-    "Artifact", "ArtifactHandle", "Audio", "Batch", "Callback", "ClosedError", "CorruptError", "Curve", "Curves",
-    "Destination", "DestinationError", "Entry", "Event", "Figure", "GlobalSummaryWriter", "Histogram", "Html", "Image",
-    "Info", "LogLevel", "Logger", "LoggerDestination", "Mesh", "NoRunError", "Record", "RecordError", "Ref", "Retry",
-    "Run", "RunExistsError", "RunInfo", "RunLogger", "RunNotFoundError", "RunReader", "Series", "Settings", "Skip",
-    "State", "StenoError", "Stop", "SummaryWriter", "Table", "TaskError", "Text", "Timestamp", "UsageError", "Video",
-    "__version__", "async_log", "bins", "config", "current", "event", "finish", "flush", "init", "is_jax_array",
-    "link_artifact", "log", "log_artifact", "log_convergence_async", "log_iteration_async", "open", "runs", "sql",
-    "summary", "sync", "view",
+    "Artifact", "ArtifactHandle", "Audio", "ClosedError", "CorruptError", "Curve", "Curves", "DestinationError",
+    "Figure", "Histogram", "Html", "Image", "Info", "NoRunError", "Object3D", "RecordError", "Run",
+    "RunExistsError", "RunNotFoundError", "RunReader", "Series", "Settings", "StenoError", "SummaryWriter", "Table",
+    "TaskError", "Text", "UsageError", "Video", "__version__", "async_log", "bins", "config", "current", "event",
+    "finish", "flush", "init", "link_artifact", "log", "log_artifact", "open", "runs", "sql", "summary", "sync",
+    "view",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in {"jax", "torch"}:
         return import_module(f"steno.{name}")
-    if name not in _HOME:
+    home, own = _HOME.get(name) or _ALSO.get(name) or ("", "")
+    if not home:
         words = import_module("steno.habits")
         raise AttributeError(words.missing("module 'steno'", name, words.MODULE))
-    home, own = _HOME[name]
     value = getattr(import_module(home), own)
-    if getattr(value, "__module__", None) == home and callable(value):
+    if name in _HOME and getattr(value, "__module__", None) == home and callable(value):
         # An error or a repr names what the user can import, not the file it lives in.
         value.__module__ = "steno"
     globals()[name] = value
@@ -175,4 +182,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ALSO})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from steno.capture.artifacts.handles import nothing
 from steno.capture.artifacts.recording import Artifacts  # not at the first call, which a signal handler may interrupt
 from steno.capture.collected import status
-from steno.capture.config import Journalled
+from steno.capture.config import JournalledMapping
 from steno.capture.lifecycle import how, is_in_term_handler
 from steno.capture.nothing import Nothing
 from steno.capture.open_runs import END_SECS, RUNS
@@ -37,16 +37,27 @@ VERSION: Final = "0.1.0"
 Level = int | str | None
 
 
-class Log(Protocol):
-    """`run.log(data, step=None, *, level=None, arrays=None)`."""
+class _Shown(type):
+    """Shows `Run.log` as the method that it reads like, with its signature and text.
 
-    def __call__(
-        self, data: Mapping[str, Any], step: int | None = None, *, level: Level = None, arrays: str | None = None
-    ) -> None:
-        """Record what happens at this step."""
+    Each run binds its own in a slot, so that nothing stands between a call and the journal; a function of that name
+    in the class would be in the way.
+    """
+
+    def __new__(cls, name: str, bases: tuple[type, ...], space: dict[str, Any]) -> _Shown:
+        if "log" in space:
+            space["_log"] = space.pop("log")
+        return super().__new__(cls, name, bases, space)
+
+    _log: Callable[..., None]
+
+    @property
+    def log(cls) -> Callable[..., None]:
+        """The method as it is read: a run's own is called by `run.log`."""
+        return cls._log
 
 
-class Run:
+class Run(metaclass=_Shown):
     """A run being recorded, as `steno.init` returns it.
 
     Thread-safe; a forked child goes on logging into the run under a journal of its own. After `log` or
@@ -59,12 +70,25 @@ class Run:
         "__weakref__", "_config", "_ending", "_report", "_started", "_summary", "log",
     )  # fmt: skip
 
-    log: Log
-    """Record a dict of values: numbers, strings, arrays and lists of numbers; nested dicts flatten with "/".
+    def log(
+        self, data: Mapping[str, Any], step: int | None = None, *, level: Level = None, arrays: str | None = None
+    ) -> None:
+        """Record a dict of values at a step. It waits for nothing, no disk, device or other process.
 
-    `step` is an int, or None for the run's next automatic step. `level` is a `steno.LogLevel`, its number or its name;
-    `arrays` is "summary", "list" or "histogram" for this call.
-    """
+        Args:
+            data: numbers, texts, arrays and lists of numbers, media, tensors on any device; nested dicts flatten
+                with "/". Arrays and media are copied before it returns, so they may change afterwards.
+            step: a whole number; None: the run's next automatic step.
+            level: a `steno.LogLevel`, its number or its name.
+            arrays: "summary", "list" or "histogram": how this call's arrays are kept; None: as `init` was told.
+
+        Raises:
+            RecordError: a value or step cannot be recorded, under `strict=True`; otherwise that is reported once per
+                key and counted in `health()["reported"]`, and the other values are kept.
+
+        Thread-safe, and safe in signal handlers; a forked child logs into a journal of its own. When it has returned,
+        the host values survive the death of the process; power loss may take the last second.
+        """
 
     def __init__(self, ending: Ending) -> None:
         self._ending = ending
@@ -73,18 +97,18 @@ class Run:
         ending.run = started.run = self
         # Bound, not defined: a call goes from here straight into the closure that `build` makes in
         # journal/hot_path.py, by way of `Recorder.log`. That is the hot path.
-        self.log = started.recorder.log
-        self._config = Journalled(started.config, lambda changes: self._tell(CONFIG, written(changes)))
-        self._summary = Journalled({}, lambda changes: self._tell(SUMMARY, written(changes)))
+        self.log = started.recorder.log  # type: ignore[method-assign]
+        self._config = JournalledMapping(started.config, lambda changes: self._tell(CONFIG, written(changes)))
+        self._summary = JournalledMapping({}, lambda changes: self._tell(SUMMARY, written(changes)))
 
     @property
-    def config(self) -> Journalled:
+    def config(self) -> JournalledMapping:
         """The configuration; `config["lr"] = 0.1` and `config.lr = 0.1` are journalled. Secrets are masked in what is
         written, by their keys."""
         return self._config
 
     @property
-    def summary(self) -> Journalled:
+    def summary(self) -> JournalledMapping:
         """Values of the user's that stand for the run, set like the configuration's; last, min and max of every key are
         computed when read, beside them."""
         return self._summary

@@ -18,7 +18,7 @@ def cube(colour):
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
     sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = [three for a, b, c, d in sides for three in ((a, b, c), (a, c, d))]
-    return steno.Mesh(corners, colors=np.tile(np.array(colour, np.uint8), (8, 1)), faces=np.array(faces))
+    return steno.Object3D(corners, colors=np.tile(np.array(colour, np.uint8), (8, 1)), faces=np.array(faces))
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ def viewer(tmp_path_factory):
         run.log(
             {
                 "cube": cube((255, 0, 0)),
-                "cloud": steno.Mesh(cloud, caption="a <b>cloud</b>"),
-                "batch": steno.Mesh(np.stack([np.eye(3), 2 * np.eye(3)])),
+                "cloud": steno.Object3D(cloud, caption="a <b>cloud</b>"),
+                "batch": steno.Object3D(np.stack([np.eye(3), 2 * np.eye(3)])),
                 "many": [cube((0, 0, 255)) for _ in range(30)],
-                "damaged": steno.Mesh(np.eye(3) * 3),
-                "bomb": steno.Mesh(np.eye(3) * 4),
+                "damaged": steno.Object3D(np.eye(3) * 3),
+                "bomb": steno.Object3D(np.eye(3) * 4),
             },
             step=0,
         )

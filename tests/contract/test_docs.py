@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import os
 import re
@@ -164,9 +165,19 @@ def test_every_public_name_is_documented():
         )
 
 
+@pytest.mark.parametrize(
+    "module", ["destinations", "types", "compat.composer", "compat.nlsq", "compat.tensorboardx", "compat.torchrl"]
+)
+def test_every_name_of_a_public_module_is_documented(module):
+    page = (ROOT / "docs" / "index.md").read_text()
+    assert f"`steno.{module}`" in page
+    for name in importlib.import_module(f"steno.{module}").__all__:
+        assert re.search(rf"`(steno\.)?{name}\b", page), f"{name} of steno.{module} is not in docs/index.md"
+
+
 def test_every_documented_public_name_exists():
     for page in PAGES:
-        for name in re.findall(r"`steno\.([A-Za-z_]+)", page.read_text()):
+        for name in re.findall(r"`steno\.([A-Za-z_]\w*)", page.read_text()):
             there = hasattr(steno, name) or any((ROOT / "src/steno" / end).exists() for end in (name, f"{name}.py"))
             assert there, f"{page.name} names steno.{name}"
 
@@ -206,9 +217,10 @@ def test_the_site_has_every_page_and_links_to_nothing_outside():
 
 
 def test_the_reference_has_every_public_name():
-    made = set(re.findall(r"^::: steno\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+    made = set(re.findall(r"^::: steno\.([\w.]+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
     kept = {"__version__", "config", "summary"}  # values, which have no docstring
-    assert made - {"torch", "jax"} == set(steno.__all__) - kept
+    elsewhere = {f"{home.removeprefix('steno.')}.{name}" for home, names in steno._ELSEWHERE.items() for name in names}
+    assert made - {"torch", "jax", "types"} == {*steno.__all__, *elsewhere} - kept
 
 
 def test_the_tree_in_architecture_is_the_tree():

@@ -78,6 +78,8 @@ ALLOWED: dict[str, set[str]] = {
     # import what they use and not the face.
     "logdir": BASE | {"capture", "run"},
     "writers": BASE | {"face", "logdir", "media", "run"},
+    "compat": BASE | {"events", "optimization", "writers"},
+    "types": BASE | {"capture", "catchup", "ledger", "store", "viewer"},
     # An integration's own run stands beside the user's.
     "integrations": BASE | {"steno", "face"},
     "__main__": {"cli"},
@@ -110,13 +112,11 @@ EXCEPTIONS = {
 FACE = {
     "capture",
     "catchup",
+    "compat",
     "destinations",
     "errors",
-    "events",
     "face",
     "media",
-    "optimization",
-    "record",
     "run",
     "settings",
     "store",

@@ -29,7 +29,7 @@ for attempt in range(2):
     run.log({"histogram": steno.Histogram(np.arange(100.0)), "image": steno.Image(np.zeros((8, 8, 3), np.uint8)),
              "sound": steno.Audio(np.zeros(800, np.float32), 8000), "table": steno.Table([[1, "a"], [2, "b"]], columns=["x", "y"]),
              "text": steno.Text("some text"), "film": steno.Video(np.zeros((3, 16, 16, 3), np.uint8), fps=4),
-             "mesh": steno.Mesh(np.zeros((4, 3))), "page": steno.Html("<b>x</b>")})
+             "mesh": steno.Object3D(np.zeros((4, 3))), "page": steno.Html("<b>x</b>")})
     open("model.pt", "wb").write(b"weights" * 100)
     os.makedirs("d/e", exist_ok=True); open("d/e/f", "w").write("f")
     run.log_artifact("model.pt", overwrite=True); run.log_artifact("d", overwrite=True); run.link_artifact("model.pt", "latest", overwrite=True)

@@ -43,7 +43,7 @@ for step in [*range(20), 3, 3, *range(9, 2, -1)]:
 run.log({
     "image": steno.Image(np.zeros((8, 8, 3), np.uint8), "caption"), "sound": steno.Audio(np.zeros(800, np.float32), 8000),
     "bins": steno.Histogram(np.arange(100.0)), "table": steno.Table({"a": [1, 2]}), "page": steno.Html("<b>x</b>"),
-    "text": steno.Text("**words**"), "mesh": steno.Mesh(np.eye(3)), "beside": 1.5,
+    "text": steno.Text("**words**"), "mesh": steno.Object3D(np.eye(3)), "beside": 1.5,
 }, step=20)
 run.config["more"] = 7
 import pathlib

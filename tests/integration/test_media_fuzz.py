@@ -33,7 +33,7 @@ KINDS = {
     "image_bytes": lambda value: steno.Image(value.astype(np.uint8)),
     "audio": lambda value: steno.Audio(value.reshape(-1), 8000),
     "video": lambda value: steno.Video(np.stack([value.astype(np.uint8)] * 3)[..., None].repeat(3, -1), 4),
-    "mesh": lambda value: steno.Mesh(np.resize(value, (1, 9, 3))),
+    "mesh": lambda value: steno.Object3D(np.resize(value, (1, 9, 3))),
     "table": lambda value: steno.Table(columns=[str(i) for i in range(value.shape[1])], data=value.tolist()),
     "text": lambda value: steno.Text(repr(value.tolist())),
     "array": lambda value: value,

@@ -60,7 +60,7 @@ def test_every_kind_comes_back_decoded(run):
             "weights": steno.Histogram(np.arange(1000)),
             "words": steno.Text("**bold**"),
             "table": steno.Table({"a": [1, 2]}),
-            "cloud": steno.Mesh(np.eye(3)),
+            "cloud": steno.Object3D(np.eye(3)),
             "page": steno.Html("<b>b</b>"),
         },
         step=7,

@@ -33,7 +33,7 @@ def run_dir(tmp_path_factory):
                     "sound": steno.Audio(np.sin(np.arange(800) / 9), 8000),
                     "weights": steno.Histogram(RNG.normal(size=5000)),
                     "words": steno.Text(f"**step {step}**"),
-                    "cloud": steno.Mesh(RNG.random((9, 3)), faces=[[0, 1, 2]]),
+                    "cloud": steno.Object3D(RNG.random((9, 3)), faces=[[0, 1, 2]]),
                 },
                 step=step,
             )

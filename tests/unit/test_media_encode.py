@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from steno import Audio, Image, Mesh, Table, Video
+from steno import Audio, Image, Object3D, Table, Video
 from steno.media import kinds
 from steno.media.png import png_size, write_png
 from steno.media.raw import Raw
@@ -142,7 +142,7 @@ def test_tables_and_meshes_are_plain_files(tmp_path):
 
     path = encoded(Table({"a": [1, 2], "b": ["x", "y"]}), tmp_path / "a.parquet")
     assert duckdb.sql(f"select * from '{path}'").fetchall() == [(1, "x"), (2, "y")]
-    with np.load(encoded(Mesh(np.eye(3)), tmp_path / "a.npz")) as found:
+    with np.load(encoded(Object3D(np.eye(3)), tmp_path / "a.npz")) as found:
         assert found["vertices"].tolist() == [np.eye(3).tolist()]
 
 

@@ -16,7 +16,7 @@ from tensorboard.plugins.mesh import metadata as mesh_metadata
 from tensorboard.plugins.mesh import plugin_data_pb2
 from tensorboard.util import tensor_util
 
-from steno import Audio, Histogram, Html, Image, Mesh, Table, Text, Video
+from steno import Audio, Histogram, Html, Image, Object3D, Table, Text, Video
 from steno.destinations.tensorboard.destination import TensorBoard
 from steno.destinations.tensorboard.media import Media
 from steno.journal.flatten import histogram
@@ -136,7 +136,7 @@ def test_texts_and_tables(tmp_path):
 def test_a_mesh_is_what_the_plugin_reads(tmp_path):
     vertices = np.random.default_rng(0).random((1, 5, 3)).astype(np.float32)
     config = {"camera": {"cls": "PerspectiveCamera"}}
-    found = values(tmp_path, Mesh(vertices, np.full((5, 3), 200), [[0, 1, 2]], config=config), "m")
+    found = values(tmp_path, Object3D(vertices, np.full((5, 3), 200), [[0, 1, 2]], config=config), "m")
     kind = plugin_data_pb2.MeshPluginData
     assert {one.tag for one in found} == {"m_VERTEX", "m_COLOR", "m_FACE"}
     for one in found:

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from steno import Audio, Figure, Histogram, Html, Image, Mesh, Table, Text, UsageError, Video
+from steno import Audio, Figure, Histogram, Html, Image, Object3D, Table, Text, UsageError, Video
 from steno.media import kinds
 from steno.media.raw import Raw
 
@@ -343,9 +343,9 @@ def test_tables_of_rows_and_mixed_columns():
 
 def test_a_mesh():
     vertices, faces = np.random.default_rng(5).random((5, 3)), [[0, 1, 4]]
-    made, _ = captured(Mesh(vertices, np.full((5, 3), 9), faces, config={"camera": {"fov": 75}}))
+    made, _ = captured(Object3D(vertices, np.full((5, 3), 9), faces, config={"camera": {"fov": 75}}))
     assert made.meta["shape"] == [1, 5, 3]
-    found = back(Mesh(vertices, np.full((5, 3), 9), faces))
+    found = back(Object3D(vertices, np.full((5, 3), 9), faces))
     assert np.array_equal(found["vertices"][0], vertices.astype(np.float32))
     assert found["colors"].dtype == np.uint8
     assert found["faces"].tolist() == [faces]
@@ -361,7 +361,7 @@ def test_a_mesh():
 )
 def test_bad_meshes_are_refused(args, words):
     with pytest.raises(UsageError, match=words):
-        Mesh(*args)
+        Object3D(*args)
 
 
 def test_a_figure_must_be_one():
@@ -393,9 +393,9 @@ def test_a_large_strided_array_is_taken_a_little_at_a_time():
         (Audio(np.array([1.5, -3.0, 0.0])), r"\[-1, 1\]", [1, -1, 0]),
         (Audio(np.array([np.nan, np.inf, -np.inf])), "silence", [0, 1, -1]),
         (Audio(np.array([2**40, 0, -(2**40)])), "32 bits", [1, 0, -1]),
-        (Mesh([[1, 2, 3]], [[1, 2, 256]]), "clipped to 0..255", [[[1, 2, 255]]]),
-        (Mesh([[1, 2, 3]], [[0.6, -2.0, np.nan]]), "rounded", [[[1, 0, 0]]]),
-        (Mesh([[1, 2, 3]], None, [[0, 0, 1], [0, 0, 0]]), "not there", [[[0, 0, 0]]]),
+        (Object3D([[1, 2, 3]], [[1, 2, 256]]), "clipped to 0..255", [[[1, 2, 255]]]),
+        (Object3D([[1, 2, 3]], [[0.6, -2.0, np.nan]]), "rounded", [[[1, 0, 0]]]),
+        (Object3D([[1, 2, 3]], None, [[0, 0, 1], [0, 0, 0]]), "not there", [[[0, 0, 0]]]),
         (Histogram(counts=[-1, 2, np.nan], edges=[0, 1, 2, 3]), "taken as 0", [0, 2, 0]),
         (Histogram(counts=[1, 2], edges=[-np.inf, 0, np.inf]), "not finite", [1, 2]),
     ],
@@ -415,7 +415,7 @@ def test_what_is_out_of_range_is_kept_and_remarked(value, words, shown):
     "value",
     [
         Image(np.array([[-1e-4, 0.5, 1 + 1e-4]])), Image(np.array([[0, 255]])), Image(RGB), Audio(np.array([1.0005, -1])),
-        Audio(np.array([3, -7], np.int16)), Video(np.zeros((2, 4, 5))), Mesh([[1, 2, 3]], [[1.0, 2.0, 255.0]]),
+        Audio(np.array([3, -7], np.int16)), Video(np.zeros((2, 4, 5))), Object3D([[1, 2, 3]], [[1.0, 2.0, 255.0]]),
         Histogram([1.0, np.nan]), Histogram(counts=[1], edges=[0, 1]),
     ],
 )  # fmt: skip

@@ -56,7 +56,7 @@ OUT_OF_RANGE = {
     "nan": (lambda: steno.Image(np.array([[np.nan, 0.5]])), "drawn black"),
     "video": (lambda: steno.Video(np.full((2, 4, 4), 300)), "clipped to 0..255"),
     "audio": (lambda: steno.Audio(np.array([1.5, 0.0])), "clipped to [-1, 1]"),
-    "mesh": (lambda: steno.Mesh([[1, 2, 3]], [[0.5, 0.5, 0.5]]), "rounded"),
+    "mesh": (lambda: steno.Object3D([[1, 2, 3]], [[0.5, 0.5, 0.5]]), "rounded"),
     "histogram": (lambda: steno.Histogram(counts=[-1.0], edges=[0, 1]), "taken as 0"),
 }  # fmt: skip
 

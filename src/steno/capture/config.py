@@ -45,7 +45,7 @@ class _Named(MutableMapping[str, Any]):
         return sorted({*object.__dir__(self), *(key for key in self if key.isidentifier())})
 
 
-class Journalled(_Named):
+class JournalledMapping(_Named):
     """A mapping that tells each change to the run's journal.
 
     Thread-safe as a dict is. Only top-level assignment, by key or attribute, and `update` are seen: a change inside a

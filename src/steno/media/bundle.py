@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from steno.media.mesh import from_file
+from steno.media.object3d import from_file
 from steno.media.raw import Captured, Raw, capture
 
 if TYPE_CHECKING:

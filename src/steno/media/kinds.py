@@ -23,7 +23,7 @@ MODULES: Final = {
     "text": "steno.media.text",
     "html": "steno.media.text",
     "table": "steno.media.table",
-    "mesh": "steno.media.mesh",
+    "mesh": "steno.media.object3d",
     "pr_curve": "steno.media.curve",
     "embedding": "steno.media.bundle",
     "graph": "steno.media.bundle",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Item:
+class MediaItem:
     """One media value: where it stands in the run, what is known of it, and its file.
 
     A plain value; `value` reads the file each time.
@@ -84,7 +84,7 @@ class Item:
             self.fetch(self.ref)
 
     @property
-    def attached(self) -> dict[str, Item]:
+    def attached(self) -> dict[str, MediaItem]:
         """What belongs to it and has a file of its own: an image's masks, by name."""
         from dataclasses import replace
 
@@ -92,11 +92,11 @@ class Item:
         return {name: replace(self, ref=Ref(one["digest"], one["kind"], one["meta"])) for name, one in found.items()}
 
 
-def items(run_dir: Path, series: Series, fetch: Callable[[Ref], None] | None = None) -> Iterator[Item]:
+def items(run_dir: Path, series: Series, fetch: Callable[[Ref], None] | None = None) -> Iterator[MediaItem]:
     """The media values among a key's points."""
     for row, found in sorted(series.special.items()):
         if isinstance(found, Ref):
-            yield Item(
+            yield MediaItem(
                 series.key,
                 int(series.step[row]),
                 series.time[row],
@@ -129,7 +129,7 @@ def standing(run_dir: Path, ref: Ref) -> tuple[str, int | None]:
 
 
 def value_of(run_dir: Path, ref: Ref) -> Any:
-    """The value of a reference, decoded. Raises as `Item.value`."""
+    """The value of a reference, decoded. Raises as `MediaItem.value`."""
     return files.value(run_dir, ref)
 
 
@@ -156,7 +156,7 @@ def keys_of(key: str, known: Iterable[str]) -> list[str]:
     return found or [key]
 
 
-def order(item: Item) -> tuple[Any, ...]:
+def order(item: MediaItem) -> tuple[Any, ...]:
     """By step, attempt, rank, node and record; within a record by place in the list."""
     place = item.key.rpartition("/")[2]
     return item.step, item.attempt, item.rank, item.node, item.record, inside.number(place) or 0, item.key

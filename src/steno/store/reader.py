@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from steno.store.artifacts import Artifact
     from steno.store.entrypages import EntryPage
     from steno.store.info import Info
-    from steno.store.media import Item
+    from steno.store.media import MediaItem
     from steno.store.ranks import Stragglers
     from steno.store.remote import Remote
     from steno.store.seam import EngineRun
@@ -266,7 +266,7 @@ class RunReader:
         msg = f"the run {self.dir.name} has no key {unknown[0]!r}: {hint}"
         raise UsageError(msg)
 
-    def media(self, key: str, *, rank: int | None = None, attempt: int | str = "latest") -> list[Item]:
+    def media(self, key: str, *, rank: int | None = None, attempt: int | str = "latest") -> list[MediaItem]:
         """One key's media values in order of step, or, for a logged list, those of `key/0`, `key/1`, … at each step.
 
         Args:
@@ -278,7 +278,7 @@ class RunReader:
         """
         key, own = spelt(key), self._files("media")
         choose = partial(attempts_.choose, attempt=attempt, rank=rank)
-        found: list[Item] = []
+        found: list[MediaItem] = []
         for name in media_.keys_of(key, self.keys()):
             (points,) = own.points([name], choose)
             fetch = None if own.remote is None else own.remote.media

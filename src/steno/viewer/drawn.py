@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steno.store.bins.curve import Place
+from steno.store.bins.curve import BinPoints
 from steno.viewer.axis import as_numbers
 from steno.viewer.crowd import DEVIANT, band, most_deviant
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from steno.viewer.wire import Columns
 
 
-Ends = tuple[Place, ...]
+Ends = tuple[BinPoints, ...]
 """The points before and behind the range, of no or one row each."""
 
 
@@ -111,7 +111,7 @@ class Drawer:
             "cut": add(_cut(*(_between(ends, place.attempt, "attempt") for place in (bins.first, bins.last)))),
         }
         for name in ("first", "last", "min", "max"):
-            place: Place = getattr(bins, name)
+            place: BinPoints = getattr(bins, name)
             made[name] = add(_between(ends, place.value, "value"), narrow=True)
             made[f"{name}_x"] = add(as_numbers(_between(ends, place.x, "x")))
         return made
@@ -160,12 +160,12 @@ class Drawer:
         }
 
 
-def _drawable(end: Place | None) -> Place:
+def _drawable(end: BinPoints | None) -> BinPoints:
     """The point beyond an end of the range to which the line goes; of none, or one that is no number, no rows."""
     if end is not None:
         return end.take(slice(1 if np.isfinite(end.value[0]) else 0))
     none = np.empty(0)
-    return Place(none, none.astype(np.int64), none.astype("datetime64[ns]"), none.astype(np.int32), none)
+    return BinPoints(none, none.astype(np.int64), none.astype("datetime64[ns]"), none.astype(np.int32), none)
 
 
 def _between(ends: Ends, inside: NDArray[Any], name: str) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from steno.media.curve import PrCurve, Settled, given_curve
 from steno.media.figure import Figure
 from steno.media.histogram import Histogram, tensorflow_edges, usable_bins
 from steno.media.image import Image, resized
-from steno.media.mesh import Mesh
+from steno.media.object3d import Object3D
 from steno.media.pixels import out_of_range, pixel_bytes, rendered
 from steno.media.text import Text
 from steno.media.video import Video
@@ -502,4 +502,4 @@ def mesh(vertices: Any, colors: Any, faces: Any, config: Mapping[str, Any] | Non
     Raises:
         UsageError: wrong shape or dtype, or empty.
     """
-    return Mesh(vertices, colors, faces, config=config)
+    return Object3D(vertices, colors, faces, config=config)

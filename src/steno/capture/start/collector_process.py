@@ -222,7 +222,7 @@ def disown(process: Collecting) -> None:
 def environment() -> dict[str, str]:
     """What a process of steno's own is started with: it finds this very steno, and is no child of the run."""
     env = {name: value for name, value in os.environ.items() if name not in {"STENO_RUN_DIR", "STENO_RUN_AS"}}
-    home = str(Path(__file__).resolve().parents[2])
+    home = str(Path(__file__).resolve().parents[3])
     rest = [place for place in env.get("PYTHONPATH", "").split(os.pathsep) if place and place != home]
     env["PYTHONPATH"] = os.pathsep.join([home, *(os.path.abspath(place) for place in rest)])
     # Posting is one thread's work: pools as wide as the machine would only take memory from training.

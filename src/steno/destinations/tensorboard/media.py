@@ -235,7 +235,7 @@ def _row(cells: list[Any]) -> str:
 
 
 def _mesh(meta: Mapping[str, Any], path: Path | None) -> Iterator[tuple[str, bytes]]:
-    from steno.media.mesh import from_file
+    from steno.media.object3d import from_file
 
     assert path is not None
     arrays = from_file(path)

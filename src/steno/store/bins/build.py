@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.store.bins import spans
 from steno.store.bins.answer import Curves
-from steno.store.bins.curve import Curve, CurveBins, CurvePoints, Place, read_only
+from steno.store.bins.curve import BinPoints, Curve, CurveBins, CurvePoints, read_only
 from steno.store.bins.group_curves import group_curves
 from steno.store.bins.smoothed import of_curve, whole
 from steno.store.bins.widths import narrowest
@@ -95,10 +95,10 @@ def _curves(
     return out
 
 
-def _beyond(reading: Reading, side: int, question: Question) -> dict[int, Place]:
+def _beyond(reading: Reading, side: int, question: Question) -> dict[int, BinPoints]:
     """By member, the point next to the range on a side."""
     rows = reading.beyond(range(len(reading.members)), side)
-    found = Place(_axis(rows.x, question), rows.step, rows.time.view("datetime64[ns]"), rows.attempt, rows.value)
+    found = BinPoints(_axis(rows.x, question), rows.step, rows.time.view("datetime64[ns]"), rows.attempt, rows.value)
     return {member: found.take(slice(at, at + 1)) for at, member in enumerate(rows.series.tolist())}
 
 
@@ -140,7 +140,7 @@ def _bins(found: Bins, rows: Rows, shift: int, question: Question) -> list[Curve
     out = []
     for begin, end in itertools.pairwise(edges):
         piece = slice(begin, end)
-        first, last, low, high = (Place(*(column[piece] for column in columns)) for columns in places)
+        first, last, low, high = (BinPoints(*(column[piece] for column in columns)) for columns in places)
         out.append(
             CurveBins(
                 index[piece], found.count[piece], found.nan[piece], found.posinf[piece], found.neginf[piece],

@@ -43,7 +43,7 @@ class CurvePoints:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class BinPoints:
     """One point of each bin; arrays of shape (n,). Where a bin has no such point, `value` is NaN and the rest is 0."""
 
     x: NDArray[Any]
@@ -55,9 +55,9 @@ class Place:
     def __len__(self) -> int:
         return len(self.value)
 
-    def take(self, rows: slice) -> Place:
+    def take(self, rows: slice) -> BinPoints:
         """Those of some bins."""
-        return Place(self.x[rows], self.step[rows], self.time[rows], self.attempt[rows], self.value[rows])
+        return BinPoints(self.x[rows], self.step[rows], self.time[rows], self.attempt[rows], self.value[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,12 +77,12 @@ class CurveBins:
     neginf: NDArray[np.int64]
     other: NDArray[np.int64]
     """no numbers at all: texts and files."""
-    first: Place
+    first: BinPoints
     """In order of x; NaN where it is no number."""
-    last: Place
-    min: Place
+    last: BinPoints
+    min: BinPoints
     """The smallest finite value; of equal ones the first."""
-    max: Place
+    max: BinPoints
     mean: NDArray[np.float64]
     """Of the finite values; NaN without any."""
     std: NDArray[np.float64]
@@ -166,9 +166,9 @@ class Curve:
     is_monotonic: bool = True
     """Whether x never falls; it may where x is a key."""
     smoothed: Smoothed | None = None
-    before: Place | None = None
+    before: BinPoints | None = None
     """The last point before the range, where edges were asked for and there is one; arrays of shape (1,)."""
-    after: Place | None = None
+    after: BinPoints | None = None
     """The first point behind it."""
 
     def __repr__(self) -> str:

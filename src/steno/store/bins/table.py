@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from steno.store.bins.curve import Curve, Place
+    from steno.store.bins.curve import BinPoints, Curve
 
 _COUNTS: Final = ("count", "nan", "posinf", "neginf", "other")
 _PLACES: Final = ("first", "last", "min", "max")
@@ -83,5 +83,5 @@ def _columns(curve: Curve, x: str, width: float) -> dict[str, Any]:
     return {**out, "mean": value, "std": np.where(finite, 0.0, np.nan)}
 
 
-def _place(name: str, place: Place) -> dict[str, Any]:
+def _place(name: str, place: BinPoints) -> dict[str, Any]:
     return {name: place.value, f"{name}_step": place.step, f"{name}_time": place.time}

@@ -1,4 +1,4 @@
-"""Meshes and point clouds: `steno.Mesh`, kept as NPZ."""
+"""Meshes and point clouds: `steno.Object3D`, kept as NPZ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Mesh:
+class Object3D:
     """A mesh or point cloud for `run.log`; copied when it is logged, kept by the collector as NPZ.
 
     Args:
@@ -60,16 +60,16 @@ class Mesh:
             self._arrays |= {} if found is None else {"faces": found}
             remarks.append(remark)
         remarks = [one for one in remarks if one]
-        self.remark = f"Mesh: {', '.join(remarks)}" if remarks else ""
+        self.remark = f"Object3D: {', '.join(remarks)}" if remarks else ""
         """What is changed so that it can be shown."""
         try:
             self._config = json.dumps(config, sort_keys=True) if config is not None else ""
         except (TypeError, ValueError) as error:
-            msg = f"Mesh: config is not plain data: {error}"
+            msg = f"Object3D: config is not plain data: {error}"
             raise UsageError(msg) from error
 
     def __repr__(self) -> str:
-        return f"steno.Mesh({', '.join(f'{name} {array.shape}' for name, array in self._arrays.items())})"
+        return f"steno.Object3D({', '.join(f'{name} {array.shape}' for name, array in self._arrays.items())})"
 
     def __steno__(self) -> Captured:
         """What `log` takes of it."""
@@ -81,11 +81,11 @@ class Mesh:
 
 
 def _batched(data: Any, name: str) -> NDArray[Any]:
-    array = as_array(data, f"Mesh {name}", may_be_empty=True)
+    array = as_array(data, f"Object3D {name}", may_be_empty=True)
     if array.ndim == 2 and array.shape[1] == 3:
         array = array[None]
     if array.ndim != 3:
-        msg = f"Mesh: {name} of shape {array.shape} are not (n, 3) or (batch, n, 3)"
+        msg = f"Object3D: {name} of shape {array.shape} are not (n, 3) or (batch, n, 3)"
         raise UsageError(msg)
     return array
 
