@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
+import viewed
 from viewed import ready
 
 import steno
@@ -200,17 +202,11 @@ def test_names_and_values_are_no_markup(browse, viewer):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_serious_stands_in_the_way(browse, viewer, theme):
-    from axe_playwright_python.sync_playwright import Axe
-
     plots = (PARALLEL, "#plot=scatter&dotX=config.seed&dotY=loss.last", "#plot=side&compare=p/r1&compare=p/r2")
     for plot in plots:
         page = browse(f"{viewer.url}{plot}", color_scheme=theme, bypass_csp=True)
         page.locator(".picture canvas, td.best").first.wait_for()
-        found = Axe().run(page).response["violations"]
-        serious = [
-            (one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in {"serious", "critical"}
-        ]
-        assert serious == [], plot
+        assert viewed.serious(page) == [], plot
 
 
 @pytest.mark.parametrize("plot", [PARALLEL, "#plot=scatter&dotX=config.seed&dotY=loss.last", "#plot=side&compare=p/r1"])
@@ -219,5 +215,22 @@ def test_on_a_phone_it_is_as_wide_as_the_phone(browse, viewer, plot):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{viewer.url}{plot}")
     page.locator(".picture canvas, .comparescroll table").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert viewed.beyond(page) == []
     assert page.evaluate("document.querySelector('.compare').getBoundingClientRect().width") <= 390
+    assert (
+        page.get_by_role("button", name="Close").bounding_box()["y"] < page.get_by_role("tab").first.bounding_box()["y"]
+    )
+
+
+def test_on_a_phone_no_axis_hides_the_name_of_another(browse, viewer):
+    page = browse("about:blank")
+    page.set_viewport_size({"width": 390, "height": 844})
+    names = ("config.opt", "config.seed", "val/acc.max", "loss.last", "score", "config.lr", "duration", "started")
+    page.goto(f"{viewer.url}#plot=parallel&{'&'.join(f'axes={one}' for one in names)}")
+    heads = page.locator(".axes b")
+    page.wait_for_function(f"() => document.querySelectorAll('.axes b').length === {len(names)}")
+    boxes = sorted((one.bounding_box() for one in heads.all()), key=lambda one: one["x"])
+    assert all(one["x"] + one["width"] <= other["x"] for one, other in pairwise(boxes))
+    assert viewed.beyond(page) == []
+    room = page.locator(".axesroom")
+    assert room.evaluate("one => one.scrollWidth > one.clientWidth"), "with many axes one scrolls"

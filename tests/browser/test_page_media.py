@@ -278,16 +278,14 @@ def test_a_card_in_full_size(browse, media):
 
 @pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
 def test_media_fit_the_screen_and_nothing_serious_stands_in_the_way(browse, media, size):
-    from axe_playwright_python.sync_playwright import Axe
-
     for theme in ("light", "dark"):
         page = browse(f"{media.url}#filter=sample|more", color_scheme=theme, bypass_csp=True)
         page.set_viewport_size({"width": size[0], "height": size[1]})
         shown(page, "more")
         page.wait_for_function("wide => document.documentElement.scrollWidth <= wide", arg=size[0])
-        serious = viewed.serious(Axe().run(page))
+        serious = viewed.serious(page)
         assert serious == [], theme
         page.locator('article[data-key="more"] .picture').first.click()
         page.locator("dialog.zoom .stage img").wait_for()
-        assert viewed.serious(Axe().run(page)) == [], theme
+        assert viewed.serious(page) == [], theme
         page.wait_for_function("wide => document.documentElement.scrollWidth <= wide", arg=size[0])

@@ -69,10 +69,32 @@ class Picture:
         return found
 
 
-def serious(found):
-    """What axe-core says that keeps somebody from the page."""
+def serious(page):
+    """What axe-core says that keeps somebody from the page, or stands in their way. The page's policy must be passed by."""
+    from axe_playwright_python.sync_playwright import Axe
+
     return [
         (one["id"], one["nodes"][0]["html"][:200])
-        for one in found.response["violations"]
-        if one["impact"] in {"serious", "critical"}
+        for one in Axe().run(page).response["violations"]
+        if one["impact"] in {"moderate", "serious", "critical"}
     ]
+
+
+BEYOND = """() => {
+  const scrolls = (one) => one && one !== document.body &&
+    (["auto", "scroll"].includes(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
+  const box = (one) => one.getBoundingClientRect();
+  const shown = [...document.querySelectorAll("button, input, select, a, h1, h2, h3, td, th, p, pre")]
+    .filter((one) => one.checkVisibility({visibilityProperty: true}) && box(one).width > 1)
+    .filter((one) => box(one).top < innerHeight && !scrolls(one.parentElement));
+  const open = document.querySelector("dialog[open]");
+  const wide = document.documentElement.scrollWidth > innerWidth ? ["the document"] : [];
+  return wide.concat(shown.filter((one) => !open || open.contains(one))
+    .filter((one) => box(one).left < -1 || box(one).right > innerWidth + 1)
+    .map((one) => one.outerHTML.slice(0, 120)));
+}"""
+
+
+def beyond(page):
+    """What goes over the edge of the screen and cannot be scrolled to."""
+    return page.evaluate(BEYOND)

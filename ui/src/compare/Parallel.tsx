@@ -5,75 +5,17 @@ import { cell, many } from "../parts/words";
 import type { Brush } from "../state/address";
 import { change, view } from "../state/view";
 import { useAllRuns } from "./all";
-import { type Axis, type Without, axisOf, brushOf, marksOf, placesOf, within } from "./axis";
+import { type Axis, axisOf, brushOf, marksOf, placesOf, within } from "./axis";
 import { useSize } from "../parts/size";
 import { colour, useCanvas } from "./canvas";
 import { Legend } from "./Legend";
 import { coloursOf } from "./colours";
 import { Pick, plain } from "./Pick";
 import { cut, told } from "./Scatter";
+import { GAP, SLOT, type Shape, TOP, nearest, path, roomOf, shapeOf, strokes } from "./shape";
+import { useSlices } from "./slices";
 
-const [TOP, BOTTOM, SIDE, SLOT, GAP, NEAR, MOST_DRAWN] = [10, 8, 70, 16, 12, 10, 200];
-const WHYS: Without[] = ["≤ 0", "+inf", "−inf", "NaN", "no value"];
-
-interface Shape {
-  x: number[];
-  /** Where the axes end, and the places of those without one begin. */
-  end: number;
-  /** By axis and row: the height on the picture. */
-  heights: Float32Array[];
-  whys: Without[];
-}
-
-function shapeOf(axes: Axis[], width: number, height: number): Shape {
-  const whys = WHYS.filter((why) => axes.some((axis) => axis.without.includes(why)));
-  const end = height - BOTTOM - (whys.length ? GAP + SLOT * whys.length : 0);
-  const step = axes.length > 1 ? (width - 2 * SIDE) / (axes.length - 1) : 0;
-  const heights = axes.map((axis) =>
-    Float32Array.from(axis.place, (place, row) => {
-      const why = axis.without[row] ?? "";
-      return why === "" ? end - place * (end - TOP) : end + GAP + SLOT * (whys.indexOf(why) + 0.5);
-    }),
-  );
-  return { x: axes.map((_, at) => (axes.length > 1 ? SIDE + at * step : width / 2)), end, heights, whys };
-}
-
-function strokes(context: CanvasRenderingContext2D, shape: Shape, rows: number[], of: (row: number) => string): void {
-  const byColour = new Map<string, number[]>();
-  for (const row of rows) {
-    const list = byColour.get(of(row));
-    if (list) list.push(row);
-    else byColour.set(of(row), [row]);
-  }
-  for (const [name, list] of byColour) {
-    context.strokeStyle = name;
-    // In pieces: one path of very many lines is slower than several.
-    for (let from = 0; from < list.length; from += 100) {
-      context.beginPath();
-      for (const row of list.slice(from, from + 100))
-        shape.x.forEach((x, at) => {
-          const y = shape.heights[at]?.[row] ?? 0;
-          if (at === 0) context.moveTo(x, y);
-          else context.lineTo(x, y);
-        });
-      context.stroke();
-    }
-  }
-}
-
-/** The row whose line is next to a place, of those that are kept; -1: none is near. */
-function nearest(shape: Shape, rows: number[], x: number, y: number): number {
-  const at = Math.max(0, Math.min(shape.x.length - 2, shape.x.findLastIndex((one) => one <= x)));
-  const [from, to] = [shape.x[at] ?? 0, shape.x[at + 1] ?? 0];
-  const part = to > from ? Math.min(1, Math.max(0, (x - from) / (to - from))) : 0;
-  let [best, distance] = [-1, NEAR];
-  for (const row of rows) {
-    const [a, b] = [shape.heights[at]?.[row] ?? 0, shape.heights[at + 1]?.[row] ?? shape.heights[at]?.[row] ?? 0];
-    const off = Math.abs(a + (b - a) * part - y);
-    if (off < distance) [best, distance] = [row, off];
-  }
-  return best;
-}
+const MOST_DRAWN = 200;
 
 interface Strip {
   axis: Axis;
@@ -158,48 +100,50 @@ export function Parallel() {
     return found.rows.map((_, row) => row).filter((row) => tests.every((test) => test(row)));
   }, [axes, found.rows, brushes, dragged]);
   const all = useMemo(() => found.rows.map((_, row) => row), [found.rows]);
-  const back = useCanvas(
+  const back = useSlices(
     size,
-    (context) => {
+    function* (context) {
+      const grid = colour("--grid");
       context.lineWidth = 1;
-      if (axes.length > 1) strokes(context, shape, all, () => colour("--grid"));
-      context.strokeStyle = colour("--quiet");
-      context.font = "11px system-ui, sans-serif";
-      context.fillStyle = colour("--quiet");
-      context.textBaseline = "middle";
-      axes.forEach((_, at) => {
-        const x = shape.x[at] ?? 0;
-        context.beginPath();
-        context.moveTo(x, TOP);
-        context.lineTo(x, shape.end);
-        context.stroke();
-      });
-      context.textAlign = "left";
-      if (axes.length) shape.whys.forEach((why, slot) => context.fillText(why, 4, shape.end + GAP + SLOT * (slot + 0.5)));
+      if (axes.length > 1) yield* strokes(context, shape, all, () => grid);
     },
     [shape, dark.value],
   );
-  const front = useCanvas(
+  const front = useSlices(
     size,
-    (context) => {
-      if (axes.length < 2) return;
+    function* (context) {
       context.lineWidth = 1.2;
       context.globalAlpha = kept.length > 300 ? 0.45 : 0.8;
-      strokes(context, shape, kept, (row) => colours.of[row] ?? "");
-      context.globalAlpha = 1;
-      if (hover) {
-        context.lineWidth = 3;
-        strokes(context, shape, [hover.row], (row) => colours.of[row] ?? "");
-      }
+      if (axes.length > 1) yield* strokes(context, shape, kept, (row) => colours.of[row] ?? "");
     },
-    [shape, kept, colours, hover, dark.value],
+    [shape, kept, colours, dark.value],
+  );
+  const near = useCanvas(
+    size,
+    (context) => {
+      context.lineWidth = 3;
+      if (!hover) return;
+      context.strokeStyle = colours.of[hover.row] ?? "";
+      path(context, shape, [hover.row]);
+    },
+    [shape, colours, hover?.row, dark.value],
   );
   // The marks stand above the lines.
   const over = useCanvas(
     size,
     (context) => {
+      context.lineWidth = 1;
+      context.strokeStyle = context.fillStyle = colour("--quiet");
       context.font = "11px system-ui, sans-serif";
       context.textBaseline = "middle";
+      context.beginPath();
+      for (const x of shape.x) {
+        context.moveTo(x, TOP);
+        context.lineTo(x, shape.end);
+      }
+      context.stroke();
+      context.textAlign = "left";
+      if (axes.length) shape.whys.forEach((why, slot) => context.fillText(why, 4, shape.end + GAP + SLOT * (slot + 0.5)));
       axes.forEach((axis, at) => {
         const last = at === axes.length - 1 && axes.length > 1;
         context.textAlign = last ? "right" : "left";
@@ -253,10 +197,11 @@ export function Parallel() {
       <p class="told" role="status">
         {found.wrong ? <span class="warn">{found.wrong}</span> : names.length < 2 ? "Choose two axes or more: of the configuration, the summary or metrics." : found.total === null ? "Loading…" : said}
       </p>
-      <div class="axes" style={{ width: `${size.width}px` }}>
+      <div class="axesroom" tabIndex={0} role="group" aria-label="Axes" style={{ "--axes": String(axes.length) }}>
+      <div class="axes">
         {axes.map((axis, at) => (
           <span key={axis.name} style={{ left: `${shape.x[at] ?? 0}px` }} title={plain(axis.name)}>
-            <b>{cut(plain(axis.name), 18)}</b>
+            <b style={{ maxWidth: `${roomOf(shape, at)}px` }}>{plain(axis.name)}</b>
             <span>
               {at > 0 && (
                 <button class="tool" aria-label={`${plain(axis.name)} to the left`} onClick={() => shift(axis.name, -1)}>
@@ -300,6 +245,7 @@ export function Parallel() {
       >
         <canvas ref={back} aria-hidden="true" />
         <canvas ref={front} role="img" aria-label={`Parallel coordinates: ${said}`} />
+        <canvas ref={near} aria-hidden="true" />
         <canvas ref={over} aria-hidden="true" />
         {axes.map((axis, at) => (
           <Strip key={axis.name} axis={axis} shape={shape} left={shape.x[at] ?? 0} brush={brushOn(axis.name)} onBrush={(brush, done) => onBrush(axis.name, brush, done)} />
@@ -315,6 +261,7 @@ export function Parallel() {
             ))}
           </div>
         )}
+      </div>
       </div>
       <Legend colours={colours} name={dotColour} />
     </div>

@@ -48,36 +48,50 @@ function outcome(one: AttemptRow, last: boolean, state: string): string {
   return one.processes === 0 ? "" : `${count(one.processes - one.ends)} of ${many(one.processes, "process").replace("processs", "processes")} did not say its end`;
 }
 
+const COLUMNS = ["started", "ended", "lasted", "world size", "hosts", "rewound to", "outcome"];
+
+function columnsOf(one: AttemptRow, last: boolean, state: string): string[] {
+  const [started, ended] = [when(one.started), when(one.ended)];
+  const hosts = one.hosts.join(", ") + (one.more_hosts > 0 ? ` and ${count(one.more_hosts)} more` : "");
+  return [
+    started ? moment(started) : "",
+    ended ? moment(ended) : "",
+    length(started, ended),
+    String(one.world_size ?? ""),
+    hosts,
+    one.rewind === null ? "" : `step ${count(one.rewind)}`,
+    outcome(one, last, state),
+  ];
+}
+
 function Attempts({ rows, state }: { rows: AttemptRow[]; state: string }) {
   if (rows.length === 0) return null;
   return (
-    <section>
+    <section class="attempts">
       <h3>attempts</h3>
       <div class="wide">
-        <table aria-label="Attempts">
-          <thead>
-            <tr>
-              {["", "started", "ended", "lasted", "world size", "hosts", "rewound to", "outcome"].map((one) => (
-                <th scope="col" key={one}>
+        <table aria-label="Attempts" role="table">
+          <thead role="rowgroup">
+            <tr role="row">
+              {["", ...COLUMNS].map((one) => (
+                <th scope="col" role="columnheader" key={one}>
                   {one}
                 </th>
               ))}
             </tr>
           </thead>
-          <tbody>
+          <tbody role="rowgroup">
             {rows.map((one, at) => (
-              <tr key={one.attempt}>
-                <th scope="row">{one.attempt}</th>
-                <td>{one.started ? moment(new Date(one.started)) : ""}</td>
-                <td>{one.ended ? moment(new Date(one.ended)) : ""}</td>
-                <td>{length(when(one.started), when(one.ended))}</td>
-                <td>{one.world_size ?? ""}</td>
-                <td>
-                  {one.hosts.join(", ")}
-                  {one.more_hosts > 0 && ` and ${count(one.more_hosts)} more`}
-                </td>
-                <td>{one.rewind === null ? "" : `step ${count(one.rewind)}`}</td>
-                <td>{outcome(one, at === rows.length - 1, state)}</td>
+              <tr key={one.attempt} role="row">
+                <th scope="row" role="rowheader">
+                  {one.attempt}
+                </th>
+                {columnsOf(one, at === rows.length - 1, state).map((text, column) => (
+                  // On a phone an attempt is a list, and each value has its name beside it.
+                  <td key={column} role="cell" data-of={COLUMNS[column]}>
+                    {text}
+                  </td>
+                ))}
               </tr>
             ))}
           </tbody>
