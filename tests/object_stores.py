@@ -78,6 +78,8 @@ class Gate:
         self.delay = 0.0
         self.seen = []
         """(method, path with query, bytes sent)"""
+        self.answered = 0
+        """Bytes of all answers, without their headers."""
         self._server = None
         self.open()
 
@@ -172,6 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length)
         self.end_headers()
         if self.command != "HEAD":
+            self.gate.answered += len(data)
             self.wfile.write(data)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer

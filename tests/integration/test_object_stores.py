@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import object_stores
@@ -21,6 +22,7 @@ from object_stores import SECRETS, Gate, eventually
 from steno import files
 from steno.objects.sending import Sending
 from steno.objects.store import ObjectStore, sha256_of
+from steno.store import image, remote
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -398,7 +400,60 @@ def test_of_a_run_in_a_store_bins_alone_are_fetched_where_they_are_enough(store,
     assert steno.open(f"{store}/p/long").series("a", points=64).value.min() == value.min()
 
 
-def test_curves_of_runs_in_a_store_are_those_of_their_directories(store, tmp_path):
+def test_of_a_large_part_in_a_store_the_row_groups_of_a_key_are_fetched(gate, bucket, tmp_path):
+    value = np.random.default_rng(1).standard_normal((12_000, 24))
+    url = f"s3://{bucket}/x"
+    run = steno.init("p", "wide", dir=tmp_path / "runs", store=url, settings={"live_secs": 0})
+    names = [f"k{number:02d}" for number in range(value.shape[1])]
+    for step, row in enumerate(value.tolist()):
+        run.log(dict(zip(names, row, strict=True)), step=step)
+    assert run.finish(timeout=60)
+    size = (run.dir / part_name(run.dir)).stat().st_size
+    assert size > 2 << 20
+
+    reader = steno.open(f"{url}/p/wide")
+    gate.seen.clear()
+    gate.answered = 0
+    assert reader.series("k07").value.tolist() == value[:, 7].tolist()
+    of_part = [path for _, path, _ in gate.seen if path.endswith(".parquet")]
+    assert (len(of_part), gate.answered < size // 6) == (2, True)  # its footer, and a row group
+    gate.seen.clear()
+    assert reader.series("k07").value.tolist() == value[:, 7].tolist()
+    assert steno.open(f"{url}/p/wide").series("k07").value.tolist() == value[:, 7].tolist()
+    assert len(steno.bins("k07", f"{url}/p/wide", x="time", width=8000).curves) == 1
+    assert not [path for _, path, _ in gate.seen if path.endswith(".parquet")]  # all of it was here
+
+
+def test_a_damaged_row_group_in_a_store_is_told_by_whoever_reads_it(store, tmp_path):
+    value = np.random.default_rng(2).standard_normal((12_000, 4))
+    run = steno.init("p", "torn", dir=tmp_path / "runs", store=store, settings={"live_secs": 0})
+    for step, row in enumerate(value.tolist()):
+        run.log(dict(zip("abcd", row, strict=True)), step=step)
+    assert run.finish(timeout=60)
+    path = tmp_path / "store/p/torn" / part_name(run.dir)
+    with pq.ParquetFile(path) as file:
+        value_at = file.schema.names.index("value")
+        place = file.metadata.row_group(2).column(value_at).data_page_offset + 2000
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    reader = steno.open(f"{store}/p/torn")
+    assert reader.series("b").value.tolist() == value[:, 1].tolist()
+    with pytest.raises(steno.CorruptError, match="checksum"):
+        reader.series("c")
+    with pytest.raises(steno.CorruptError, match="checksum"):
+        reader.sql("select count(*) from metrics")
+    data[place] ^= 1
+    path.write_bytes(data)
+    assert reader.series("c").value.tolist() == value[:, 2].tolist()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["as they come", "all by ranges"])
+def test_curves_of_runs_in_a_store_are_those_of_their_directories(store, whole, tmp_path, monkeypatch):
+    if not whole:
+        monkeypatch.setattr(image, "WHOLE_BYTES", 64)
+        monkeypatch.setattr(remote, "WHOLE_BYTES", 0)
+        monkeypatch.setattr(remote, "_SOME", 2.0)
     rng = np.random.default_rng(3)
     urls, dirs = [], []
     for number, count in enumerate((30_000, 900)):
@@ -422,6 +477,12 @@ def test_curves_of_runs_in_a_store_are_those_of_their_directories(store, tmp_pat
         assert (far.left_out, far.width, len(far)) == ((), near.width, len(near))
         assert far.frame("arrow").equals(near.frame("arrow"))
         assert [one.mean.tolist() for one in far.groups] == [one.mean.tolist() for one in near.groups]
+    for url, run_dir in zip(urls, dirs, strict=True):
+        with steno.open(url) as there, steno.open(run_dir) as here:
+            assert whole or list(there.dir.glob("ranges/*/*-*"))
+            for asked in ({}, {"points": 64}, {"steps": (100, 700)}):
+                one, other = there.series("a", **asked), here.series("a", **asked)
+                assert (one.step.tolist(), one.value.tobytes()) == (other.step.tolist(), other.value.tobytes())
     # An object that is damaged costs its run alone.
     files.remove_tree(steno.open(urls[1]).dir)
     for path in (tmp_path / "store/p/r1/metrics").iterdir():

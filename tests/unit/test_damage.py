@@ -180,9 +180,9 @@ def test_a_key_is_read_though_another_ones_row_group_is_damaged(writer):
 def test_a_series_reads_the_footer_and_its_own_row_groups(writer, monkeypatch):
     path = part_of(writer.run_dir)
     read = []
-    fill = image.Image._fill
-    monkeypatch.setattr(image, "_WHOLE_BYTES", 20_000)
-    monkeypatch.setattr(image.Image, "_fill", lambda self, *piece: read.append(piece) or fill(self, *piece))
+    fill = image.FileBytes.read
+    monkeypatch.setattr(image, "WHOLE_BYTES", 20_000)
+    monkeypatch.setattr(image.FileBytes, "read", lambda self, some, into: read.extend(some) or fill(self, some, into))
     with RunReader(writer.run_dir) as book:
         for _ in range(2):
             before = len(read)

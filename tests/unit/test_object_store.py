@@ -50,6 +50,16 @@ def test_what_is_sent_is_there_and_comes_back(store, one, tmp_path):
         store.read("a/b/one")
 
 
+def test_ranges_come_in_the_order_asked_for_and_are_cut_at_the_end(store):
+    data = os.urandom(400_000)
+    store.write("a/b", data)
+    ranges = [(300_000, 300_010), (0, 10), (20, 30), (5, 25), (7, 7), (399_990, 400_020)]
+    assert store.read("a/b", ranges) == [data[begin:end] for begin, end in ranges]
+    assert store.read("a/b", []) == []
+    with pytest.raises(FileNotFoundError):
+        store.read("a/c", [(0, 1)])
+
+
 def test_of_many_who_create_an_object_one_does(store):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda number: store.create("a/b", b"%d" % number), range(8)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import datetime as dt
 import hashlib
@@ -10,7 +11,7 @@ import secrets
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from steno import files, host, inside
 from steno.objects import s3
@@ -18,7 +19,7 @@ from steno.objects.sending import DifferentError, Sending
 from steno.objects.url import protocol_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _CHUNK_BYTES: Final = 1 << 20
 _LOCAL: Final = frozenset({"file", "local"})
@@ -28,6 +29,8 @@ _REREAD: Final = frozenset({"file", "local", "memory"})
 """Where reading an object back costs little: its digest is compared, elsewhere its size."""
 _OURS: Final = "_steno"
 """Below a store: objects of none of its runs."""
+_GAP_BYTES: Final = 64 << 10
+"""Of what lies between two ranges, and is read with them: a request takes as long as so much."""
 _PROBE: Final = f"{_OURS}/create-only"
 _CLOCK: Final = f"{_OURS}/clock"
 
@@ -179,10 +182,28 @@ class ObjectStore:
         self.write(_CLOCK, b"{}")
         return self.look(_CLOCK).modified
 
-    def read(self, key: str) -> bytes:
-        """A small object's content. Raises FileNotFoundError."""
-        data: bytes = self.fs.cat_file(self.place(key))
-        return data
+    @overload
+    def read(self, key: str) -> bytes: ...
+    @overload
+    def read(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]: ...
+    def read(self, key: str, ranges: Sequence[tuple[int, int]] | None = None) -> bytes | list[bytes]:
+        """A small object's content, or of any object these ranges of bytes (begin, end), in their order.
+
+        Ranges that are neighbours come in one request, others at once. One that leads beyond the object's end is cut
+        there. Raises FileNotFoundError.
+        """
+        place = self.place(key)
+        if ranges is None:
+            data: bytes = self.fs.cat_file(place)
+            return data
+        spans = _joined(ranges)
+        begins, ends = [begin for begin, _ in spans], [end for _, end in spans]
+        found = self.fs.cat_ranges([place] * len(spans), begins, ends, on_error="raise") if spans else []
+        out = []
+        for begin, end in ranges:
+            at = bisect.bisect_right(begins, begin) - 1
+            out.append(bytes(found[at][begin - begins[at] : end - begins[at]]) if begin < end else b"")
+        return out
 
     def fetch(self, key: str, path: Path, check: Callable[[Path], str]) -> None:
         """Bring an object to a local file, which is there whole or not at all.
@@ -223,6 +244,17 @@ class ObjectStore:
         self.forget(key)
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.place(key))
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The ranges in order, those that touch or nearly do as one."""
+    spans: list[tuple[int, int]] = []
+    for begin, end in sorted(one for one in ranges if one[0] < one[1]):
+        if spans and begin <= spans[-1][1] + _GAP_BYTES:
+            spans[-1] = spans[-1][0], max(spans[-1][1], end)
+        else:
+            spans.append((begin, end))
+    return spans
 
 
 def sha256_of(source: Any) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steno.ledger.bins import concat
+from steno.store import part_rows
 from steno.store import points as points_
 from steno.store.engine import require
 
@@ -53,7 +55,7 @@ def read(
     for numbers, parts in whole.items():
         rows.append(sealed(engine, run_dir, parts, keys, numbers, choice))
     rows += _unsealed(view, keys, choice)
-    if run_dir not in engine.fetch:  # bins must not hide that a part was lost
+    if run_dir not in engine.origins:  # bins must not hide that a part was lost
         require(run_dir / part.name for part in view.metrics)
     return concat(found), points_.concat([some for some in rows if len(some)])
 
@@ -63,6 +65,38 @@ def sealed(
     steps: tuple[int, int] | None = None,
 ) -> Points:  # fmt: skip
     """The chosen points of some of the keys, out of row groups."""
+    if run_dir in engine.origins:
+        return _near(engine, run_dir, parts, keys, numbers, choice, steps)
+    return _by_sql(engine, run_dir, parts, keys, numbers, choice, steps)
+
+
+def _near(
+    engine: Engine, run_dir: Path, parts: Sequence[Part], keys: Sequence[str], numbers: Sequence[int], choice: Choice,
+    steps: tuple[int, int] | None,
+) -> Points:  # fmt: skip
+    """Of a run in a store: by the row groups that hold them, and what cannot be read so by its whole parts."""
+    if steps is not None:
+        first, last = choice.first, choice.last
+        low = steps[0] if first is None else max(first, steps[0])
+        choice = replace(choice, first=low, last=steps[1] if last is None else min(last, steps[1]))
+    wanted = [keys[number] for number in numbers]
+    found: list[Points] = []
+    left: list[Part] = []
+    for part in engine.near(run_dir, parts, wanted, (choice.first, choice.last)):
+        some = part_rows.points(engine, run_dir, part, wanted, choice, part_rows.POINT_COLUMNS)
+        if some is None:
+            left.append(part)
+        for at, points in (some or {}).items():
+            found.append(replace(points, key=np.full(len(points), numbers[at], np.int32)))
+    if left:
+        found.append(_by_sql(engine, run_dir, left, keys, numbers, choice, None))
+    return points_.concat(found)
+
+
+def _by_sql(
+    engine: Engine, run_dir: Path, parts: Sequence[Part], keys: Sequence[str], numbers: Sequence[int], choice: Choice,
+    steps: tuple[int, int] | None,
+) -> Points:  # fmt: skip
     marks = ", ".join("?" * len(numbers))
     between = "" if steps is None else f" and step between {steps[0]} and {steps[1]}"
     query = f"select key, {points_.SELECTED} from {{parts}} where key in ({marks}) and {choice.sql()}{between}"
@@ -102,6 +136,4 @@ def _unsealed(view: View, keys: Sequence[str], choice: Choice) -> list[Points]:
 
 def renumbered(points: Points, numbers: Any) -> Points:
     """The points with other numbers for their keys."""
-    from dataclasses import replace
-
     return replace(points, key=numbers[points.key])

@@ -46,7 +46,7 @@ def read_points(
     if len(keys) <= _SINGLY:
         wanted = [name for name in POINT_COLUMNS if name not in without]
         left: list[Part] = []
-        for part in engine.here(run_dir, view.metrics):
+        for part in engine.near(run_dir, view.metrics, keys, (choice.first, choice.last)):
             some = part_rows.points(engine, run_dir, part, keys, choice, wanted)
             if some is None:
                 left.append(part)

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import warnings
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from steno.errors import CorruptError
 from steno.store.sound import WILD, Sound
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from steno.ledger.snapshot import Loss, Part
     from steno.store.binfiles import BinFiles
-    from steno.store.image import Image
+    from steno.store.image import Bytes, Image
 
 _TRIES = 50
 _inherited: list[object] = []
@@ -33,6 +33,24 @@ T = TypeVar("T")
 
 class PartGone(Exception):  # noqa: N818 - not an error: read again from a new snapshot
     """A part of the snapshot was merged into another one meanwhile."""
+
+
+class Origin(Protocol):
+    """Where the files of a run come from that is in an object store. Each method may raise PartGone."""
+
+    def parts(self, wanted: Iterable[Part]) -> None:
+        """Have these parts here, whole."""
+
+    def near(
+        self, wanted: Iterable[Part], keys: Sequence[str], steps: tuple[int | None, int | None] = (None, None)
+    ) -> None:
+        """Have here what a reader of these keys, from the first to the last step, needs of the parts."""
+
+    def source(self, part: Part) -> Bytes | None:
+        """Where the bytes of a part are; None: in its file, which is here."""
+
+    def bins(self, wanted: Iterable[Part]) -> None:
+        """Have the files of bins beside these parts here, if there are some."""
 
 
 class Engine:
@@ -49,10 +67,8 @@ class Engine:
         self.damaged: dict[str, str] = {}
         """Path → reason, for parts that could not be read and are left out."""
         self._binfiles: BinFiles | None = None
-        self.fetch: dict[Path, Callable[[list[Part]], None]] = {}
-        """By run directory, what brings parts there from an object store; may raise PartGone."""
-        self.fetch_bins: dict[Path, Callable[[list[Part]], None]] = {}
-        """By run directory, what brings the bins of parts."""
+        self.origins: dict[Path, Origin] = {}
+        """By run directory, where the files of a run in an object store come from."""
 
     @property
     def losses(self) -> dict[str, Loss]:
@@ -83,23 +99,37 @@ class Engine:
     def here(self, run_dir: Path, parts: Iterable[Part]) -> list[Part]:
         """The parts, which are on this machine then. Raises PartGone."""
         parts = list(parts)
-        if run_dir in self.fetch:
-            self.fetch[run_dir](parts)
+        if run_dir in self.origins:
+            self.origins[run_dir].parts(parts)
+        return parts
+
+    def near(
+        self,
+        run_dir: Path,
+        parts: Iterable[Part],
+        keys: Sequence[str],
+        steps: tuple[int | None, int | None] = (None, None),
+    ) -> list[Part]:
+        """The parts, of which what a reader of these keys and steps needs is on this machine then. Raises PartGone."""
+        parts = list(parts)
+        if run_dir in self.origins:
+            self.origins[run_dir].near(parts, keys, steps)
         return parts
 
     def image(self, run_dir: Path, part: Part) -> Image | None:
-        """What reads a few row groups of a part that is here; None: see its `files`. Raises PartGone."""
+        """What reads a few row groups of a part; None: it is to be read by its `files`. Raises PartGone."""
         if str(run_dir / part.name) in self.damaged:
             return None
+        origin = self.origins.get(run_dir)
         try:
-            return self._sound.image(run_dir, part)
+            return self._sound.image(run_dir, part, None if origin is None else origin.source(part))
         except FileNotFoundError as error:
             raise PartGone(str(run_dir / part.name)) from error
 
     def binfiles(self, run_dir: Path, parts: Iterable[Part]) -> BinFiles:
         """What reads the bins beside these parts; those of a run in an object store are here then, if it has some."""
-        if run_dir in self.fetch_bins:
-            self.fetch_bins[run_dir](list(parts))
+        if run_dir in self.origins:
+            self.origins[run_dir].bins(list(parts))
         if self._binfiles is None:
             from steno.store.binfiles import BinFiles
 

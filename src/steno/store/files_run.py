@@ -64,8 +64,7 @@ class FilesRun:
         self._reached, self._unreached, self._not_before = time.monotonic(), "", 0.0
         self.engine = engine or Engine()
         if self.remote is not None:
-            self.engine.fetch[self.dir] = self.remote.parts
-            self.engine.fetch_bins[self.dir] = self.remote.bins
+            self.engine.origins[self.dir] = self.remote
         self._unsealed = Unsealed(self.dir)
         self._summary = Summary(self.engine)
         self._pages: EntryPages | None = None

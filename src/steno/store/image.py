@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import crc32c
 
@@ -18,13 +18,55 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-_WHOLE_BYTES: Final = 1 << 17
+WHOLE_BYTES: Final = 1 << 17
 """A smaller part is read at once, and so is the end of a larger one, where its footer is."""
 _PERHAPS_SAME: Final = ("rank", "attempt", "node")
 
 
 class DiffersError(Exception):
     """The part is not what was written, or not of this format: whoever looks at it as a whole says why."""
+
+
+class Bytes(Protocol):
+    """Where the bytes of a part come from: a file, or an object of which some stretches are fetched."""
+
+    @property
+    def size(self) -> int:
+        """Of all of it."""
+
+    def read(self, ranges: Sequence[tuple[int, int]], into: memoryview) -> None:
+        """Put these stretches (begin, end) where they belong. Raises DiffersError where there is less, and OSError."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+class FileBytes:
+    """The bytes of a file of this machine.
+
+    Raises:
+        OSError, CorruptError: it cannot be opened, or is no file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = inside.opened(path)
+        self.size = os.fstat(self._fd).st_size
+
+    def read(self, ranges: Sequence[tuple[int, int]], into: memoryview) -> None:
+        """See `Bytes`."""
+        for begin, end in ranges:
+            at = begin
+            while at < end:
+                took = os.preadv(self._fd, [into[at:end]], at)
+                if not took:
+                    raise DiffersError
+                at += took
+
+    def close(self) -> None:
+        """Close the file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class Image:
@@ -34,6 +76,7 @@ class Image:
         path: the part.
         crc: its checksum.
         footer: as another image of it had it.
+        source: where its bytes come from; None: the file. It is closed with the image.
 
     Raises:
         DiffersError: its size or its footer is another one.
@@ -41,7 +84,9 @@ class Image:
         CorruptError: it is no file, or would unfold into too much.
     """
 
-    def __init__(self, path: Path, crc: str, footer: pq.FileMetaData | None = None) -> None:
+    def __init__(
+        self, path: Path, crc: str, footer: pq.FileMetaData | None = None, source: Bytes | None = None
+    ) -> None:
         import numpy as np
 
         sums = verify.sums(crc)
@@ -49,20 +94,20 @@ class Image:
             raise DiffersError
         self._path, self._sums = path, sums
         self._file: pq.ParquetFile | None = None
-        self._fd = inside.opened(path)
+        self._source = FileBytes(path) if source is None else source
         try:
-            size = os.fstat(self._fd).st_size
+            size = self._source.size
             if size != sums.size or size < 12:
                 raise DiffersError
             # Pages of it that nothing is written to take no memory.
             self._data = np.empty(size, np.uint8)
             self._bytes = self._data.data
-            if footer is None or size <= _WHOLE_BYTES:
-                begin = max(size - _WHOLE_BYTES, 0)
-                self._fill(begin, size)
+            if footer is None or size <= WHOLE_BYTES:
+                begin = max(size - WHOLE_BYTES, 0)
+                self._source.read([(begin, size)], self._bytes)
                 self._end = max(size - 8 - int.from_bytes(self._bytes[size - 8 : size - 4], "little"), 0)
                 if self._end < begin:
-                    self._fill(self._end, begin)
+                    self._source.read([(self._end, begin)], self._bytes)
                 self._filled = begin
                 if crc32c.crc32c(self._bytes[self._end :]) != sums.footer:
                     raise DiffersError
@@ -86,10 +131,8 @@ class Image:
         self.close()
 
     def close(self) -> None:
-        """Close the file; what was read stays."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        """Close where it comes from; what was read stays."""
+        self._source.close()
 
     def _parsed(self, size: int) -> pq.FileMetaData:
         """The footer, which is parsed once: its file is kept for `table` where it is in memory as a whole."""
@@ -107,26 +150,25 @@ class Image:
             self._file = file
         return footer
 
-    def _fill(self, begin: int, end: int) -> None:
-        """Raises DiffersError where the file is shorter than it was."""
-        while begin < end:
-            took = os.preadv(self._fd, [self._bytes[begin:end]], begin)
-            if not took:
-                raise DiffersError
-            begin += took
-
     def _load(self, groups: Sequence[int], *, whole: bool) -> list[tuple[int, int]]:
         """Where these row groups lie, which are read and compared then; not `whole`: without `meta`."""
-        places = []
-        for at, pieces in zip(groups, verify.pieces(self.footer, self._end, groups), strict=True):
-            begin, end = pieces[0][0], pieces[whole][1]
-            if begin < self._filled:
-                self._fill(begin, end)
+        held = verify.pieces(self.footer, self._end, groups)
+        places = [(pieces[0][0], pieces[whole][1]) for pieces in held]
+        self._source.read([place for place in places if place[0] < self._filled], self._bytes)
+        for at, pieces in zip(groups, held, strict=True):
             for (low, high), crc in zip(pieces[: 1 + whole], self._sums.group(at), strict=False):
                 if crc32c.crc32c(self._bytes[low:high]) != crc:
                     raise DiffersError
-            places.append((begin, end))
         return places
+
+    def load(self, groups: Sequence[int]) -> None:
+        """Read these row groups without `meta`, for who reads them from the same source later. Raises as `table`."""
+        self._load(groups, whole=False)
+
+    def share(self, groups: Sequence[int]) -> float:
+        """Which part of the bytes these row groups are."""
+        held = verify.pieces(self.footer, self._end, groups)
+        return sum(whole[1] - some[0] for some, whole in held) / max(len(self._data), 1)
 
     def compare(self, groups: Sequence[int]) -> None:
         """Read these row groups for who reads them by other means.
@@ -162,6 +204,11 @@ class Image:
             pa.BufferReader(pa.py_buffer(self._data)), metadata=self.footer, read_dictionary=["key"], pre_buffer=False
         )
         return file.read_row_groups(list(groups), columns=wanted, use_threads=False), same
+
+    def groups_with(self, keys: Iterable[str], steps: tuple[int | None, int | None]) -> list[int]:
+        """The row groups that can have a point of these keys at steps from the first to the last one."""
+        groups = {at for key in keys for at, _ in self.groups_of(key)}
+        return sorted(at for at in groups if self.has_steps(at, *steps))
 
     def has_steps(self, at: int, first: int | None, last: int | None) -> bool:
         """Whether a row group can have a step of that range."""

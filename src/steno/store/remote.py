@@ -27,14 +27,17 @@ from steno.record import node_name
 from steno.secrecy import scrub
 from steno.store.cache import cache_dir
 from steno.store.engine import PartGone
+from steno.store.image import WHOLE_BYTES, DiffersError, Image
 from steno.store.news import News
+from steno.store.stretches import Stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from steno.ledger.snapshot import Part
     from steno.record import Ref
+    from steno.store.image import Bytes
 
 _TRANSFERS: Final = 8
 _FRESH_SECS: Final = 1.0
@@ -45,6 +48,9 @@ _TRIES: Final = 3
 _RUN: Final = "run.json"
 _OLD_SECS: Final = 300.0
 """Nobody still reads what was replaced so long ago."""
+_SOME: Final = 0.5
+"""A part of which more is wanted is fetched whole, for whoever reads the rest of it."""
+_STRETCHES: Final = "ranges"
 _KEPT: Final = ".kept"
 """Extension of a media value that could not be encoded."""
 
@@ -52,8 +58,9 @@ _KEPT: Final = ".kept"
 class Remote:
     """One run in a store. Thread-safe; processes may share the cache.
 
-    A part is fetched when it is first read and compared with its checksum; media and artifacts one by one. What
-    was fetched stays in the cache, which may be deleted whenever nobody reads.
+    Of a part the footer and the row groups are fetched that hold what is read, and compared with their checksums; the
+    whole part where that is most of it, or for a query in SQL; media and artifacts one by one. What was fetched stays
+    in the cache, which may be deleted whenever nobody reads.
 
     Args:
         url: of the run, as in "s3://bucket/prefix/project/name".
@@ -73,6 +80,8 @@ class Remote:
         """By key, (version, content) of what each node said last."""
         self._without: set[str] = set()
         """Files of bins that the store has not."""
+        self._is_near: set[tuple[object, ...]] = set()
+        """Parts of which keys and steps were fetched."""
         self._edited: dict[str, bytes] = {}
         self._edits_until = 0.0
         try:
@@ -239,6 +248,42 @@ class Remote:
             return
         with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
             list(pool.map(self._part, missing))
+
+    def near(
+        self, wanted: Iterable[Part], keys: Sequence[str], steps: tuple[int | None, int | None] = (None, None)
+    ) -> None:
+        """Have here what a reader of these keys and steps needs of the parts: footers and row groups, by ranges.
+
+        Raises:
+            As `parts`.
+        """
+        asked = (*keys, None, *steps)
+        missing = [part for part in wanted if (part.name, asked) not in self._is_near and not self._has(part)]
+        if not missing:
+            return
+        with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
+            list(pool.map(lambda part: self._near(part, keys, steps), missing))
+        self._is_near.update((part.name, asked) for part in missing)
+
+    def _near(self, part: Part, keys: Sequence[str], steps: tuple[int | None, int | None]) -> None:
+        if part.crc and part.bytes > WHOLE_BYTES:
+            # What is wrong with it is told by whoever looks at all of it.
+            with (
+                contextlib.suppress(DiffersError, CorruptError, FileNotFoundError),
+                Image(self.dir / part.name, part.crc, source=self._stretches(part)) as image,
+            ):
+                groups = image.groups_with(keys, steps)
+                if image.share(groups) < _SOME:
+                    image.load(groups)
+                    return
+        self._part(part)
+
+    def source(self, part: Part) -> Bytes | None:
+        """Where the bytes of a part are; None: in its file, which is here."""
+        return None if self._has(part) else self._stretches(part)
+
+    def _stretches(self, part: Part) -> Stretches:
+        return Stretches(self.store, part.name, part.bytes, self.dir / _STRETCHES / part.name.replace("/", "-"))
 
     def bins(self, wanted: Iterable[Part]) -> None:
         """Have the files of bins beside these parts here, of those that have one in the store.

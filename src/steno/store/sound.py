@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
     from steno.ledger.snapshot import Part
+    from steno.store.image import Bytes
 
 DAMAGED = "damaged part"
 """Kind of the loss that stands for the rows of a damaged part."""
@@ -80,8 +81,13 @@ class Sound:
         path = self._compared(run_dir, part, keys)
         return None if path is None else self._nameable(path)
 
-    def image(self, run_dir: Path, part: Part) -> Image | None:
+    def image(self, run_dir: Path, part: Part, source: Bytes | None = None) -> Image | None:
         """What reads a few row groups of the part and compares just them; None: it is to be read as `path` says.
+
+        Args:
+            run_dir: the run's directory.
+            part: the part.
+            source: where its bytes are; None: in its file.
 
         Raises:
             FileNotFoundError: the part is gone.
@@ -94,10 +100,13 @@ class Sound:
         try:
             if seen is None:
                 inside.path(run_dir, part.name)
-            stat = os.lstat(path)
-            mark = (stat.st_size, stat.st_mtime_ns, crc)
+            if source is None:
+                stat = os.lstat(path)
+                mark = (stat.st_size, stat.st_mtime_ns, crc)
+            else:
+                mark = (source.size, 0, crc)  # what is in a store never changes
             known = seen if seen is not None and seen.mark == mark else None
-            image = Image(path, crc, None if known is None else known.footer)
+            image = Image(path, crc, None if known is None else known.footer, source)
         except FileNotFoundError:
             raise
         except (OSError, CorruptError, DiffersError):

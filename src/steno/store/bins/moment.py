@@ -93,8 +93,7 @@ def look(shown: Shown, engine: Engine, live: Live) -> Moment:
         OSError: it cannot be read.
     """
     if shown.remote is not None:
-        engine.fetch[shown.dir] = shown.remote.parts
-        engine.fetch_bins[shown.dir] = shown.remote.bins
+        engine.origins[shown.dir] = shown.remote
         shown.remote.refresh()
     if not os.path.isdir(shown.dir):
         raise RunNotFoundError(f"the run {shown.dir} is gone")
