@@ -20,7 +20,7 @@ import steno
 from nodes import node_dir, part_name
 from object_stores import SECRETS, Gate, eventually
 from steno import files
-from steno.objects.sending import Sending
+from steno.objects.sending import DifferentError, Sending
 from steno.objects.store import ObjectStore, sha256_of
 from steno.store import image, remote
 
@@ -218,6 +218,32 @@ def test_a_large_file_goes_on_from_the_pieces_that_are_there(gate, s3, bucket, l
 
 
 @pytest.mark.timing
+def test_a_large_file_that_is_not_what_was_meant_leaves_nothing(gate, s3, bucket, large):
+    store = ObjectStore(f"s3://{bucket}/x")
+    with open(large.path, "r+b") as file:
+        file.seek(9 << 20)
+        file.write(b"changed")
+    with pytest.raises(DifferentError, match="changed while it was sent"):
+        store.send(large)
+    assert object_stores.objects(s3, bucket) == {}
+    assert store.unfinished() == set()
+
+
+def test_an_artifact_that_is_damaged_here_is_sent_as_it_is_and_told_there(gate, s3, bucket, tmp_path):
+    content = tmp_path / "content"
+    content.write_bytes(os.urandom(1 << 16))
+    run = steno.init("p", "damaged", dir=tmp_path / "runs")
+    run.log_artifact(content, "weights")
+    assert run.finish(timeout=60)
+    kept = next(path for path in (run.dir / "artifacts").rglob("*") if path.is_file())
+    data = bytearray(kept.read_bytes())
+    data[5] ^= 1
+    kept.write_bytes(data)
+    assert steno.sync(run.dir, store=f"s3://{bucket}/y").complete
+    with pytest.raises(steno.CorruptError, match="digest"):
+        steno.open(f"s3://{bucket}/y/p/damaged").artifact("weights").path  # noqa: B018 - it is fetched then
+
+
 def test_a_store_says_no_once_and_at_once(gate, bucket, large):
     store = ObjectStore(f"s3://{bucket}/x")
     gate.failing = 1

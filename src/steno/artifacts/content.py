@@ -44,6 +44,12 @@ def key(digest: str) -> str:
     return f"{CONTENT}/{digest[:2]}/{digest}"
 
 
+def digest_in(key: str) -> str | None:
+    """The digest of the content that has this key in an object store, by the key alone; None: it is no content's."""
+    folder, _, name = key.rpartition("/")
+    return name if is_digest(name) and folder == f"{CONTENT}/{name[:2]}" else None
+
+
 def is_digest(digest: object) -> bool:
     """Whether it is one."""
     return isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None

@@ -12,7 +12,8 @@ from steno.objects.sending import DifferentError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
     from steno.objects.sending import Sending
 
@@ -21,7 +22,8 @@ LARGE_BYTES: Final = 16 << 20
 """From this size on a file goes in pieces."""
 _PIECES: Final = 9_000
 """S3 takes 10,000."""
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 8
+"""Pieces of a file that are on their way; so many and one more are in memory."""
 DIGEST: Final = "steno-sha256"
 """The object's metadata that has its SHA-256."""
 
@@ -141,30 +143,47 @@ def _send_pieces(store: Bucket, one: Sending) -> None:
     names = _names(store, one.key)
     upload, have = _resume(store, one, names)
 
-    def piece(number: int) -> dict[str, Any]:
-        with store.gate:
-            with open(one.path, "rb") as file:
-                file.seek((number - 1) * step)
-                data = file.read(step)
-            tag, header = _md5(data)
-            if have.get(number) != tag:
+    def piece(number: int, data: bytes) -> dict[str, Any]:
+        tag, header = _md5(data)
+        if have.get(number) != tag:
+            with store.gate:
                 answer = store.fs.call_s3(
                     "upload_part", **names, UploadId=upload, PartNumber=number, Body=data, ContentMD5=header
                 )
-                tag = answer["ETag"].strip('"')
-            one.moved(len(data))
-            return {"PartNumber": number, "ETag": tag}
+            tag = answer["ETag"].strip('"')
+        one.moved(len(data))
+        return {"PartNumber": number, "ETag": tag}
 
-    count = -(-one.size // step)
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-piece") as pool:
-        futures = [pool.submit(piece, number) for number in range(1, count + 1)]
+    parts = _each_piece(one, step, piece)
+    if parts is None:
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            store.fs.call_s3("abort_multipart_upload", **names, UploadId=upload)
+        raise DifferentError(f"{one.path} changed while it was sent")
+    store.fs.call_s3("complete_multipart_upload", **names, UploadId=upload, MultipartUpload={"Parts": parts})
+
+
+def _each_piece(one: Sending, step: int, send: Callable[[int, bytes], dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """What `send` returns for each piece; None: all of them together are not the content that is meant.
+
+    The file is read once, and its digest computed while pieces are on their way.
+    """
+    state = hashlib.sha256()
+    sent: list[Future[dict[str, Any]]] = []
+    with open(one.path, "rb", buffering=0) as file, ThreadPoolExecutor(_AT_ONCE, "steno-piece") as pool:
         try:
-            parts = [future.result() for future in futures]
+            for number in range(1, -(-one.size // step) + 1):
+                data = file.read(step)
+                sent.append(pool.submit(send, number, data))
+                state.update(data)
+                if number > _AT_ONCE:
+                    sent[number - 1 - _AT_ONCE].result()  # what is in memory is bounded
+            parts = [future.result() for future in sent]
         except BaseException:
-            for future in futures:
+            for future in sent:
                 future.cancel()
             raise
-    store.fs.call_s3("complete_multipart_upload", **names, UploadId=upload, MultipartUpload={"Parts": parts})
+        is_whole = state.hexdigest() == one.sha256 and not file.read(1)
+    return parts if is_whole else None
 
 
 def _step(size: int) -> int:

@@ -60,7 +60,7 @@ class ObjectStore:
 
     def __init__(self, url: str, gate: threading.Semaphore | None = None, *, patient: bool = False) -> None:
         self.url = url
-        self.gate = gate or threading.Semaphore(4)
+        self.gate = gate or threading.Semaphore(8)
         self.protocol = protocol_of(url)
         self.fs, root = _file_system(url, self.protocol, patient)
         self.root = str(root).rstrip("/")

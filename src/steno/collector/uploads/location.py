@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from steno import files
+from steno.artifacts import content
 from steno.collector.uploads import generations
 from steno.objects.sending import DifferentError, Sending
 from steno.objects.sent import Arrived, Sent
@@ -111,7 +112,17 @@ class Shelf:
 
     def send(self, one: Belonging, moved: Callable[[int], None]) -> None:
         """Send a file unless its content is there already. Raises whatever the store raises."""
-        sha256 = sha256_of(one.path)
+        claimed = content.digest_in(one.key)
+        try:
+            self._send(one, claimed or sha256_of(one.path), moved)
+        except DifferentError:
+            # What lies under an artifact's name may be damaged: its readers are told, and it holds up nothing.
+            actual = sha256_of(one.path)
+            if claimed in {None, actual}:
+                raise
+            self._send(one, actual, moved)
+
+    def _send(self, one: Belonging, sha256: str, moved: Callable[[int], None]) -> None:
         known = self.sent.get(one.key)
         same = known is not None and (known.size, known.sha256) == (one.size, sha256)
         if not same and self._listing.get(one.key) == one.size:

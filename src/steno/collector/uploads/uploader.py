@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from steno.ledger.snapshot import Snapshot
 
-TRANSFERS: Final = 4
+TRANSFERS: Final = 8
 ELSEWHERE: Final = "artifacts-store.json"
 """Says where the run's artifacts are, when they have a store of their own."""
 _FIRST_WAIT_SECS: Final = 0.25

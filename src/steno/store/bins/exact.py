@@ -221,7 +221,7 @@ class Exact:
         found: dict[int, list[Rows]] = {}
         damage: list[Damage] = []
         wanted = [names[number] for number in numbers]
-        for part in moment.parts:
+        for part in self._files.near(shown.dir, moment.parts, wanted):
             for at, rows in self._part(shown.dir, part, wanted, damage).items():
                 found.setdefault(numbers[at], []).append(rows)
         for at, rows in _unsealed(moment, wanted):
@@ -234,12 +234,13 @@ class Exact:
 
     def _part(self, run_dir: Path, part: Part, keys: Sequence[str], damage: list[Damage]) -> dict[int, Rows]:
         """By position in the keys the points that a part has of them; what was read of it before is kept."""
-        self._files.here(run_dir, [part])
-        try:
-            state = os.lstat(run_dir / part.name)
-        except FileNotFoundError as error:
-            raise PartGone(str(run_dir / part.name)) from error
-        mark = (run_dir, part.name, state.st_size, state.st_mtime_ns, state.st_ino, part.crc)
+        mark: Hashable = (run_dir, part.name, part.bytes, part.crc)
+        if run_dir not in self._files.origins:
+            try:
+                state = os.lstat(run_dir / part.name)
+            except FileNotFoundError as error:
+                raise PartGone(str(run_dir / part.name)) from error
+            mark = (mark, state.st_size, state.st_mtime_ns, state.st_ino)
         found = {at: rows for at, key in enumerate(keys) if (rows := self._pieces.get((mark, key))) is not None}
         missing = [at for at in range(len(keys)) if at not in found]
         if missing:
