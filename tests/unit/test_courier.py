@@ -112,6 +112,23 @@ def test_batches_come_in_order_and_the_cursor_after_them(follow):
     until(lambda: len(memory.batches) == 4)
 
 
+def test_a_cursor_is_saved_behind_what_the_destination_has_and_never_before(follow):
+    """A process that dies in a write gives that batch again."""
+    ledger = Ledger([batch(1), batch(2), batch(3)])
+    ahead = []
+
+    class Watching(MemoryDestination):
+        def write(self, one):
+            ahead.extend(saved.batch for saved in ledger.saved if saved.batch >= one.id)
+            super().write(one)
+
+    memory = Watching()
+    courier = follow(ledger, lambda: memory)
+    until(lambda: courier.caught_up)
+    assert [one.id for one in memory.batches] == [1, 2, 3]
+    assert ahead == []
+
+
 def test_a_courier_goes_on_behind_its_cursor(follow):
     ledger, memory = Ledger([batch(1), batch(2), batch(3)]), MemoryDestination()
 

@@ -197,6 +197,17 @@ def test_holes_that_never_fill_are_counted_when_the_writer_is_gone(poster, tmp_p
     assert snapshot.streams[0].state == "dead"
 
 
+def test_a_slice_behind_a_gap_is_refused_and_changes_nothing(poster):
+    first = piece([(1, 0, {"a": 1.0})])
+    poster.post([(info(), first)])
+    with pytest.raises(ValueError, match=f"begins at {first.end + 8}, posted is {first.end}"):
+        poster.post([(info(), piece([(3, 2, {"a": 3.0})], start=first.end + 8))])
+
+    batch = poster.post([(info(), piece([(2, 1, {"a": 2.0})], start=first.end))])
+
+    assert rows(batch) == [(2, 1, {"a": 2.0})]
+
+
 def test_a_fill_of_an_unknown_record_is_counted(poster, tmp_path):
     poster.post([(info(), piece([], fills=[(999, {"a": 1.0})]))])
 
