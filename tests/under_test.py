@@ -32,6 +32,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if not is_launchers(name)}, **more}
 
 
+def without_waits(said: str) -> str:
+    """What a program said, without the line that its end is waited for: that comes after two seconds, on a busy machine."""
+    return "".join(line for line in said.splitlines(keepends=True) if "waits up to" not in line)
+
+
 def import_path(*places: object) -> str:
     """A PYTHONPATH by which a child imports from these places, and else as this process's children do."""
     return os.pathsep.join(filter(None, [*map(os.fspath, places), os.environ.get("PYTHONPATH")]))

@@ -60,7 +60,7 @@ def ok(code: str, cwd: Path, **env: str) -> str:
     return done.stdout
 
 
-def no_collector(base: Path, timeout: float = 30) -> None:
+def no_collector(base: Path, timeout: float = 60) -> None:
     """Wait until the collectors of the runs below `base` have left by themselves."""
     wait_for(lambda: not collectors(base), timeout)
 

@@ -140,7 +140,7 @@ def finish(root: Path, number: int) -> None:
     (root / f"finish-{number}").touch()
 
 
-def wait_for(condition, secs: float = 30) -> None:
+def wait_for(condition, secs: float = 60) -> None:
     deadline = time.monotonic() + secs
     while not condition():
         if time.monotonic() > deadline:

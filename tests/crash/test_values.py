@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from besieged import no_collector
+from run_programs import no_further_run
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.util import tensor_util
 
@@ -64,6 +65,7 @@ def finished(tmp_path, capsys):
         for key, value, step in records:
             run.log({key: value, "beside": 1.5}, step)
         assert run.finish(60), run.health()
+        no_further_run()
         no_collector(tmp_path)
         return steno.open(run.dir)
 

@@ -65,8 +65,10 @@ def record(place: Path, name: str, options: dict[str, Any], **env: str) -> Path:
         cwd=place, env=environment(STENO_COLLECTOR="on", **SECRETS, **env), capture_output=True, text=True,
         timeout=110, check=False,
     )  # fmt: skip
-    odd = [line for line in done.stderr.splitlines() if "waits up to" not in line]
-    assert (done.returncode, done.stdout, odd) == (0, "", []), (done.stdout, done.stderr)
+    assert (done.returncode, done.stdout, under_test.without_waits(done.stderr)) == (0, "", ""), (
+        done.stdout,
+        done.stderr,
+    )
     no_secret_below(place)
     return place / "runs/p/r"
 

@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
-from run_programs import no_launcher, ok, start, wait_for
+from run_programs import no_further_run, no_launcher, ok, start, wait_for
 
 import steno
 from nodes import node_dir
@@ -35,6 +35,7 @@ def _alone(monkeypatch, tmp_path):
     yield
     if steno.current() is not None:
         steno.current().finish(0)
+    no_further_run()
     wait_for(lambda: not any(map(collects, collectors(tmp_path))))
 
 
@@ -53,6 +54,7 @@ def collects(pid):
 
 def ended(run_dir):
     """The run as it is when its collector has left; nothing is left in staging."""
+    no_further_run()
     wait_for(lambda: not any(map(collects, collectors(run_dir))))
     assert not (run_dir / content.STAGING).exists()
     return steno.open(run_dir)

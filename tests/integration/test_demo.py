@@ -143,7 +143,7 @@ def test_the_demo_is_seen_in_a_browser_until_ctrl_c(tmp_path):
                 urllib.request.urlopen(address, timeout=20)
             assert opened.read_text().startswith("file:///")
             demo.send_signal(signal.SIGINT)
-            assert demo.wait(20) == 0
+            assert demo.wait(60) == 0
         finally:
             demo.kill()
     with pytest.raises(urllib.error.URLError, match="refused"):

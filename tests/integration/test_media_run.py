@@ -33,7 +33,7 @@ def run(tmp_path, monkeypatch):
             process.wait(10)
 
 
-def settled(run_dir, seconds=30):
+def settled(run_dir, seconds=60):
     """Wait until the collector has left: all is encoded, delivered and sealed."""
     deadline = time.monotonic() + seconds
     done = run_dir / "manifest.json", *run_dir.glob(".steno/nodes/*/manifest.json")

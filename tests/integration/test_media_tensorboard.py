@@ -61,7 +61,7 @@ def fetch(run_dir):
         server.kill()
 
 
-def until(read, ready, seconds=30):
+def until(read, ready, seconds=60):
     deadline = time.monotonic() + seconds
     while not ready(found := read()) and time.monotonic() < deadline:
         time.sleep(0.2)

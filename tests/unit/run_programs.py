@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import under_test
+from steno.capture.start.collector_process import COLLECTORS
 from steno.journal.tailer import Tailer
 
 
@@ -38,6 +39,11 @@ def processes(module: str, place: Path) -> list[int]:
                 if module.encode() in command and wanted in command:
                     found.append(int(name))
     return found
+
+
+def no_further_run() -> None:
+    """Let the collector that this process has started leave when its work is done; else it waits ten seconds for a run."""
+    COLLECTORS.dismiss()
 
 
 def start(code: str, cwd: Path, *, before: str = "", **env: str) -> subprocess.Popen[str]:
@@ -111,7 +117,7 @@ def entries(run_dir: Path, kind: str) -> list[dict]:
     return [payload for journal in journals(run_dir) for what, payload in journal.entries if what == kind]
 
 
-def wait_for(what, timeout: float = 20.0):
+def wait_for(what, timeout: float = 60.0):
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         found = what()

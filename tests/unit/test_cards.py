@@ -64,7 +64,7 @@ def cards(run_dir: Path) -> dict[str, card.Card]:
     return card.read(run_dir)
 
 
-def eventually(holds: Callable[[], bool], secs: float = 20.0) -> bool:
+def eventually(holds: Callable[[], bool], secs: float = 60.0) -> bool:
     deadline = time.monotonic() + secs
     while not holds():
         if time.monotonic() > deadline:

@@ -317,7 +317,7 @@ def test_of_two_collectors_on_one_ledger_the_first_leaves(tmp_path, monkeypatch)
         os.kill(first, signal.SIGCONT)
         total = program.log(500)
         assert program.end() == "True"
-        second.wait(30)
+        second.wait(60)
         assert stored(program.dir) == list(range(total))
         log = lock.with_name("collector.log").read_text()
         assert "another collector has begun on this run" in log

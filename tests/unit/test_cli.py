@@ -177,7 +177,7 @@ def test_tail_follows_a_live_run(tmp_path, monkeypatch):
                 assert line, "tail ended early"
             live.finish()
             tail.stdout.read()
-            assert tail.wait(20) == 0
+            assert tail.wait(60) == 0
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])

@@ -114,7 +114,8 @@ def test_a_destination_that_cannot_write_is_named_with_its_error(tmp_path):
     with steno.init(project="ill", name="one", dir=tmp_path, destinations=["csv"], linger=0.5) as run:
         (run.dir / "metrics.csv").mkdir()
         run.log({"x": 1.0})
-    deadline = time.monotonic() + 20
+        run.finish(0.5)
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         (csv,) = examine(run.dir).destinations
         if csv.get("error"):

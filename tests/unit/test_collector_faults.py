@@ -102,7 +102,7 @@ time.sleep(0.4)
     )
     assert dying.stdout.readline() == b"held\n"
     assert Service(run_dir, once=True).run() == 0
-    assert dying.wait(30) == 0
+    assert dying.wait(60) == 0
     dying.stdout.close()
     with steno.open(run_dir) as book:
         assert book.series("x").value.tolist() == [float(i) for i in range(10)]

@@ -51,7 +51,7 @@ class Ledger:
         return made
 
 
-def until(condition, timeout_secs=10.0):
+def until(condition, timeout_secs=60.0):
     deadline = time.monotonic() + timeout_secs
     while not condition():
         assert time.monotonic() < deadline, "waited too long"

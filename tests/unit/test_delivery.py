@@ -32,7 +32,7 @@ from steno.testing import FailingDestination, HangingDestination, MemoryDestinat
 POINTS = frozenset({"points"})
 
 
-def until(condition, timeout_secs=30.0):
+def until(condition, timeout_secs=60.0):
     deadline = time.monotonic() + timeout_secs
     while not condition():
         assert time.monotonic() < deadline, "waited too long"

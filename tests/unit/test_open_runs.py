@@ -38,7 +38,7 @@ def test_sigterm_is_written_down_in_all_runs_whichever_began_first(first, tmp_pa
     with run_programs.start(code, tmp_path) as program:
         assert program.stdout.readline() == "ready\n"
         program.terminate()
-        assert program.wait(20) == -signal.SIGTERM
+        assert program.wait(60) == -signal.SIGTERM
     for place in ("logs", "runs/default/a", "runs/default/b"):
         assert entries(tmp_path / place, "finish") == [{"state": "failed", "error": "SIGTERM", "traceback": ""}]
 

@@ -20,7 +20,7 @@ from steno.ledger import manifest
 from steno.ledger.read import Reader
 
 
-def eventually(holds, secs=30.0):
+def eventually(holds, secs=60.0):
     deadline = time.monotonic() + secs
     while not holds():
         if time.monotonic() > deadline:

@@ -383,7 +383,7 @@ def test_two_programs_join_one_run_while_it_is_live(tmp_path):
         assert {first.stdout.readline(), second.stdout.readline()} == {"a\n"}
         first.stdin.close()
         second.stdin.close()
-        assert (first.wait(20), second.wait(20)) == (0, 0)
+        assert (first.wait(60), second.wait(60)) == (0, 0)
     assert len(journals(tmp_path / "runs/default/a")) == 2
     assert ok("import steno; print(steno.init(name='a').name)", tmp_path) == "a-2\n"
 
@@ -602,7 +602,7 @@ def test_lifecycle_sigterm_is_marked_and_kills_as_it_would(tmp_path):
     with run_programs.start(WAITING.format(before=""), tmp_path) as program:
         program.stdout.readline()
         program.terminate()
-        assert program.wait(20) == -signal.SIGTERM
+        assert program.wait(60) == -signal.SIGTERM
     assert finish_of(tmp_path) == {"state": "failed", "error": "SIGTERM", "traceback": ""}
 
 
@@ -611,7 +611,7 @@ def test_lifecycle_a_sigterm_handler_of_the_program_stays(tmp_path):
     with run_programs.start(WAITING.format(before=before), tmp_path) as program:
         program.stdout.readline()
         program.terminate()
-        assert program.wait(20) == 7
+        assert program.wait(60) == 7
     assert finish_of(tmp_path)["error"] == "SystemExit: 7"
 
 
@@ -622,7 +622,7 @@ def test_lifecycle_an_ignored_sigterm_stays_ignored(tmp_path):
         program.stdout.readline()
         program.terminate()
         program.send_signal(signal.SIGINT)
-        assert program.wait(20) == -signal.SIGINT
+        assert program.wait(60) == -signal.SIGINT
     assert finish_of(tmp_path)["error"] == "interrupted"
 
 
@@ -631,7 +631,7 @@ def test_lifecycle_a_kill_leaves_what_was_logged_and_no_mark(tmp_path):
     with run_programs.start(WAITING.format(before=""), tmp_path) as program:
         program.stdout.readline()
         program.kill()
-        program.wait(20)
+        program.wait(60)
     (run_dir,) = (tmp_path / "runs" / "default").glob("[!.]*")
     assert journals(run_dir)[0].records == [{"a": 1.0}]
     assert entries(run_dir, "finish") == []

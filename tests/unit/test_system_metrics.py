@@ -33,7 +33,7 @@ MACHINE = {
 PROCESS = {"system/process/cpu_percent", "system/process/memory_bytes", "system/process/threads"}
 
 
-def wait_for(what, secs=30):
+def wait_for(what, secs=60):
     deadline = time.monotonic() + secs
     while not what():
         assert time.monotonic() < deadline

@@ -147,7 +147,7 @@ def test_callback_that_raises_ends_no_worker(desks):
         raise SystemExit(9)
 
     release = threading.Event()
-    first = desk.submit(lambda: release.wait(5) and {"a": 1.0})
+    first = desk.submit(lambda: release.wait(60) and {"a": 1.0})
     first.add_done_callback(leave)
     release.set()
 
@@ -230,11 +230,11 @@ def filled(desk, count):
 
     def hold():
         running.set()
-        release.wait(10)
+        release.wait(60)
         return {}
 
     futures = [desk.submit(hold)]
-    assert running.wait(5)
+    assert running.wait(60)
     futures += [desk.submit(one, float(i)) for i in range(count)]
     return futures, release
 
@@ -279,7 +279,7 @@ def test_full_queue_under_wait_holds_the_caller_until_there_is_room(desks):
 
     thread = threading.Thread(target=caller)
     thread.start()
-    assert entered.wait(5)
+    assert entered.wait(60)
     assert not got
     release.set()
     thread.join(5)
@@ -304,7 +304,7 @@ def test_place_kept_at_submit_is_filled_under_its_own_sequence_number(desk):
     from steno.journal.tailer import Tailer
 
     release = threading.Event()
-    late = desk.submit(lambda: release.wait(5) and one(1.0), step_at="submit")
+    late = desk.submit(lambda: release.wait(60) and one(1.0), step_at="submit")
     failed = desk.submit(lambda: 1 / 0, step_at="submit")
     desk.recorder.log({"value": 2.0})
     release.set()
@@ -462,14 +462,14 @@ def test_abandoned_task_that_ends_after_all_records_nothing(desks):
     release, ended = threading.Event(), threading.Event()
 
     def slow():
-        release.wait(5)
+        release.wait(60)
         ended.set()
         return {"late": 1.0}
 
     desk.submit(slow)
     desk.register.close(0.05)
     release.set()
-    assert ended.wait(5)
+    assert ended.wait(60)
     wait_for(lambda: not any(thread.name.startswith("steno-async") for thread in threading.enumerate()))
 
     assert desk.records() == []
@@ -558,7 +558,7 @@ def test_destination_in_the_process_sees_a_reserved_record_once_it_is_filled(des
             seen.extend((r.step, r.values) for r in numbering.batch(part, tailer.identity).records())
 
     release = threading.Event()
-    late = desk.submit(lambda: release.wait(5) and one(1.0), step_at="submit")
+    late = desk.submit(lambda: release.wait(60) and one(1.0), step_at="submit")
     failed = desk.submit(lambda: 1 / 0, step_at="submit")
     desk.recorder.log({"value": 2.0})
     failed.exception(5)

@@ -119,6 +119,7 @@ class Serving:
             service = self._services[run_dir] = Service(
                 run_dir, linger_secs=linger_secs, adopt_secs=adopt_secs, adopt=adopt, once=once
             )
+            self._done.clear()
         threading.Thread(
             target=self._work, args=(service, run_dir, is_first), name=f"steno-collect-{run_dir.name}", daemon=True
         ).start()

@@ -141,6 +141,11 @@ class CollectorProcess:
                 self._busy = None
             return True
 
+    def dismiss(self) -> None:
+        """This program has no further run: the collector leaves when its work is done, and does not wait for one."""
+        with self._lock:
+            self._dismiss(Path())
+
     def _dismiss(self, besides: Path) -> None:
         """Tell the last process that nothing more comes; runs that it died with get a collector each."""
         process, self._process, self._busy = self._process, None, None
