@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 import steno
 from steno.viewer.started import Viewer
@@ -108,3 +109,12 @@ def serving(place: Any, **options: Any):
     """What asks such a viewer."""
     with viewing(place, **options) as viewer:
         yield Asker(viewer)
+
+
+def strange(*words: str) -> st.SearchStrategy[Any]:
+    """JSON that a stranger could post: any, with these words in it, which mean something to the viewer."""
+    return st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20) | st.sampled_from([*words]),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+        max_leaves=8,
+    )

@@ -25,24 +25,10 @@ if importlib.util.find_spec("chdb") is None:
     pytest.skip("chdb is not installed: scripts/test-integrations engines", allow_module_level=True)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with front(tmp_path_factory.mktemp("clickhouse")) as found:
-        yield found
-
-
 @pytest.fixture
-def gate(server):
-    gate = server[1]
-    gate.cut = gate.deaf = 0
-    gate.delay, gate.times = 0.0, 1
-    return gate
-
-
-@pytest.fixture
-def url(gate, request):
+def url(clickhouse_gate, request):
     name = "".join(char if char.isalnum() else "_" for char in request.node.name)
-    return f"clickhouse://default@127.0.0.1:{gate.port}/{name}"
+    return f"clickhouse://default@127.0.0.1:{clickhouse_gate.port}/{name}"
 
 
 def rows(url, query, **values):
@@ -86,9 +72,9 @@ def log(run, first, last):
         run.log({"loss": step / 7, "odd": [math.nan, math.inf, 2**60, "text"][step % 4]}, step=step)
 
 
-def test_a_live_run_is_there_as_it_goes_on_and_once(url, gate, tmp_path):
+def test_a_live_run_is_there_as_it_goes_on_and_once(url, clickhouse_gate, tmp_path):
     """With inserts that are cut, unanswered and repeated; then its parts come beside."""
-    gate.cut, gate.deaf, gate.times = 1, 1, 2
+    clickhouse_gate.cut, clickhouse_gate.deaf, clickhouse_gate.times = 1, 1, 2
     with steno.init(
         project="p", name="r", dir=tmp_path / "runs", config={"lr": 0.1}, destinations=[("clickhouse", {"url": url})]
     ) as run:
@@ -106,7 +92,7 @@ def test_a_live_run_is_there_as_it_goes_on_and_once(url, gate, tmp_path):
     assert rows(url, "select value from {db}.config where key = 'lr'") == [{"value": "0.1"}]
     of_live = rows(url, "select * from {db}.points final order by key, step")
     assert len(of_live) == 1000
-    gate.times = 1
+    clickhouse_gate.times = 1
     steno.sync(run.dir)
     done = publishing.publish(stock_of(tmp_path / "runs"), place_of(url))
     assert done.rows >= 1000

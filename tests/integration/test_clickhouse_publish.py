@@ -33,25 +33,10 @@ if importlib.util.find_spec("chdb") is None:
 STEPS = 5_000
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with front(tmp_path_factory.mktemp("clickhouse")) as found:
-        yield found
-
-
 @pytest.fixture
-def gate(server):
-    gate = server[1]
-    gate.cut = gate.deaf = 0
-    gate.delay, gate.times = 0.0, 1
-    gate.inserts.clear()
-    return gate
-
-
-@pytest.fixture
-def place(gate, request):
+def place(clickhouse_gate, request):
     name = "".join(char if char.isalnum() else "_" for char in request.node.name)
-    return place_of(f"clickhouse://default@127.0.0.1:{gate.port}/{name}")
+    return place_of(f"clickhouse://default@127.0.0.1:{clickhouse_gate.port}/{name}")
 
 
 @pytest.fixture
@@ -129,18 +114,18 @@ def test_a_store_is_there_once(runs, place):
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_inserts_that_come_several_times_count_once(runs, place, gate, times):
-    gate.times = times
+def test_inserts_that_come_several_times_count_once(runs, place, clickhouse_gate, times):
+    clickhouse_gate.times = times
     publishing.publish(stock_of(runs), place)
     is_numpys(place)
 
 
-def test_inserts_that_are_cut_or_whose_answers_are_lost_come_again(runs, place, gate):
+def test_inserts_that_are_cut_or_whose_answers_are_lost_come_again(runs, place, clickhouse_gate):
     connection = Connection(place)
     connection.prepare()
     connection.close()
     for number in range(3):
-        gate.cut, gate.deaf = 1 + number, 2
+        clickhouse_gate.cut, clickhouse_gate.deaf = 1 + number, 2
         done = publishing.publish(stock_of(runs), place)
         assert not done.left_out
         is_numpys(place)
@@ -151,7 +136,7 @@ def test_inserts_that_are_cut_or_whose_answers_are_lost_come_again(runs, place, 
             connection.close()
 
 
-def test_rows_without_a_token_replace_themselves(runs, place, gate):
+def test_rows_without_a_token_replace_themselves(runs, place, clickhouse_gate):
     """The window of tokens may have passed, or the table be another's: the key is what counts."""
     stock = stock_of(runs)
     publishing.publish(stock, place)
@@ -186,23 +171,23 @@ def test_a_server_that_is_killed_in_mid_insert_is_waited_for(runs, tmp_path):
         is_numpys(place)
 
 
-def test_a_publisher_that_is_killed_is_gone_on_from(runs, place, gate):
-    gate.delay = 0.3
+def test_a_publisher_that_is_killed_is_gone_on_from(runs, place, clickhouse_gate):
+    clickhouse_gate.delay = 0.3
     command = [sys.executable, "-m", "steno", "publish", str(runs), "--to", place.url]
     first = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    while len(gate.inserts) < 4:
+    while len(clickhouse_gate.inserts) < 4:
         time.sleep(0.02)
         assert first.poll() is None
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    gate.delay = 0.0
+    clickhouse_gate.delay = 0.0
     done = subprocess.run([*command, "--json"], check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["runs"] == 2
     is_numpys(place)
 
 
-def test_parts_that_were_merged_are_not_sent_again(runs, place, gate):
+def test_parts_that_were_merged_are_not_sent_again(runs, place, clickhouse_gate):
     publishing.publish(stock_of(runs), place)
     for node in (1, 2):
         with Writer(runs / "p" / "two", node=node) as writer:

@@ -12,27 +12,10 @@ import pytest
 import object_stores
 import steno
 import viewer_server
-from object_stores import Gate, eventually
+from object_stores import eventually
 from steno.errors import StenoError
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def server():
-    with object_stores.moto_server() as port:
-        yield port
-
-
-@pytest.fixture
-def gate(server, monkeypatch, tmp_path):
-    found = Gate(server)
-    for name, value in object_stores.environment(found.url).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -27,3 +28,22 @@ def answer(*arguments, **options):
     done = steno(*arguments, "--json", **options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout, parse_constant=lambda name: ValueError(f"{name} is not JSON"))
+
+
+LIVE = """
+import steno, sys
+run = steno.init(project="p", name="live", dir=sys.argv[1])
+run.log({"x": 1.0}); run.flush(30); print("on", flush=True); sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def recorded(place):
+    """Below the place another process records the run p/live, and has logged once; it ends with the context."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LIVE, place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as recording:
+        assert recording.stdout.readline() == "on\n"
+        yield
+        recording.stdin.close()
+        assert recording.wait(60) == 0

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
-from cli_process import steno
+from cli_process import recorded, steno
 
 import steno as steno_
 
@@ -39,18 +37,8 @@ def test_each_run_with_something_left_is_synced_once(place):
 
 
 def test_a_run_that_is_recorded_is_left_to_its_collector(tmp_path):
-    program = (
-        "import steno, sys\n"
-        "run = steno.init(project='p', name='live', dir=sys.argv[1])\n"
-        "run.log({'x': 1.0}); run.flush(30); print('on', flush=True); sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as recording:
-        assert recording.stdout.readline() == "on\n"
+    with recorded(tmp_path):
         assert steno("sync", "--all", "--dir", tmp_path).stdout == "no run has anything left\n"
-        recording.stdin.close()
-        assert recording.wait(60) == 0
 
 
 def test_one_that_fails_does_not_stop_the_others(place):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_process import answer, steno
+from cli_process import answer, recorded, steno
 from store_runs import Writer
 
 import steno as steno_
@@ -149,22 +149,12 @@ def test_what_cannot_be_proved_to_be_a_run_is_refused(tmp_path):
 
 
 def test_a_live_run_is_refused(tmp_path):
-    program = (
-        "import steno, sys\n"
-        "run = steno.init(project='p', name='live', dir=sys.argv[1])\n"
-        "run.log({'x': 1.0}); run.flush(30); print('on', flush=True); sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as recording:
-        assert recording.stdout.readline() == "on\n"
+    with recorded(tmp_path):
         before = tree(tmp_path / "p" / "live" / ".steno" / "journal")
         done = steno("rm", "p/live", "--yes", "--dir", tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert "is being recorded" in done.stderr
         assert tree(tmp_path / "p" / "live" / ".steno" / "journal") == before
-        recording.stdin.close()
-        assert recording.wait(60) == 0
     assert answer("show", "p/live", "--dir", tmp_path)["info"]["points"] == 1
     assert steno("rm", "p/live", "--yes", "--dir", tmp_path).returncode == 0
     assert not (tmp_path / "p" / "live").exists()

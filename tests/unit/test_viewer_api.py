@@ -263,16 +263,7 @@ def test_more_lines_than_a_card_shows_are_a_band_over_all(asker, place):
     np.testing.assert_allclose(band["columns"]["min"][0], min(low), rtol=1e-6)
 
 
-STRANGE = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.floats()
-    | st.integers()
-    | st.text(max_size=20)
-    | st.sampled_from(["p/r0", "few", "step"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
-)
+STRANGE = viewer_server.strange("p/r0", "few", "step")
 NAMES = {
     "/api/runs": ("where", "sort", "columns", "offset", "limit", "archived", "ids"),
     "/api/keys": ("runs", "where", "archived"),

@@ -206,16 +206,7 @@ def test_a_damaged_table_and_one_that_says_too_much_are_refused(asker, file, pla
             assert answer.json["error"]
 
 
-STRANGE = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.floats()
-    | st.integers()
-    | st.text(max_size=20)
-    | st.sampled_from(["p/r", "wide", "1"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
-)
+STRANGE = viewer_server.strange("p/r", "wide", "1")
 NAMES = {
     "/api/media-heat": ("runs", "key", "width", "bins", "from", "to"),
     "/api/media-table": ("run", "file", "offset", "limit", "sort", "match", "filters"),
