@@ -99,7 +99,7 @@ MUTATIONS = [
     rule(
         "a live head that looks torn is waited for",
         "journal/tailer.py", "if now - self._torn_since < _STUCK_SECS:", "if False:",
-        "unit/test_journal_torn.py::test_a_live_head_that_looks_torn_is_waited_for",
+        "unit/test_journal_torn.py::test_a_live_writer_past_a_damaged_frame_is_followed",
     ),
     rule(
         "an integer of more than 64 bits is kept by its digits",

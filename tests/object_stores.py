@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRETS = {
@@ -110,7 +110,7 @@ class Gate:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads = False  # so that closing waits for them: what one has begun ends before the test does
     allow_reuse_address = True
 
     def __init__(self, *arguments):
@@ -130,12 +130,13 @@ class _Server(ThreadingHTTPServer):
 
     def stop(self):
         self.shutdown()
-        self.server_close()
+        self.socket.close()
         for one in list(self.connections):
             try:
                 one.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+        self.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -155,13 +156,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == gate.refused or (gate.forbidden and gate.forbidden in self.path):
             self._say(403, [("Content-Type", "application/xml")], b"<Error><Code>AccessDenied</Code></Error>")
             return
-        connection = http.client.HTTPConnection("127.0.0.1", gate.server_port, timeout=60)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-        connection.request(self.command, self.path, body, headers)
-        reply = connection.getresponse()
-        data = reply.read()
+        with closing(http.client.HTTPConnection("127.0.0.1", gate.server_port, timeout=60)) as connection:
+            connection.request(self.command, self.path, body, headers)
+            reply = connection.getresponse()
+            data = reply.read()
         self._say(reply.status, reply.getheaders(), data)
-        connection.close()
 
     def _say(self, status, headers, data):
         self.send_response_only(status)
