@@ -28,7 +28,7 @@ def synced(out):
 
 def test_each_run_with_something_left_is_synced_once(place):
     done = steno("sync", "--all", "--json", "--dir", place)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert synced(done.stdout) >= {"late-1", "late-2"}
     for name in ("late-1", "late-2"):
         assert steno_.open(place / "p" / name).series("x").value.tolist() == [1.0]

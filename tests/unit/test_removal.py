@@ -115,7 +115,7 @@ def test_a_link_in_the_machinery_is_refused(tmp_path):
     assert tree(outside) == {"precious"}
 
 
-def test_a_claim_that_leads_out_of_the_run_removes_nothing_there(run_dir, tmp_path):
+def test_a_claim_that_leads_out_of_the_run_removes_nothing_there(kept_ledger, run_dir, tmp_path):
     precious = tmp_path / "runs" / "p" / "precious"
     precious.write_text("x")
     (run_dir / ".steno" / "text").mkdir(exist_ok=True)
