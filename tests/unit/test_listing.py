@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
+import sys
 import time
 
 import pytest
@@ -152,3 +153,9 @@ def test_the_command_line_chooses_sorts_and_shows(place, capsys):
         main(["runs", "--dir", str(place), "--where", "config.lr ="])
     assert end.value.code == 2
     assert "write '=='" in capsys.readouterr().err
+
+
+def test_a_frame_without_pandas_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(steno.UsageError, match=r"pip install 'stenolog\[frames\]'"):
+        steno.runs(tmp_path).frame()

@@ -74,9 +74,14 @@ class RunList(list[RunSummary]):
         """A row per run: identity, state, times, tags, `config.*` flattened, `KEY.last`, `.min`, `.max` of each metric.
 
         Reads the points of each run.
-        """
-        import pandas as pd
 
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise UsageError("frame() of runs needs pandas: pip install 'stenolog[frames]'") from error
         return pd.DataFrame([_row(one) for one in self])
 
 
