@@ -493,7 +493,7 @@ def test_a_node_that_sends_something_large_gives_news_meanwhile(file_store, tmp_
     written, write = [], ObjectStore.write
     monkeypatch.setattr(ObjectStore, "write", lambda self, key, data: written.append(key) or write(self, key, data))
     one = uploader.Uploader(run.dir, node_of(run.dir), {"store": file_store})
-    one._shelves["store"] = uploader.Shelf("store", file_store, node_dir(run.dir), one._gate)
+    one._locations["store"] = uploader.Location("store", file_store, node_dir(run.dir), one._gate)
     assert one._sweep()
     assert written.count(node_object.key(node_of(run.dir))) >= 6
 

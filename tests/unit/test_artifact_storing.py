@@ -25,7 +25,7 @@ from steno.ledger import schema
 from steno.ledger.incoming import Own
 from steno.ledger.post import Poster
 from steno.record import ARTIFACT, Entry, node_name
-from steno.store.artifacts import shelve
+from steno.store.artifacts import index_artifacts
 
 STREAM = "elsewhere-1-abcdef01"
 
@@ -87,8 +87,8 @@ class Place:
     def outcomes(self):
         return [one.payload for one in self.entries() if one.payload["op"] in table.OUTCOMES]
 
-    def shelf(self):
-        return shelve(self.run_dir, self.entries(), [])
+    def index(self):
+        return index_artifacts(self.run_dir, self.entries(), [])
 
     def contents(self):
         return sorted(path.read_bytes() for path in (self.run_dir / "artifacts").rglob("*") if path.is_file())
@@ -141,7 +141,7 @@ def test_a_collector_that_dies_anywhere_is_succeeded(place, kill):
     place.settle()
     assert sorted(one["op"] for one in place.outcomes()) == ["linked", "stored", "stored"]
     assert place.contents() == [b"one", b"two"]
-    assert place.shelf().find("latest").path.read_bytes() == b"two"
+    assert place.index().find("latest").path.read_bytes() == b"two"
     lines = []
     IndexReader(place.run_dir, lines.append).look()
     assert {line["id"] for line in lines if "digest" in line or "linked" in line} == {
@@ -155,7 +155,7 @@ def test_names_are_judged_in_order_of_record(place):
     place.settle()
     came = {one["id"]: one for one in place.outcomes()}
     assert came[second["id"]]["error"] == "FileExistsError"
-    assert [one.path.read_bytes() for one in place.shelf().find("a").versions] == [b"1", b"3"]
+    assert [one.path.read_bytes() for one in place.index().find("a").versions] == [b"1", b"3"]
     assert place.contents() == [b"1", b"3"]
     assert os.listdir(place.staging) == []
 
@@ -173,7 +173,7 @@ def test_links_are_judged_published_and_refused(place):
     place.settle()
     errors = [one.get("error") for one in sorted(place.outcomes(), key=lambda one: int(one["id"].rpartition("/")[2]))]
     assert errors == ["FileNotFoundError", None, None, None, "UsageError", "FileExistsError", "UsageError"]
-    assert place.shelf().find("two").path.read_bytes() == b"1"
+    assert place.index().find("two").path.read_bytes() == b"1"
     order = [one["op"] for one in place.outcomes() if one["op"] != "failed"]
     assert order == ["stored", "linked", "linked"]
 
@@ -184,10 +184,10 @@ def test_a_lost_snapshot_is_told_with_the_aliases_that_were_to_mean_it(place):
     place.post(gone, alias)
     place.settle()
     assert [one["error"] for one in place.outcomes()] == ["OSError", "FileNotFoundError"]
-    assert place.shelf().current == {}
+    assert place.index().current == {}
     place.post(place.file("a"))
     place.settle()
-    assert place.shelf().find("a").path.read_bytes() == b"data"
+    assert place.index().find("a").path.read_bytes() == b"data"
 
 
 def test_a_full_disk_is_waited_out(place, monkeypatch):
@@ -224,7 +224,7 @@ def test_where_nothing_can_be_linked_it_is_copied(place, monkeypatch, error):
     digest = hashlib.sha256(b"in it").hexdigest()
     stored = Manifest((Listed("x", digest, 5, 0o644),)).encode()
     assert place.contents() == sorted([b"data", b"in it", stored])
-    assert place.shelf().find("d").files == {"x": content.place(place.run_dir, digest)}
+    assert place.index().find("d").files == {"x": content.place(place.run_dir, digest)}
     place.artifacts.close()
     assert not (place.run_dir / content.STAGING / ".store-00").exists()
 
@@ -256,7 +256,7 @@ def test_a_manifest_that_leads_elsewhere_stores_nothing(place, inside):
 def test_what_is_no_entry_of_ours_is_left_alone(place, payload):
     place.post(payload, place.file("a"))
     place.settle()
-    assert place.shelf().find("a").path.read_bytes() == b"data"
+    assert place.index().find("a").path.read_bytes() == b"data"
 
 
 def test_torn_content_of_a_power_loss_is_replaced(place):
@@ -276,7 +276,7 @@ def test_what_a_lost_ledger_knew_is_found_in_the_index(place):
     place.connection.execute("update artifacts set outcome=null")
     place.begin()
     place.settle()
-    assert place.shelf().find("a").path.read_bytes() == b"data"
+    assert place.index().find("a").path.read_bytes() == b"data"
     assert {one["op"] for one in place.outcomes()} == {"stored"}
 
 

@@ -242,8 +242,8 @@ def test_files_and_media_come_whole_to_one_that_is_far_behind(tmp_path):
             len([*journal.glob("*/*.ref")]) < 3 or [*run.dir.glob(".steno/staging/*/[0-9]*")]
         ):
             time.sleep(0.05)
-        (shelf,) = [path for path in journal.glob("*/raw-*") if path.suffix == ""] or [None]
-        while time.monotonic() < deadline and shelf and any(shelf.read_bytes()[:64]):
+        (arena,) = [path for path in journal.glob("*/raw-*") if path.suffix == ""] or [None]
+        while time.monotonic() < deadline and arena and any(arena.read_bytes()[:64]):
             time.sleep(0.05)
         held.set()
         run.finish(40)

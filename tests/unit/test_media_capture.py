@@ -11,7 +11,7 @@ import pytest
 
 import steno
 from steno.capture import raws as raws_
-from steno.capture.raws import INLINE_BYTES, LARGE_BYTES, SHELF_BYTES, Raws
+from steno.capture.raws import ARENA_BYTES, INLINE_BYTES, LARGE_BYTES, Raws
 from steno.capture.recorder import Recorder
 from steno.destinations.jsonl import plain
 from steno.errors import RecordError
@@ -33,7 +33,7 @@ def there(place, found, size):
         return file.read(size)
 
 
-def test_bytes_lie_where_it_says_on_shelf_and_in_files(raws, tmp_path):
+def test_bytes_lie_where_it_says_on_arena_and_in_files(raws, tmp_path):
     rng = np.random.default_rng(0)
     put = []
     for _ in range(3):
@@ -46,7 +46,7 @@ def test_bytes_lie_where_it_says_on_shelf_and_in_files(raws, tmp_path):
     assert all(there(tmp_path, found, len(data)) == data for found, data in put)
 
 
-def test_no_shelf_is_made_before_the_first_value(raws, tmp_path):
+def test_no_arena_is_made_before_the_first_value(raws, tmp_path):
     assert not raws.stock()
     assert os.listdir(tmp_path) == []
     raws.put([b"x"], 1)
@@ -54,12 +54,12 @@ def test_no_shelf_is_made_before_the_first_value(raws, tmp_path):
     assert not raws.stock()
 
 
-def test_shelves_follow_each_other_and_lose_nothing(tmp_path):
+def test_arenas_follow_each_other_and_lose_nothing(tmp_path):
     wanted = []
     raws = Raws(tmp_path, lambda: wanted.append(1))
     raws.put([b"x"], 1)
     size, put = 1_000_000, []
-    for index in range(3 * SHELF_BYTES // size):
+    for index in range(3 * ARENA_BYTES // size):
         raws.stock()
         put.append((raws.put([bytes([index % 256]) * size], size), index))
     raws.close()
@@ -68,7 +68,7 @@ def test_shelves_follow_each_other_and_lose_nothing(tmp_path):
     assert all(there(tmp_path, found, size) == bytes([index % 256]) * size for found, index in put)
 
 
-def test_what_a_shelf_has_left_is_given_back_at_the_end(raws, tmp_path):
+def test_what_a_arena_has_left_is_given_back_at_the_end(raws, tmp_path):
     raws.put([b"x"], 1)
     raws.stock()
     name, at = raws.put([b"abc"], 3)
@@ -78,7 +78,7 @@ def test_what_a_shelf_has_left_is_given_back_at_the_end(raws, tmp_path):
     assert raws.put([b"late"], 4)[0].startswith("value-")
 
 
-def test_a_forked_child_leaves_its_parents_shelves_alone(raws, tmp_path):
+def test_a_forked_child_leaves_its_parents_arenas_alone(raws, tmp_path):
     raws.put([b"x"], 1)
     raws.stock()
     raws.put([b"parent"], 6)

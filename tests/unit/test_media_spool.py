@@ -176,19 +176,19 @@ def test_a_collector_that_died_after_taking_takes_again(place):
 def test_journal_space_is_given_back_once_the_posting_is_synced(place):
     place.raws.used = True
     assert place.raws.stock()
-    warm = place.captured(Image(picture()))  # takes the shelf into use
+    warm = place.captured(Image(picture()))  # takes the arena into use
     side = place.captured(Image(picture(1300)))
-    shelf = place.captured(Image(picture()))
-    assert os.path.basename(shelf.meta[RAW]["file"]).startswith("raw-")
-    values = dict(enumerate([warm, side, shelf]))
+    arena = place.captured(Image(picture()))
+    assert os.path.basename(arena.meta[RAW]["file"]).startswith("raw-")
+    values = dict(enumerate([warm, side, arena]))
     place.spool.take(values)
     place.spool.posted(5)
     place.spool.release(4)
     assert os.path.exists(side.meta[RAW]["file"])
-    blocks = os.stat(shelf.meta[RAW]["file"]).st_blocks
+    blocks = os.stat(arena.meta[RAW]["file"]).st_blocks
     place.spool.release(5)
     assert not os.path.exists(side.meta[RAW]["file"])
-    assert (blocks - os.stat(shelf.meta[RAW]["file"]).st_blocks) * 512 >= 2 * 28_000
+    assert (blocks - os.stat(arena.meta[RAW]["file"]).st_blocks) * 512 >= 2 * 28_000
     place.settle()
     assert files.value(place.run_dir, values[2]).shape == (100, 100, 3)
 

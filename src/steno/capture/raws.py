@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 INLINE_BYTES: Final = 8 << 10
 """Smaller values stand in the frame itself."""
 FIRST_BYTES: Final = 8 << 20
-"""A process may log an image now and then: its first shelf is small."""
-SHELF_BYTES: Final = 32 << 20
+"""A process may log an image now and then: its first arena is small."""
+ARENA_BYTES: Final = 32 << 20
 LARGE_BYTES: Final = 4 << 20
 """Larger values are written to a file of their own: that costs them a copy too, and no GIL."""
 _PAGE: Final = mmap.PAGESIZE
@@ -37,7 +37,7 @@ Place = tuple[str, int]
 class Raws:
     """Takes raw media values into files of one stream's directory.
 
-    A shelf is a file that is preallocated, prefaulted and mapped off the caller's thread, from the first value on:
+    An arena is a file that is preallocated, prefaulted and mapped off the caller's thread, from the first value on:
     copying 200 KB into it takes 15 µs, and creating a file for them 75 to 300. Its pages are given back as the
     values are posted; the file goes with the stream's directory.
 
@@ -46,15 +46,15 @@ class Raws:
 
     Args:
         directory: the stream's.
-        wanted: told that a shelf should be made; must not raise.
+        wanted: told that an arena should be made; must not raise.
     """
 
     def __init__(self, directory: Path, wanted: Callable[[], None]) -> None:
         self._directory = directory
         self._wanted = wanted
         self._lock = _thread.allocate_lock()
-        self._shelf: _Shelf | None = None
-        self._spare: _Shelf | None = None
+        self._arena: _Arena | None = None
+        self._spare: _Arena | None = None
         self._number = 0
         self.used = False
 
@@ -69,33 +69,33 @@ class Raws:
         if size_bytes <= LARGE_BYTES:
             found = self._room(size_bytes)
             if found is not None:
-                shelf, at = found
+                arena, at = found
                 try:
-                    return shelf.fill(at, parts, size_bytes)
+                    return arena.fill(at, parts, size_bytes)
                 except _Gone:
                     pass
         return self._file(parts, size_bytes), 0
 
-    def _room(self, size_bytes: int) -> tuple[_Shelf, int] | None:
+    def _room(self, size_bytes: int) -> tuple[_Arena, int] | None:
         if not self._lock.acquire(False):
             return None
         try:
-            shelf = self._shelf
-            if shelf is None or shelf.end + size_bytes > shelf.size:
-                if shelf is not None:
+            arena = self._arena
+            if arena is None or arena.end + size_bytes > arena.size:
+                if arena is not None:
                     # Another thread may still be copying into it: it is unmapped when the last one lets go.
-                    self._shelf = None
-                self._shelf = shelf = self._spare
+                    self._arena = None
+                self._arena = arena = self._spare
                 self._spare = None
-                if shelf is None:
+                if arena is None:
                     self._wanted()
                     return None
-            at = shelf.end
+            at = arena.end
             # Whole pages, so that a value's memory can be given back without its neighbour's.
-            shelf.end += -(-size_bytes // _PAGE) * _PAGE
-            if self._spare is None and shelf.end > shelf.size // 4:
+            arena.end += -(-size_bytes // _PAGE) * _PAGE
+            if self._spare is None and arena.end > arena.size // 4:
                 self._wanted()
-            return shelf, at
+            return arena, at
         finally:
             self._lock.release()
 
@@ -123,60 +123,60 @@ class Raws:
         return name
 
     def stock(self) -> bool:
-        """Make a shelf if one is wanted; called off the caller's thread. Raises OSError."""
+        """Make an arena if one is wanted; called off the caller's thread. Raises OSError."""
         if not self.used or self._spare is not None:
             return False
-        shelf = self._shelf
-        if shelf is not None and shelf.end <= shelf.size // 4:
+        arena = self._arena
+        if arena is not None and arena.end <= arena.size // 4:
             return False
         self._number += 1
-        size = FIRST_BYTES if self._number == 1 else SHELF_BYTES
-        self._spare = _Shelf(self._directory / f"raw-{self._number:06d}", size)
+        size = FIRST_BYTES if self._number == 1 else ARENA_BYTES
+        self._spare = _Arena(self._directory / f"raw-{self._number:06d}", size)
         return True
 
     def number_from(self, other: Raws) -> None:
-        """Have the names of shelves go on where those of another one end."""
+        """Have the names of arenas go on where those of another one end."""
         self._number = max(self._number, other._number)
 
     def mend(self) -> list[str]:
-        """Write shelves again that somebody has removed, and take no more into them; their names. Raises OSError."""
+        """Write arenas again that somebody has removed, and take no more into them; their names. Raises OSError."""
         gone = []
-        for shelf in (self._shelf, self._spare):
-            if shelf is not None and files.inode(self._directory / shelf.name) != shelf.inode:
+        for arena in (self._arena, self._spare):
+            if arena is not None and files.inode(self._directory / arena.name) != arena.inode:
                 # A value that is being copied this moment goes with the old file.
                 with self._lock:
-                    self._shelf = None if self._shelf is shelf else self._shelf
-                    self._spare = None if self._spare is shelf else self._spare
-                if shelf.end:
-                    files.write_new(self._directory / shelf.name, shelf.map[: shelf.end], mode=0o644)
-                gone.append(shelf.name)
+                    self._arena = None if self._arena is arena else self._arena
+                    self._spare = None if self._spare is arena else self._spare
+                if arena.end:
+                    files.write_new(self._directory / arena.name, arena.map[: arena.end], mode=0o644)
+                gone.append(arena.name)
         return gone
 
     def close(self) -> None:
         """Unmap, and give back the room that was not used; what was put stays."""
-        shelves = self._shelf, self._spare
+        arenas = self._arena, self._spare
         self.abandon()
-        for shelf in shelves:
-            if shelf is not None:
+        for arena in arenas:
+            if arena is not None:
                 try:
-                    os.truncate(self._directory / shelf.name, shelf.end)
+                    os.truncate(self._directory / arena.name, arena.end)
                 except OSError:
                     pass
 
     def abandon(self) -> None:
-        """Unmap in a forked child, whose shelves are its parent's."""
-        for shelf in (self._shelf, self._spare):
-            if shelf is not None:
-                shelf.map.close()
-        self._shelf = self._spare = None
+        """Unmap in a forked child, whose arenas are its parent's."""
+        for arena in (self._arena, self._spare):
+            if arena is not None:
+                arena.map.close()
+        self._arena = self._spare = None
         self.used = False
 
 
 class _Gone(Exception):  # noqa: N818 - never leaves this module
-    """The shelf was closed before anything was taken from the parts."""
+    """The arena was closed before anything was taken from the parts."""
 
 
-class _Shelf:
+class _Arena:
     __slots__ = ("end", "inode", "map", "name", "size")
 
     def __init__(self, path: Path, size: int) -> None:

@@ -1,6 +1,6 @@
 """The collector's side of media: raw values out of the journals, encoded behind the scalars.
 
-    journal frame, shelf or file  --take, before the posting-->  media/ab/DIGEST.raw   + encode/DIGEST.EXT.0
+    journal frame, arena or file  --take, before the posting-->  media/ab/DIGEST.raw   + encode/DIGEST.EXT.0
     media/ab/DIGEST.raw           --encode, a thread-------->    media/ab/DIGEST.EXT
 
 The digest is of the raw form, so a point can be posted before its value is encoded, and equal values are one file.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 HASHED_BYTES: Final = 64 << 20
 _IN_A_FILE: Final = re.compile(r"value-[0-9a-f]{16,64}|raw-\d{6,18}")
-"""Where a captured value lies in its journal's directory: in a file of its own, or on a shelf."""
+"""Where a captured value lies in its journal's directory: in a file of its own, or in an arena."""
 _MAX_DEATHS: Final = 2
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 _PASSING: Final = _FULL | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.ESTALE}
@@ -444,7 +444,7 @@ def _copy(path: str, target: Path) -> None:
 
 
 def _give_back(path: str, at: int, size: int) -> None:
-    """Remove a value's file, or free its pages of a shelf."""
+    """Remove a value's file, or free its pages of an arena."""
     try:
         if os.path.basename(path).startswith("value-"):
             files.unlink(path)

@@ -155,7 +155,7 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class ArtifactIndex:
     """All artifacts of a run at one moment."""
 
     by_name: Mapping[str, Sequence[Artifact]]
@@ -180,7 +180,9 @@ class Shelf:
         return list({one.digest: one for one in all_ if (one.digest or "").startswith(digest)}.values())
 
 
-def shelve(run_dir: Path, entries: Iterable[Entry], rewinds: Sequence[tuple[int, int]], fetch: Fetch = None) -> Shelf:
+def index_artifacts(
+    run_dir: Path, entries: Iterable[Entry], rewinds: Sequence[tuple[int, int]], fetch: Fetch = None
+) -> ArtifactIndex:
     """Put the entries of kind "artifact" together.
 
     Args:
@@ -227,7 +229,9 @@ def shelve(run_dir: Path, entries: Iterable[Entry], rewinds: Sequence[tuple[int,
         own = tuple(sorted(aliases.get(number, ())))
         versions.append(_artifact(run_dir, one, outcome, own, versions=of_name, fetch=fetch))
         of_name.append(versions[-1])
-    return Shelf(by_name, {name: one if isinstance(one, str) else versions[one] for name, one in current.items()})
+    return ArtifactIndex(
+        by_name, {name: one if isinstance(one, str) else versions[one] for name, one in current.items()}
+    )
 
 
 def _follow(current: Mapping[str, int | str], name: str) -> int | None:
@@ -274,11 +278,11 @@ def _artifact(
     )
 
 
-def chosen(shelf: Shelf, run: str, name: str | None, digest: str | None) -> Artifact:
+def chosen(index: ArtifactIndex, run: str, name: str | None, digest: str | None) -> Artifact:
     """The artifact of a name, of a digest, or of both.
 
     Args:
-        shelf: what there is.
+        index: what there is.
         run: what the run is called in a message.
         name: or an alias.
         digest: its first 6 digits, or more.
@@ -290,24 +294,24 @@ def chosen(shelf: Shelf, run: str, name: str | None, digest: str | None) -> Arti
         if name is None:
             msg = "name an artifact, or give its digest"
             raise UsageError(msg)
-        return _named(shelf, run, name)
+        return _named(index, run, name)
     if len(digest) < _LEAST_DIGITS:
         msg = f"the digest {digest!r} is too short: give {_LEAST_DIGITS} digits or more"
         raise UsageError(msg)
-    found = shelf.of_digest(digest.lower(), name)
+    found = index.of_digest(digest.lower(), name)
     if len(found) == 1:
         return found[0]
     what = f"the run {run} has {'no' if not found else 'more than one'} artifact whose digest begins with {digest!r}"
     raise UsageError(what if name is None else f"{what} among the versions of {name!r}")
 
 
-def _named(shelf: Shelf, run: str, name: str) -> Artifact:
-    found = shelf.find(name)
+def _named(index: ArtifactIndex, run: str, name: str) -> Artifact:
+    found = index.find(name)
     if found is not None:
         return found
-    known = sorted(shelf.current)
-    if name in shelf.current:
-        msg = f"the run {run} has the alias {name!r}, but what it stands for ({shelf.current[name]!r}) is not there"
+    known = sorted(index.current)
+    if name in index.current:
+        msg = f"the run {run} has the alias {name!r}, but what it stands for ({index.current[name]!r}) is not there"
     elif known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         few = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")

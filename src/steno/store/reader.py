@@ -299,18 +299,18 @@ class RunReader:
         Raises:
             UsageError: there is none, or several contents have such a digest.
         """
-        return artifacts_.chosen(self._shelf(), self.dir.name, name, digest)
+        return artifacts_.chosen(self._artifact_index(), self.dir.name, name, digest)
 
     def artifacts(self) -> list[Artifact]:
         """What the names of the run's artifacts mean now, in the order of logging; `versions` has the older ones."""
-        current = self._shelf().current.values()
+        current = self._artifact_index().current.values()
         return sorted((one for one in current if not isinstance(one, str)), key=lambda one: (one.time, one.record))
 
-    def _shelf(self) -> artifacts_.Shelf:
+    def _artifact_index(self) -> artifacts_.ArtifactIndex:
         own = self._files("an artifact")
         hidden = attempts_.choose(own.attempts(), "latest").hidden
         fetch = None if own.remote is None else own.remote.content
-        return artifacts_.shelve(self.dir, self.records(ARTIFACT), hidden, fetch)
+        return artifacts_.index_artifacts(self.dir, self.records(ARTIFACT), hidden, fetch)
 
     # -- records ---------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ def note_of(node_dir: Path, role: str) -> Path:
     return node_dir / f"place-{role}.json"
 
 
-class Shelf:
+class Location:
     """Where one run lies in a store, `<url>/<project>/<name>`. `settle` first, then threads may share it.
 
     Args:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno import files, host, runfile, statusfile
 from steno.collector.uploads import artifacts_json, attempts
 from steno.collector.uploads.files import ARTIFACTS, ROLES, STORE, Belonging, is_for, of_run
-from steno.collector.uploads.location import Shelf
+from steno.collector.uploads.location import Location
 from steno.collector.uploads.progress import Tally
 from steno.collector.uploads.unsealed import Unsealed
 from steno.delivery.backoff import Backoff
@@ -81,7 +81,7 @@ class Uploader:
             self._stores.pop(ARTIFACTS, None)  # they go with the run
         self._tally = Tally()
         self._gate = threading.Semaphore(TRANSFERS)
-        self._shelves: dict[str, Shelf] = {}
+        self._locations: dict[str, Location] = {}
         self._wake = threading.Event()
         self._published: dict[tuple[str, str], bytes] = {}
         self._news: dict[tuple[str, str], float] = {}
@@ -90,7 +90,7 @@ class Uploader:
         self._own: dict[str, Any] = {}
         self._unsealed = Unsealed(node, asked.live_secs(run_dir) if STORE in self._stores else 0.0)
         self._greeted = False
-        self._objects: dict[str, tuple[Shelf, dict[str, Any]]] = {}
+        self._objects: dict[str, tuple[Location, dict[str, Any]]] = {}
         """By role, what this node's object says."""
         self._beat_at = time.monotonic() + _NEWS_SECS
         self._beating = threading.Lock()
@@ -103,7 +103,7 @@ class Uploader:
 
     def facts(self) -> dict[str, Any]:
         """What the collector is told."""
-        places = {role: shelf.store.url for role, shelf in self._shelves.items() if shelf.settled}
+        places = {role: location.store.url for role, location in self._locations.items() if location.settled}
         return {
             "state": self.state,
             "looked": self.looked,
@@ -115,7 +115,7 @@ class Uploader:
         """Upload until the process ends; returns only when a store can never be used from here."""
         try:
             for role, url in self._stores.items():
-                self._shelves[role] = Shelf(role, urls.check(role, url), self._node_dir, self._gate)
+                self._locations[role] = Location(role, urls.check(role, url), self._node_dir, self._gate)
         except UsageError as error:
             self.state, self._tally.error = "stopped", str(error)
             return
@@ -152,23 +152,23 @@ class Uploader:
             return True  # being made
         about["project"] = about.get("project") or self._run_dir.parent.name
         about["name"] = about.get("name") or self._run_dir.name
-        for shelf in self._shelves.values():
-            shelf.settle(about)
-            shelf.tell(about)
-        if STORE in self._shelves:
-            shared = attempts.join(self._shelves[STORE].store, self._run_dir, self._node, snapshot.streams)
+        for location in self._locations.values():
+            location.settle(about)
+            location.tell(about)
+        if STORE in self._locations:
+            shared = attempts.join(self._locations[STORE].store, self._run_dir, self._node, snapshot.streams)
         else:
             shared = {}
         self._own = self._said(snapshot, shared, ended=bool(ended))
         if not self._greeted:
             self._greet(written)
         parts = self._parts(whole, snapshot)
-        wanted = of_run(self._run_dir, parts, self._shelves)
+        wanted = of_run(self._run_dir, parts, self._locations)
         if not self._send(wanted):
             return False
-        for shelf in self._shelves.values():
-            self._require(shelf, [Part(**row) for row in whole["parts"]] if whole else parts)
-            self._publish(shelf, whole, written, ended=bool(ended))
+        for location in self._locations.values():
+            self._require(location, [Part(**row) for row in whole["parts"]] if whole else parts)
+            self._publish(location, whole, written, ended=bool(ended))
         self.state = "complete" if ended else "waiting"
         self._tally.error = None
         return True
@@ -193,22 +193,22 @@ class Uploader:
             return [part for part in snapshot.parts if part.node == self._node]
         parts = [Part(**row) for row in whole["parts"]]
         others = [part for part in parts if part.node != self._node]
-        for shelf in self._shelves.values() if others else ():
-            shelf.look_again()
+        for location in self._locations.values() if others else ():
+            location.look_again()
         return [
             part
             for part in parts
             if part.node == self._node
-            or not all(shelf.holds(part.name, part.bytes) for shelf in self._shelves.values())
+            or not all(location.holds(part.name, part.bytes) for location in self._locations.values())
         ]
 
     # -- sending -----------------------------------------------------------------------------------------
 
     def _send(self, wanted: Mapping[str, list[Belonging]]) -> bool:
-        every = [(self._shelves[role], one) for role, found in wanted.items() for one in found]
-        todo = [(shelf, one) for shelf, one in every if shelf.lacks(one)]
+        every = [(self._locations[role], one) for role, found in wanted.items() for one in found]
+        todo = [(location, one) for location, one in every if location.lacks(one)]
         self._tally.plan(
-            len(every), sum(one.size for _, one in every), {_name(shelf, one): one.size for shelf, one in todo}
+            len(every), sum(one.size for _, one in every), {_name(location, one): one.size for location, one in todo}
         )
         if not todo:
             return True
@@ -217,12 +217,12 @@ class Uploader:
         with ThreadPoolExecutor(TRANSFERS, thread_name_prefix="steno-upload") as pool:
             return all(list(pool.map(lambda pair: self._send_one(*pair), todo)))
 
-    def _send_one(self, shelf: Shelf, one: Belonging) -> bool:
+    def _send_one(self, location: Location, one: Belonging) -> bool:
         if self._failures >= _DOWN:
             return False
-        name = _name(shelf, one)
+        name = _name(location, one)
         try:
-            shelf.send(one, lambda count: self._moved(name, count))
+            location.send(one, lambda count: self._moved(name, count))
         except Exception as error:
             self._failures += 1
             self._tally.failed(name, f"{one.key}: {_words(error)}")
@@ -237,8 +237,8 @@ class Uploader:
         if time.monotonic() < self._beat_at or not self._beating.acquire(blocking=False):
             return
         try:
-            for shelf, said in list(self._objects.values()):
-                shelf.store.write(node_object.key(self._node), _json({**said, "written": time.time_ns()}))
+            for location, said in list(self._objects.values()):
+                location.store.write(node_object.key(self._node), _json({**said, "written": time.time_ns()}))
             self._beat_at = time.monotonic() + _NEWS_SECS
         except Exception as error:  # the sending itself will say it, too
             self._tally.error = _words(error)
@@ -246,10 +246,10 @@ class Uploader:
             self._beating.release()
 
     @staticmethod
-    def _require(shelf: Shelf, parts: Iterable[Part]) -> None:
+    def _require(location: Location, parts: Iterable[Part]) -> None:
         """Raise FileNotFoundError for a part that is not there: nothing may be published that names it."""
         for part in parts:
-            if is_for(shelf.role, part.kind) and not shelf.holds(part.name, part.bytes):
+            if is_for(location.role, part.kind) and not location.holds(part.name, part.bytes):
                 # Merged into another one meanwhile, which the next look finds; else it is lost here too.
                 msg = f"the part {part.name} is listed and not there"
                 raise FileNotFoundError(msg)
@@ -280,87 +280,87 @@ class Uploader:
     def _greet(self, written: int) -> None:
         """Say that this node is there, before anything that takes time."""
         nothing: dict[str, Any] = {"parts": [], "entries": [], "unsealed": ""}
-        for shelf in self._shelves.values():
-            if not shelf.has(node_object.key(self._node)):
-                self._objects[shelf.role] = shelf, {**self._own, **nothing}
-                shelf.store.write(node_object.key(self._node), _json({**self._own, **nothing, "written": written}))
+        for location in self._locations.values():
+            if not location.has(node_object.key(self._node)):
+                self._objects[location.role] = location, {**self._own, **nothing}
+                location.store.write(node_object.key(self._node), _json({**self._own, **nothing, "written": written}))
         self._greeted = True
 
-    def _publish(self, shelf: Shelf, whole: Mapping[str, Any], written: int, *, ended: bool) -> None:
+    def _publish(self, location: Location, whole: Mapping[str, Any], written: int, *, ended: bool) -> None:
         """Say what is there, once it is."""
-        names = artifacts_json.read(self._run_dir, shelf.has)
+        names = artifacts_json.read(self._run_dir, location.has)
         if names:
-            self._put(shelf, artifacts_json.NAME, json.dumps(names, indent=1).encode())
-        elsewhere = self._shelves.get(ARTIFACTS)
-        if shelf.role == STORE and elsewhere is not None:
-            self._put(shelf, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
-        mine = {**self._own, "parts": [row for row in self._own["parts"] if is_for(shelf.role, row["kind"])]}
-        self._replace(shelf, mine, written)
+            self._put(location, artifacts_json.NAME, json.dumps(names, indent=1).encode())
+        elsewhere = self._locations.get(ARTIFACTS)
+        if location.role == STORE and elsewhere is not None:
+            self._put(location, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
+        mine = {**self._own, "parts": [row for row in self._own["parts"] if is_for(location.role, row["kind"])]}
+        self._replace(location, mine, written)
         if ended:
-            self._end(shelf, whole, written)
+            self._end(location, whole, written)
 
-    def _replace(self, shelf: Shelf, said: dict[str, Any], written: int) -> None:
+    def _replace(self, location: Location, said: dict[str, Any], written: int) -> None:
         """Put a node's object where it says something new, or nothing was said for so long that silence would count."""
         known = json.dumps(
             {**said, "step": 0, "streams": [row["state"] for row in said["streams"]]}, default=str
         ).encode()
         now, key = time.monotonic(), node_object.key(said["node"])
-        quiet = said["ended"] or now < self._news.get((shelf.role, key), 0.0)
-        if self._published.get((shelf.role, key)) == known and quiet:
+        quiet = said["ended"] or now < self._news.get((location.role, key), 0.0)
+        if self._published.get((location.role, key)) == known and quiet:
             return
-        shelf.store.write(key, _json({**said, "written": written}))
+        location.store.write(key, _json({**said, "written": written}))
         if said["node"] == self._node:
-            self._objects[shelf.role] = shelf, said
+            self._objects[location.role] = location, said
             self._beat_at = now + _NEWS_SECS
-        self._published[shelf.role, key], self._news[shelf.role, key] = known, now + _NEWS_SECS
+        self._published[location.role, key], self._news[location.role, key] = known, now + _NEWS_SECS
 
-    def _end(self, shelf: Shelf, whole: Mapping[str, Any], written: int) -> None:
+    def _end(self, location: Location, whole: Mapping[str, Any], written: int) -> None:
         """This node has ended. Who finds that all have writes the run's manifest, for whoever has no steno."""
-        if not self._has_ended(shelf):
+        if not self._has_ended(location):
             return
-        there = {key: node_object.parsed(shelf.store.read(key)) for key in self._nodes(shelf)}
+        there = {key: node_object.parsed(location.store.read(key)) for key in self._nodes(location)}
         # Of nodes that share this directory some may never come back: all is known of them here.
         here = {row["node"] for name in ("parts", "streams") for row in whole.get(name, ())}
         for node in here - {one["node"] for one in there.values() if one.get("ended")} - {self._node}:
             rows = {
                 name: [row for row in whole[name] if row["node"] == node] for name in ("parts", "streams", "losses")
             }
-            rows["parts"] = [row for row in rows["parts"] if is_for(shelf.role, row["kind"])]
+            rows["parts"] = [row for row in rows["parts"] if is_for(location.role, row["kind"])]
             about = {name: whole.get(name) or {} for name in ("config", "summary")}
             left = {**self._own, **about, **rows, "node": node, "shared": {}, "entries": []}
-            self._replace(shelf, left, written)
+            self._replace(location, left, written)
             there[node_object.key(node)] = left
         if all(one.get("ended") for one in there.values()):
             listed = node_object.united(there.values())
-            self._put(shelf, MANIFEST, _json({name: value for name, value in listed.items() if name != "silent"}))
-            self._forget(shelf)
-        self._told[shelf.role] = self._own
+            self._put(location, MANIFEST, _json({name: value for name, value in listed.items() if name != "silent"}))
+            self._forget(location)
+        self._told[location.role] = self._own
 
-    def _has_ended(self, shelf: Shelf) -> bool:
-        return self._told.get(shelf.role) != self._own
+    def _has_ended(self, location: Location) -> bool:
+        return self._told.get(location.role) != self._own
 
     @staticmethod
-    def _nodes(shelf: Shelf) -> list[str]:
-        return [key for key in shelf.store.listing(node_object.FOLDER) if node_object.is_name(key)]
+    def _nodes(location: Location) -> list[str]:
+        return [key for key in location.store.listing(node_object.FOLDER) if node_object.is_name(key)]
 
-    def _put(self, shelf: Shelf, key: str, data: bytes) -> bool:
+    def _put(self, location: Location, key: str, data: bytes) -> bool:
         """Write a small object unless it is there as it should be; whether it was not."""
-        if self._published.get((shelf.role, key)) == data:
+        if self._published.get((location.role, key)) == data:
             return False
-        shelf.store.write(key, data)
-        self._published[shelf.role, key] = data
+        location.store.write(key, data)
+        self._published[location.role, key] = data
         return True
 
     @staticmethod
-    def _forget(shelf: Shelf) -> None:
+    def _forget(location: Location) -> None:
         """Give up what was begun of large files that have arrived.
 
         It is a killed process's, whose request came to the store after the next process had asked it.
         """
         with contextlib.suppress(PermissionError):  # it costs room, and misleads nobody
-            for key in shelf.store.unfinished():
-                if shelf.has(key):
-                    shelf.store.forget(key)
+            for key in location.store.unfinished():
+                if location.has(key):
+                    location.store.forget(key)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
@@ -373,8 +373,8 @@ def known_step(node_dir: Path) -> int:
     return found if isinstance(found, int) else 0
 
 
-def _name(shelf: Shelf, one: Belonging) -> str:
-    return f"{shelf.role}:{one.key}"
+def _name(location: Location, one: Belonging) -> str:
+    return f"{location.role}:{one.key}"
 
 
 def _words(error: Exception) -> str:
