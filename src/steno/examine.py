@@ -19,7 +19,7 @@ from steno.destinations import asked
 from steno.errors import CorruptError
 from steno.journal import pointers
 from steno.store.info import damage, left_in
-from steno.store.sound import DAMAGED
+from steno.store.intact import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -257,7 +257,7 @@ def _nodes(run_dir: Path) -> Iterator[dict[str, Any]]:
     for path, text in sorted(machinery.packed(run_dir).items()):
         folder, name, file = (*path.split("/"), "", "")[:3]
         if folder == "nodes" and file == statusfile.FILE and inside.node(name) is not None:
-            status = statusfile.sound(text)
+            status = statusfile.parsed(text)
             yield {
                 "node": name,
                 "host": status.get("host", ""),
@@ -357,7 +357,7 @@ def _advice(report: Report) -> Iterator[str]:
         yield f"{len(report.poison)} pieces of journal were set aside in .steno/poison; please report them"
     for loss in report.losses:
         if loss["kind"] == DAMAGED:
-            yield f"{loss['name']} is damaged: put a sound copy in its place; what is good of it is read meanwhile"
+            yield f"{loss['name']} is damaged: put an intact copy in its place; what is good of it is read meanwhile"
     for journal in report.journals:
         if journal.problem and not journal.problem.startswith("on host"):
             yield f"journal {journal.stream}: {journal.problem}"

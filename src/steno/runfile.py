@@ -43,17 +43,17 @@ def read(run_dir: Path) -> tuple[dict[str, Any], str]:
         return {}, f"{path} cannot be read: {error.strerror or error}"
     except CorruptError as error:
         return {}, str(error)
-    return sound(data, path)
+    return parsed(data, path)
 
 
-def sound(data: bytes, path: str) -> tuple[dict[str, Any], str]:
+def parsed(data: bytes, path: str) -> tuple[dict[str, Any], str]:
     """What the bytes of a `run.json` say, as `read` gives it; `path` is for the line."""
     try:
         found = inside.decoded(data)
     except (ValueError, RecursionError) as error:
-        return {}, f"{path} is not JSON ({error}): put a sound copy in its place"
+        return {}, f"{path} is not JSON ({error}): put an intact copy in its place"
     if not isinstance(found, dict):
-        return {}, f"{path} holds {_kind(found)} and must hold an object: put a sound copy in its place"
+        return {}, f"{path} holds {_kind(found)} and must hold an object: put an intact copy in its place"
     # What is null is not there.
     there = {name: value for name, value in found.items() if value is not None}
     good = {name: value for name, value in there.items() if name not in _FIELDS or _FIELDS[name][1](value)}

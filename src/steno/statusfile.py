@@ -80,12 +80,12 @@ class Status(msgspec.Struct):
 def read(node_dir: Path) -> dict[str, Any]:
     """The status as written; empty where there is none, or none that can be read."""
     try:
-        return sound(inside.read(node_dir / FILE))
+        return parsed(inside.read(node_dir / FILE))
     except (OSError, CorruptError):
         return {}
 
 
-def sound(data: bytes | str) -> dict[str, Any]:
+def parsed(data: bytes | str) -> dict[str, Any]:
     """What a status says; empty where it is none."""
     try:
         found = json.loads(data)

@@ -342,7 +342,7 @@ def test_the_doctor_counts_what_a_damaged_part_has_lost(writer):
     (loss,) = report.losses
     assert (loss["kind"], loss["count"]) == ("damaged part", 1_000)
     assert loss["bytes"] > 1_000
-    assert any("put a sound copy in its place" in line for line in report.advice)
+    assert any("put an intact copy in its place" in line for line in report.advice)
 
 
 def test_a_key_id_is_never_given_to_another_key(tmp_path):

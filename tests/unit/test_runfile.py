@@ -88,7 +88,7 @@ def test_a_file_that_is_none_is_said(run_dir, data):
     (run_dir / "run.json").write_bytes(data)
     good, wrong = runfile.read(run_dir)
     assert good == {}
-    assert "put a sound copy in its place" in wrong
+    assert "put an intact copy in its place" in wrong
     assert open_run(run_dir).info.unreadable == {"run.json": wrong}
     assert [bool(one.problem) for one in sorted(runs(run_dir.parent.parent), key=lambda one: one.path.name)] == [
         False,

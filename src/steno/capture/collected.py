@@ -21,7 +21,7 @@ def status(run_dir: Path) -> dict[str, Any]:
         if found:
             return found
     said = (text for name, text in machinery.packed(run_dir).items() if name.endswith(f"/{statusfile.FILE}"))
-    return next(filter(None, map(statusfile.sound, said)), {})
+    return next(filter(None, map(statusfile.parsed, said)), {})
 
 
 def hurry(run_dir: Path) -> None:

@@ -143,7 +143,7 @@ class Artifacts:
     def posted(self, batch: Batch | None) -> None:
         """A posting is committed."""
         for one in () if batch is None else batch.entries:
-            if one.kind != ARTIFACT or not artifacts.is_sound(one.payload):
+            if one.kind != ARTIFACT or not artifacts.is_valid(one.payload):
                 continue
             payload = dict(one.payload)
             if payload.get("op") in artifacts.POSTED:

@@ -28,7 +28,7 @@ OUTCOMES = frozenset({"stored", "linked", "failed"})
 """The collector's answers."""
 
 
-def is_sound(payload: Mapping[str, Any]) -> bool:
+def is_valid(payload: Mapping[str, Any]) -> bool:
     """Whether it has what its operation needs; what does not is not of this version of steno, and left alone."""
     op = payload.get("op")
     needed = {"file": ("file",), "dir": ("file",), "link": ("target",), "failed": ("reason",)}.get(str(op), ())
@@ -46,7 +46,7 @@ def enter(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
 def _enter(
     connection: sqlite3.Connection, record: int, step: int | None, rank: int, attempt: int, payload: Mapping[str, Any]
 ) -> None:
-    if not is_sound(payload):
+    if not is_valid(payload):
         return
     id, op = payload["id"], payload["op"]
     text = json.dumps(payload, separators=(",", ":"), default=str)

@@ -423,7 +423,7 @@ def _joined(data: bytes, at: int, rows: int, size: int) -> NDArray[np.int64]:
     return out.reshape(-1).view("<i8")
 
 
-def is_sound(data: bytes, of: Identity) -> bool:
+def is_valid(data: bytes, of: Identity) -> bool:
     """Whether these are the bytes of a file of that part as they were written, by their checksums."""
     try:
         head = read_head(data)

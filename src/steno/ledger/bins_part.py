@@ -52,7 +52,7 @@ def write(part: Path, bins: PartBins, of: Identity) -> None:
 def is_there(part: Path, of: Identity) -> bool:
     """Whether the part has a file of bins of this version, whole and its own."""
     try:
-        return bins_format.is_sound(inside.read(part.with_name(name_of(part.name))), of)
+        return bins_format.is_valid(inside.read(part.with_name(name_of(part.name))), of)
     except (OSError, CorruptError):
         return False
 

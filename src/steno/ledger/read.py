@@ -275,9 +275,9 @@ def require_sound(connection: sqlite3.Connection, node: int) -> None:
             if not verify.are_offsets(json.loads(took)):
                 raise CorruptError(f"it says that it took {took!r:.200}")
         for record, id, payload, outcome in fetch("select record, id, payload, outcome from artifacts"):
-            if not artifacts.is_sound(json.loads(payload)) or json.loads(payload)["id"] != id:
+            if not artifacts.is_valid(json.loads(payload)) or json.loads(payload)["id"] != id:
                 raise CorruptError(f"the artifact {record} is {payload!r:.200}")
-            if outcome is not None and not artifacts.is_sound(json.loads(outcome)):
+            if outcome is not None and not artifacts.is_valid(json.loads(outcome)):
                 raise CorruptError(f"what came of the artifact {record} is {outcome!r:.200}")
     except _NO_ROW as error:
         raise sqlite3.DatabaseError(f"it holds what no ledger does: {error}") from error

@@ -327,7 +327,7 @@ class Sealer:
         names = 0
         for part in (part_of(self.node, row) for row in rows):
             if part.crc and verify.differing(self.run_dir / part.name, part.crc):
-                # Merged, the damage would have a new checksum; readers count it, and a sound copy can replace it.
+                # Merged, the damage would have a new checksum; readers count it, and an intact copy can replace it.
                 runs.append(held)
                 held, names = [], 0
                 continue

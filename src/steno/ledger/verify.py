@@ -172,7 +172,7 @@ def _differing_groups(
     try:
         footer = bounds.footer(path) if footer is None else footer
     except (ValueError, CorruptError):
-        return [(0, actual)]  # a sound footer of another file
+        return [(0, actual)]  # an intact footer of another file
     known = _hex(crc[3])
     if len(known) != 2 * footer.num_row_groups:
         return [(0, actual)]
@@ -272,7 +272,7 @@ def _chunks(group: Any) -> Iterator[tuple[str, int, int]]:
 
 @contextlib.contextmanager
 def readable(path: Path, crc: str | None) -> Iterator[Path | None]:
-    """The part itself where it is sound or has no checksum, else a passing copy of what is good; None: nothing is.
+    """The part itself where it is intact or has no checksum, else a passing copy of what is good; None: nothing is.
 
     Warns of damage (RuntimeWarning). Raises OSError.
     """

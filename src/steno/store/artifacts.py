@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.artifacts import content
 from steno.errors import CorruptError, UsageError
-from steno.ledger.artifacts import is_sound
+from steno.ledger.artifacts import is_valid
 from steno.record import ARTIFACT
 from steno.store import download as download_
 
@@ -195,7 +195,7 @@ def index_artifacts(
     posted: list[Entry] = []
     came: dict[str, Mapping[str, Any]] = {}
     for one in entries:
-        if one.kind == ARTIFACT and is_sound(one.payload):
+        if one.kind == ARTIFACT and is_valid(one.payload):
             if one.payload.get("op") in {"file", "dir", "link"}:
                 posted.append(one)
             else:

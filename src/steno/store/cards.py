@@ -33,7 +33,7 @@ class Found:
 
 
 def are_lacking(path: Path) -> bool:
-    """Whether a node of a run that has put its machinery away has no card that is sound and its own."""
+    """Whether a node of a run that has put its machinery away has no card that is intact and its own."""
     held = machinery.packed(path)
     nodes = {below.split("/")[1] for below in held if below.startswith("nodes/") and below.count("/") > 1}
     found = card.read(path)
@@ -121,7 +121,7 @@ def _run_json(path: Path, watched: list[Stamp]) -> tuple[dict[str, Any], str]:
         data = _read(path, runfile.FILE, watched)
     except (OSError, CorruptError):
         return runfile.read(path)
-    return runfile.sound(data, os.path.join(path, runfile.FILE))
+    return runfile.parsed(data, os.path.join(path, runfile.FILE))
 
 
 def _heads(path: Path, names: frozenset[str], watched: list[Stamp]) -> list[card.Head]:

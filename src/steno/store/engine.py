@@ -10,7 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from steno.errors import CorruptError
-from steno.store.sound import WILD, Sound
+from steno.store.intact import WILD, IntactParts
 from steno.visible import visible
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Engine:
         self._lock = threading.Lock()
         self.database: duckdb.DuckDBPyConnection | None = None
         self._pid = 0
-        self._sound = Sound()
+        self._intact = IntactParts()
         self.damaged: dict[str, str] = {}
         """Path → reason, for parts that could not be read and are left out."""
         self._binfiles: BinFiles | None = None
@@ -73,10 +73,10 @@ class Engine:
     @property
     def losses(self) -> dict[str, Loss]:
         """By path, what the parts that fail their checksum have lost, of those read so far."""
-        return self._sound.losses
+        return self._intact.losses
 
     def files(self, run_dir: Path, parts: Iterable[Part], keys: Collection[str] | None = None) -> list[Path]:
-        """The files to read for these parts: what is read of each is compared with its checksums once, see `Sound`.
+        """The files to read for these parts: each is compared with its checksums once, see `IntactParts`.
 
         Args:
             run_dir: the run's directory.
@@ -89,7 +89,7 @@ class Engine:
         found = []
         for part in self.here(run_dir, parts):
             try:
-                path = self._sound.path(run_dir, part, keys)
+                path = self._intact.path(run_dir, part, keys)
             except FileNotFoundError as error:
                 raise PartGone(str(run_dir / part.name)) from error
             if path is not None:
@@ -122,7 +122,7 @@ class Engine:
             return None
         origin = self.origins.get(run_dir)
         try:
-            return self._sound.image(run_dir, part, None if origin is None else origin.source(part))
+            return self._intact.image(run_dir, part, None if origin is None else origin.source(part))
         except FileNotFoundError as error:
             raise PartGone(str(run_dir / part.name)) from error
 
@@ -182,16 +182,16 @@ class Engine:
         import duckdb
         import pyarrow as pa
 
-        sound = [path for path in paths if str(path) not in self.damaged]
-        if not sound:
+        intact = [path for path in paths if str(path) not in self.damaged]
+        if not intact:
             return None
         try:
-            return self._table(sound, query, values)
+            return self._table(intact, query, values)
         except duckdb.Error as error:
             _blame(error)
-            require(sound)
+            require(intact)
         pieces: list[pa.Table] = []
-        for path in sound:
+        for path in intact:
             try:
                 pieces.append(self._table([path], query, values))
             except duckdb.Error as error:
@@ -207,7 +207,7 @@ class Engine:
         finally:
             cursor.close()
 
-    def sound(self, paths: Iterable[Path]) -> list[Path]:
+    def intact(self, paths: Iterable[Path]) -> list[Path]:
         """The parts that can be read whole, each one read to its end; the others are noted.
 
         Raises:
@@ -249,7 +249,7 @@ class Engine:
 
 
 def _blame(error: Exception) -> None:
-    """Raise what is no part's fault: one that is sound must not be left out because memory or handles are short."""
+    """Raise what is no part's fault: one that is intact must not be left out because memory or handles are short."""
     import duckdb
 
     if isinstance(error, duckdb.InterruptException):

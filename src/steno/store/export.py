@@ -89,7 +89,7 @@ def _written(engine: Engine, source: Source, write: Write, path: Path, keys: lis
     except duckdb.Error:
         require(part for part in parts if str(part) not in engine.damaged)
         before = len(engine.damaged)
-        engine.sound(parts)
+        engine.intact(parts)
         if len(engine.damaged) == before:
             raise
     with views(engine, [source]) as cursor:

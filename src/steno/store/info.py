@@ -13,7 +13,7 @@ from steno.ledger.read import Reader
 from steno.ledger.snapshot import ELSEWHERE, LOST_LEDGER, run_state
 from steno.ledger.unposted import unposted
 from steno.record import node_name
-from steno.store.sound import DAMAGED
+from steno.store.intact import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -118,7 +118,7 @@ class RunReader:
         """Compare every part of the run with its checksum and say what is damaged: rows (`count`), bytes and why.
 
         A part is read whole the first time (about 5 GB/s from memory); other methods compare what they read. Parts
-        without a checksum (older ones, or copies without ledger and manifest) are taken for sound.
+        without a checksum (older ones, or copies without ledger and manifest) are taken for intact.
         """
         own = self._files("verify")
         again(lambda: own.engine.files(self.dir, own.view().snapshot.parts))

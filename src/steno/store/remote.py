@@ -120,7 +120,7 @@ class Remote:
                 f"no run at {self.url}: a run lies at <store>/<project>/<name>, where its run.json is "
                 f"({scrub(str(error))[:200]})"
             ) from None
-        found, wrong = runfile.sound(data, f"{self.url}/{_RUN}")
+        found, wrong = runfile.parsed(data, f"{self.url}/{_RUN}")
         if not found and wrong:
             raise RunNotFoundError(f"what lies at {self.url} is no run: its run.json cannot be read")
         return found
@@ -288,7 +288,7 @@ class Remote:
     def bins(self, wanted: Iterable[Part]) -> None:
         """Have the files of bins beside these parts here, of those that have one in the store.
 
-        Whether it is sound and its part's is judged by whoever reads it.
+        Whether it is intact and its part's is judged by whoever reads it.
         """
         names = [name_of(part.name) for part in wanted]
         missing = [name for name in names if name not in self._without and not (self.dir / name).exists()]

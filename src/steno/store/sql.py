@@ -236,7 +236,7 @@ def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence
         paths = [path for source in sources for kind in ("metrics", "records") for path in source.parts(engine, kind)]
         require(path for path in paths if str(path) not in engine.damaged)
         before = len(engine.damaged)
-        engine.sound(paths)
+        engine.intact(paths)
         if len(engine.damaged) == before:
             unknown = isinstance(error, duckdb.CatalogException)
             tables = f". The tables are {', '.join(TABLES)}" if unknown else ""

@@ -117,7 +117,7 @@ class Exact:
         short = InMemory(question, facts, left_out, pieces, where, tokens, by_files)
         readings: list[InMemory | Long | Folded] = [short, *folded]
         if long:
-            readings.append(self._sound(facts, left_out, long, shown, question))
+            readings.append(self._intact(facts, left_out, long, shown, question))
         return short if len(readings) == 1 else Several(facts, left_out, readings)
 
     def _folded(self, number: int, run: Shown, moment: Moment, question: Question, by_key: dict[int, Rows]) -> Folded:
@@ -133,7 +133,7 @@ class Exact:
 
         return Folded(number, question, read(by_key), anew, (run.dir, moment.token))
 
-    def _sound(
+    def _intact(
         self,
         facts: list[Facts | None],
         left_out: list[LeftOut],
@@ -142,14 +142,14 @@ class Exact:
         question: Question,
     ) -> Long:
         """The long runs; one that cannot be read is left out."""
-        sound = Long(self._files, question, [])
+        intact = Long(self._files, question, [])
         for one in long:
             try:
-                sound.add(Long(self._files, question, [one]))
+                intact.add(Long(self._files, question, [one]))
             except (StenoError, OSError) as error:
                 facts[one.run] = None
                 left_out.append(LeftOut(shown[one.run].name, str(error)))
-        return sound
+        return intact
 
     def _long(self, number: int, run: Shown, moment: Moment, question: Question) -> LongRun:
         held, lost = [moment], self._lost(run, moment)

@@ -51,7 +51,7 @@ class _Seen:
         return self.mark == mark and (self.footer is None or (keys is not None and self.keys.issuperset(keys)))
 
 
-class Sound:
+class IntactParts:
     """Compares what is read of each part with its checksums once, and keeps copies of what is good of damaged ones.
 
     The copies lie in a temporary directory until this is dropped or the process ends. Thread-safe; a forked
