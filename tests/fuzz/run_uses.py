@@ -71,7 +71,7 @@ def watch(run_dir: Path, outside: Path) -> None:
             if event == "subprocess.Popen" and arguments[0] == "git":
                 return  # `init` asks for the commit of the program
             if event == "socket.connect" and isinstance(arguments[1], bytes | str):
-                return  # the collector's bell
+                return  # the collector's wake-up
             raise Touched(f"{event} {arguments}")
 
     sys.addaudithook(hook)

@@ -81,7 +81,7 @@ class Names:
         return step is not None and any(later > attempt and step >= start for later, start in self.rewinds)
 
     def follow(self, name: str) -> Meaning | None:
-        """The content at the end of a chain of aliases; None: a name of the chain has no meaning, or it is a ring."""
+        """The content at the end of a chain of aliases; None: a name of the chain has no meaning, or it is a cycle."""
         seen = set()
         found = self.get(name)
         while found is not None and found.target is not None:
@@ -92,7 +92,7 @@ class Names:
         return found
 
     def leads_to(self, name: str, alias: str) -> bool:
-        """Whether following `name` comes by `alias`: to link that to this would close a ring."""
+        """Whether following `name` comes by `alias`: to link that to this would close a cycle."""
         seen: set[str] = set()
         at: str | None = name
         while at is not None and at not in seen:

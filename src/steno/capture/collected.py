@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from steno import machinery, statusfile
 from steno.capture.start.collector_process import node_dirs
 from steno.destinations.asked import destinations
-from steno.journal.bell import ring
+from steno.journal.wakeup import wake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def status(run_dir: Path) -> dict[str, Any]:
 def hurry(run_dir: Path) -> None:
     """Have this machine's collector post now, if it works: somebody waits for it."""
     for path in node_dirs(run_dir):
-        ring(path)
+        wake(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ _POSTING_SECS: Final = 0.5
 _SLICE_SECS: Final = 0.1
 _POLL_SECS: Final = 0.01
 _LOOKS: Final = 10
-"""Between two rings at the collector's door."""
+"""Between two wake-ups of the collector."""
 _BOTH: Final = "To keep both, call init(reinit='create_new') and log into the run that it returns"
 
 

@@ -26,7 +26,7 @@ from steno.artifacts.meanings import Meaning, Names
 from steno.collector import catalogue
 from steno.collector.storing import FULL, Store
 from steno.errors import CorruptError
-from steno.journal.bell import ring
+from steno.journal.wakeup import wake
 from steno.ledger import artifacts, streams
 from steno.ledger.incoming import Own
 from steno.record import ARTIFACT
@@ -292,7 +292,7 @@ class Artifacts:
         now = time.monotonic()
         if now - self._rung >= _RING_SECS or not self._jobs:
             self._rung = now
-            ring(self._node.dir)
+            wake(self._node.dir)
 
     def _fail(self, one: _Posted, error: str, reason: str) -> None:
         self.failed += 1

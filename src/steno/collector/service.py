@@ -24,7 +24,7 @@ from steno.collector.sealing import Sealing
 from steno.collector.system.sampling import Sampling
 from steno.collector.upkeep import LedgerRemoved, Upkeep
 from steno.collector.uploads.supervisor import Uploads
-from steno.journal.bell import Bell
+from steno.journal.wakeup import Wakeup
 from steno.ledger import manifest, schema
 from steno.ledger.fence import Fenced, Superseded
 from steno.ledger.post import Poster
@@ -46,9 +46,9 @@ POST_SECS = 0.25
 SOON_SECS = 0.05
 """Between two while somebody does, or the end is near."""
 _RING_SECS = 0.002
-"""At least so long between two, however often the bell rings."""
+"""At least so long between two, however often it is woken."""
 _RUNG_SECS = 0.3
-"""Who rings may wait for what destinations have delivered, too, and rings again."""
+"""Who wakes it may wait for what destinations have delivered, too, and wakes it again."""
 _SCAN_SECS = 0.1
 _GRACE_SECS = 10.0
 """A collector started by `init` may be there before the first journal."""
@@ -214,7 +214,7 @@ class Service:
         if self.marker.poison is not None:
             self._set_frame_aside(*self.marker.poison)
         self.syncer.start()
-        self.bell = Bell(self.node.dir)
+        self.wakeup = Wakeup(self.node.dir)
         self.system = Sampling(self.run_dir, lambda: catalogue.system_metrics(self.run_dir), self.say)
 
     def _set_frame_aside(self, stream: str, segment: int, offset: int) -> None:
@@ -248,10 +248,10 @@ class Service:
             raise
 
     def _rest(self) -> None:
-        """Until the next posting is due, or somebody rings for it."""
+        """Until the next posting is due, or somebody wakes it."""
         nearing = self.once or not any(journal.alive for journal in self.roster.journals.values())
         soon = nearing or time.monotonic() < self._urgent_until
-        if self.bell.wait(SOON_SECS if soon else POST_SECS):
+        if self.wakeup.wait(SOON_SECS if soon else POST_SECS):
             self._stop.wait(_RING_SECS)
             now = time.monotonic()
             self._urgent_until = max(self._urgent_until, now + _RUNG_SECS)
@@ -427,7 +427,7 @@ class Service:
         self.roster.elsewhere.leave(self.roster.journals)
         self.roster.close()
         self.marker.close()
-        self.bell.close()
+        self.wakeup.close()
         schema.end(self._connection)
         return complete
 
@@ -509,9 +509,9 @@ class Service:
         system = self.__dict__.pop("system", None)
         if system is not None:
             system.stop()
-        bell = self.__dict__.pop("bell", None)
-        if bell is not None:
-            bell.close()
+        wakeup = self.__dict__.pop("wakeup", None)
+        if wakeup is not None:
+            wakeup.close()
         connection = self.__dict__.pop("_connection", None)
         if connection is not None:
             connection.close()

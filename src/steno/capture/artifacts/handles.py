@@ -62,7 +62,7 @@ class ArtifactHandle:
         """Why it came to nothing; None: it did not, or not yet.
 
         FileExistsError: another process had given the name first. FileNotFoundError: an alias's target is
-        missing. UsageError: an alias would close a ring. OSError: the disk.
+        missing. UsageError: an alias would close a cycle. OSError: the disk.
         """
         self.done()
         return self._error or (None if self.link is None else self.link.error)

@@ -224,7 +224,7 @@ class Artifacts:
     def _check_link(self, existing: str, alias: str) -> None:
         if self._names.leads_to(existing, alias):
             msg = f"{alias!r} cannot stand for {existing!r}, which " + (
-                "is the same name" if existing == alias else f"stands for {alias!r} itself: that would be a ring"
+                "is the same name" if existing == alias else f"stands for {alias!r} itself: that would be a cycle"
             )
             raise UsageError(msg)
 

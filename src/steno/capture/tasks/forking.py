@@ -128,7 +128,7 @@ class Forking:
 
     def _work(self) -> None:
         assert self._wake is not None
-        wake, ring = self._wake
+        wake, waker = self._wake
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         while True:
@@ -149,7 +149,7 @@ class Forking:
             _kill(pid)
             _wait(pid)
         with self._lock:
-            _close(wake, ring)
+            _close(wake, waker)
             self._wake = None
 
     def _let_go(self, poll: select.poll) -> None:

@@ -1,4 +1,4 @@
-"""The collector's bell: who waits is served at once, and who does not costs little."""
+"""Waking the collector: who waits is served at once, and who does not costs little."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ import pytest
 
 import steno
 from steno.collector.service import POST_SECS
-from steno.journal.bell import Bell, _name, ring
+from steno.journal.wakeup import Wakeup, _name, wake
 from steno.ledger.read import Reader
 
 
 @pytest.fixture
-def bell(tmp_path):
-    held = Bell(tmp_path)
+def wakeup(tmp_path):
+    held = Wakeup(tmp_path)
     yield held
     held.close()
 
 
-def test_a_ring_ends_the_wait_and_is_heard_once(bell, tmp_path):
-    threading.Timer(0.05, ring, [tmp_path]).start()
-    assert bell.wait(30) is True
-    assert bell.wait(0.01) is False
+def test_a_wakeup_ends_the_wait_and_counts_once(wakeup, tmp_path):
+    threading.Timer(0.05, wake, [tmp_path]).start()
+    assert wakeup.wait(30) is True
+    assert wakeup.wait(0.01) is False
 
 
-def test_rings_while_nobody_waits_are_kept_and_count_as_one(bell, tmp_path):
+def test_wakeups_while_nobody_waits_are_kept_and_count_as_one(wakeup, tmp_path):
     for _ in range(1000):
-        ring(tmp_path)  # the queue is full long before: it must neither wait nor raise
-    assert bell.wait(30) is True
-    while bell.wait(0):
+        wake(tmp_path)  # the queue is full long before: it must neither wait nor raise
+    assert wakeup.wait(30) is True
+    while wakeup.wait(0):
         pass
-    assert bell.wait(0.01) is False
+    assert wakeup.wait(0.01) is False
 
 
-def test_another_node_is_not_woken(bell, tmp_path):
+def test_another_node_is_not_woken(wakeup, tmp_path):
     (tmp_path / "other").mkdir()
-    ring(tmp_path / "other")
-    ring(tmp_path / "missing")
-    assert bell.wait(0.01) is False
+    wake(tmp_path / "other")
+    wake(tmp_path / "missing")
+    assert wakeup.wait(0.01) is False
 
 
-def test_where_the_name_is_taken_waiting_is_only_slower(bell, tmp_path):
-    second = Bell(tmp_path)
+def test_where_the_name_is_taken_waiting_is_only_slower(wakeup, tmp_path):
+    second = Wakeup(tmp_path)
     began = time.monotonic()
     assert second.wait(0.05) is False
     assert time.monotonic() - began >= 0.05
     second.close()
-    ring(tmp_path)
-    assert bell.wait(30) is True
+    wake(tmp_path)
+    assert wakeup.wait(30) is True
 
 
 RING_FOR_EVER = """
@@ -60,7 +60,7 @@ import os, socket, sys, time
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 held.setblocking(False)
-print("rings", flush=True)
+print("wakes", flush=True)
 end = time.monotonic() + 30
 while time.monotonic() < end:
     try:
@@ -71,31 +71,31 @@ while time.monotonic() < end:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_another_user_wakes_nobody_and_a_flood_of_rings_costs_little(bell, tmp_path):
+def test_another_user_wakes_nobody_and_a_flood_of_wakeups_costs_little(wakeup, tmp_path):
     stranger = subprocess.Popen(
         [sys.executable, "-c", RING_FOR_EVER, _name(tmp_path).hex()], stdout=subprocess.PIPE, text=True
     )
     try:
-        assert stranger.stdout.readline() == "rings\n"
+        assert stranger.stdout.readline() == "wakes\n"
         began, spent = time.monotonic(), time.process_time()
-        assert [bell.wait(0.1) for _ in range(10)] == [False] * 10
+        assert [wakeup.wait(0.1) for _ in range(10)] == [False] * 10
         assert time.monotonic() - began >= 1.0
         assert time.process_time() - spent < 0.2
     finally:
         stranger.kill()
         stranger.communicate()
-    bell.wait(0)
-    ring(tmp_path)
-    assert bell.wait(30) is True
+    wakeup.wait(0)
+    wake(tmp_path)
+    assert wakeup.wait(30) is True
 
 
 def test_a_collector_with_more_than_1024_open_files_hears_it(tmp_path, many_open_files):
-    bell = Bell(tmp_path)
-    assert bell._socket.fileno() > 1024
-    assert bell.wait(0.01) is False
-    ring(tmp_path)
-    assert bell.wait(30) is True
-    bell.close()
+    wakeup = Wakeup(tmp_path)
+    assert wakeup._socket.fileno() > 1024
+    assert wakeup.wait(0.01) is False
+    wake(tmp_path)
+    assert wakeup.wait(30) is True
+    wakeup.close()
 
 
 @pytest.mark.timing
