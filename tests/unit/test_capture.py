@@ -14,7 +14,7 @@ import pytest
 import steno
 from steno.capture.output import capture as capture_
 from steno.capture.output.capture import Capture
-from steno.capture.output.tap import NAME, Tap
+from steno.capture.output.observer import NAME, StreamObserver
 
 
 class Book:
@@ -316,7 +316,7 @@ def test_a_stream_is_left_as_it_was_when_it_cannot_be_covered():
 
     stream = Sealed()
     with pytest.raises(TypeError, match="cannot be covered"):
-        Tap(stream)
+        StreamObserver(stream)
     stream.write("works")
     assert stream.getvalue() == "works"
 

@@ -162,7 +162,7 @@ class Ending:
 
     def _end(self, state: str, why: tuple[str, str] | None, began: float, timeout: float | None, *, tell: bool) -> None:
         done = no_task_left = self._await_tasks(None if timeout is None else began + max(timeout, 0.0))
-        self.started.unhear()
+        self.started.stop_observing()
         deadline = time.monotonic() + FINISH_SECS if timeout is None else began + max(timeout, 0.0)
         # Who has not said how long may wait: nobody waits for what goes on without this process, or does not move.
         patience = END_SECS if timeout is None else float("inf")
@@ -318,7 +318,7 @@ class Ending:
 
     def let_go(self) -> None:
         """At the end of a child that has inherited the run: what it logged stays in its journal."""
-        self.started.unhear()
+        self.started.stop_observing()
         self.started.recorder.close()
 
 

@@ -44,8 +44,8 @@ def is_terminal() -> bool:
 
 def show(line: str) -> None:
     """One line on stderr as it is; never raises. It is not recorded as the program's output."""
-    tap = getattr(sys.stderr, "steno_tap", None)
-    with contextlib.nullcontext() if tap is None else tap.deaf():
+    observer = getattr(sys.stderr, "steno_observer", None)
+    with contextlib.nullcontext() if observer is None else observer.muted():
         _write(f"{visible(line)}\n")
 
 

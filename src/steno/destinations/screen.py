@@ -214,9 +214,9 @@ class _Above:
         console = self.console
         if console is None or not isinstance(text, str):
             return self.rich_proxied_file.write(text)
-        tap = _tap(self.rich_proxied_file)
-        if tap is not None:  # the text as it was printed, not as it is drawn
-            tap.hear(text)
+        observer = _observer(self.rich_proxied_file)
+        if observer is not None:  # the text as it was printed, not as it is drawn
+            observer.notify(text)
         with _unheard(self.rich_proxied_file), self._lock:
             if self._bars and not self._waiting and not text.replace("\x1b[A", "").strip("\n"):
                 return len(text)  # tqdm moving between its bars; all of them take the one empty line
@@ -251,16 +251,16 @@ class _Above:
         return getattr(self.rich_proxied_file, name)
 
 
-def _tap(stream: Any) -> Any:
+def _observer(stream: Any) -> Any:
     """What records the program's output on this stream, under `init(capture=…)`; else None."""
-    return getattr(stream, "steno_tap", None)
+    return getattr(stream, "steno_observer", None)
 
 
 @contextlib.contextmanager
 def _unheard(stream: Any) -> Iterator[None]:
     """What is drawn is not the program's output, and is not recorded as such."""
-    tap = _tap(stream)
-    with contextlib.nullcontext() if tap is None else tap.deaf():
+    observer = _observer(stream)
+    with contextlib.nullcontext() if observer is None else observer.muted():
         yield
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.capture.output import tap as taps
+from steno.capture.output import observer as observers
 from steno.capture.output.lines import Lines
 from steno.record import OUTPUT
 from steno.utf8 import escaped
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from steno.capture.output.lines import Line
-    from steno.capture.output.tap import Ear, Tap
+    from steno.capture.output.observer import Listener, StreamObserver
     from steno.capture.recorder import Recorder
 
 BURST_LINES: Final = 10_000
@@ -61,23 +61,23 @@ class Capture:
     ) -> None:
         self._recorder = recorder
         self._clock = clock
-        self._taps: list[tuple[Tap, Ear]] = []
+        self._observers: list[tuple[StreamObserver, Listener]] = []
         self.begin_anew()
-        heard: list[Any] = []
+        observed: list[Any] = []
         for name in _STREAMS if which == "both" else (which,):
             stream = getattr(sys, name)
-            if stream is None or any(stream is one for one in heard):
+            if stream is None or any(stream is one for one in observed):
                 continue
-            heard.append(stream)
-            ear = partial(self._take, name)
+            observed.append(stream)
+            listener = partial(self._take, name)
             try:
-                self._taps.append((taps.listen(stream, ear), ear))
+                self._observers.append((observers.listen(stream, listener), listener))
             except TypeError as error:
                 report(f"capture {name}", f"what is printed to sys.{name} is not recorded: {error}")
         _live.add(self)
 
     def begin_anew(self) -> None:
-        """Nothing is heard yet, as in a forked child."""
+        """Nothing is observed yet, as in a forked child."""
         self.lines = 0
         """Recorded by this process."""
         self.left_out = 0
@@ -153,8 +153,8 @@ class Capture:
     def close(self) -> None:
         """Give the streams back, and record lines that have no end yet. Safe to call twice."""
         _live.discard(self)
-        while self._taps:
-            taps.leave(*self._taps.pop())
+        while self._observers:
+            observers.leave(*self._observers.pop())
         # A thread that is putting lines is done in a moment; one that was killed in it must not hold up the end.
         if not self._lock.acquire(timeout=1.0):
             return
@@ -178,7 +178,7 @@ _live: weakref.WeakSet[Capture] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    taps.after_fork()
+    observers.after_fork()
     for capture in list(_live):
         capture.begin_anew()
 

@@ -295,7 +295,7 @@ def record(
             started.output = Capture(recorder, request.capture, report)
         feeding.start(started, recorder, request, about, report)
     except BaseException:
-        started.unhear()
+        started.stop_observing()
         recorder.close()
         watchdog.release()
         started.restore()

@@ -76,7 +76,7 @@ class StartedRun:
                     os.environ[name] = before
         self._exported.clear()
 
-    def unhear(self) -> None:
+    def stop_observing(self) -> None:
         """What is printed from now on is not recorded."""
         if self.output is not None:
             self.output.close()

@@ -1,4 +1,4 @@
-"""Lets others hear what is written to a stream, which stays the object that it is."""
+"""Lets listeners have what is written to a stream, which stays the object that it is."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Ear = Callable[[str | bytes], None]
+    Listener = Callable[[str | bytes], None]
 
-NAME: Final = "steno_tap"
-"""The stream's attribute by which a display that draws on it finds the tap."""
+NAME: Final = "steno_observer"
+"""The stream's attribute by which a display that draws on it finds its observer."""
 _lock = threading.RLock()
-"""Guards the coming and going of ears; never held while something is written."""
+"""Guards the list of listeners; never held while something is written."""
 _ABSENT: Final = object()
 
 
 class _Here(threading.local):
     inside = 0
-    """In a stream's own write or flush: what reaches a buffer was heard as text."""
-    deaf = 0
+    """In a stream's own write or flush: what reaches a buffer was passed on as text."""
+    muted = 0
 
 
 _here = _Here()
 
 
-class Tap:
-    """Observes one stream: its `write`, and its buffer's, are covered by ones that tell the ears afterwards.
+class StreamObserver:
+    """Observes one stream: its `write`, and its buffer's, are covered by ones that call the listeners afterwards.
 
-    The object is not replaced, so that whoever holds it already (a logging handler, say) is heard too, and
+    The object is not replaced, so that whoever holds it already (a logging handler, say) is observed too, and
     whoever wraps it meanwhile keeps a stream that works. What is written below Python's streams, by C code on the
-    file descriptor, is not heard. An ear must not block; what it raises is dropped. Thread-safe.
+    file descriptor, is not observed. An listener must not block; what it raises is dropped. Thread-safe.
 
     Raises:
         TypeError: the stream's methods cannot be covered.
@@ -41,7 +41,7 @@ class Tap:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._buffer = getattr(stream, "buffer", None)
-        self.ears: tuple[Ear, ...] = ()
+        self.listeners: tuple[Listener, ...] = ()
         self._covers: list[tuple[Any, str, Any, Any]] = []
         try:
             self._cover(stream, "write", self._text_write(stream.write))
@@ -49,34 +49,34 @@ class Tap:
         except (AttributeError, TypeError) as error:
             msg = f"the write method of a {type(stream).__name__} cannot be covered: {error}"
             raise TypeError(msg) from error
-        # Without a buffer, or with one that cannot be covered, only text is heard.
+        # Without a buffer, or with one that cannot be covered, only text is observed.
         with contextlib.suppress(AttributeError, TypeError):
             covered = self._bytes_write(self._buffer.write)  # type: ignore[union-attr]
             self._cover(stream, "flush", self._text_flush(stream.flush))
             self._cover(self._buffer, "write", covered)
 
-    def hear(self, what: str | bytes) -> None:
-        """Tell the ears."""
-        if _here.deaf:
+    def notify(self, what: str | bytes) -> None:
+        """Call the listeners."""
+        if _here.muted:
             return
-        for ear in self.ears:
+        for listener in self.listeners:
             try:
-                ear(what)
+                listener(what)
             except Exception:
                 pass
 
     @contextlib.contextmanager
-    def deaf(self) -> Iterator[None]:
-        """What this thread writes inside is not the program's: it is not heard."""
-        _here.deaf += 1
+    def muted(self) -> Iterator[None]:
+        """What this thread writes inside is not the program's: it is not passed on."""
+        _here.muted += 1
         try:
             yield
         finally:
-            _here.deaf -= 1
+            _here.muted -= 1
 
     def remove(self) -> None:
         """Uncover what is covered by us; where somebody has covered it again, ours goes on as if it were not there."""
-        self.ears = ()
+        self.listeners = ()
         for owner, name, before, ours in reversed(self._covers):
             if vars(owner).get(name) is ours:
                 if before is _ABSENT:
@@ -93,17 +93,17 @@ class Tap:
         self._covers.append((owner, name, before, ours))
 
     def _text_write(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def heard(*args: Any, **kwargs: Any) -> Any:
+        def observed(*args: Any, **kwargs: Any) -> Any:
             _here.inside += 1
             try:
                 done = write(*args, **kwargs)
             finally:
                 _here.inside -= 1
-            if args and self.ears and isinstance(args[0], str):
-                self.hear(args[0])
+            if args and self.listeners and isinstance(args[0], str):
+                self.notify(args[0])
             return done
 
-        return heard
+        return observed
 
     def _text_flush(self, flush: Callable[..., Any]) -> Callable[..., Any]:
         def passed(*args: Any, **kwargs: Any) -> Any:
@@ -116,37 +116,37 @@ class Tap:
         return passed
 
     def _bytes_write(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def heard(*args: Any, **kwargs: Any) -> Any:
+        def observed(*args: Any, **kwargs: Any) -> Any:
             done = write(*args, **kwargs)
-            if args and self.ears and not _here.inside:
+            if args and self.listeners and not _here.inside:
                 with contextlib.suppress(TypeError):  # bytes that lie scattered in memory
                     written = memoryview(args[0]).cast("B")
-                    self.hear(bytes(written[:done] if isinstance(done, int) else written))
+                    self.notify(bytes(written[:done] if isinstance(done, int) else written))
             return done
 
-        return heard
+        return observed
 
 
-def listen(stream: Any, ear: Ear) -> Tap:
-    """Have the ear told of what is written to the stream from now on.
+def listen(stream: Any, listener: Listener) -> StreamObserver:
+    """Call the listener with what is written to the stream from now on.
 
     Raises:
         TypeError: the stream's methods cannot be covered.
     """
     with _lock:
-        tap = getattr(stream, "__dict__", {}).get(NAME)
-        if tap is None:
-            tap = Tap(stream)
-        tap.ears = (*tap.ears, ear)
-        return tap
+        observer = getattr(stream, "__dict__", {}).get(NAME)
+        if observer is None:
+            observer = StreamObserver(stream)
+        observer.listeners = (*observer.listeners, listener)
+        return observer
 
 
-def leave(tap: Tap, ear: Ear) -> None:
-    """The ear hears no more; the last one uncovers the stream."""
+def leave(observer: StreamObserver, listener: Listener) -> None:
+    """Call this listener no more; the last one uncovers the stream."""
     with _lock:
-        tap.ears = tuple(one for one in tap.ears if one is not ear)
-        if not tap.ears:
-            tap.remove()
+        observer.listeners = tuple(one for one in observer.listeners if one is not listener)
+        if not observer.listeners:
+            observer.remove()
 
 
 def after_fork() -> None:
