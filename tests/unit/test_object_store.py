@@ -13,7 +13,7 @@ import pytest
 
 from steno.capture.start import uploading
 from steno.cli import terminal
-from steno.collector.uploads.progress import Tally
+from steno.collector.uploads.progress import UploadCounts
 from steno.objects.sending import DifferentError, Sending
 from steno.objects.sent import Arrived, Sent
 from steno.objects.store import ObjectStore, sha256_of
@@ -122,17 +122,17 @@ def test_the_account_outlives_a_torn_line_and_forgets_what_the_store_lost(tmp_pa
 
 
 def test_the_tally_counts_what_is_left():
-    tally = Tally()
-    tally.plan(3, 60, {"a": 10, "b": 20})
-    tally.moved("b", 5)
-    assert (tally.numbers()["files_left"], tally.numbers()["bytes_left"]) == (2, 25)
-    assert tally.numbers()["eta_secs"] > 0
-    tally.failed("b", "broken")
-    tally.arrived("a")
-    found = tally.numbers()
+    counts = UploadCounts()
+    counts.plan(3, 60, {"a": 10, "b": 20})
+    counts.moved("b", 5)
+    assert (counts.numbers()["files_left"], counts.numbers()["bytes_left"]) == (2, 25)
+    assert counts.numbers()["eta_secs"] > 0
+    counts.failed("b", "broken")
+    counts.arrived("a")
+    found = counts.numbers()
     assert (found["files_left"], found["bytes_left"], found["retries"], found["error"]) == (1, 20, 1, "broken")
-    tally.arrived("b")
-    assert (tally.numbers()["bytes_left"], tally.numbers()["eta_secs"]) == (0, None)
+    counts.arrived("b")
+    assert (counts.numbers()["bytes_left"], counts.numbers()["eta_secs"]) == (0, None)
 
 
 def test_an_upload_at_work_is_told_with_its_pace():

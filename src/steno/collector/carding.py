@@ -13,7 +13,7 @@ from steno import runfile
 from steno.errors import CorruptError
 from steno.ledger import card, card_table
 from steno.ledger.read import Reader
-from steno.ledger.tally import Tally
+from steno.ledger.totals import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,14 +59,14 @@ class Carding:
         self._lock = lock
         self._say = say
         self._name = node.dir.name
-        self._tally = Tally()
+        self._totals = Totals()
         self._batch = 0
         self._waiting: deque[tuple[int, Batch]] = deque()
         self._held_points = 0
         self._missing_to = 0
         """Batches up to this one are read again from parts and ledger."""
         self._again: threading.Thread | None = None
-        self._found: tuple[Tally, int] | None = None
+        self._found: tuple[Totals, int] | None = None
         self._next = 0.0
         self._written = b""
         self._dirty = True
@@ -85,34 +85,34 @@ class Carding:
         if held is not None and held.ledger == self._ledger() and held.batch <= newest:
             self._take(held, hidden)
         else:
-            self._tally = Tally(hidden)
+            self._totals = Totals(hidden)
         self._missing_to = newest
         if held is not None and held.ended:
             self._write(ended=False)  # what it says does not hold any more
 
     def _take(self, held: card.Card, hidden: tuple[tuple[int, int], ...]) -> None:
         if not card.hold_under(held.hidden, held.reach, hidden) or held.losses.get(_DAMAGED, 0) != self._damaged:
-            self._tally = Tally(hidden)
+            self._totals = Totals(hidden)
             return
         try:
             if held.is_whole:
-                tally, batch = Tally(hidden), held.batch
-                card.add_to(tally, held.metrics, held.reach)
+                totals, batch = Totals(hidden), held.batch
+                card.add_to(totals, held.metrics, held.reach)
             else:
-                tally, batch = card_table.read(self._run_dir, held)
-                tally.hidden = hidden
+                totals, batch = card_table.read(self._run_dir, held)
+                totals.hidden = hidden
         except CorruptError as error:
             self._say("card", f"{error}; it is made again")
-            self._tally = Tally(hidden)
+            self._totals = Totals(hidden)
             return
-        self._tally, self._batch = tally, batch
+        self._totals, self._batch = totals, batch
 
     def rewound(self, attempt: int, step: int) -> None:
         """A rewind that is new hides points of older attempts from the step on."""
-        if (attempt, step) in self._tally.hidden:
+        if (attempt, step) in self._totals.hidden:
             return
-        if not self._tally.hide(attempt, step) or self._again is not None:
-            self._restart(self._tally.hidden)
+        if not self._totals.hide(attempt, step) or self._again is not None:
+            self._restart(self._totals.hidden)
         self._dirty = True
 
     def _restart(self, hidden: tuple[tuple[int, int], ...]) -> None:
@@ -121,7 +121,7 @@ class Carding:
         self._join()
         self._leave.clear()
         self._missing_to = max(self._missing_to, self._newest())
-        self._tally, self._batch = Tally(hidden), 0
+        self._totals, self._batch = Totals(hidden), 0
         self._waiting.clear()
         self._held_points = 0
 
@@ -170,23 +170,23 @@ class Carding:
             _, batch = self._waiting.popleft()
             self._held_points -= len(batch.value)
             if batch.id > self._batch:
-                self._tally.add_batch(batch)
+                self._totals.add_batch(batch)
                 self._batch = batch.id
         self._dirty = bool(self._waiting)
-        if len(self._tally) > _KEYS_MOST:
-            self._is_off, self._tally = True, Tally(self._tally.hidden)
+        if len(self._totals) > _KEYS_MOST:
+            self._is_off, self._totals = True, Totals(self._totals.hidden)
 
     def _read_again(self) -> None:
         """Have a thread count what was posted before, or take what it has come to."""
         if self._found is not None:
-            self._tally, self._batch = self._found
+            self._totals, self._batch = self._found
             self._found = self._again = None
         elif self._again is None:
-            args = (self._tally, self._batch, self._missing_to)
+            args = (self._totals, self._batch, self._missing_to)
             self._again = threading.Thread(target=self._recount, args=args, name="steno-card", daemon=True)
             self._again.start()
 
-    def _recount(self, tally: Tally, after: int, until: int) -> None:
+    def _recount(self, totals: Totals, after: int, until: int) -> None:
         reader = Reader(self._run_dir)
         try:
             while after < until and not self._leave.is_set():
@@ -194,9 +194,9 @@ class Carding:
                 if batch is None or batch.id > until:
                     after = until
                     break
-                tally.add_batch(batch)
+                totals.add_batch(batch)
                 after = batch.id
-            self._found = (tally, after)
+            self._found = (totals, after)
         except (OSError, sqlite3.Error, CorruptError) as error:
             self._is_off = True
             self._say("card again", f"the card cannot be made again: {error}; readers compute what it would say")
@@ -210,16 +210,16 @@ class Carding:
 
     def sealed(self) -> None:
         """A part was written: where there are more keys than a card holds, write them all down beside it."""
-        if self._is_known and len(self._tally) > len(card.metrics_of(self._tally)):
+        if self._is_known and len(self._totals) > len(card.metrics_of(self._totals)):
             try:
-                card_table.write(self._run_dir, self._name, self._ledger(), self._batch, self._tally)
+                card_table.write(self._run_dir, self._name, self._ledger(), self._batch, self._totals)
             except OSError as error:
                 self._say("card table", f"the summary of all keys cannot be written: {error}")
         self._dirty = True
 
     @property
     def _is_known(self) -> bool:
-        """Whether the tally has all up to its last batch."""
+        """Whether the totals have all up to its last batch."""
         return not self._is_off and self._missing_to <= self._batch
 
     def close(self, synced: int, *, ended: bool, nodes: int) -> None:
@@ -245,14 +245,14 @@ class Carding:
             losses = known["losses"].get(_DAMAGED, 0)
             if losses != self._damaged:
                 self._damaged = losses  # of what was counted something is lost
-                self._restart(self._tally.hidden)
+                self._restart(self._totals.hidden)
             whole = self._is_known
-            metrics = card.metrics_of(self._tally) if whole else {}
+            metrics = card.metrics_of(self._totals) if whole else {}
             known |= {
                 "batch": self._batch if whole else 0,
-                "hidden": self._tally.hidden,
-                "reach": self._tally.reach,
-                "keys": len(self._tally) if whole else 0,
+                "hidden": self._totals.hidden,
+                "reach": self._totals.reach,
+                "keys": len(self._totals) if whole else 0,
                 "metrics": metrics,
             }
             text = card.encode(known)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from steno.ledger.tally import Special, Tally
+    from steno.ledger.totals import Special, Totals
 
 FORMAT: Final = 1
 KEYS: Final = 256
@@ -168,15 +168,15 @@ def read(run_dir: Path) -> dict[str, Card]:
 # -- metrics ---------------------------------------------------------------------------------------------
 
 
-def metrics_of(tally: Tally) -> dict[str, Any]:
-    """The first keys of a tally that fit into a card, as `Card.metrics` has them."""
-    columns = {name: tally.rows[name][: KEYS + 1].tolist() for name in tally.rows.COLUMNS}
+def metrics_of(totals: Totals) -> dict[str, Any]:
+    """The first keys of the totals that fit into a card, as `Card.metrics` has them."""
+    columns = {name: totals.rows[name][: KEYS + 1].tolist() for name in totals.rows.COLUMNS}
     found: dict[str, Any] = {}
     room = _METRICS_BYTES
-    for key, at in tally.ids.items():
+    for key, at in totals.ids.items():
         if at >= KEYS:
             break
-        row = row_of(columns, at, tally.rows.special.get(at))
+        row = row_of(columns, at, totals.rows.special.get(at))
         room -= len(schema.json_text({key: row}))
         if room < 0:
             break
@@ -185,7 +185,7 @@ def metrics_of(tally: Tally) -> dict[str, Any]:
 
 
 def row_of(columns: dict[str, list[Any]], at: int, special: Special | None) -> list[Any]:
-    """One row of a tally's columns as a card has it."""
+    """One row of the totals' columns as a card has it."""
     last = columns["last"][at] if special is None else value_of(special)
     row: list[Any] = [
         columns["count"][at],
@@ -200,21 +200,21 @@ def row_of(columns: dict[str, list[Any]], at: int, special: Special | None) -> l
 _PLACE: Final = ("step", "attempt", "rank")
 
 
-def add_to(tally: Tally, metrics: dict[str, tuple[Any, ...]], reach: int) -> None:
-    """Add a card's rows to a tally of other points under the same rewinds.
+def add_to(totals: Totals, metrics: dict[str, tuple[Any, ...]], reach: int) -> None:
+    """Add a card's rows to the totals of other points under the same rewinds.
 
     Raises:
         CorruptError: they are none.
     """
-    from steno.ledger.tally import Rows
+    from steno.ledger.totals import TotalsTable
 
-    new = Rows(len(metrics))
+    new = TotalsTable(len(metrics))
     try:
         for at, row in enumerate(metrics.values()):
             _set(new, at, row)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise CorruptError(f"the rows of a card cannot be used: {error}") from None
-    tally.add_rows(list(metrics), new, reach)
+    totals.add_rows(list(metrics), new, reach)
 
 
 def _set(new: Any, at: int, row: tuple[Any, ...]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from steno import bounds, files
 from steno.errors import CorruptError
 from steno.ledger import card, schema
-from steno.ledger.tally import Rows, Tally
+from steno.ledger.totals import Totals, TotalsTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,18 +27,18 @@ def name_of(node: str) -> str:
     return f"summary-{node}.parquet"
 
 
-def write(run_dir: Path, node: str, ledger: str, batch: int, tally: Tally) -> None:
+def write(run_dir: Path, node: str, ledger: str, batch: int, totals: Totals) -> None:
     """Put a table of all keys in the place of the one before. Raises OSError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    count = len(tally)
+    count = len(totals)
     odd = [""] * count
-    for at, special in tally.rows.special.items():
+    for at, special in totals.rows.special.items():
         odd[at] = schema.json_text(card.value_of(special))
-    columns: dict[str, Any] = {"key": _strings(list(tally.ids))}
-    for name in Rows.COLUMNS:
-        column = tally.rows[name][:count]
+    columns: dict[str, Any] = {"key": _strings(list(totals.ids))}
+    for name in TotalsTable.COLUMNS:
+        column = totals.rows[name][:count]
         columns[name] = pa.Array.from_buffers(
             pa.float64() if column.dtype.kind == "f" else pa.int64(), count, [None, pa.py_buffer(column.tobytes())]
         )
@@ -48,8 +48,8 @@ def write(run_dir: Path, node: str, ledger: str, batch: int, tally: Tally) -> No
         "node": node,
         "ledger": ledger,
         "batch": batch,
-        "hidden": tally.hidden,
-        "reach": tally.reach,
+        "hidden": totals.hidden,
+        "reach": totals.reach,
     }
     table = pa.table(columns).replace_schema_metadata({_FACTS: schema.json_text(facts).encode()})
     path = run_dir / name_of(node)
@@ -57,7 +57,7 @@ def write(run_dir: Path, node: str, ledger: str, batch: int, tally: Tally) -> No
         pq.write_table(table, hidden, compression="zstd", write_page_checksum=True)
 
 
-def read(run_dir: Path, head: card.Head) -> tuple[Tally, int]:
+def read(run_dir: Path, head: card.Head) -> tuple[Totals, int]:
     """(the rows of all keys, the last batch that they cover) of the node that a card is of.
 
     Raises:
@@ -77,15 +77,15 @@ def read(run_dir: Path, head: card.Head) -> tuple[Tally, int]:
         held = [(int(attempt), int(step)) for attempt, step in facts["hidden"]]
         if not card.hold_under(held, int(facts["reach"]), head.hidden):
             raise ValueError("it knows of other rewinds")
-        tally = Tally(head.hidden)
+        totals = Totals(head.hidden)
         names = table["key"].to_pylist()
-        rows = Rows(len(names))
-        rows.columns = {name: _column(table[name]) for name in Rows.COLUMNS}
+        rows = TotalsTable(len(names))
+        rows.columns = {name: _column(table[name]) for name in TotalsTable.COLUMNS}
         for at, odd in enumerate(table["last_odd"].to_pylist()):
             if odd:
                 rows.special[at] = card.special_of(json.loads(odd))
-        tally.add_rows(names, rows, int(facts["reach"]))
-        return tally, int(facts["batch"])
+        totals.add_rows(names, rows, int(facts["reach"]))
+        return totals, int(facts["batch"])
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise CorruptError(f"{path} cannot be used: {error}") from None
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from steno.ledger.tally import Tally
+    from steno.ledger.totals import Totals
     from steno.record import Entry
     from steno.store.attempts import Attempt, Choose
     from steno.store.entrypages import EntryPage, EntryPages, Wanted
@@ -137,15 +137,15 @@ class FilesRun:
 
     def keys(self) -> list[str]:
         """See `EngineRun`."""
-        return again(lambda: sorted(self._tally().ids))
+        return again(lambda: sorted(self._totals().ids))
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """See `EngineRun`."""
-        return again(lambda: told(self._tally()))
+        return again(lambda: told(self._totals()))
 
-    def _tally(self) -> Tally:
+    def _totals(self) -> Totals:
         view = self.view()
-        return self._summary.tally(self.dir, view, attempts_.choose(self.attempts(), "latest"))
+        return self._summary.totals(self.dir, view, attempts_.choose(self.attempts(), "latest"))
 
     def points(self, keys: Sequence[str], choose: Choose, without: Sequence[str] = ()) -> list[Points]:
         """See `EngineRun`."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.ledger.snapshot import Part
-    from steno.ledger.tally import Tally
+    from steno.ledger.totals import Totals
     from steno.store.attempts import Choice
     from steno.store.engine import Engine
     from steno.store.points import Points
@@ -34,9 +34,9 @@ class Summary:
         self._engine = engine
         self._lock = threading.Lock()
         self._hidden: tuple[tuple[int, int], ...] | None = None
-        self._parts: dict[tuple[str, int], Tally] = {}
+        self._parts: dict[tuple[str, int], Totals] = {}
 
-    def tally(self, run_dir: Path, view: View, choice: Choice) -> Tally:
+    def totals(self, run_dir: Path, view: View, choice: Choice) -> Totals:
         """All keys that the run has, and the rows of those points that are chosen: what rewinds leave, of all ranks.
 
         Raises:
@@ -68,20 +68,20 @@ class Summary:
                 _add(found, names, chunk if late.all() else chunk.take(late))
         return found
 
-    def _of_part(self, run_dir: Path, part: Part, after: int, hidden: tuple[tuple[int, int], ...]) -> Tally:
-        from steno.ledger.tally import Tally
+    def _of_part(self, run_dir: Path, part: Part, after: int, hidden: tuple[tuple[int, int], ...]) -> Totals:
+        from steno.ledger.totals import Totals
 
-        tally = Tally(hidden)
+        totals = Totals(hidden)
         query = f"select {_COLUMNS} from {{parts}} where batch > {after}"
         table = self._engine.table(self._engine.files(run_dir, [part]), query)
         if table is not None and len(table):
             ids: dict[str, int] = {}
             points = of_arrow(table, ids)
-            _add(tally, list(ids), points)
-        return tally
+            _add(totals, list(ids), points)
+        return totals
 
 
-def _add(tally: Tally, names: list[str], points: Points) -> None:
+def _add(totals: Totals, names: list[str], points: Points) -> None:
     import numpy as np
 
     if not len(points):
@@ -89,14 +89,14 @@ def _add(tally: Tally, names: list[str], points: Points) -> None:
     used = np.unique(points.key)
     places = {name: getattr(points, name) for name in _PLACE}
     key = np.searchsorted(used, points.key)
-    tally.add_points([names[number] for number in used.tolist()], key, places, points.value, points.special)
+    totals.add_points([names[number] for number in used.tolist()], key, places, points.value, points.special)
 
 
-def _of_cards(run_dir: Path, view: View, hidden: tuple[tuple[int, int], ...]) -> tuple[Tally, dict[int, int]]:
+def _of_cards(run_dir: Path, view: View, hidden: tuple[tuple[int, int], ...]) -> tuple[Totals, dict[int, int]]:
     """(what the cards say, by node the last batch that it has): of those whose ledger is there, or has ended."""
-    from steno.ledger.tally import Tally
+    from steno.ledger.totals import Totals
 
-    found, covered = Tally(hidden), dict[int, int]()
+    found, covered = Totals(hidden), dict[int, int]()
     cards = card.read(run_dir)
     held = machinery.packed(run_dir) if cards else {}
     for node in sorted({*view.snapshot.ledgers, *(part.node for part in view.metrics)}) if cards else ():
@@ -121,20 +121,20 @@ def _goes_with(one: card.Card, node: int, view: View, held: Mapping[str, str]) -
     return one.ledger == ledger and one.batch <= view.snapshot.last_batch.get(node, 0)
 
 
-def _rows(run_dir: Path, one: card.Card) -> tuple[Tally, int]:
+def _rows(run_dir: Path, one: card.Card) -> tuple[Totals, int]:
     from steno.ledger import card_table
-    from steno.ledger.tally import Tally
+    from steno.ledger.totals import Totals
 
     if not one.is_whole:
         return card_table.read(run_dir, one)
-    tally = Tally()
-    card.add_to(tally, one.metrics, one.reach)
-    return tally, one.batch
+    totals = Totals()
+    card.add_to(totals, one.metrics, one.reach)
+    return totals, one.batch
 
 
-def told(tally: Tally) -> dict[str, dict[str, Any]]:
+def told(totals: Totals) -> dict[str, dict[str, Any]]:
     """By key what `RunReader.summary` says."""
-    return {key: _row(row) for key, row in tally.items()}
+    return {key: _row(row) for key, row in totals.items()}
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Register:
         self.limit = settings.async_queue
         self.child_log = child_log
         self._numbers = itertools.count(1)
-        self._tallies = {mode: dict.fromkeys(ENDS, 0) for mode in MODES}
+        self._counts = {mode: dict.fromkeys(ENDS, 0) for mode in MODES}
         self._begin_anew()
         owners.add(self)
 
@@ -243,7 +243,7 @@ class Register:
         except Exception as problem:
             self.report("async_log", f"the entry of {task.refer()} was not recorded: {problem!r}")
         with self._lock:
-            self._tallies[task.mode][state] += 1
+            self._counts[task.mode][state] += 1
         # The callbacks of the Future are the user's: what they raise ends no worker of ours.
         try:
             if error is not None:
@@ -362,7 +362,7 @@ class Register:
 
     def health(self) -> dict[str, dict[str, int]]:
         """Per mode that was used: queued, running, and how the others ended."""
-        out = {mode: {QUEUED: 0, RUNNING: 0, **tally} for mode, tally in self._tallies.items() if mode in self._pools}
+        out = {mode: {QUEUED: 0, RUNNING: 0, **counts} for mode, counts in self._counts.items() if mode in self._pools}
         for task in list(self._live.values()):
             if task.state in {QUEUED, RUNNING}:
                 out[task.mode][task.state] += 1
@@ -373,8 +373,8 @@ class Register:
         for pool in self._pools.values():
             pool.forked()
         self._begin_anew()
-        for tally in self._tallies.values():
-            tally.update(dict.fromkeys(ENDS, 0))
+        for counts in self._counts.values():
+            counts.update(dict.fromkeys(ENDS, 0))
 
 
 def _cancel(future: Future[Any]) -> None:

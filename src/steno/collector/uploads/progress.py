@@ -10,7 +10,7 @@ from typing import Any, Final
 _WINDOW_SECS: Final = 10.0
 
 
-class Tally:
+class UploadCounts:
     """Thread-safe."""
 
     def __init__(self) -> None:

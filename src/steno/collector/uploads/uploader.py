@@ -24,7 +24,7 @@ from steno import files, host, runfile, statusfile
 from steno.collector.uploads import artifacts_json, attempts
 from steno.collector.uploads.files import ARTIFACTS, ROLES, STORE, Belonging, is_for, of_run
 from steno.collector.uploads.location import Location
-from steno.collector.uploads.progress import Tally
+from steno.collector.uploads.progress import UploadCounts
 from steno.collector.uploads.unsealed import Unsealed
 from steno.delivery.backoff import Backoff
 from steno.destinations import asked
@@ -79,7 +79,7 @@ class Uploader:
         self._stores = {role: stores[role] for role in ROLES if role in stores}
         if self._stores.get(ARTIFACTS) == self._stores.get(STORE):
             self._stores.pop(ARTIFACTS, None)  # they go with the run
-        self._tally = Tally()
+        self._counts = UploadCounts()
         self._gate = threading.Semaphore(TRANSFERS)
         self._locations: dict[str, Location] = {}
         self._wake = threading.Event()
@@ -108,7 +108,7 @@ class Uploader:
             "state": self.state,
             "looked": self.looked,
             "stores": {**self._stores, **places},
-            **self._tally.numbers(),
+            **self._counts.numbers(),
         }
 
     def run(self) -> None:
@@ -117,17 +117,17 @@ class Uploader:
             for role, url in self._stores.items():
                 self._locations[role] = Location(role, urls.check(role, url), self._node_dir, self._gate)
         except UsageError as error:
-            self.state, self._tally.error = "stopped", str(error)
+            self.state, self._counts.error = "stopped", str(error)
             return
         backoff = Backoff(_FIRST_WAIT_SECS, _LAST_WAIT_SECS)
         while True:
             self._wake.clear()
             asked, began = self.asked, time.process_time()
-            before = self._tally.numbers()["retries"]
+            before = self._counts.numbers()["retries"]
             try:
                 whole = self._sweep()
             except Exception as error:  # the store, the ledger of a collector that works, a full disk
-                self._tally.failed("", _words(error))
+                self._counts.failed("", _words(error))
                 whole = False
             if whole:
                 self.looked = asked
@@ -138,7 +138,7 @@ class Uploader:
             self.state = "retrying"
             # Spread, for the uploaders of many runs that a store's return would wake at once.
             time.sleep(backoff.next() * random.uniform(0.7, 1.0))
-            if self._tally.numbers()["retries"] == before:
+            if self._counts.numbers()["retries"] == before:
                 backoff.reset()
 
     def _sweep(self) -> bool:
@@ -170,7 +170,7 @@ class Uploader:
             self._require(location, [Part(**row) for row in whole["parts"]] if whole else parts)
             self._publish(location, whole, written, ended=bool(ended))
         self.state = "complete" if ended else "waiting"
-        self._tally.error = None
+        self._counts.error = None
         return True
 
     def _snapshot(self, *, ended: bool) -> Snapshot:
@@ -207,7 +207,7 @@ class Uploader:
     def _send(self, wanted: Mapping[str, list[Belonging]]) -> bool:
         every = [(self._locations[role], one) for role, found in wanted.items() for one in found]
         todo = [(location, one) for location, one in every if location.lacks(one)]
-        self._tally.plan(
+        self._counts.plan(
             len(every), sum(one.size for _, one in every), {_name(location, one): one.size for location, one in todo}
         )
         if not todo:
@@ -225,15 +225,15 @@ class Uploader:
             location.send(one, lambda count: self._moved(name, count))
         except Exception as error:
             self._failures += 1
-            self._tally.failed(name, f"{one.key}: {_words(error)}")
+            self._counts.failed(name, f"{one.key}: {_words(error)}")
             return False
         self._failures = 0
-        self._tally.arrived(name)
+        self._counts.arrived(name)
         return True
 
     def _moved(self, name: str, count: int) -> None:
         """Bytes have gone. What takes minutes must not look like silence: the node's objects are put as they are."""
-        self._tally.moved(name, count)
+        self._counts.moved(name, count)
         if time.monotonic() < self._beat_at or not self._beating.acquire(blocking=False):
             return
         try:
@@ -241,7 +241,7 @@ class Uploader:
                 location.store.write(node_object.key(self._node), _json({**said, "written": time.time_ns()}))
             self._beat_at = time.monotonic() + _NEWS_SECS
         except Exception as error:  # the sending itself will say it, too
-            self._tally.error = _words(error)
+            self._counts.error = _words(error)
         finally:
             self._beating.release()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steno.ledger.tally import Rows, Tally
+from steno.ledger.totals import Totals, TotalsTable
 from steno.record import Batch, Ref
 
 NUMBERS = [0.0, -0.0, 1.5, -2.25, 1e8 + 0.5, math.nan, math.inf, -math.inf, 3.0, 3.0]
@@ -71,13 +71,13 @@ def same(found: dict[str, dict[str, Any]], wanted: dict[str, dict[str, Any]]) ->
     }
 
 
-def flat(tally: Tally, batch: Batch) -> None:
+def flat(totals: Totals, batch: Batch) -> None:
     rows = points(batch)
     names = list(dict.fromkeys(one[0] for one in rows))
     columns = {name: np.array([one[1 + at] for one in rows]) for at, name in enumerate(("step", "attempt", "rank"))}
     columns["record"] = np.array([one[4] for one in rows])
     special = {at: one[5] for at, one in enumerate(rows) if not isinstance(one[5], float)}
-    tally.add_points(names, np.array([names.index(one[0]) for one in rows]), columns, batch.value, special)
+    totals.add_points(names, np.array([names.index(one[0]) for one in rows]), columns, batch.value, special)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -90,38 +90,38 @@ def test_a_tally_is_what_all_points_say(seed: int) -> None:
         batches.append(made(random, sets=int(random.integers(1, 7)), records=size, first=first, ordered=seed % 3 == 0))
         first += size
     wanted = expected([one for batch in batches for one in points(batch)], hidden)
-    by_set, by_point, united = Tally(hidden), Tally(hidden), Tally(hidden)
+    by_set, by_point, united = Totals(hidden), Totals(hidden), Totals(hidden)
     for number, batch in enumerate(batches):
         by_set.add_batch(batch)
         flat(by_point, batch)
-        alone = Tally(hidden)
-        (flat if number % 2 else lambda tally, one: tally.add_batch(one))(alone, batch)
+        alone = Totals(hidden)
+        (flat if number % 2 else lambda totals, one: totals.add_batch(one))(alone, batch)
         united.add_rows(list(alone.ids), alone.rows, alone.reach)
-    for tally in (by_set, by_point, united):
-        assert same(dict(tally.items()), wanted)
-        assert set(tally.ids) == {one[0] for batch in batches for one in points(batch)}
+    for totals in (by_set, by_point, united):
+        assert same(dict(totals.items()), wanted)
+        assert set(totals.ids) == {one[0] for batch in batches for one in points(batch)}
 
 
 def test_a_rewind_that_hides_nothing_needs_no_second_look() -> None:
     random = np.random.default_rng(1)
     batch = made(random, sets=1, records=20, ordered=True)
-    tally = Tally()
-    tally.add_batch(batch)
-    assert tally.hide(4, 21)
-    assert not tally.hide(5, 20)
-    assert tally.hidden == ((4, 21), (5, 20))
+    totals = Totals()
+    totals.add_batch(batch)
+    assert totals.hide(4, 21)
+    assert not totals.hide(5, 20)
+    assert totals.hidden == ((4, 21), (5, 20))
 
 
 def test_a_key_of_which_all_is_hidden_is_known_and_has_no_row() -> None:
     batch = replace(made(np.random.default_rng(1), sets=1, records=5), attempt=np.ones(5, np.int32))
-    tally = Tally([(2, -100)])
-    tally.add_batch(batch)
-    assert set(tally.ids) == set(batch.sets[0])
-    assert not dict(tally.items())
+    totals = Totals([(2, -100)])
+    totals.add_batch(batch)
+    assert set(totals.ids) == set(batch.sets[0])
+    assert not dict(totals.items())
 
 
 def test_no_points_are_no_rows() -> None:
-    tally = Tally()
-    tally.add_points([], np.empty(0, np.int32), {}, np.empty(0), {})
-    tally.add_rows([], Rows(), 0)
-    assert not dict(tally.items())
+    totals = Totals()
+    totals.add_points([], np.empty(0, np.int32), {}, np.empty(0), {})
+    totals.add_rows([], TotalsTable(), 0)
+    assert not dict(totals.items())

@@ -22,7 +22,7 @@ _ODD_SETS: Final = 8
 """Fewer records than that for each set of keys: its points are gathered by key, not by set."""
 
 
-class Rows:
+class TotalsTable:
     """One row per key: `count`, and value and place of the last, smallest and largest point, arrays of shape (k,).
 
     `last_*` is the last by step, attempt, rank and record. `min_*` and `max_*` are of the numbers, NaN aside, and the
@@ -51,12 +51,12 @@ class Rows:
         """Have room for so many rows."""
         held = len(self["count"])
         if length > held:
-            more = Rows(max(length - held, held))
+            more = TotalsTable(max(length - held, held))
             self.columns = {name: np.concatenate([self[name], more[name]]) for name in self.COLUMNS}
 
 
-class Tally:
-    """By key what `Rows` says, of the points that rewinds leave; use it from one thread.
+class Totals:
+    """By key what `TotalsTable` says, of the points that rewinds leave; use it from one thread.
 
     Args:
         hidden: (attempt, step) of each rewind: points of attempts before it, from the step on, do not count.
@@ -66,7 +66,7 @@ class Tally:
         self.hidden = tuple(hidden)
         self.ids: dict[str, int] = {}
         """Every key that had a point, hidden ones too: its row."""
-        self.rows = Rows()
+        self.rows = TotalsTable()
         self.reach = -(2**63)
         """The highest step of any point."""
         self._sets: dict[tuple[str, ...], NDArray[np.int64]] = {}
@@ -126,7 +126,7 @@ class Tally:
         else:
             values = batch.value[splits[chosen][:, None] + np.arange(width)]
         top = len(chosen) - 1
-        new = Rows(width)
+        new = TotalsTable(width)
         new.columns["count"] = np.full(width, len(chosen), np.int64)
         new.columns["last"] = values[top]
         for name in _ORDER:
@@ -188,7 +188,7 @@ class Tally:
         if not len(rows):
             return
         groups = _Groups(key[rows])
-        new = Rows(len(groups.starts))
+        new = TotalsTable(len(groups.starts))
         new.columns["count"] = groups.sizes
         last = _picked(rows, groups, [(places[name], np.maximum) for name in _ORDER])
         new.columns["last"] = value[last]
@@ -218,18 +218,18 @@ class Tally:
 
     # -- uniting -----------------------------------------------------------------------------------------
 
-    def add_rows(self, names: Sequence[str], new: Rows, reach: int) -> None:
-        """Add what another tally of other points has come to, under the same rewinds."""
+    def add_rows(self, names: Sequence[str], new: TotalsTable, reach: int) -> None:
+        """Add what other totals, of other points, have come to, under the same rewinds."""
         self.reach = max(self.reach, reach)
         ids = self._learn(names)
         shown = np.flatnonzero(new["count"][: len(names)])
-        some = Rows()
-        some.columns = {name: new[name][shown] for name in Rows.COLUMNS}
+        some = TotalsTable()
+        some.columns = {name: new[name][shown] for name in TotalsTable.COLUMNS}
         some.special = {at: new.special[row] for at, row in enumerate(shown.tolist()) if row in new.special}
         self._unite(ids[shown], some)
 
-    def _unite(self, ids: NDArray[np.int64], new: Rows) -> None:
-        """Rows of other points of these keys, each key once and with points."""
+    def _unite(self, ids: NDArray[np.int64], new: TotalsTable) -> None:
+        """TotalsTable of other points of these keys, each key once and with points."""
         if not len(ids):
             return
         held = self.rows
@@ -259,11 +259,11 @@ class Tally:
 
     def items(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each key with points that are shown, in order, and its row; `last` is the value as it was logged."""
-        columns = {name: self.rows[name].tolist() for name in Rows.COLUMNS}
+        columns = {name: self.rows[name].tolist() for name in TotalsTable.COLUMNS}
         for key in sorted(self.ids):
             at = self.ids[key]
             if columns["count"][at]:
-                row = {name: columns[name][at] for name in Rows.COLUMNS}
+                row = {name: columns[name][at] for name in TotalsTable.COLUMNS}
                 if at in self.rows.special:
                     row["last"] = self.rows.special[at]
                 yield key, row
@@ -294,7 +294,9 @@ def _picked(rows: NDArray[Any], groups: _Groups, by: Sequence[tuple[NDArray[Any]
     return chosen
 
 
-def _put(held: Rows, new: Rows, ids: NDArray[Any], chosen: NDArray[np.bool_], names: Iterable[str]) -> None:
+def _put(
+    held: TotalsTable, new: TotalsTable, ids: NDArray[Any], chosen: NDArray[np.bool_], names: Iterable[str]
+) -> None:
     if chosen.all():
         for name in names:
             held[name][ids] = new[name]
