@@ -17,7 +17,7 @@ import steno
 
 torch = pytest.importorskip("torch")
 
-from steno.devices._staging import Rows  # noqa: E402
+from steno.devices._staging import StagingRows  # noqa: E402
 from steno.devices._torch import TorchAdapter  # noqa: E402
 from steno.devices.base import LATER  # noqa: E402
 
@@ -219,7 +219,7 @@ class Stream:
 def stream(monkeypatch):
     """Every tensor is taken for one on a device whose stream stands still."""
     made = Stream()
-    rows = Rows(made)
+    rows = StagingRows(made)
     monkeypatch.setattr(TorchAdapter, "now", lambda self, value: LATER)
     monkeypatch.setattr(
         TorchAdapter, "begin", lambda self, values, room: rows.begin(values, list(range(len(values))), room)

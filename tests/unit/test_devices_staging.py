@@ -11,7 +11,7 @@ from device_stream import Stream  # noqa: E402
 
 from steno.capture.late.device_queue import Account, DeviceQueue  # noqa: E402
 from steno.devices._cuda import Cuda  # noqa: E402
-from steno.devices._staging import Rows  # noqa: E402
+from steno.devices._staging import StagingRows  # noqa: E402
 from steno.devices._torch import TorchAdapter  # noqa: E402
 from steno.devices.base import Refused  # noqa: E402
 
@@ -35,7 +35,7 @@ def values_of(late, count):
 
 def test_a_row_is_not_ready_before_the_stream_has_written_it():
     stream = Stream()
-    rows = Rows(stream, 4)
+    rows = StagingRows(stream, 4)
     (row,) = begin(rows, [torch.tensor(1.5)])
     assert not row.ready()
     stream.finish()
@@ -55,7 +55,7 @@ def test_a_row_is_not_ready_before_the_stream_has_written_it():
 )  # fmt: skip
 def test_every_dtype_comes_back_exactly(dtype, value):
     stream = Stream()
-    rows = Rows(stream, 4)
+    rows = StagingRows(stream, 4)
     late = begin(rows, [torch.tensor(value, dtype=dtype), torch.tensor(2.0)])
     stream.finish()
     got, other = values_of(late, 2)
@@ -66,7 +66,7 @@ def test_every_dtype_comes_back_exactly(dtype, value):
 
 def test_mixed_dtypes_shapes_and_gradients_keep_their_places():
     stream = Stream()
-    rows = Rows(stream, 4)
+    rows = StagingRows(stream, 4)
     weight = torch.nn.Parameter(torch.tensor([[4.0]]))
     given = [
         torch.tensor(1, dtype=torch.int64), weight, torch.tensor(True), torch.arange(6.0).reshape(2, 3),
@@ -88,7 +88,7 @@ def test_mixed_dtypes_shapes_and_gradients_keep_their_places():
 def test_a_change_launched_after_the_call_is_not_seen():
     """In place, zeroed, or freed and used again: 10,000 times."""
     stream = Stream()
-    rows = Rows(stream, 64)
+    rows = StagingRows(stream, 64)
     for turn in range(10_000 // 50):
         late = []
         x = torch.zeros(())
@@ -104,7 +104,7 @@ def test_a_change_launched_after_the_call_is_not_seen():
 
 def test_nothing_is_allocated_per_call_once_a_layout_is_known():
     stream = Stream()
-    rows = Rows(stream, 16)
+    rows = StagingRows(stream, 16)
     given = [torch.tensor(float(i)) for i in range(20)]
     views = None
     for _ in range(100):
@@ -118,7 +118,7 @@ def test_nothing_is_allocated_per_call_once_a_layout_is_known():
 
 def test_more_scalars_than_a_row_holds_take_several_rows():
     stream = Stream()
-    rows = Rows(stream, 8)
+    rows = StagingRows(stream, 8)
     given = [torch.tensor(i) for i in range(200)]
     late = begin(rows, given)
     stream.finish()
@@ -129,7 +129,7 @@ def test_more_scalars_than_a_row_holds_take_several_rows():
 
 def test_when_all_rows_are_on_their_way_the_oldest_is_given_up_and_the_newest_is_right():
     stream = Stream()
-    rows = Rows(stream, 4)
+    rows = StagingRows(stream, 4)
     queue, account = DeviceQueue(), Account(full="oldest")
     queue._start = lambda: None  # nobody reads meanwhile
     got = []
@@ -152,7 +152,7 @@ def test_when_all_rows_are_on_their_way_the_oldest_is_given_up_and_the_newest_is
 
 def test_a_row_in_flight_on_another_stream_is_never_reused():
     stream = Stream()
-    rows = Rows(stream, 2)
+    rows = StagingRows(stream, 2)
     queue, account = DeviceQueue(), Account(full="oldest")
     queue._start = lambda: None
     for value in (1.0, 2.0):
@@ -166,7 +166,7 @@ def test_a_row_in_flight_on_another_stream_is_never_reused():
 
 def test_newest_gives_up_what_comes_last():
     stream = Stream()
-    rows = Rows(stream, 2)
+    rows = StagingRows(stream, 2)
     queue, account = DeviceQueue(), Account(full="newest")
     queue._start = lambda: None
     got = []
@@ -184,7 +184,7 @@ def test_newest_gives_up_what_comes_last():
 
 def test_a_dropped_row_is_free_again_only_when_the_device_has_written_it():
     stream = Stream()
-    rows = Rows(stream, 1)
+    rows = StagingRows(stream, 1)
     (row,) = begin(rows, [torch.tensor(1.0)])
     row.drop()
     with pytest.raises(Refused):
@@ -198,7 +198,7 @@ def test_a_dropped_row_is_free_again_only_when_the_device_has_written_it():
 def test_a_launch_that_fails_loses_no_row():
     stream = Stream()
     stream.run = lambda launch: launch()
-    rows = Rows(stream, 2)
+    rows = StagingRows(stream, 2)
     for _ in range(10):
         with pytest.raises(RuntimeError):
             rows._begin([torch.ones(2)], [0], [], [0], NoRoom())  # two elements do not fit one place
@@ -208,7 +208,7 @@ def test_a_launch_that_fails_loses_no_row():
 def test_rows_made_in_inference_mode_serve_outside_it():
     stream = Stream()
     with torch.inference_mode():
-        rows = Rows(stream, 2)
+        rows = StagingRows(stream, 2)
         late = begin(rows, [torch.tensor(1.0)])
     late += begin(rows, [torch.tensor(2.0)])
     stream.finish()
@@ -217,7 +217,7 @@ def test_rows_made_in_inference_mode_serve_outside_it():
 
 def test_where_there_is_room_for_some_of_many_scalars_those_come_and_no_row_is_lost():
     stream = Stream()
-    rows = Rows(stream, 1)
+    rows = StagingRows(stream, 1)
     (row,) = begin(rows, [torch.tensor(float(i)) for i in range(100)])
     stream.finish()
     assert row.read() == [float(i) for i in range(64)]
@@ -227,7 +227,7 @@ def test_where_there_is_room_for_some_of_many_scalars_those_come_and_no_row_is_l
 def test_a_launch_that_fails_behind_others_of_its_call_loses_no_row():
     stream = Stream()
     stream.run = lambda launch: launch()
-    rows = Rows(stream, 4)
+    rows = StagingRows(stream, 4)
     sparse = torch.ones(1).to_sparse()  # has one element, and cannot be gathered
     for _ in range(10):
         with pytest.raises(RuntimeError):
@@ -241,7 +241,7 @@ def adapter(monkeypatch):
     """torch's adapter, all tensors taken for those of a device that runs at once."""
     stream = Stream()
     stream.run = lambda launch: launch()
-    rows = Rows(stream, 5)
+    rows = StagingRows(stream, 5)
 
     def cloned(values, places):
         (row,) = rows.begin(values, places, NoRoom())

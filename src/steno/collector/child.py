@@ -39,7 +39,7 @@ _ORPHAN_SECS = 5.0
 """How long a write may go on when the collector has gone; one that hangs must not stay behind for ever."""
 
 
-class Apart:
+class ChildFollower:
     """The collector's side: starts the child, again when it dies, and saves what it reports.
 
     It has the face of a `Follower`. Thread-safe like one.
@@ -92,7 +92,7 @@ class Apart:
         self._leave = threading.Event()
         self._wake = threading.Event()
         self._process: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._work, name=f"steno-apart-{self.name}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"steno-child-{self.name}", daemon=True)
 
     def start(self) -> None:
         """Begin following."""

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from steno.collector.child import Apart
+from steno.collector.child import ChildFollower
 from steno.collector.follower import Follower, follow
 from steno.delivery.progress import Progress
 from steno.destinations import asked
@@ -52,7 +52,7 @@ class Delivery:
         reader: Reader,
         say: Callable[[str, str], None],
     ) -> None:
-        self.followers: dict[str, Follower | Apart] = {}
+        self.followers: dict[str, Follower | ChildFollower] = {}
         self._run_dir = run_dir
         self._node = node
         self._connection = connection
@@ -89,14 +89,14 @@ class Delivery:
         for place in asked.unconfirmed(self._run_dir):
             self._say(f"unconfirmed {place}", asked.line(self._run_dir, place))
 
-    def _begin(self, wanted: Wanted) -> Follower | Apart:
+    def _begin(self, wanted: Wanted) -> Follower | ChildFollower:
         with self._lock:
             saved = cursors.load(self._connection, wanted.name)
             row = self._connection.execute("select value from meta where key='config'").fetchone()
         config = json.loads(row[0]) if row else {}
-        follower: Follower | Apart
+        follower: Follower | ChildFollower
         if wanted.kind == "process":
-            follower = Apart(
+            follower = ChildFollower(
                 wanted,
                 self._run_dir,
                 self._node,
@@ -168,9 +168,9 @@ class Delivery:
 
     def _end(self, timeout_secs: float, service_secs: float) -> bool:
         began, ended = time.monotonic(), True
-        sending = {name for name, one in self.followers.items() if isinstance(one, Apart) and one.caught_up}
+        sending = {name for name, one in self.followers.items() if isinstance(one, ChildFollower) and one.caught_up}
         for name, follower in self.followers.items():
-            if isinstance(follower, Apart):
+            if isinstance(follower, ChildFollower):
                 follower.patience_secs = service_secs if name in sending else timeout_secs
             follower.leave()
         for name in sorted(self.followers, key=sending.__contains__):

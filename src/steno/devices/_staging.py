@@ -37,7 +37,7 @@ GATHERED: Final = frozenset(
 
 
 class Backend(Protocol):
-    """What `Rows` needs of a device."""
+    """What `StagingRows` needs of a device."""
 
     device: Any
 
@@ -57,7 +57,7 @@ class Backend(Protocol):
         """Launch on that stream."""
 
 
-class Rows:
+class StagingRows:
     """One device's staging rows. Nothing is allocated per call after a call's layout has been met.
 
     Thread-safe: a row belongs to one call from the moment it is taken until the worker has read it.
@@ -86,7 +86,7 @@ class Rows:
 
     @property
     def in_flight(self) -> int:
-        """Rows on their way."""
+        """StagingRows on their way."""
         return len(self._last) - len(self._free)
 
     def begin(self, values: Sequence[Any], places: Sequence[int], room: Room) -> list[Late]:
@@ -220,7 +220,7 @@ class Row:
 
     __slots__ = ("arrays", "lane", "mark", "parts", "places", "rows", "size_bytes", "slot")
 
-    def __init__(self, rows: Rows, slot: int, mark: int, lane: tuple[str, str, int]) -> None:
+    def __init__(self, rows: StagingRows, slot: int, mark: int, lane: tuple[str, str, int]) -> None:
         self.rows = rows
         self.slot = slot
         self.mark = mark

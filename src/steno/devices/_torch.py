@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from steno.devices._host import array
-from steno.devices._staging import GATHERED, Rows
+from steno.devices._staging import GATHERED, StagingRows
 from steno.devices.base import LATER, Refused
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class TorchAdapter:
     """See `steno.devices.base.Adapter`. CUDA streams are the ones current on each tensor's own device."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, Rows] = {}
+        self._rows: dict[int, StagingRows] = {}
         self._lock = threading.Lock()
 
     def scalar(self, value: Any) -> float | int | bool:
@@ -117,7 +117,7 @@ class TorchAdapter:
             late += self._begun(device, [value], [place], room)
         return late
 
-    def _rows_of(self, device: Any) -> Rows:
+    def _rows_of(self, device: Any) -> StagingRows:
         rows = self._rows.get(device.index)
         if rows is None:
             from steno.devices._cuda import Cuda
@@ -125,7 +125,7 @@ class TorchAdapter:
             with self._lock:
                 rows = self._rows.get(device.index)
                 if rows is None:
-                    rows = self._rows[device.index] = Rows(Cuda(device))
+                    rows = self._rows[device.index] = StagingRows(Cuda(device))
         return rows
 
 

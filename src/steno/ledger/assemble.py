@@ -36,7 +36,7 @@ class Old:
 
 
 @dataclass(slots=True)
-class Rows:
+class PostedRows:
     """Records in the order of posting. Row `i` owns the points `start[i]:start[i] + width[i]` of `value`."""
 
     mono: NDArray[np.int64]
@@ -61,7 +61,7 @@ class Rows:
     """Row → keys whose values have not come."""
 
 
-def merge(slices: Sequence[Slice], streams: Sequence[int], ranks: Sequence[int], attempts: Sequence[int]) -> Rows:
+def merge(slices: Sequence[Slice], streams: Sequence[int], ranks: Sequence[int], attempts: Sequence[int]) -> PostedRows:
     """One table of the slices' records, ordered by their monotonic stamps; ties keep the journals' order.
 
     Args:
@@ -108,7 +108,7 @@ def merge(slices: Sequence[Slice], streams: Sequence[int], ranks: Sequence[int],
         return np.repeat(np.array(values, np.int32), [len(piece.mono) for piece in slices])
 
     width = np.concatenate(widths) if len(widths) > 1 else widths[0]
-    table = Rows(
+    table = PostedRows(
         mono=join("mono"),
         time=join("wall") // 1000 * 1000,  # in whole microseconds, as a part keeps it; `mono` says the order
         seq=join("seq"),
@@ -134,7 +134,7 @@ def merge(slices: Sequence[Slice], streams: Sequence[int], ranks: Sequence[int],
 _COLUMNS = ("mono", "time", "seq", "step", "auto", "set", "stream", "start", "width", "rank", "attempt")
 
 
-def _order(table: Rows) -> None:
+def _order(table: PostedRows) -> None:
     if not (table.mono[1:] < table.mono[:-1]).any():
         return
     order = np.argsort(table.mono, kind="stable")
@@ -147,7 +147,7 @@ def _order(table: Rows) -> None:
         table.meta = {int(where[row]): what for row, what in table.meta.items()}
 
 
-def _options(table: Rows) -> None:
+def _options(table: PostedRows) -> None:
     """What a key set says of all its records, beyond numbering, becomes meta of each."""
     for place, keyset in enumerate(table.sets):
         kept = {name: value for name, value in (keyset.options or {}).items() if name not in _COUNTING}
@@ -156,7 +156,7 @@ def _options(table: Rows) -> None:
                 table.meta[row] = {**kept, **table.meta.get(row, {})}
 
 
-def numbered(table: Rows, entries: Sequence[RawEntry], first: int) -> list[int]:
+def numbered(table: PostedRows, entries: Sequence[RawEntry], first: int) -> list[int]:
     """Give records and entries their numbers, by stamp together; returns the entries' numbers.
 
     Args:
@@ -175,7 +175,7 @@ def numbered(table: Rows, entries: Sequence[RawEntry], first: int) -> list[int]:
     return [first + int(at) + index for index, at in enumerate(before)]
 
 
-def fill(table: Rows, fills: dict[tuple[int, int], Values]) -> None:
+def fill(table: PostedRows, fills: dict[tuple[int, int], Values]) -> None:
     """Put late values in the places of this posting's own holes; note what is still missing.
 
     Args:
@@ -248,7 +248,7 @@ def _extend(values: list[float], some: Any, at: int, special: dict[int, Any]) ->
     return at
 
 
-def settle(table: Rows, old: Sequence[Old]) -> None:
+def settle(table: PostedRows, old: Sequence[Old]) -> None:
     """Put late values of older records first, drop records without points, and lay the points in order.
 
     Afterwards `record` rises strictly and `start` is the running sum of `width`.
@@ -265,7 +265,7 @@ def settle(table: Rows, old: Sequence[Old]) -> None:
         _gather(table)
 
 
-def _prepend(table: Rows, old: Sequence[Old]) -> None:
+def _prepend(table: PostedRows, old: Sequence[Old]) -> None:
     extra: list[float] = []
     at, starts, widths = len(table.value), [], []
     places: dict[tuple[str, ...], int] = {}
@@ -303,7 +303,7 @@ def _prepend(table: Rows, old: Sequence[Old]) -> None:
     table.gather = True
 
 
-def _gather(table: Rows) -> None:
+def _gather(table: PostedRows) -> None:
     width = table.width
     target = np.cumsum(width) - width
     if table.special:
@@ -328,10 +328,10 @@ def _gather(table: Rows) -> None:
     table.gather = False
 
 
-def no_rows() -> Rows:
+def no_rows() -> PostedRows:
     """None at all."""
     none, short = np.empty(0, np.int64), np.empty(0, np.int32)
-    return Rows(
+    return PostedRows(
         mono=none, time=none, seq=none, step=none, auto=np.empty(0, np.bool_), set=short, stream=short, start=none,
         width=none, rank=short, attempt=short, record=none, value=np.empty(0), sets=[], special={}, meta={},
     )  # fmt: skip

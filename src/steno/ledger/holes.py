@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-def keep(connection: sqlite3.Connection, table: assemble.Rows, streams: Sequence[str]) -> None:
+def keep(connection: sqlite3.Connection, table: assemble.PostedRows, streams: Sequence[str]) -> None:
     """Enter the rows that lack values; in the caller's transaction."""
     if not table.missing:
         return

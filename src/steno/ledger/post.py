@@ -259,7 +259,7 @@ class Poster:
         self,
         fresh: Sequence[tuple[StreamInfo, Slice]],
         *,
-        table: assemble.Rows | None,
+        table: assemble.PostedRows | None,
         raw: Sequence[RawEntry],
         infos: Sequence[StreamInfo],
         own: Sequence[Own],
@@ -344,7 +344,7 @@ class Poster:
         self._save_counters(moved)
         return batch
 
-    def _columns(self, table: assemble.Rows) -> tuple[schema.Columns, list[Any]]:
+    def _columns(self, table: assemble.PostedRows) -> tuple[schema.Columns, list[Any]]:
         used = [0] if len(table.sets) == 1 and len(table.set) else np.unique(table.set).tolist()
         keysets = [table.sets[place] for place in used]
         chosen = table.set
