@@ -121,7 +121,7 @@ def test_the_account_outlives_a_torn_line_and_forgets_what_the_store_lost(tmp_pa
     assert Sent(path, "s3://elsewhere").keys() == []
 
 
-def test_the_tally_counts_what_is_left():
+def test_the_counts_are_of_what_is_left():
     counts = UploadCounts()
     counts.plan(3, 60, {"a": 10, "b": 20})
     counts.moved("b", 5)

@@ -81,7 +81,7 @@ def flat(totals: Totals, batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_tally_is_what_all_points_say(seed: int) -> None:
+def test_totals_are_what_all_points_say(seed: int) -> None:
     random = np.random.default_rng(seed)
     hidden = ((2, 12), (3, 20)) if seed % 2 else ()
     batches, first = [], 1
