@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,6 +22,7 @@ from steno.store.bins.moment import Live, Moment, look
 from steno.store.bins.over_key import over
 from steno.store.bins.rows import Rows, concat, empty
 from steno.store.bins.spans import cuts, spans_of
+from steno.store.bins.unsealed import Unsealed
 from steno.store.engine import Engine, PartGone, again
 from steno.store.image import DiffersError
 
@@ -42,6 +42,7 @@ _TIMES: Final = ("time", "relative")
 _RUNS_KEPT: Final = 20_000
 _BYTES_KEPT: Final = 256 << 20
 """Of the points of parts, unpacked."""
+_UNSEALED_KEPT: Final = 64 << 20
 _MOST_SERIES: Final = 1000
 """Of several questions; the points of short ones are in memory together."""
 
@@ -54,6 +55,7 @@ class Exact:
         self._live = Live()
         self._moments = Kept[Moment](_RUNS_KEPT)
         self._pieces = Kept[Rows](_BYTES_KEPT)
+        self._unsealed = Unsealed(_UNSEALED_KEPT)
 
     @property
     def most_series(self) -> int:
@@ -224,7 +226,7 @@ class Exact:
         for part in self._files.near(shown.dir, moment.parts, wanted):
             for at, rows in self._part(shown.dir, part, wanted, damage).items():
                 found.setdefault(numbers[at], []).append(rows)
-        for at, rows in _unsealed(moment, wanted):
+        for at, rows in self._unsealed.of(moment, wanted):
             found.setdefault(numbers[at], []).append(rows)
         # The other key's points are of all ranks: often only one of them records it.
         return {
@@ -328,25 +330,6 @@ def with_x(by_key: dict[int, Rows], spans: Sequence[Span], question: Question) -
         elif question.x == "relative":
             placed[key] = replace(rows, x=rows.time - cuts(spans, rows.attempt))
     return placed, said
-
-
-def _unsealed(moment: Moment, keys: Sequence[str]) -> list[tuple[int, Rows]]:
-    """The points of the keys that are in no part, in pieces."""
-    import numpy as np
-
-    found: list[tuple[int, Rows]] = []
-    numbers = np.full(len(moment.ids), len(keys), np.int32)
-    for number, key in enumerate(keys):
-        if key in moment.ids:
-            numbers[moment.ids[key]] = number
-    for chunk in moment.chunks:
-        of = numbers[chunk.key]
-        order = np.argsort(of, kind="stable")
-        edges = np.searchsorted(of[order], np.arange(len(keys) + 1)).tolist()
-        rows = sealed.rows_of(chunk.take(order[: edges[-1]]))
-        spans = enumerate(itertools.pairwise(edges))
-        found += [(at, rows.take(slice(*span))) for at, span in spans if span[0] < span[1]]
-    return found
 
 
 def chosen(rows: Rows, moment: Moment, ranks: Sequence[int] | None) -> Rows:
