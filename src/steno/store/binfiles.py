@@ -13,7 +13,7 @@ import numpy as np
 from steno import inside
 from steno.errors import CorruptError
 from steno.ledger import bins_format
-from steno.ledger.bins import Bins, Points, concat
+from steno.ledger.bins import Bins, Points, concat, none
 from steno.ledger.bins_name import name_of
 from steno.record import Ref
 
@@ -33,6 +33,8 @@ _FIRST_BYTES: Final = 1 << 16
 _HEADS_BYTES: Final = 64 << 20
 _KEPT_ROWS: Final = 400_000
 """Bins that are kept unpacked, about 250 bytes each."""
+_ROWS_A_KEY: Final = 20
+"""So many bins take as much as what tells a key's bins from those of the others in their block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,9 @@ class BinFiles:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: OrderedDict[str, _File] = OrderedDict()
-        self._blocks: OrderedDict[tuple[str, tuple[int, int, int], int, int], Bins] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, tuple[int, int, int], int, int], tuple[Bins, dict[int, Bins | None]]] = (
+            OrderedDict()
+        )
         self._bytes = 0
         self._rows = 0
 
@@ -113,14 +117,15 @@ class BinFiles:
         for key, name in enumerate(keys):
             number = -1 if file is None else file.head.find(name)
             wanted = 0 if file is None or number < 0 else level.of(file.head, number)
-            found = self._bins(path, file, number, wanted) if file is not None and wanted else None
+            found = self._wanted(path, file, number, wanted, choice, level) if file is not None and wanted else None
             if found is not None and level.is_plain and 2 * np.count_nonzero(is_plain(found)) < len(found):
                 found = None  # nearly all of it would be stretches
             if found is None:
                 raw.append(Stretch(key, None, None))
                 continue
-            found, cut = _chosen(replace(found, key=np.full(len(found), key, np.int32)), choice, level)
-            pieces.append(found)
+            found, cut = _chosen(found, choice, level)
+            if len(found):
+                pieces.append(replace(found, key=np.full(len(found), key, np.int32)))
             raw += [Stretch(key, *one) for one in cut]
         return Found(concat(pieces), tuple(raw))
 
@@ -155,6 +160,19 @@ class BinFiles:
         while self._bytes > _HEADS_BYTES and len(self._files) > 1:
             self._bytes -= len(self._files.popitem(last=False)[1].begin)
 
+    def _wanted(self, path: str, file: _File, number: int, wanted: int, choice: Choice, level: Level) -> Bins | None:
+        """The bins of a key at a level, or of level 2 where those say as much of what is chosen; None: as `_bins`.
+
+        Most parts of a long run lie beside a window, and narrow bins are eight times as many to unpack.
+        """
+        if wanted == 1 and (choice.first is not None or choice.last is not None):
+            wide = self._bins(path, file, number, 2)
+            if wide is not None:
+                whole, part = _whole(wide, choice)
+                if not part.any() and (level.nearest is not None or not whole.any()):
+                    return wide
+        return self._bins(path, file, number, wanted)
+
     def _bins(self, path: str, file: _File, number: int, level: int) -> Bins | None:
         """The bins of a key at a level; None where they cannot be read."""
         head, block = file.head, file.head.block_of(number, level)
@@ -167,19 +185,27 @@ class BinFiles:
                 self._blocks.move_to_end(place)
         if found is None:
             try:
-                found = bins_format.read_block(head, block, level, _bytes(path, file, *head.place(block, level)))
+                read = bins_format.read_block(head, block, level, _bytes(path, file, *head.place(block, level)))
+                found = (read, {})
             except (OSError, CorruptError):
                 return None
             with self._lock:
                 if place not in self._blocks:
                     self._blocks[place] = found
-                    self._rows += len(found)
+                    self._rows += len(found[0])
                 while self._rows > _KEPT_ROWS and len(self._blocks) > 1:
-                    self._rows -= len(self._blocks.popitem(last=False)[1])
-        if int(found.key[0]) == int(found.key[-1]) == number:
-            return found
-        first, last = (int(np.searchsorted(found.key, number, side)) for side in ("left", "right"))
-        return found.take(slice(first, last)) if first < last else None
+                    gone, of_keys = self._blocks.popitem(last=False)[1]
+                    self._rows -= len(gone) + _ROWS_A_KEY * len(of_keys)
+        every, by_key = found
+        if int(every.key[0]) == int(every.key[-1]) == number:
+            return every
+        with self._lock:
+            if number not in by_key:
+                first, last = (int(np.searchsorted(every.key, number, side)) for side in ("left", "right"))
+                by_key[number] = every.take(slice(first, last)) if first < last else None
+                if self._blocks.get(place) is found:
+                    self._rows += _ROWS_A_KEY
+            return by_key[number]
 
 
 def _opened(path: str, mark: tuple[int, int, int]) -> _File:
@@ -213,12 +239,23 @@ def _chosen(bins: Bins, choice: Choice, level: Level) -> tuple[Bins, list[tuple[
     if level.nearest is not None:
         whole, part = _nearest(bins, whole, part, level.nearest[0])
     if not part.any():
-        return (bins if whole.all() else bins.take(np.flatnonzero(whole))), []
+        return _of(bins, whole), []
     # A stretch has no rank and no attempt: the other bins of its steps are answered from the points as well.
     starts = np.unique(bins.start[part])
     whole &= ~np.isin(bins.start, starts)
     width = int(bins.width[0])
-    return bins.take(np.flatnonzero(whole)), _joined(starts.tolist(), width)
+    return _of(bins, whole), _joined(starts.tolist(), width)
+
+
+def _of(bins: Bins, chosen: NDArray[np.bool_]) -> Bins:
+    """The chosen bins; those of a window lie one after the other and are not copied."""
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
+        return none()
+    if len(rows) == len(bins):
+        return bins
+    first, last = int(rows[0]), int(rows[-1])
+    return bins.take(slice(first, last + 1) if last - first + 1 == len(rows) else rows)
 
 
 def is_plain(bins: Bins) -> NDArray[np.bool_]:

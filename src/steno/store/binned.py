@@ -64,17 +64,7 @@ def sealed(
     engine: Engine, run_dir: Path, parts: Sequence[Part], keys: Sequence[str], numbers: Sequence[int], choice: Choice,
     steps: tuple[int, int] | None = None,
 ) -> Points:  # fmt: skip
-    """The chosen points of some of the keys, out of row groups."""
-    if run_dir in engine.origins:
-        return _near(engine, run_dir, parts, keys, numbers, choice, steps)
-    return _by_sql(engine, run_dir, parts, keys, numbers, choice, steps)
-
-
-def _near(
-    engine: Engine, run_dir: Path, parts: Sequence[Part], keys: Sequence[str], numbers: Sequence[int], choice: Choice,
-    steps: tuple[int, int] | None,
-) -> Points:  # fmt: skip
-    """Of a run in a store: by the row groups that hold them, and what cannot be read so by its whole parts."""
+    """The chosen points of some of the keys, out of the row groups that hold them."""
     if steps is not None:
         first, last = choice.first, choice.last
         low = steps[0] if first is None else max(first, steps[0])
@@ -89,17 +79,16 @@ def _near(
         for at, points in (some or {}).items():
             found.append(replace(points, key=np.full(len(points), numbers[at], np.int32)))
     if left:
-        found.append(_by_sql(engine, run_dir, left, keys, numbers, choice, None))
-    return points_.concat(found)
+        found.append(_left(engine, run_dir, left, keys, numbers, choice))
+    return points_.concat([some for some in found if len(some)])
 
 
-def _by_sql(
-    engine: Engine, run_dir: Path, parts: Sequence[Part], keys: Sequence[str], numbers: Sequence[int], choice: Choice,
-    steps: tuple[int, int] | None,
-) -> Points:  # fmt: skip
+def _left(
+    engine: Engine, run_dir: Path, parts: Sequence[Part], keys: Sequence[str], numbers: Sequence[int], choice: Choice
+) -> Points:
+    """The same of parts that are damaged, or of another format."""
     marks = ", ".join("?" * len(numbers))
-    between = "" if steps is None else f" and step between {steps[0]} and {steps[1]}"
-    query = f"select key, {points_.SELECTED} from {{parts}} where key in ({marks}) and {choice.sql()}{between}"
+    query = f"select key, {points_.SELECTED} from {{parts}} where key in ({marks}) and {choice.sql()}"
     table = engine.table(engine.files(run_dir, parts), query, [keys[number] for number in numbers])
     if table is None or not len(table):
         return points_.concat([])
@@ -110,13 +99,19 @@ def _stretches(
     engine: Engine, run_dir: Path, part: Part, keys: Sequence[str], choice: Choice, stretches: Sequence[Stretch]
 ) -> list[Points]:
     """The points of stretches of steps: read from the first to the last one of a key, and then chosen."""
+    by_key: dict[int, list[tuple[int, int]]] = {}
+    for one in stretches:
+        by_key.setdefault(one.key, []).append((one.first or 0, one.last or 0))
+    # Keys of a window have the same stretches, or nearly: they are read together.
+    numbers = sorted(by_key)
+    span = min(min(some)[0] for some in by_key.values()), max(max(last for _, last in some) for some in by_key.values())
+    every = sealed(engine, run_dir, [part], keys, numbers, choice, span)
     found = []
-    for number in sorted({stretch.key for stretch in stretches}):
-        mine = sorted((one.first or 0, one.last or 0) for one in stretches if one.key == number)
-        rows = sealed(engine, run_dir, [part], keys, [number], choice, (mine[0][0], mine[-1][1]))
-        firsts, lasts = np.array(mine, np.int64).T
+    for number in numbers:
+        rows = every.take(every.key == number)
+        firsts, lasts = np.array(sorted(by_key[number]), np.int64).T
         at = np.searchsorted(firsts, rows.step, side="right") - 1
-        found.append(rows.take(rows.step <= lasts[at]))
+        found.append(rows.take((at >= 0) & (rows.step <= lasts[at])))
     return found
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Damage = tuple[str | None, str]
 """A key, None for any, and what is lost of its points."""
+Steps = tuple[int | None, int | None]
 _Run = tuple[Moment, dict[int, Rows] | None, list[Damage], list[Folded]]
 _TIMES: Final = ("time", "relative")
 _RUNS_KEPT: Final = 20_000
@@ -176,7 +177,8 @@ class Exact:
             )
 
         def exact(keys: Sequence[int], asked: Question) -> InMemory:
-            by_key, _ = of_moment(lambda now: self._points(run, now, asked, keys))
+            low, high = (None if bound is None else int(bound) for bound in (asked.low, asked.high))
+            by_key, _ = of_moment(lambda now: self._points(run, now, asked, keys, (low, high)))
             return InMemory(asked, [None], [], list(by_key.values()), [(0, key) for key in by_key], [None])
 
         def nearest(side: int) -> Rows:
@@ -212,19 +214,20 @@ class Exact:
         return moment, {}, damage, folded
 
     def _points(
-        self, shown: Shown, moment: Moment, question: Question, keys: Sequence[int]
+        self, shown: Shown, moment: Moment, question: Question, keys: Sequence[int], steps: Steps = (None, None)
     ) -> tuple[dict[int, Rows], list[Damage]]:
         """By position in the question's keys the chosen points of some of them, and what is damaged.
 
-        What is over a key has that key's points behind the last one.
+        What is over a key has that key's points behind the last one. With `steps` only points from the first to the
+        last of them may be there: what is read for a window of a long run is not kept.
         """
         numbers = [*keys, len(question.keys)] if question.by_key else list(keys)
         names = [*question.keys, question.x]
         found: dict[int, list[Rows]] = {}
         damage: list[Damage] = []
         wanted = [names[number] for number in numbers]
-        for part in self._files.near(shown.dir, moment.parts, wanted):
-            for at, rows in self._part(shown.dir, part, wanted, damage).items():
+        for part in self._files.near(shown.dir, moment.parts, wanted, steps):
+            for at, rows in self._part(shown.dir, part, wanted, damage, steps).items():
                 found.setdefault(numbers[at], []).append(rows)
         for at, rows in self._unsealed.of(moment, wanted):
             found.setdefault(numbers[at], []).append(rows)
@@ -234,7 +237,9 @@ class Exact:
             for key, pieces in found.items()
         }, damage
 
-    def _part(self, run_dir: Path, part: Part, keys: Sequence[str], damage: list[Damage]) -> dict[int, Rows]:
+    def _part(
+        self, run_dir: Path, part: Part, keys: Sequence[str], damage: list[Damage], steps: Steps
+    ) -> dict[int, Rows]:
         """By position in the keys the points that a part has of them; what was read of it before is kept."""
         mark: Hashable = (run_dir, part.name, part.bytes, part.crc)
         if run_dir not in self._files.origins:
@@ -246,19 +251,20 @@ class Exact:
         found = {at: rows for at, key in enumerate(keys) if (rows := self._pieces.get((mark, key))) is not None}
         missing = [at for at in range(len(keys)) if at not in found]
         if missing:
-            read = self._read(run_dir, part, [keys[at] for at in missing])
+            read = self._read(run_dir, part, [keys[at] for at in missing], steps)
             if read is not None:
                 for number, at in enumerate(missing):
                     found[at] = read.get(number, empty())
-                    self._pieces.put((mark, keys[at]), found[at], found[at].bytes + 1000)
+                    if steps == (None, None):
+                        self._pieces.put((mark, keys[at]), found[at], found[at].bytes + 1000)
             elif len(missing) > 1:  # each key by itself: most have lost nothing
                 for at in missing:
-                    found[at] = self._part(run_dir, part, [keys[at]], damage).get(0, empty())
+                    found[at] = self._part(run_dir, part, [keys[at]], damage, steps).get(0, empty())
             else:
                 found[missing[0]] = self._left(run_dir, part, keys[missing[0]], damage)
         return {at: rows for at, rows in found.items() if len(rows)}
 
-    def _read(self, run_dir: Path, part: Part, keys: Sequence[str]) -> dict[int, Rows] | None:
+    def _read(self, run_dir: Path, part: Part, keys: Sequence[str], steps: Steps) -> dict[int, Rows] | None:
         """The points of keys of a part; None: it is damaged, or of another format."""
         import pyarrow as pa
 
@@ -267,8 +273,9 @@ class Exact:
             return None
         try:
             with image:
-                rows = part_rows.read(image, keys, sealed.COLUMNS)
-                return {} if rows is None else sealed.by_key(rows, part.node)
+                rows = part_rows.read(image, keys, sealed.COLUMNS, steps)
+                found = {} if rows is None else sealed.by_key(rows, part.node)
+                return found if steps == (None, None) else {key: _within(one, steps) for key, one in found.items()}
         except (DiffersError, CorruptError, pa.ArrowException, OSError, ValueError, KeyError):
             return None
 
@@ -290,6 +297,12 @@ class Exact:
         if path in self._files.damaged:
             return [f"damaged part, {part.name}: {part.rows:,} ({self._files.damaged[path]})"]
         return []
+
+
+def _within(rows: Rows, steps: Steps) -> Rows:
+    choice = Choice(first=steps[0], last=steps[1])
+    mask = choice.mask(rows)
+    return rows if mask is None else rows.take(mask)
 
 
 def _each(read: Callable[[int, Shown], T], shown: Sequence[Shown]) -> list[T]:

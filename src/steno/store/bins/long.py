@@ -109,13 +109,18 @@ class Long:
 
     def points(self, members: Sequence[int]) -> Rows:
         """See `engine.Reading`."""
-        return concat([_numbered(self._exact(member, self._question), at) for at, member in enumerate(members)])
-
-    def _exact(self, member: int, question: Question) -> Rows:
-        one = self.members[member]
-        reading = self._runs[one.run].exact([one.key], question)
-        at = [at for at, found in enumerate(reading.members) if found.rank == one.rank]
-        return reading.points(at)
+        keys: dict[int, dict[int, None]] = {}
+        for member in members:
+            keys.setdefault(self.members[member].run, {})[self.members[member].key] = None
+        pieces: list[tuple[int, Rows]] = []
+        for run, mine in keys.items():
+            reading = self._runs[run].exact(list(mine), self._question)
+            place = {(one.key, one.rank): at for at, one in enumerate(reading.members)}
+            for at, member in enumerate(members):
+                one = self.members[member]
+                if one.run == run and (one.key, one.rank) in place:
+                    pieces.append((at, _numbered(reading.points([place[one.key, one.rank]]), at)))
+        return concat([rows for _, rows in sorted(pieces, key=lambda piece: piece[0])])
 
     def bins(self, members: Sequence[int], width: int) -> tuple[Bins, Rows]:
         """See `engine.Reading`."""
