@@ -11,7 +11,8 @@ from store_runs import Writer
 
 import steno
 from steno.errors import UsageError
-from steno.store.bins import exact
+from steno.ledger import bins_format
+from steno.store.bins import exact, sealed
 from steno.store.bins.groups import names_of
 from steno.store.bins.question import ask
 from steno.store.bins.several import Asked, answers
@@ -147,3 +148,51 @@ def test_each_chart_says_what_a_damaged_part_has_lost(tmp_path):
 def test_groups_over_a_key_are_refused():
     with pytest.raises(UsageError, match="over a key there are none"):
         Asked(ask(["loss"], "val", None, 64, None), ())
+
+
+def test_a_zoom_unpacks_the_narrow_bins_of_the_parts_that_it_overlaps_alone(tmp_path, monkeypatch, way):
+    monkeypatch.setattr(exact, "POINTS_A_BIN", 0)
+    with Writer(tmp_path / "tests" / "r") as writer:
+        writer.attempt(1)
+        for part in range(4):
+            writer.log(
+                *[
+                    (step, {"loss": math.sin(step / 40), "val": step % 13})
+                    for step in range(8192 * part, 8192 * part + 8192)
+                ]
+            )
+            writer.seal()
+    read, levels = bins_format.read_block, []
+    monkeypatch.setattr(
+        bins_format,
+        "read_block",
+        lambda head, block, level, body: levels.append(level) or read(head, block, level, body),
+    )
+    monkeypatch.setattr(exact, "_kept", {})
+    asked = [Asked(ask([key], "step", (18_432, 19_455), 4, None, edges=True)) for key in ("loss", "val")]
+    found = answers(asked, tmp_path)
+    assert levels.count(1) <= 2  # of one part, the keys in a block or two
+    for one in found:
+        curve = one.curve()
+        value = steno.open(curve.dir).series(curve.key).value
+        assert one.width == 256
+        for at, index in enumerate(curve.bins.index.tolist()):
+            some = value[256 * index : 256 * index + 256]
+            assert (curve.bins.min.value[at], curve.bins.max.value[at]) == (some.min(), some.max())
+        assert (curve.before.step[0], curve.after.step[0]) == (18_431, 19_456)
+
+
+def test_the_points_of_a_run_that_goes_on_are_sorted_once(tmp_path, monkeypatch, way):
+    with Writer(tmp_path / "tests" / "r") as writer:
+        writer.attempt(1)
+        writer.log(*[(step, {"loss": float(step), "val": -float(step)}) for step in range(2000)])
+        sorted_ = []
+        rows_of = sealed.rows_of
+        monkeypatch.setattr(sealed, "rows_of", lambda points: sorted_.append(len(points)) or rows_of(points))
+        monkeypatch.setattr(exact, "POINTS_A_BIN", 10**9)
+        asked = [Asked(ask([key], "step", None, 64, None)) for key in ("loss", "val")]
+        answers(asked, tmp_path)
+        writer.log(*[(step, {"loss": float(step), "val": -float(step)}) for step in range(2000, 2010)])
+        loss, val = answers(asked, tmp_path)
+        assert sorted_ == [4000, 20]
+        assert (loss.total, loss.curve().bins.max.value.max(), val.curve().bins.min.value.min()) == (2010, 2009, -2009)
