@@ -33,28 +33,46 @@ def publish(
     repair: Annotated[
         bool, typer.Option("--repair", help="Take out of the catalogue's tables what is gone from the store.")
     ] = False,
+    cards: Annotated[
+        bool, typer.Option("--cards", help="Make the cards again by which lists of the store find its runs.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Make a store's runs known to Iceberg or ClickHouse.
 
-    Its parts go to an Iceberg catalogue, or their rows to ClickHouse.
+    Its parts go to an Iceberg catalogue, or their rows to ClickHouse; --cards is for steno's own lists.
 
     It may be called at any time, by several at once, and be killed: everything is in the tables once. Exit status 1 if
     a run could not be read, or a catalogue's table names files that are gone.
     """
     from steno.store.stock import stock_of
 
-    if (catalog is None) == (to is None):
+    if [catalog is not None, to is not None, cards].count(True) != 1:
         raise UsageError(
-            "say where to: --catalog sqlite:////srv/catalog.db, an Iceberg catalogue, or "
-            "--to clickhouse://user@host:8123/database"
+            "say what to make: --catalog sqlite:////srv/catalog.db, an Iceberg catalogue's tables, "
+            "--to clickhouse://user@host:8123/database, or --cards, which lists of the store read"
         )
-    if to is not None and (repair or warehouse is not None):
-        raise UsageError("--repair and --warehouse are about a catalogue, and --to names none")
-    if to is not None:
+    if catalog is None and (repair or warehouse is not None):
+        raise UsageError("--repair and --warehouse are about a catalogue, and none is named")
+    if cards:
+        _card(stock_of(store), json=json)
+    elif to is not None:
         _insert(stock_of(store), to, json=json)
     else:
         _enter(stock_of(store), str(catalog), warehouse, repair=repair, json=json)
+
+
+def _card(stock: Stock, *, json: bool) -> None:
+    from steno.publish.cards import publish as make
+
+    done = make(stock)
+    if json:
+        terminal.print_json({"runs": done.runs, "made": done.made, "removed": done.removed, "left_out": done.left_out})
+    else:
+        terminal.say(f"{done.runs:,} runs have cards; {done.made:,} are new, {done.removed:,} are taken out")
+    _left_out(done.left_out, json=json)
+    if done.left_out:
+        raise typer.Exit(1)
 
 
 def _insert(stock: Stock, to: str, *, json: bool) -> None:

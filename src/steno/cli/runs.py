@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steno.cli import about, options, terminal
+from steno.errors import UsageError
 from steno.store.where import MISSING, name_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ _COMMA = re.compile(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)")
 
 
 def runs(
+    place: Annotated[
+        str | None,
+        typer.Argument(metavar="DIR", help="Where runs are kept, or a store's URL (default: $STENO_DIR, else runs)."),
+    ] = None,
     *,
     dir: options.Dir = None,
     last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="Only so many, the newest; 0: all.")] = 0,
@@ -49,13 +54,15 @@ def runs(
     """List runs, newest first, or those that a query chooses."""
     import steno
 
-    place = options.runs_dir(dir)
+    if place is not None and dir is not None:
+        raise UsageError("the place is given twice, as DIR and by --dir: leave one out")
+    place = options.runs_dir(place or dir)
     names = [name_of(name) for given in columns or () for name in _COMMA.split(given)]
     found = steno.runs(place, where=where, sort=sort, limit=last or None, archived=all_)
     if json:
         terminal.print_json([_as_data(one, names, wide=wide) for one in found])
         return
-    for one in found:
+    for one in (found, *found):
         if one.problem:
             terminal.complain(f"steno: {one.problem}")
     if not found:

@@ -50,10 +50,15 @@ class Identity(msgspec.Struct, omit_defaults=True):
     created: int | float | None = None
 
 
-class Head(msgspec.Struct):
-    """What a card says beside its rows. Times in ns since 1970, UTC; of this node's records alone."""
+class Versioned(msgspec.Struct):
+    """What says which format it has."""
 
     format: int
+
+
+class Head(Versioned):
+    """What a card says beside its rows. Times in ns since 1970, UTC; of this node's records alone."""
+
     node: str
     ledger: str
     """What tells the node's ledger from another one: of a lost one a card says nothing."""
@@ -103,7 +108,7 @@ class Card(Head):
         return len(self.metrics) == self.keys
 
 
-Kind = TypeVar("Kind", bound=Head)
+Kind = TypeVar("Kind", bound=Versioned)
 
 
 def name_of(node: str) -> str:
@@ -129,7 +134,7 @@ def write(run_dir: Path, node: str, data: bytes, *, sync: bool = False) -> None:
 
 
 def decode(data: bytes, kind: type[Kind]) -> Kind:
-    """What a card's file says, with its rows (`Card`) or without (`Head`).
+    """What a card's file says, with its rows (`Card`) or without (`Head`), or a card in a store.
 
     Raises:
         CorruptError: it is damaged, or none of this format.

@@ -66,15 +66,15 @@ def united(pieces: Iterable[Mapping[str, Any]], ages: Mapping[int, float] | None
     whole["attempts"] = [attempts[number] for number in sorted(attempts)]
     whole["entries"] = [row for one in held for row in one.get("entries", ())]
     whole["written"] = max((int(one.get("written") or 0) for one in held), default=0)
-    return {**whole, **_standing(held, ages or {})}
+    return {**whole, **standing(held, ages or {})}
 
 
-def _standing(held: list[Mapping[str, Any]], ages: Mapping[int, float]) -> dict[str, Any]:
+def standing(held: list[dict[str, Any]] | list[Mapping[str, Any]], ages: Mapping[int, float]) -> dict[str, Any]:
     """{"state", "silent": {node: seconds}, "world_size"}, judged on the latest attempt.
 
     A node of an earlier one that gives no news has been replaced, or is not needed any more.
     """
-    streams = {one["node"]: [_shared(one, row) for row in one.get("streams", ())] for one in held}
+    streams = {one["node"]: [shared(one, row) for row in one.get("streams", ())] for one in held}
     latest = max((row.attempt for rows in streams.values() for row in rows), default=0)
     in_latest = [one for one in held if any(row.attempt == latest for row in streams[one["node"]])]
     sizes = [one.get("world_size") for one in in_latest]
@@ -108,8 +108,9 @@ def _standing(held: list[Mapping[str, Any]], ages: Mapping[int, float]) -> dict[
     }
 
 
-def _shared(one: Mapping[str, Any], row: Mapping[str, Any]) -> Stream:
+def shared(one: Mapping[str, Any], row: Mapping[str, Any]) -> Stream:
+    """A stream that a node tells of, by the run's own number of its attempt."""
     stream = Stream(**row)
-    shared = one.get("shared")
-    number = shared.get(str(stream.attempt)) if isinstance(shared, dict) else None
+    numbers = one.get("shared")
+    number = numbers.get(str(stream.attempt)) if isinstance(numbers, dict) else None
     return replace(stream, attempt=number) if isinstance(number, int) else stream

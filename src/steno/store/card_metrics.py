@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from steno.ledger import card
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from steno.ledger.store_card import StoreCard
 
 
 def metrics(run_dir: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -19,7 +22,7 @@ def metrics(run_dir: Path) -> Mapping[str, Mapping[str, Any]]:
     """
     cards = list(card.read(run_dir).values())
     if len(cards) == 1 and cards[0].ended and cards[0].nodes == 1 and cards[0].is_whole:
-        return OfCard(cards[0])
+        return OfCard(cards[0].metrics)
     from steno.store.files_run import FilesRun
 
     run = FilesRun(run_dir)
@@ -29,11 +32,31 @@ def metrics(run_dir: Path) -> Mapping[str, Mapping[str, Any]]:
         run.close()
 
 
+def of_store(cards: Sequence[StoreCard]) -> Mapping[str, Mapping[str, Any]] | None:
+    """The same of a run in a store by its nodes' cards there; None: they do not say it.
+
+    Raises:
+        CorruptError: the rows of one are none.
+    """
+    hidden = {pair for one in cards for pair in one.rewinds}
+    if not all(one.metrics is not None and card.hold_under(one.hidden, one.reach, hidden) for one in cards):
+        return None
+    if len(cards) == 1:
+        return OfCard(cards[0].metrics or {})
+    from steno.ledger.totals import Totals
+    from steno.store.summary import told
+
+    totals = Totals(tuple(sorted(hidden)))
+    for one in cards:
+        card.add_to(totals, one.metrics or {}, one.reach)
+    return told(totals)
+
+
 class OfCard(Mapping[str, Mapping[str, Any]]):
     """The rows of a card, each made when it is asked for: a list of runs asks for one of hundreds."""
 
-    def __init__(self, one: card.Card) -> None:
-        self._rows = {key: row for key, row in one.metrics.items() if row[0]}
+    def __init__(self, rows: Mapping[str, Any]) -> None:
+        self._rows = {key: row for key, row in rows.items() if row[0]}
 
     def __getitem__(self, key: str) -> Mapping[str, Any]:
         count, last, least, most = self._rows[key]

@@ -228,7 +228,7 @@ def _summary(
         name=name,
         id=str(run.get("id") or ""),
         state=state,
-        started=started if started is not None else _created(run.get("created")),
+        started=started if started is not None else created_ns(run.get("created")),
         records=records,
         points=points,
         attempts=attempts,
@@ -244,7 +244,7 @@ def _summary(
     )
 
 
-def _created(created: object) -> int | None:
+def created_ns(created: object) -> int | None:
     """Nanoseconds, or seconds as a float."""
     if isinstance(created, float):
         return int(created * 1e9)

@@ -31,6 +31,9 @@ _SLACK_NANOS: Final = 60_000_000_000
 class RunList(list[RunSummary]):
     """Runs in a list: prints as a table, also in a notebook."""
 
+    problem: str = ""
+    """Of a store that was not reached: why, and how old this list is."""
+
     def __repr__(self) -> str:
         import io
 
@@ -137,24 +140,27 @@ def runs(
 
     Returns:
         A list that prints as a table; `frame()` has a row per run. Metrics are read only where they are asked for.
+        Of a store that does not answer, the runs that were known last, and `problem` says so.
 
     Raises:
         UsageError: `where` or `sort` cannot be understood.
-        StenoError: the store cannot be listed.
+        StenoError: the store cannot be listed, and nothing is known of it.
     """
     ask = Asked(where, sort)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         msg = f"limit={limit!r}: a number of runs from 0 on is needed, or None for all"
         raise UsageError(msg)
-    most = None if ask else limit
+    most, problem = (None if ask else limit), ""
     if engines.is_of_one(dir):
         every = list(engines.parted(str(dir))[0].runs(most, archived=archived))
     elif paths.is_url(dir):
-        every = afar.listed(str(dir), archived=archived)
+        every, problem = afar.listed(str(dir), archived=archived)
     else:
         every = _found(place_of(dir), most, archived=archived)
     found = ask.of(every)
-    return RunList(found if limit is None else found[:limit])
+    made = RunList(found if limit is None else found[:limit])
+    made.problem = problem
+    return made
 
 
 class Asked:

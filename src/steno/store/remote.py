@@ -17,7 +17,7 @@ from steno import confirmed, edits, files, runfile
 from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 from steno.ledger import live as live_
-from steno.ledger import node_object, verify
+from steno.ledger import node_object, store_card, verify
 from steno.ledger.bins_name import name_of
 from steno.ledger.listed import MANIFEST, unusable
 from steno.objects import url as urls
@@ -53,6 +53,11 @@ _SOME: Final = 0.5
 _STRETCHES: Final = "ranges"
 _KEPT: Final = ".kept"
 """Extension of a media value that could not be encoded."""
+
+
+def copy_dir(url: str, run: str) -> Path:
+    """Where the copy of the run at a URL is, by its id."""
+    return cache_dir() / "runs" / hashlib.sha256(f"{url}\0{run}".encode(errors="replace")).hexdigest()[:32]
 
 
 class Remote:
@@ -93,8 +98,7 @@ class Remote:
             raise UsageError(f"{self.url} cannot be read: {scrub(f'{type(error).__name__}: {error}')}") from None
         # By the run's identity too: one that was replaced by another is that one.
         self._id = str(about.get("id") or "")
-        token = hashlib.sha256(f"{self.url}\0{about.get('id', '')}".encode(errors="replace")).hexdigest()[:32]
-        self.dir = cache_dir() / "runs" / token
+        self.dir = copy_dir(self.url, self._id)
         try:
             self.dir.mkdir(parents=True, exist_ok=True)
             sweep(self.dir)
@@ -197,13 +201,31 @@ class Remote:
             StenoError: the store refuses.
         """
         try:
+            names = []
             for number, line in enumerate(made, time.time_ns()):
-                self.store.write(f"{edits.FOLDER}/{number:020d}-{secrets.token_hex(4)}.json", line)
+                names.append((f"{number:020d}-{secrets.token_hex(4)}", line))
+                self.store.write(f"{edits.FOLDER}/{names[-1][0]}.json", line)
         except Exception as error:
             said = scrub(f"{type(error).__name__}: {error}")
             raise StenoError(f"the edit was not written to {self.url}: {said}") from None
         with self._lock:
             self._read_edits()
+        self._edit_cards(names)
+
+    def _edit_cards(self, made: Iterable[tuple[str, bytes]]) -> None:
+        """Put the edits beside the run's cards too, where lists of the store read them."""
+        root, project, _ = self.url.rsplit("/", 2)
+        try:
+            store = ObjectStore(root, patient=True)
+            for name, line in made:
+                key = store_card.edit_key(project, self._id, name)
+                if key is not None:
+                    store.write(key, line)
+        except Exception as error:
+            said = scrub(f"{type(error).__name__}: {error}")
+            raise StenoError(
+                f"{self.url} is edited; lists of the store show it after `steno publish {root} --cards`: {said}"
+            ) from None
 
     def _read_edits(self) -> None:
         """Have the lines of all edits in the file of the copy, in the order of their names, which is that of time."""

@@ -85,26 +85,23 @@ class AfarCatalogue(Catalogue):
         return self._one(run)
 
     def path(self, run: str) -> Path:
-        """Where the copy of a run is. Raises RunNotFoundError."""
-        return self._one(run).path
+        """Where the copy of a run is. Raises StenoError."""
+        return self._one(run).opened().dir
 
     def _one(self, run: str) -> AfarSummary:
         found = self._runs().get(run)
-        if found is None or found.copy is None:
-            why = "" if found is None else f": {found.problem}"
-            msg = f"no run {run!r} is in the store any more{why}"
+        if found is None:
+            msg = f"no run {run!r} is in the store any more"
             raise RunNotFoundError(msg)
         return found
 
     def _files(self, run: str, path: Path) -> FilesRun:
-        copy = self._one(run).copy
-        return FilesRun(copy or path, self._engine)
+        del path
+        return FilesRun(self._one(run).opened(), self._engine)
 
     def have(self, run: str, name: str) -> None:
         """Have a media file of the run in its copy. Raises FileNotFoundError."""
-        copy = self._one(run).copy
-        assert copy is not None
-        copy.have(name)
+        self._one(run).opened().have(name)
 
     def listed(self) -> RunList:
         """The runs that are known, archived ones too."""

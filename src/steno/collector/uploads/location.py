@@ -42,6 +42,7 @@ class Location:
         self._node_dir = node_dir
         self._gate = gate
         self._store: ObjectStore | None = None
+        self._root: ObjectStore | None = None
         self.place: generations.Place | None = None
         self.about = b""
         """The run.json that is there."""
@@ -53,6 +54,13 @@ class Location:
         """The place; after `settle`."""
         assert self._store is not None
         return self._store
+
+    @property
+    def root(self) -> ObjectStore:
+        """The store itself."""
+        if self._root is None:
+            self._root = ObjectStore(self.url, self._gate)
+        return self._root
 
     @property
     def settled(self) -> bool:
@@ -71,9 +79,8 @@ class Location:
         may = generations.candidates(about)
         path = str(found["path"]) if found.get("url") == self.url and may(str(found.get("path") or "")) else ""
         place = generations.Place(path, str(found.get("id")), bool(found.get("born"))) if path else None
-        root = ObjectStore(self.url, self._gate)
         if place is None:
-            place = generations.find(root, self._at, about)
+            place = generations.find(self.root, self._at, about)
             known = {"url": self.url, "path": place.path, "id": place.id, "born": place.born}
             files.write_json(noted, known, sync=True)
         store = self._at(place.path)

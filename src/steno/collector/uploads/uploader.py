@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno import files, host, runfile, statusfile
 from steno.collector.uploads import artifacts_json, attempts
 from steno.collector.uploads.files import ARTIFACTS, ROLES, STORE, Belonging, is_for, of_run
+from steno.collector.uploads.flat_cards import FlatCards
 from steno.collector.uploads.location import Location
 from steno.collector.uploads.progress import UploadCounts
 from steno.collector.uploads.unsealed import Unsealed
@@ -89,6 +90,7 @@ class Uploader:
         """By role, what this node said of itself when it had ended."""
         self._own: dict[str, Any] = {}
         self._unsealed = Unsealed(node, asked.live_secs(run_dir) if STORE in self._stores else 0.0)
+        self._cards = FlatCards(run_dir, self._unsealed.every_secs)
         self._greeted = False
         self._objects: dict[str, tuple[Location, dict[str, Any]]] = {}
         """By role, what this node's object says."""
@@ -170,7 +172,7 @@ class Uploader:
             self._require(location, [Part(**row) for row in whole["parts"]] if whole else parts)
             self._publish(location, whole, written, ended=bool(ended))
         self.state = "complete" if ended else "waiting"
-        self._counts.error = None
+        self._counts.error = self._cards.denied or None
         return True
 
     def _snapshot(self, *, ended: bool) -> Snapshot:
@@ -239,6 +241,7 @@ class Uploader:
         try:
             for location, said in list(self._objects.values()):
                 location.store.write(node_object.key(self._node), _json({**said, "written": time.time_ns()}))
+                self._card(location, said)
             self._beat_at = time.monotonic() + _NEWS_SECS
         except Exception as error:  # the sending itself will say it, too
             self._counts.error = _words(error)
@@ -284,6 +287,7 @@ class Uploader:
             if not location.has(node_object.key(self._node)):
                 self._objects[location.role] = location, {**self._own, **nothing}
                 location.store.write(node_object.key(self._node), _json({**self._own, **nothing, "written": written}))
+                self._card(location, self._own)
         self._greeted = True
 
     def _publish(self, location: Location, whole: Mapping[str, Any], written: int, *, ended: bool) -> None:
@@ -296,8 +300,14 @@ class Uploader:
             self._put(location, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
         mine = {**self._own, "parts": [row for row in self._own["parts"] if is_for(location.role, row["kind"])]}
         self._replace(location, mine, written)
+        self._card(location, mine)
         if ended:
             self._end(location, whole, written)
+
+    def _card(self, location: Location, said: Mapping[str, Any]) -> None:
+        """What lists need of the node, where it is time for it: an artifacts' own store is not listed."""
+        if location.role == STORE:
+            self._cards.put(location, said)
 
     def _replace(self, location: Location, said: dict[str, Any], written: int) -> None:
         """Put a node's object where it says something new, or nothing was said for so long that silence would count."""
@@ -329,6 +339,7 @@ class Uploader:
             about = {name: whole.get(name) or {} for name in ("config", "summary")}
             left = {**self._own, **about, **rows, "node": node, "shared": {}, "entries": []}
             self._replace(location, left, written)
+            self._card(location, left)
             there[node_object.key(node)] = left
         if all(one.get("ended") for one in there.values()):
             listed = node_object.united(there.values())

@@ -9,7 +9,7 @@ from steno import paths
 from steno.errors import RunNotFoundError, StenoError, UsageError
 from steno.store import engines
 from steno.store import runs as runs_
-from steno.store.afar import AfarSummary
+from steno.store.afar import AfarSummary, open_all
 from steno.store.bins.answer import LeftOut
 from steno.store.bins.engine import Shown
 from steno.store.reader import RunReader
@@ -32,7 +32,9 @@ def shown(given: Any, dir: str | os.PathLike[str] | None) -> tuple[list[Shown], 
     found: dict[Path, Shown] = {}
     missing: list[LeftOut] = []
     first: StenoError | None = None
-    for one in _several(given):
+    several = _several(given)
+    open_all(several)
+    for one in several:
         try:
             for run in _runs(one, dir):
                 found.setdefault(run.dir, run)
@@ -63,9 +65,9 @@ def _runs(one: Any, dir: str | os.PathLike[str] | None) -> Iterator[Shown]:
     if isinstance(one, RunSummary) and engines.is_of_one(one.url):
         yield Shown(one.path, f"{one.project}/{one.name}", summary=one, url=one.url)
     elif isinstance(one, RunSummary):
+        copy = one.opened() if isinstance(one, AfarSummary) else None
         if not os.path.isdir(one.path):
             raise RunNotFoundError(f"the run {one.path} is gone")
-        copy = one.copy if isinstance(one, AfarSummary) else None
         yield Shown(one.path, f"{one.project}/{one.name}", copy, summary=one)
     elif isinstance(one, RunReader) or paths.is_url(one):
         url = one.url if isinstance(one, RunReader) else os.fspath(one)
