@@ -30,8 +30,8 @@ VARIABLES: Final[dict[str, str]] = {
     "STENO_WRITER": "the global writer that multiprocessing children join; `GlobalSummaryWriter` exports it",
     "STENO_DIR": "where runs are kept; `runs` where unset",
     "STENO_MODE": "`on` or `off`, when `init` is not told",
-    "STENO_NATIVE": "`0`: `log` takes the Python road; `require`: `init` fails where there is no native module; unset "
-    "or `1`: the native road where it is built",
+    "STENO_NATIVE": "`0`: `log` is Python's; `require`: `init` fails where there is no native module; unset or `1`: "
+    "the native `log` where it is built",
     "STENO_KEEP_LEDGER": "1: runs that have ended keep their machinery, `.steno`, to be looked into",
     "STENO_CACHE_DIR": "where copies of runs read from object stores are kept, and an index of runs that were "
     "listed (at most 2 GiB); `~/.cache/steno` where unset",

@@ -199,6 +199,15 @@ def anchors(page):
             yield re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", text).strip().lower())
 
 
+def test_pages_have_no_words_of_our_own_for_common_things():
+    """Phrases that readers stumbled over; a road is one only where it is an option's name or a fixture's."""
+    private = re.compile(r"\b(whoever|heard is|stands? aside|told in|better pace)\b|(?<![-`])\broads?\b", re.IGNORECASE)
+    for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            found = private.search(line)
+            assert not found, f"{page.name}:{number}: {found[0]!r}"
+
+
 def test_links_into_pages_lead_to_a_heading():
     for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
         for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
