@@ -31,32 +31,32 @@ def eventually(ask, secs=60.0, poll=0.02):
         time.sleep(poll)
 
 
-def free_port():
+def free_port(host="127.0.0.1"):
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return probe.getsockname()[1]
 
 
 @contextmanager
-def moto_server():
+def moto_server(host="127.0.0.1"):
     """The port of a moto server that lives as long as the context."""
-    port = free_port()
+    port = free_port(host)
     process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        eventually(lambda: _answers(port))
+        eventually(lambda: _answers(port, host))
         yield port
     finally:
         process.kill()
         process.wait()
 
 
-def _answers(port):
+def _answers(port, host):
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection(host, port, timeout=5)
         connection.request("GET", "/moto-api/")
         return connection.getresponse().status == 200
     except OSError:
@@ -188,13 +188,13 @@ def environment(url):
     return {**SECRETS, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-def client(port):
+def client(port, host="127.0.0.1"):
     """boto3's own client, to look at the server without us."""
     import boto3
 
     return boto3.client(
         "s3",
-        endpoint_url=f"http://127.0.0.1:{port}",
+        endpoint_url=f"http://{host}:{port}",
         region_name="us-east-1",
         aws_access_key_id=SECRETS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=SECRETS["AWS_SECRET_ACCESS_KEY"],

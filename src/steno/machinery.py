@@ -29,7 +29,7 @@ _GONE: Final = ".steno-gone-"
 _NEW: Final = ".steno-new-"
 _FOLDERS: Final = ("journal", "attempts", "jobs", "destinations", "nodes")
 _LEFT_OUT: Final = re.compile(
-    r"nodes/[0-9a-f]+/(?:ledger\.sqlite(?:-wal|-shm)?|collector\.lock|manifest\.json|reading)"
+    r"door-[0-9a-f]{8}|nodes/[0-9a-f]+/(?:ledger\.sqlite(?:-wal|-shm)?|collector\.lock|manifest\.json|reading)"
 )
 """What is made anew, or stands in the manifest itself."""
 

@@ -182,7 +182,9 @@ def test_the_collector_has_its_own_session_and_none_of_our_descriptors(program, 
     finally:
         os.close(reader)
         os.close(writer)
-    assert (tmp_path / "args").read_text().split() == [
+    args = (tmp_path / "args").read_text().split()
+    assert args[-2] == "--door"
+    assert args[:-2] == [
         "-P",
         "-m",
         "steno.collector",

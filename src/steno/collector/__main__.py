@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--adopt", action="store_true", help="post the journals of other machines at once")
     parser.add_argument("--once", action="store_true", help="post and deliver what is there, then leave")
     parser.add_argument("--more", action="store_true", help="further runs are told on standard input")
+    parser.add_argument("--door", type=int, default=None, help="a lock to be let go when the collector has its own")
     given = parser.parse_args(arguments)
     if not given.run_dir.is_dir():
         print(f"steno: no run at {given.run_dir}: give the directory that holds run.json", file=sys.stderr)
@@ -33,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     from steno.collector.serving import Serving
 
     source = sys.stdin.fileno() if given.more else None
-    status = Serving(source).run(given.run_dir.absolute(), linger, adopt_secs, adopt=given.adopt, once=given.once)
+    serving = Serving(source, given.door)
+    status = serving.run(given.run_dir.absolute(), linger, adopt_secs, adopt=given.adopt, once=given.once)
     sys.stdout.flush()
     sys.stderr.flush()
     # A destination that hangs in foreign code must not keep the process.

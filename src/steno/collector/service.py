@@ -36,6 +36,7 @@ from steno.record import FINISH
 from steno.visible import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from steno.journal.decode import Slice
@@ -80,8 +81,7 @@ class Service:
         adopt_secs: how long another machine's writer gives no sign of life before its journal is posted here; 0: never.
         adopt: post the journals of other machines at once.
         once: post and deliver what is there now, then leave, also while writers live.
-        said: where lines for a person go; None: `collector.log` of the node.
-
+        locked: called when it has its lock, or knows that another one has it.
     """
 
     def __init__(
@@ -92,8 +92,10 @@ class Service:
         adopt_secs: float = 120.0,
         adopt: bool = False,
         once: bool = False,
+        locked: Callable[[], None] | None = None,
     ) -> None:
         self.run_dir = run_dir.absolute()
+        self._locked = locked
         self.linger_secs = linger_secs
         self._adopt_secs = adopt_secs
         self._adopt = adopt
@@ -112,6 +114,8 @@ class Service:
         machinery.restore(self.run_dir)
         self.node = catalogue.claim(self.run_dir)
         lock = self._take_lock()
+        if self._locked is not None:
+            self._locked()
         if lock is None:
             return 0
         self._locks = [lock]

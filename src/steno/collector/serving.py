@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import select
@@ -33,10 +35,12 @@ class Serving:
 
     Args:
         source: the descriptor to read lines from; None: there is the first run alone.
+        door: of the lock by which no other process starts a collector for the first run until this one has its own.
     """
 
-    def __init__(self, source: int | None) -> None:
+    def __init__(self, source: int | None, door: int | None = None) -> None:
         self._source = source
+        self._door = door
         self._held = b""
         self._services: dict[Path, Service] = {}
         self._again: dict[Path, tuple[float, float]] = {}
@@ -117,7 +121,12 @@ class Serving:
                 self._again[run_dir] = (linger_secs, adopt_secs)
                 return
             service = self._services[run_dir] = Service(
-                run_dir, linger_secs=linger_secs, adopt_secs=adopt_secs, adopt=adopt, once=once
+                run_dir,
+                linger_secs=linger_secs,
+                adopt_secs=adopt_secs,
+                adopt=adopt,
+                once=once,
+                locked=self._open_door if is_first else None,
             )
             self._done.clear()
         threading.Thread(
@@ -130,6 +139,8 @@ class Serving:
             if is_first:
                 self.status = status
         finally:
+            if is_first:
+                self._open_door()
             with self._lock:
                 del self._services[run_dir]
                 again = self._again.pop(run_dir, None)
@@ -137,6 +148,14 @@ class Serving:
                     self._done.set()
         if again is not None and not self._stop.is_set():
             self._begin(run_dir, *again)
+
+    def _open_door(self) -> None:
+        door, self._door = self._door, None
+        if door is not None:
+            with contextlib.suppress(OSError):
+                # Not by closing alone: a process that was forked at the wrong moment may have it, too.
+                fcntl.flock(door, fcntl.LOCK_UN)
+            os.close(door)
 
 
 def _run(service: Service, run_dir: Path | None) -> int:

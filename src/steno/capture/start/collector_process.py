@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -85,8 +87,12 @@ class CollectorProcess:
         self._busy: Path | None = None
         self._served: list[Path] = []
 
-    def begin(self, run_dir: Path, linger_secs: float | None, adopt_secs: float | None, *, alone: bool) -> Collecting:
+    def begin(
+        self, run_dir: Path, linger_secs: float | None, adopt_secs: float | None, *, alone: bool
+    ) -> Collecting | None:
         """Have a collector for the run: `alone` in a process of its own, else where the run before had its.
+
+        None: another process of this machine has just started one.
 
         Raises:
             OSError: it cannot be started.
@@ -96,15 +102,18 @@ class CollectorProcess:
             if self._process is not None and self._process.poll() is not None:
                 self._dismiss(run_dir)
             if alone:
-                return self._spawn(run_dir, linger_secs, adopt_secs, "")[0]
+                return _of(self._spawn(run_dir, linger_secs, adopt_secs, ""))
             env = environment()
             if self._hand(run_dir, linger_secs, adopt_secs, env):
                 assert self._process is not None
                 return Handed(self._process, run_dir)
             if self._busy is not None and self._process is not None and self._process.poll() is None:
-                return self._spawn(run_dir, linger_secs, adopt_secs, "")[0]  # several runs at once
+                return _of(self._spawn(run_dir, linger_secs, adopt_secs, ""))  # several runs at once
             self._dismiss(run_dir)
-            self._process, self._environment = self._spawn(run_dir, linger_secs, adopt_secs, "--more")
+            started = self._spawn(run_dir, linger_secs, adopt_secs, "--more")
+            if started is None:
+                return None
+            self._process, self._environment = started
             self._busy, self._served = run_dir, [run_dir]
             return self._process
 
@@ -161,20 +170,34 @@ class CollectorProcess:
                 if run_dir == besides:
                     continue
                 try:
-                    leave(self._spawn(run_dir, None, None, "")[0])
+                    process = _of(self._spawn(run_dir, None, None, ""))
                 except OSError:
                     return
+                if process is not None:
+                    leave(process)
 
     def _spawn(
         self, run_dir: Path, linger_secs: float | None, adopt_secs: float | None, more: str
-    ) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
+    ) -> tuple[subprocess.Popen[bytes], dict[str, str]] | None:
         if not sys.executable:
             raise OSError("sys.executable is empty: this interpreter cannot start another")
+        door = _enter(run_dir)
+        if door is None:
+            return None
+        try:
+            return self._execute(run_dir, linger_secs, adopt_secs, more, door)
+        finally:
+            os.close(door)  # the collector has it too
+
+    def _execute(
+        self, run_dir: Path, linger_secs: float | None, adopt_secs: float | None, more: str, door: int
+    ) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
         arguments = [sys.executable, "-P", "-m", "steno.collector", str(run_dir), *([more] if more else [])]
         if linger_secs is not None:
             arguments += ["--linger", str(linger_secs)]
         if adopt_secs is not None:
             arguments += ["--adopt-secs", str(adopt_secs)]
+        arguments += ["--door", str(door)]
         env = environment()
         with open(run_dir / ".steno" / "collector.log", "ab") as log:
             process = _Process(
@@ -184,6 +207,7 @@ class CollectorProcess:
                 stderr=log,
                 bufsize=0,
                 close_fds=True,
+                pass_fds=(door,),
                 start_new_session=True,
                 cwd="/",
                 env=env,
@@ -192,6 +216,33 @@ class CollectorProcess:
 
 
 COLLECTORS: Final = CollectorProcess()
+
+
+def _of(started: tuple[subprocess.Popen[bytes], dict[str, str]] | None) -> subprocess.Popen[bytes] | None:
+    return None if started is None else started[0]
+
+
+def _enter(run_dir: Path) -> int | None:
+    """The lock of the one who starts a collector of this machine; None: one is there, or is coming up.
+
+    The collector inherits it and lets it go when it has its own: of many ranks that join at once one starts one.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    facts = "/".join(host.describe().values())
+    door = os.open(run_dir / ".steno" / f"door-{zlib.crc32(facts.encode()):08x}", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(door)
+        return None
+    except OSError:
+        return door  # no such locks here: those who come second leave again by themselves
+    if is_running(run_dir):
+        os.close(door)
+        return None
+    return door
 
 
 def leave(process: subprocess.Popen[bytes]) -> None:

@@ -21,6 +21,8 @@ _LAST_WAIT_SECS: Final = 300.0
 _DEATHS: Final = 5
 _JOIN_SECS: Final = 1.5
 """A process that joins leaves the starting to the one that opened the attempt, for so long."""
+_BEGUN_SECS: Final = 0.5
+"""Another process has just started one: then this one looks again."""
 _WELL_SECS: Final = 300.0
 """A collector that lived so long has done its work: earlier deaths are forgotten."""
 
@@ -88,6 +90,8 @@ class Watchdog:
             # One that died here, or raised, costs only its own run the next time.
             self._process = COLLECTORS.begin(self._run_dir, self._linger_secs, self._adopt_secs, alone=self.deaths > 0)
             self._began = time.monotonic()
+            if self._process is None:
+                self._next = self._began + _BEGUN_SECS
         except OSError as error:
             self._died(f"could not be started: {error}")
 
