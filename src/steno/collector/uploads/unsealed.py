@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from steno.errors import CorruptError
 from steno.ledger import live, schema
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from steno.ledger.snapshot import Snapshot
     from steno.record import Entry
+
+
+_LEAST_SECS: Final = 0.05
 
 
 class Unsealed:
@@ -37,6 +41,11 @@ class Unsealed:
         self._next = 0.0
         self._ids: dict[int, frozenset[int]] = {}
         """By batch, the ids of its keys."""
+
+    @property
+    def due_secs(self) -> float:
+        """In how many seconds it is to be taken anew; infinite where it is not."""
+        return max(self._next - time.monotonic(), _LEAST_SECS) if self._sealed >= 0 else math.inf
 
     def hold(self, snapshot: Snapshot, ledger: Path | None, sealed: int, *, is_wanted: bool) -> bool:
         """Have what goes with a snapshot whose parts have batches up to `sealed`; False: a part was sealed since.

@@ -50,7 +50,8 @@ _FIRST_WAIT_SECS: Final = 0.25
 _LAST_WAIT_SECS: Final = 15.0
 _LOOK_SECS: Final = 1.0
 _SHARE: Final = 50
-"""Looking for what is new takes at most one part in so many of a processor."""
+"""Looking for what is new takes at most one part in so many of a processor. Of two looks that follow each other the
+cheaper one counts: the first one loads a store's library, and one that sends is no mere look."""
 _TELL_SECS: Final = 0.2
 _NEWS_SECS: Final = 30.0
 """A node that has nothing to say says so much as that."""
@@ -122,9 +123,10 @@ class Uploader:
             self.state, self._counts.error = "stopped", str(error)
             return
         backoff = Backoff(_FIRST_WAIT_SECS, _LAST_WAIT_SECS)
+        spent = 0.0
         while True:
             self._wake.clear()
-            asked, began = self.asked, time.process_time()
+            asked, began, before_that = self.asked, time.process_time(), spent
             before = self._counts.numbers()["retries"]
             try:
                 whole = self._sweep()
@@ -134,8 +136,8 @@ class Uploader:
             if whole:
                 self.looked = asked
                 backoff.reset()
-                pause = min(_LOOK_SECS, self._unsealed.every_secs or _LOOK_SECS)
-                self._wake.wait(max(pause, _SHARE * (time.process_time() - began)))
+                spent = time.process_time() - began
+                self._wake.wait(pause_secs(min(spent, before_that), self._unsealed))
                 continue
             self.state = "retrying"
             # Spread, for the uploaders of many runs that a store's return would wake at once.
@@ -376,6 +378,15 @@ class Uploader:
 
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, default=str).encode()
+
+
+def pause_secs(spent: float, unsealed: Unsealed) -> float:
+    """How long to rest before the next look, after looks that took so many seconds of a processor.
+
+    Never beyond the moment in which readers are owed what no part has.
+    """
+    rest = max(_LOOK_SECS, _SHARE * spent)
+    return min(rest, unsealed.due_secs) if unsealed.every_secs else rest
 
 
 def known_step(node_dir: Path) -> int:

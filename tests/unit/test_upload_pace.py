@@ -1,0 +1,31 @@
+"""How long an uploader rests between two looks: readers are owed what no part has."""
+
+from __future__ import annotations
+
+import math
+
+import steno
+from nodes import node_dir, node_of
+from steno.collector.uploads.unsealed import Unsealed
+from steno.collector.uploads.uploader import pause_secs
+from steno.journal import place
+from steno.ledger.read import Reader
+
+
+def test_a_dear_look_delays_readers_no_longer_than_they_are_promised(tmp_path):
+    with steno.init("p", "a", dir=tmp_path) as run:
+        run.log({"x": 1.0}, step=0)
+        assert run.flush(30)
+        node = node_of(run.dir)
+        unsealed = Unsealed(node, 5.0)
+        assert unsealed.due_secs == math.inf
+        snapshot = Reader(run.dir).snapshot(batches=False)
+        assert unsealed.hold(snapshot, place.ledger(node_dir(run.dir)), 0, is_wanted=True)
+        # A look that took ten seconds of a processor would otherwise be the last one for minutes.
+        assert pause_secs(10.0, unsealed) <= 5.0
+        assert pause_secs(0.0, unsealed) == 1.0
+        # When the run has ended nothing is due, and what a look takes counts alone.
+        assert unsealed.hold(snapshot, None, 0, is_wanted=False)
+        assert unsealed.due_secs == math.inf
+        assert pause_secs(10.0, unsealed) == 500.0
+        assert pause_secs(10.0, Unsealed(node, 0.0)) == 500.0
