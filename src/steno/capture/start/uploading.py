@@ -58,8 +58,9 @@ def wait(run_dir: Path, record: int, deadline: float, hopeful: Callable[[], bool
     Other processes of the run may live on: then everything that can be sent by now is enough.
     """
     while True:
+        goes_on = hopeful()  # asked first: a collector that leaves has said before what it has done
         left = lacking(run_dir, record)
-        if not left or left["state"] == "stopped" or time.monotonic() >= deadline or not hopeful():
+        if not left or left["state"] == "stopped" or time.monotonic() >= deadline or not goes_on:
             return left
         time.sleep(_POLL_SECS)
 
