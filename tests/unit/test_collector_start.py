@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import run_programs
-
 import steno
+import under_test
 from nodes import node_dir
 from steno.capture.start import collector_process
 from steno.capture.start.collector_process import COLLECTORS, is_running
@@ -41,12 +40,14 @@ def test_of_ranks_that_join_at_once_one_starts_a_collector(tmp_path):
     ranks = []
     for rank in range(RANKS):
         torch = {"RANK": rank, "WORLD_SIZE": RANKS, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": RANKS}
-        env = run_programs.environment(
-            TORCHELASTIC_RUN_ID="job", MASTER_ADDR="x", MASTER_PORT="1", COUNTED=str(tmp_path / "started"),
+        env = under_test.environment(
+            PYTHONPATH=under_test.import_path(tmp_path),
+            TORCHELASTIC_RUN_ID="job",
+            MASTER_ADDR="x",
+            MASTER_PORT="1",
+            COUNTED=str(tmp_path / "started"),
             **{name: str(value) for name, value in torch.items()},
-        )  # fmt: skip
-        env.pop("STENO_COLLECTOR")
-        env["PYTHONPATH"] = f"{tmp_path}:{env['PYTHONPATH']}"
+        )
         words = [sys.executable, "-c", RANK, str(tmp_path / "runs")]
         ranks.append(subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     for told in range(2):
