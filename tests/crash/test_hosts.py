@@ -41,7 +41,7 @@ def test_a_host_that_was_frozen_loses_nothing_and_has_nothing_twice(tmp_path, se
     assert count > 2 * hosts.FRESH
 
 
-def test_two_live_hosts_adopt_nothing(tmp_path, started):
+def test_two_live_hosts_adopt_nothing(kept_ledger, tmp_path, started):
     for number in (1, 2):
         started.append(trainer(tmp_path, number, pause=0.01))
     wait_for(lambda: acked(tmp_path, 1) and acked(tmp_path, 2))

@@ -84,7 +84,8 @@ def test_the_viewer_shows_a_store_and_what_was_known_while_it_is_out_of_reach(ur
         assert asker.card(keys=["loss"], runs=["p/first"], width=10)["points"] == 2000
         assert time.monotonic() - begun < 5
         gate.open()
-        eventually(lambda: asker.ask("/api/runs").json["store"]["problem"] == "")
+        # An outage is no reason to ask less often: its looks took ten seconds each.
+        eventually(lambda: asker.ask("/api/runs").json["store"]["problem"] == "", secs=30)
 
 
 def test_a_run_that_goes_on_is_followed_in_the_store(url, tmp_path):

@@ -51,12 +51,14 @@ class AfarCatalogue(Catalogue):
                 self._wake.wait()
                 self._wake.clear()
                 continue
-            begun = time.monotonic()
-            with contextlib.suppress(StenoError):  # `standing` says it
+            begun, cost_secs = time.monotonic(), 0.0
+            with contextlib.suppress(StenoError):  # `standing` says it; an outage costs the store nothing
                 self._afar.look()
+                # Nor does the first look count: it imports the store's client, and copies what there is of each run.
+                cost_secs = time.monotonic() - begun if self._first.is_set() else 0.0
             self._by_path = {one.path: run for run, one in self._afar.runs().items()}
             self._first.set()
-            self._wake.wait(max(_LEAST_SECS, (time.monotonic() - begun) / _SHARE))
+            self._wake.wait(max(_LEAST_SECS, cost_secs / _SHARE))
             self._wake.clear()
 
     def _runs(self) -> dict[str, AfarSummary]:
