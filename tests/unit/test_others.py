@@ -179,6 +179,16 @@ def test_an_exit_code_is_understood(code, state):
     assert end_of(run)["state"] == state
 
 
+def test_log_takes_commit_true_and_names_itself_in_an_error(capsys):
+    run = steno.init()
+    run.log({"x": 1.0}, commit=True)
+    assert capsys.readouterr().err == ""
+    run.log({"x": 1.0}, commit=False)
+    assert "log has no commit=" in capsys.readouterr().err
+    with pytest.raises(TypeError, match=r"^Run\.log\(\) got an unexpected keyword argument 'sync'"):
+        run.log({"x": 1.0}, sync=False)
+
+
 def test_a_configuration_is_updated_by_all_that_init_takes():
     run = steno.init(config={"a": 1})
     run.config.update(argparse.Namespace(b=2), allow_val_change=True)

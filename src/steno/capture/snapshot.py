@@ -326,9 +326,9 @@ class Snapshot:
     def options(self, level: Any, arrays: Any, commit: Any = None) -> tuple[int | None, str | None]:
         """A level and an arrays mode as they can be journalled; None, after one report, for what is none.
 
-        `commit` is another logger's argument, which means nothing here.
+        `commit` is another logger's argument, which means nothing here; True is what each call does.
         """
-        if commit is not None:
+        if commit is not None and commit is not True:
             self._bad(
                 "commit",
                 "log has no commit=: each call is a record of its own. Did you mean step=, by which several calls "

@@ -97,6 +97,8 @@ def build(core: Core, slow: Callable[..., None], put: Callable[..., None]) -> Ro
             push(bytearray(_BUFFER_BYTES))
         slow(data, step, level, arrays, commit)
 
+    log.__qualname__ = "Run.log"  # as a TypeError about its arguments calls it
+
     def add(key: Any, value: Any, step: int | None = None) -> None:
         """`log({key: value}, step)` for a key that is a plan already; the writers' road."""
         write, nonce, _, singles, _ = state

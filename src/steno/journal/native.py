@@ -103,6 +103,9 @@ def _call(self: Any, data: Any, step: Any = None, level: Any = None, arrays: Any
     self.__wrapped__(data, step, level, arrays, commit)
 
 
+_call.__qualname__ = "Run.log"  # as a TypeError about its arguments calls it
+
+
 def _wish() -> tuple[str, bool, bool]:
     """(what `STENO_NATIVE` is, whether the native module is not wanted, whether it has to be)."""
     word = settings.read("STENO_NATIVE")
