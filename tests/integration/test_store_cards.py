@@ -207,3 +207,48 @@ def test_a_node_that_may_not_write_cards_brings_its_run_nevertheless(url, gate, 
     gate.forbidden = ""
     assert steno.open(f"{url}/p/narrow").info.state == "finished"
     assert not ObjectStore(url).listing("_cards")
+
+
+def test_verify_says_what_of_a_store_is_missing_or_damaged(url, tmp_path):
+    (tmp_path / "model").write_bytes(b"weights" * 100)
+    for name in ("good", "cut", "flipped", "gone"):
+        with steno.init(project="p", name=name, dir=str(tmp_path / "runs"), store=url) as run:
+            for step in range(10):
+                run.log({"loss": float(step)}, step=step)
+            if name == "gone":
+                run.log_artifact(str(tmp_path / "model"), "model")
+            assert run.finish(90)
+    done = command_line("verify", url)
+    assert (done.returncode, done.stdout.split(" (")[0].partition(", ")[2].endswith("all is there")) == (0, True)
+    store = ObjectStore(url)
+
+    def part(name):
+        return next(key for key in store.listing(f"p/{name}/metrics") if key.endswith(".parquet"))
+
+    data = bytearray(store.read(part("flipped")))
+    data[20] ^= 1  # in a page
+    store.write(part("flipped"), bytes(data))
+    store.write(part("cut"), store.read(part("cut"))[:-10])
+    store.remove(part("gone"))
+    artifact = next(key for key in store.listing("p/gone/artifacts"))
+    store.write(artifact, b"other")
+
+    def damaged(*words):
+        found = command_line("verify", *words, "--json")
+        told = {one["place"].rpartition("/")[2]: list(one["problems"]) for one in json.loads(found.stdout)}
+        assert found.returncode == (1 if any(told.values()) else 0)
+        return told
+
+    def name(run):
+        return part(run).removeprefix(f"p/{run}/")
+
+    gone = damaged(url)["gone"]
+    assert damaged(url) == {"good": [], "cut": [name("cut")], "flipped": [], "gone": gone}
+    assert len(gone) == 1
+    every = damaged(url, "--whole")
+    assert every == {"good": [], "cut": [name("cut")], "flipped": [name("flipped")], "gone": every["gone"]}
+    assert sorted(every["gone"]) == sorted([*gone, artifact.removeprefix("p/gone/")])
+    assert damaged(f"{url}/p/good", "--whole") == {"good": []}
+    assert not any(damaged(str(tmp_path / "runs"), "--whole").values())
+    nothing = command_line("verify", f"{url}/none")
+    assert (nothing.returncode, "there is no run" in nothing.stderr) == (2, True)

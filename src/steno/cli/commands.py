@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "import": ("import_", "import_", "steno import old/tensorboard/logs --project digits"),
     "sync": ("sync", "sync", "steno sync runs/digits/my-run --to tensorboard"),
     "publish": ("publish", "publish", "steno publish s3://bucket/prefix --catalog sqlite:////srv/catalog.db"),
+    "verify": ("verify", "verify", "steno verify s3://bucket/prefix/digits/my-run --whole"),
     "doctor": ("doctor", "doctor", "steno doctor digits/my-run"),
     "sql": ("sql", "sql", 'steno sql "select key, max(value) from metrics group by key" --run digits/my-run'),
 }
