@@ -1,9 +1,10 @@
-"""The viewer in a real Chromium: how long until a chart is painted, a zoom, a record on the screen; TensorBoard beside it.
+"""The viewer in a real Chromium: how long until a chart is painted, a zoom, a record on the screen; others beside it.
 
-    python benchmarks/view.py [--runs 1000] [--points 1000000] [--only NAME]
+    python benchmarks/view.py [--runs 1000] [--points 1000000] [--long 10000000] [--soak SECONDS] [--only NAME]
 
-Wall times are of the browser; CPU is the server's. Each row says what its target is. The data are recorded by steno, and
-runs that are alike are copies of one. TensorBoard gets event files with the same curves.
+Wall times are of the browser; CPU is the server's, from the request on. Each row says what its target is. The data are
+recorded by steno, and runs that are alike are copies of one. TensorBoard gets event files with the same curves, Trackio
+the same values; each is asked in turns with steno, where it is installed.
 """
 
 from __future__ import annotations
@@ -37,13 +38,23 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--listed", type=int, default=10_000, help="runs of the list")
+    parser.add_argument(
+        "--long", type=int, default=10_000_000, help="points of the run that is in no cache; 100,000,000 take hours"
+    )
+    parser.add_argument(
+        "--soak", type=float, default=0.0, help="seconds that a live page is watched for; 600 are the target's"
+    )
     parser.add_argument("--only")
     given = parser.parse_args()
     print(_measure.machine())
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory(prefix="steno-view-") as folder, browser() as chromium:
         place = Path(folder)
-        for name, measure in (("many", many), ("zoom", zoom), ("keys", keys), ("live", live)):
+        every = (
+            ("many", many), ("zoom", zoom), ("keys", keys), ("live", live), ("listed", listed), ("long", long), ("soak", soak),
+        )  # fmt: skip
+        for name, measure in every:
             if given.only in {None, name}:
                 rows += measure(place / name, chromium, given)
     _measure.table("The viewer", ["what", "wall", "server CPU", "target"], rows)
@@ -67,17 +78,30 @@ class Server:
         self.pid = self.viewer._process.pid
 
     def cpu(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_of(self.pid)
+
+    def read(self) -> int:
+        """Bytes that came from a disk."""
+        lines = Path(f"/proc/{self.pid}/io").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
+
+    def held(self) -> tuple[int, int]:
+        """(threads, open files)."""
+        return len(os.listdir(f"/proc/{self.pid}/task")), len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def memory(self) -> int:
         lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
         return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty"))) >> 10
 
 
-def timed(chromium, address: str, key: str) -> tuple[float, object]:
+def cpu_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def timed(chromium, address: str, key: str, height: int = 900) -> tuple[float, object]:
     """(seconds from the call until the key's chart is painted, the page)."""
-    page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    page = chromium.new_context(viewport={"width": 1440, "height": height}).new_page()
     begun = time.perf_counter()
     page.goto(address, wait_until="commit")
     page.wait_for_function(PAINTED, arg=key, polling="raf")
@@ -117,20 +141,25 @@ def many(place: Path, chromium, given) -> list[list[object]]:
     shutil.rmtree(place / "one")
     server = Server(place)
     try:
+        begun = server.cpu()
         first = timed(chromium, server.viewer.url + "#runs=10", "group0/metric000")[0]
-        used = server.cpu()
+        used = server.cpu() - begun
+        begun = server.cpu()
         again = min(timed(chromium, server.viewer.url + "#runs=10", "group0/metric000")[0] for _ in range(given.rounds))
+        used_again = (server.cpu() - begun) / given.rounds
+        begun = server.cpu()
         every, _ = timed(chromium, server.viewer.url + "#runs=all&filter=group0/metric000", "group0/metric000")
+        used_every = server.cpu() - begun
         name = f"{given.runs} runs of 100 keys"
         rows = [
             [f"{name}: first chart, first time", f"{first:.2f} s", f"{used:.2f} s", "1 s, 0.5 s CPU"],
-            [f"{name}: first chart, again", f"{again:.2f} s", "", "1 s"],
-            [f"one card, {given.runs} runs", f"{every:.2f} s", "", "1 s"],
+            [f"{name}: first chart, again", f"{again:.2f} s", f"{used_again:.2f} s", "1 s, 0.5 s CPU"],
+            [f"one card, {given.runs} runs", f"{every:.2f} s", f"{used_every:.2f} s", "1 s"],
             [f"{name}: memory of the server", f"{server.memory()} MiB", "", "300 MiB for 10,000 runs"],
         ]
     finally:
         server.viewer.close()
-    return rows + tensorboard(place, chromium, given, columns)
+    return rows + tensorboard(place, chromium, given, columns) + trackio(place, chromium, given, columns)
 
 
 def tensorboard(place: Path, chromium, given, columns) -> list[list[object]]:
@@ -168,30 +197,79 @@ def tensorboard(place: Path, chromium, given, columns) -> list[list[object]]:
         process.wait()
 
 
+def trackio(place: Path, chromium, given, columns) -> list[list[object]]:
+    """The same values of a tenth of the runs in Trackio, and its dashboard's first chart."""
+    name = f"Trackio, {given.runs // 10} of the runs: first chart"
+    environment = {**os.environ, "TRACKIO_DIR": str(place / "trackio"), "HF_HUB_OFFLINE": "1"}
+    fill = (
+        "import json, sys, trackio\n"
+        "columns = json.load(sys.stdin)\n"
+        f"for number in range({given.runs // 10}):\n"
+        "    run = trackio.init(project='p', name=f'r{number:05d}', embed=False)\n"
+        "    for step, row in enumerate(zip(*columns.values())):\n"
+        "        trackio.log(dict(zip(columns, row)), step=step)\n"
+        "    trackio.finish()\n"
+    )
+    try:
+        subprocess.run(
+            [sys.executable, "-c", fill], input=json.dumps({key: one.tolist() for key, one in columns.items()}),
+            text=True, env=environment, check=True, capture_output=True, timeout=1800,
+        )  # fmt: skip
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        return [[name, f"not measured: {type(error).__name__}", "", ""]]
+    show = "import trackio; trackio.show(project='p', open_browser=False, block_thread=True)"
+    with (place / "trackio.txt").open("w+") as said:
+        process = subprocess.Popen([sys.executable, "-u", "-c", show], env=environment, stdout=said, stderr=said)
+        try:
+            address = ""
+            until = time.monotonic() + 60
+            while not address and time.monotonic() < until and process.poll() is None:
+                words = (place / "trackio.txt").read_text().split()
+                address = next((word for word in words if word.startswith("http://")), "")
+                time.sleep(0.1)
+            if not address:
+                return [[name, "no dashboard: " + (place / "trackio.txt").read_text()[-80:].strip(), "", ""]]
+            used, begun = cpu_of(process.pid), time.perf_counter()
+            page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
+            page.goto(address, wait_until="commit")
+            try:
+                page.wait_for_selector("svg.marks, .vega-embed canvas, svg path.line", timeout=180_000)
+                took = f"{time.perf_counter() - begun:.2f} s"
+            except Exception:
+                took = "none in 180 s"
+            return [[name, took, f"{cpu_of(process.pid) - used:.2f} s", ""]]
+        finally:
+            process.terminate()
+            process.wait()
+
+
 def zoom(place: Path, chromium, given) -> list[list[object]]:
-    """12 cards x 20 runs; keys alternate between records, so that generating them does not take an hour."""
+    """12 cards x 20 runs."""
     rng = np.random.default_rng(0)
     columns = {f"m{key:02d}": rng.normal(size=given.points).cumsum() for key in range(12)}
     copies(place, recorded(place / "one", columns), 20)
     shutil.rmtree(place / "one")
     server = Server(place)
     try:
-        took, page = timed(chromium, server.viewer.url + "#runs=all", "m00")
-        begun = server.cpu()
-        zooms = []
-        for number in range(given.rounds):
-            low = given.points * (number + 1) // (given.rounds + 2)
-            start = time.perf_counter()
-            page.evaluate("zoom => { location.hash = `#runs=all&zoom=${zoom}` }", f"{low}~{low + given.points // 10}")
-            page.wait_for_timeout(20)
-            page.wait_for_function("() => !document.querySelector('article.loading')", polling="raf")
-            zooms.append(time.perf_counter() - start)
-        used = (server.cpu() - begun) / len(zooms)
-        name = f"cards on the screen x 20 runs of {given.points:,} points"
-        return [
-            [f"{name}: first chart", f"{took:.2f} s", "", ""],
-            [f"{name}: zoom", f"{min(zooms) * 1000:.0f} ms", f"{used:.2f} s", "150 ms for 12 cards"],
-        ]
+        took, page = timed(chromium, server.viewer.url + "#runs=all", "m00", 1500)
+        cards = page.evaluate("document.querySelectorAll('article.card').length")
+        name = f"{cards} cards x 20 runs of {given.points:,} points"
+        rows: list[list[object]] = [[f"{name}: first chart", f"{took:.2f} s", "", ""]]
+        for smooth, target in (("", "150 ms"), (f"&smooth=ema~{10_000}", "250 ms")):
+            begun = server.cpu()
+            zooms = []
+            for number in range(given.rounds):
+                low = given.points * (number + 1) // (given.rounds + 2)
+                window = f"{low}~{low + given.points // 10}"
+                start = time.perf_counter()
+                page.evaluate("hash => { location.hash = hash }", f"#runs=all{smooth}&zoom={window}")
+                page.wait_for_timeout(20)
+                page.wait_for_function("() => !document.querySelector('article.loading')", polling="raf")
+                zooms.append(time.perf_counter() - start)
+            used = (server.cpu() - begun) / len(zooms)
+            what = "zoom, smoothed over 10,000 steps" if smooth else "zoom"
+            rows.append([f"{name}: {what}", f"{min(zooms) * 1000:.0f} ms", f"{used:.2f} s", target])
+        return rows
     finally:
         server.viewer.close()
 
@@ -280,9 +358,11 @@ def live(place: Path, chromium, given) -> list[list[object]]:
               };
             }"""
         )
-        used, begun = server.cpu(), time.perf_counter()
+        collector = collector_of(run.dir)
+        used, begun = (server.cpu(), cpu_of(collector)), time.perf_counter()
         page.wait_for_timeout(20_000)
-        share = (server.cpu() - used) / (time.perf_counter() - begun)
+        took = time.perf_counter() - begun
+        shares = [(now - before) / took for now, before in zip((server.cpu(), cpu_of(collector)), used, strict=True)]
         seen = page.evaluate("window.seen")
     finally:
         over.set()
@@ -305,10 +385,101 @@ def live(place: Path, chromium, given) -> list[list[object]]:
         [
             "log returned to pixel, p50; p99, 100 records/s",
             f"{p50:.2f}; {p99:.2f} s",
-            f"{share:.1%} of a core",
-            "0.6; 1.5 s, 3 %",
+            f"{shares[0]:.1%} of a core, collector {shares[1]:.1%}",
+            "0.6; 1.5 s, 3 % with the collector",
         ]
     ]
+
+
+def collector_of(run_dir: object) -> int:
+    """The process that stores a run."""
+    for one in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (one / "cmdline").read_bytes()
+            if b"steno.collector" in words and str(run_dir).encode() in words:
+                return int(one.name)
+    raise LookupError("the run has no collector")
+
+
+def listed(place: Path, chromium, given) -> list[list[object]]:
+    """Many runs in the table."""
+    copies(place, recorded(place / "one", {"loss": np.arange(20.0), "val/acc": np.arange(20.0)}), given.listed)
+    shutil.rmtree(place / "one")
+    server = Server(place)
+    try:
+        begun = server.cpu()
+        took, page = timed(chromium, server.viewer.url + "#runs=10", "loss")
+        rows: list[list[object]] = [
+            [f"{given.listed:,} runs listed: first chart", f"{took:.2f} s", f"{server.cpu() - begun:.2f} s", ""]
+        ]
+        page.evaluate("location.hash = '#runs=10&sort=-loss.max'")
+        page.wait_for_timeout(3000)
+        return [*rows, [f"{given.listed:,} runs listed: memory of the server", f"{server.memory()} MiB", "", "300 MiB"]]
+    finally:
+        server.viewer.close()
+
+
+def long(place: Path, chromium, given) -> list[list[object]]:
+    """A long run of which nothing is in the system's cache."""
+    rng = np.random.default_rng(0)
+    recorded(place, {"loss": rng.normal(size=given.long).cumsum()})
+    server = Server(place)
+    try:
+        forgotten(place)
+        read, begun = server.read(), server.cpu()
+        took, _ = timed(chromium, server.viewer.url + "#runs=all", "loss")
+        name = f"a run of {given.long:,} points, not in memory: first chart"
+        took_read = (server.read() - read) / 1e6
+        return [[name, f"{took:.2f} s, {took_read:.1f} MB read", f"{server.cpu() - begun:.2f} s", "100 M: 2 s, 30 MB"]]
+    finally:
+        server.viewer.close()
+
+
+def forgotten(place: Path) -> None:
+    """Let the system keep nothing of the files below a place."""
+    for path in place.rglob("*"):
+        if path.is_file():
+            fd = os.open(path, os.O_RDONLY)
+            os.fsync(fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
+
+
+def soak(place: Path, chromium, given) -> list[list[object]]:
+    """A live page that is watched for long: what the server holds after a minute, and at the end."""
+    if not given.soak:
+        return []
+    run = steno.init(project="p", name="live", dir=place)
+    over = threading.Event()
+
+    def train() -> None:
+        step = 0
+        while not over.wait(0.01):
+            run.log({f"k{key:02d}": math.sin(step / 50 + key) for key in range(12)}, step=step)
+            step += 1
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    server = Server(place)
+    try:
+        _, page = timed(chromium, server.viewer.url, "k00")
+        page.wait_for_timeout(min(60_000, given.soak * 250))
+        begun, used = time.perf_counter(), server.cpu()
+        seen = [(0.0, server.memory())]
+        held = server.held()
+        while (at := time.perf_counter() - begun) < given.soak:
+            page.wait_for_timeout(2000)
+            seen.append((at / 60, server.memory()))
+        share = (server.cpu() - used) / (time.perf_counter() - begun)
+        slope = float(np.polyfit(*zip(*seen, strict=True), 1)[0])
+        threads, files = (now - before for now, before in zip(server.held(), held, strict=True))
+    finally:
+        over.set()
+        thread.join()
+        run.finish(60)
+        server.viewer.close()
+    said = f"{slope:+.2f} MiB/min, threads {threads:+}, files {files:+}"
+    return [[f"a live page for {given.soak:.0f} s", said, f"{share:.1%} of a core", "1 MiB/min, +0, +0"]]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,32 @@ def test_a_client_that_vanishes_leaves_no_thread_and_no_file(asker, path):
         )  # a reset, as of a machine that is gone
         client.close()
     assert settled(asker, files + 2, max(threads, 48)), (threads, files, held(asker))
+
+
+def test_a_page_that_is_watched_for_long_costs_no_more_memory_threads_or_files(tmp_path):
+    cards = [{"id": f"k{key}", "keys": [f"k{key}"], "width": 300} for key in range(12)]
+    run = steno.init(project="p", name="r", dir=str(tmp_path))
+    with viewer_server.serving(tmp_path) as asker:
+        pid = asker.viewer._process.pid
+
+        def looks(count, begin):
+            """So many batches of records, each drawn as soon as it is stored."""
+            for look in range(begin, begin + count):
+                for step in range(20 * look, 20 * look + 20):
+                    run.log({f"k{key}": step * 0.1 for key in range(12)}, step=step)
+                run.flush(30)
+                answer = asker.ask("/api/chart", "POST", {"runs": ["p/r"], "cards": cards}, **viewer_server.SAME)
+                assert answer.status == 200
+
+        def memory():
+            lines = (Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines()
+            return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty")))
+
+        looks(20, 0)
+        before, kept = memory(), held(asker)
+        looks(40, 20)
+        # The points that no part has yet are in memory, a few times over: 9,600 of 70 bytes.
+        assert memory() - before < 12 << 10
+        assert held(asker)[0] <= kept[0] + 2
+        assert held(asker)[1] <= kept[1] + 2
+    run.finish(30)

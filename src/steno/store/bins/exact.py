@@ -229,7 +229,7 @@ class Exact:
         for part in self._files.near(shown.dir, moment.parts, wanted, steps):
             for at, rows in self._part(shown.dir, part, wanted, damage, steps).items():
                 found.setdefault(numbers[at], []).append(rows)
-        for at, rows in self._unsealed.of(moment, wanted):
+        for at, rows in self._unsealed.of(shown.dir, moment, wanted):
             found.setdefault(numbers[at], []).append(rows)
         # The other key's points are of all ranks: often only one of them records it.
         return {

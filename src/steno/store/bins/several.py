@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _BYTES_KEPT: Final = 64 << 20
 _TRIES: Final = 20
+_POINTS: Final = 2_000_000
+"""Of one reading, where the series before were so short that more of them are in memory together."""
 
 _kept = Kept[tuple[Any, "Curves"]](_BYTES_KEPT)
 """Answers about ended runs, which stay as they are."""
@@ -70,15 +72,25 @@ def answers(asked: Sequence[Asked], runs: Any, dir: str | os.PathLike[str] | Non
     if any(kept):
         tokens = tuple(engine.token(run) for run in found)
         out = [one[1] if one is not None and one[0] == tokens else None for one in kept]
-    unknown = [at for at, one in enumerate(out) if one is None]
-    for places in _alike([asked[at].question for at in unknown], engine.most_series // len(found)):
-        some = [unknown[place] for place in places]
-        many = _together(engine, found, [(asked[at].question, groups[asked[at].groups]) for at in some], missing)
-        tokens = tuple(engine.token(run) for run in found)
-        for at, made in zip(some, many, strict=True):
-            out[at] = made
-            if None not in tokens and not made.left_out:
-                _kept.put(about[at], (tokens, made), made.bytes)
+    shares: dict[Hashable, list[int]] = {}
+    for at, one in enumerate(asked):
+        if out[at] is None:
+            shares.setdefault(at if one.question.by_key else replace(one.question, keys=()), []).append(at)
+    for share in shares.values():
+        most = engine.most_series // len(found)
+        while share:
+            some = _first([asked[at].question for at in share], most)
+            many = _together(
+                engine, found, [(asked[at].question, groups[asked[at].groups]) for at in share[:some]], missing
+            )
+            tokens = tuple(engine.token(run) for run in found)
+            for at, made in zip(share[:some], many, strict=True):
+                out[at] = made
+                if None not in tokens and not made.left_out:
+                    _kept.put(about[at], (tokens, made), made.bytes)
+            if engine.most_series > 1:  # short series may be many
+                most = max(most, _POINTS * some // max(sum(made.total for made in many), 1))
+            share = share[some:]
     return [one for one in out if one is not None]
 
 
@@ -100,21 +112,14 @@ def _together(
     raise CorruptError(f"the run {why} loses parts as fast as they are read: see `steno verify`")
 
 
-def _alike(questions: Sequence[Question], most: int) -> Iterator[list[int]]:
-    """Positions of questions that one reading answers, of at most so many keys."""
-    shares: dict[Hashable, list[int]] = {}
+def _first(questions: Sequence[Question], most: int) -> int:
+    """How many of the questions one reading answers, which has at most so many keys; at least one."""
+    keys: set[str] = set()
     for at, one in enumerate(questions):
-        shares.setdefault(at if one.by_key else replace(one, keys=()), []).append(at)
-    for share in shares.values():
-        some: list[int] = []
-        keys: set[str] = set()
-        for at in share:
-            if some and len(keys | set(questions[at].keys)) > most:
-                yield some
-                some, keys = [], set()
-            some.append(at)
-            keys |= set(questions[at].keys)
-        yield some
+        keys |= set(one.keys)
+        if at and len(keys) > most:
+            return at
+    return len(questions)
 
 
 def _parts(reading: Reading, keys: Sequence[str], questions: Sequence[Question]) -> Iterator[Reading]:

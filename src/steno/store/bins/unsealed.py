@@ -9,6 +9,7 @@ from steno.store.bins.kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -17,40 +18,40 @@ if TYPE_CHECKING:
     from steno.store.bins.rows import Rows
     from steno.store.points import Points
 
+    Sorted = tuple[Points, NDArray[np.int32], Rows]
+    """A chunk, the keys of its rows in order, and the rows."""
+
 
 class Unsealed:
-    """Sorted chunks, the last used ones up to so many bytes. Thread-safe.
+    """Sorted chunks of the runs that were asked about last, up to so many bytes. Thread-safe.
 
     The chunks of a run that goes on are merged so that most points stay in one for long: a chart that asks twice a
-    second does not sort them anew.
+    second does not sort them anew. Those that were merged or sealed since are let go.
     """
 
     def __init__(self, most: int) -> None:
-        self._sorted = Kept[tuple["Points", "NDArray[np.int32]", "Rows"]](most)
+        self._runs = Kept["list[Sorted]"](most)
 
-    def of(self, moment: Moment, keys: Sequence[str]) -> Iterator[tuple[int, Rows]]:
+    def of(self, run_dir: Path, moment: Moment, keys: Sequence[str]) -> Iterator[tuple[int, Rows]]:
         """(position in the keys, its points), in pieces, in the order of the chunks."""
         import numpy as np
 
         wanted = [(at, moment.ids[key]) for at, key in enumerate(keys) if key in moment.ids]
-        if not wanted:
+        if not wanted or not moment.chunks:
             return
+        known = self._runs.get(run_dir) or []
+        chunks = [next((one for one in known if one[0] is chunk), None) or _sorted(chunk) for chunk in moment.chunks]
+        self._runs.put(run_dir, chunks, sum(2 * rows.bytes for _, _, rows in chunks))
         ids = np.array([number for _, number in wanted])
-        for chunk in moment.chunks:
-            number, rows = self._of(chunk)
+        for _, number, rows in chunks:
             begins, ends = np.searchsorted(number, ids), np.searchsorted(number, ids, side="right")
             for (at, _), begin, end in zip(wanted, begins.tolist(), ends.tolist(), strict=True):
                 if begin < end:
                     yield at, rows.take(slice(begin, end))
 
-    def _of(self, chunk: Points) -> tuple[NDArray[np.int32], Rows]:
-        """The chunk by key: the keys of the rows, and the rows."""
-        import numpy as np
 
-        found = self._sorted.get(id(chunk))
-        if found is None or found[0] is not chunk:
-            order = np.argsort(chunk.key, kind="stable")
-            rows = sealed.rows_of(chunk.take(order))
-            found = (chunk, chunk.key[order], rows)
-            self._sorted.put(id(chunk), found, rows.bytes + 2000)
-        return found[1], found[2]
+def _sorted(chunk: Points) -> Sorted:
+    import numpy as np
+
+    order = np.argsort(chunk.key, kind="stable")
+    return chunk, chunk.key[order], sealed.rows_of(chunk.take(order))
