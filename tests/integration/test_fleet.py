@@ -117,7 +117,7 @@ def runs_in(store):
 
 def objects_of_nodes(store, path):
     there = ObjectStore(f"{store}/{path}")
-    return [json.loads(there.read(key)) for key in there.listing("nodes")]
+    return [node_object.parsed(there.read(key)) for key in there.listing("nodes")]
 
 
 def state(url):

@@ -63,12 +63,13 @@ class PartBins:
     Args:
         names: of all keys of the part, in order; `Points.key` counts in them.
         totals: by key, how many points it has in the part.
+        fewest: keys with fewer points have no bins.
     """
 
-    def __init__(self, names: Sequence[str], totals: NDArray[np.int64]) -> None:
-        self._names = names
+    def __init__(self, names: Sequence[str], totals: NDArray[np.int64], fewest: int = FEWEST_POINTS) -> None:
+        self.names = list(names)
         self._totals = totals
-        self._wanted = totals >= FEWEST_POINTS
+        self._wanted = totals >= fewest
         self._pieces: list[Bins] = []
 
     def wants(self, keys: NDArray[Any]) -> bool:
@@ -91,16 +92,20 @@ class PartBins:
         dense = np.where(sizes < self._totals[numbers], np.maximum(dense // 4, 1), dense)
         self._pieces.append(of_points(points, int(dense[0]) if (dense == dense[0]).all() else np.repeat(dense, sizes)))
 
+    def gathered(self) -> Bins:
+        """What is there so far, of several widths, whether a bin has many points or few."""
+        return concat(self._pieces)
+
     def levels(self) -> tuple[list[str], Bins, Bins]:
         """The keys that have bins, and the bins of level 1 and 2."""
         bins = concat(self._pieces)
-        fine = _settled(bins, self._totals) if len(bins) else none()
+        fine = settled(bins, self._totals) if len(bins) else none()
         if not len(fine):
             return [], none(), none()
         number, place = np.unique(fine.key, return_inverse=True)
         coarse = unite(fine, bins_format.coarser(fine.width))
         again = np.searchsorted(number, coarse.key)
-        names = [self._names[at] for at in number.tolist()]
+        names = [self.names[at] for at in number.tolist()]
         return names, _renamed(fine, place), _renamed(coarse, again)
 
     def encoded(self, of: Identity) -> bytes | None:
@@ -135,8 +140,8 @@ def _widths(spans: NDArray[np.float64], points: NDArray[np.int64]) -> NDArray[np
     return np.left_shift(np.int64(1), np.minimum(exponents, WIDEST.bit_length() - 1).astype(np.int64))
 
 
-def _settled(bins: Bins, totals: NDArray[np.int64]) -> Bins:
-    """All bins of a key at one width, and no key's that has too many of them."""
+def settled(bins: Bins, totals: NDArray[np.int64]) -> Bins:
+    """All bins of a key at one width, and no key's that has too many of them for its points (`totals`, by key)."""
     bins = unite(bins, _final(bins))
     while True:
         number, heads, sizes = _runs(bins.key)

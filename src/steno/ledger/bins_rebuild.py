@@ -8,7 +8,7 @@ import numpy as np
 
 from steno import bounds
 from steno.ledger.bins import Points
-from steno.ledger.bins_part import PartBins
+from steno.ledger.bins_part import FEWEST_POINTS, PartBins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,12 @@ _ODD: Final = ("exact", "text", "ref")
 _NS: Final = {"ns": 1, "us": 1000}
 
 
-def rebuilt(part: Path) -> PartBins:
+def rebuilt(part: Path, fewest: int = FEWEST_POINTS) -> PartBins:
     """What gathered the bins of a part when it was written; one row group is in memory at a time.
+
+    Args:
+        part: its file.
+        fewest: keys with fewer points have no bins.
 
     Raises:
         OSError, ValueError, CorruptError: it cannot be read.
@@ -37,7 +41,7 @@ def rebuilt(part: Path) -> PartBins:
                 totals[name] = totals.get(name, 0) + count
         names = sorted(totals)
         numbers = {name: number for number, name in enumerate(names)}
-        bins = PartBins(names, np.array([totals[name] for name in names], np.int64))
+        bins = PartBins(names, np.array([totals[name] for name in names], np.int64), fewest)
         for number in groups:
             table = file.read_row_group(number, [*_COLUMNS, *_ODD], use_threads=False)
             key = np.concatenate([np.empty(0, np.int32), *_keys(table["key"], numbers)])

@@ -3,13 +3,15 @@
     {"node": .., "ended": false, "world_size": 64, "shared": {"1": 2}, "parts": [..], "unsealed": "", ..}
 
 It is replaced whole, after the parts that it names: one GET is one moment of one node. `shared` says which of the run's
-attempts this node's are.
+attempts this node's are. A large one is compressed with gzip: a long run's has 15,000 parts.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +28,10 @@ CRASHED_SECS: Final = 3600.0
 """A run of which nobody gave news for so long goes on no more."""
 SILENT_SECS: Final = 300.0
 """Where a node does not say itself how long without news it calls silence."""
+_PLAIN_BYTES: Final = 256 << 10
+"""A larger one is compressed."""
+_MOST_BYTES: Final = 256 << 20
+_GZIP: Final = b"\x1f\x8b"
 _NAME: Final = re.compile(FOLDER + r"/[0-9a-f]{16}\.json")
 
 
@@ -39,11 +45,22 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def encoded(said: Mapping[str, Any]) -> bytes:
+    """The bytes of an object that says that."""
+    data = json.dumps(said, default=str).encode()
+    return data if len(data) < _PLAIN_BYTES else gzip.compress(data, 6, mtime=0)
+
+
 def parsed(data: bytes) -> dict[str, Any]:
     """What an object says; empty where it is none."""
     try:
+        if data.startswith(_GZIP):
+            unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            data = unpacking.decompress(data, _MOST_BYTES)
+            if not unpacking.eof:
+                return {}
         found = json.loads(data)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, zlib.error):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("node"), int) else {}
 

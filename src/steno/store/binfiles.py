@@ -16,6 +16,7 @@ from steno.ledger import bins_format
 from steno.ledger.bins import Bins, Points, concat, none
 from steno.ledger.bins_name import name_of
 from steno.record import Ref
+from steno.store.image import DiffersError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from steno.ledger.bins_format import Head
     from steno.ledger.snapshot import Part
     from steno.store.attempts import Choice
+    from steno.store.image import Bytes
     from steno.store.points import Points as Rows
 
 _FIRST_BYTES: Final = 1 << 16
@@ -84,6 +86,8 @@ class _File:
     """Size, mtime in ns and inode that it was read by."""
     head: Head
     begin: bytes
+    source: Bytes | None
+    """Where its bytes are; None: in its file."""
 
 
 class BinFiles:
@@ -98,7 +102,9 @@ class BinFiles:
         self._bytes = 0
         self._rows = 0
 
-    def read(self, run_dir: Path, part: Part, keys: Sequence[str], choice: Choice, level: Level) -> Found:
+    def read(
+        self, run_dir: Path, part: Part, keys: Sequence[str], choice: Choice, level: Level, source: Bytes | None = None
+    ) -> Found:
         """The bins of the chosen points of a part.
 
         A file of bins that is not there, is damaged, or is another part's answers for nothing.
@@ -109,11 +115,12 @@ class BinFiles:
             keys: whose points.
             choice: which of them.
             level: which bins.
+            source: where the file's bytes are; None: beside the part.
         """
         path = os.path.join(run_dir, name_of(part.name))
         pieces: list[Bins] = []
         raw: list[Stretch] = []
-        file = self._file(path, part)
+        file = self._file(path, part, source)
         for key, name in enumerate(keys):
             number = -1 if file is None else file.head.find(name)
             wanted = 0 if file is None or number < 0 else level.of(file.head, number)
@@ -129,25 +136,28 @@ class BinFiles:
             raw += [Stretch(key, *one) for one in cut]
         return Found(concat(pieces), tuple(raw))
 
-    def count(self, run_dir: Path, part: Part, key: str, level: int) -> int:
+    def count(self, run_dir: Path, part: Part, key: str, level: int, source: Bytes | None = None) -> int:
         """How many bins of that level the part has for a key, without reading them."""
-        file = self._file(os.path.join(run_dir, name_of(part.name)), part)
+        file = self._file(os.path.join(run_dir, name_of(part.name)), part, source)
         number = -1 if file is None else file.head.find(key)
         return 0 if file is None or number < 0 else file.head.count(number, level)
 
-    def _file(self, path: str, part: Part) -> _File | None:
+    def _file(self, path: str, part: Part, source: Bytes | None = None) -> _File | None:
         try:
-            state = os.lstat(path)
-            mark = (state.st_size, state.st_mtime_ns, state.st_ino)
+            if source is None:
+                state = os.lstat(path)
+                mark = (state.st_size, state.st_mtime_ns, state.st_ino)
+            else:
+                mark = (source.size, 0, 0)  # what is in a store never changes
             with self._lock:
                 file = self._files.get(path)
                 if file is not None:
                     self._files.move_to_end(path)
             if file is None or file.mark != mark:
-                file = _opened(path, mark)
+                file = _opened(path, mark, source)
                 with self._lock:
                     self._keep(path, file)
-        except (OSError, CorruptError):
+        except (OSError, CorruptError, DiffersError):
             return None
         of = file.head.of
         wanted = bins_format.identity(part.bytes, part.rows, part.node, part.crc)
@@ -187,7 +197,7 @@ class BinFiles:
             try:
                 read = bins_format.read_block(head, block, level, _bytes(path, file, *head.place(block, level)))
                 found = (read, {})
-            except (OSError, CorruptError):
+            except (OSError, CorruptError, DiffersError):
                 return None
             with self._lock:
                 if place not in self._blocks:
@@ -208,26 +218,32 @@ class BinFiles:
             return by_key[number]
 
 
-def _opened(path: str, mark: tuple[int, int, int]) -> _File:
-    fd = inside.opened(path)
-    try:
-        begin = os.pread(fd, _FIRST_BYTES, 0)
-        size = bins_format.head_bytes(begin)
-        if size > len(begin):
-            begin += os.pread(fd, size - len(begin), len(begin))
-    finally:
-        os.close(fd)
-    return _File(mark, bins_format.read_head(begin), begin)
+def _opened(path: str, mark: tuple[int, int, int], source: Bytes | None) -> _File:
+    begin = _read(path, 0, _FIRST_BYTES, source)
+    size = bins_format.head_bytes(begin)
+    if size > len(begin):
+        begin += _read(path, len(begin), size - len(begin), source)
+    return _File(mark, bins_format.read_head(begin), begin, source)
 
 
 def _bytes(path: str, file: _File, begin: int, size: int) -> bytes:
     if begin + size <= len(file.begin):
         return file.begin[begin : begin + size]
-    fd = inside.opened(path)
-    try:
-        return os.pread(fd, min(size, max(os.fstat(fd).st_size - begin, 0)), begin)
-    finally:
-        os.close(fd)
+    return _read(path, begin, size, file.source)
+
+
+def _read(path: str, begin: int, size: int, source: Bytes | None) -> bytes:
+    """Bytes of a file, fewer where it ends before."""
+    if source is None:
+        fd = inside.opened(path)
+        try:
+            return os.pread(fd, min(size, max(os.fstat(fd).st_size - begin, 0)), begin)
+        finally:
+            os.close(fd)
+    end = max(min(begin + size, source.size), begin)
+    room = np.empty(end, np.uint8)  # what nothing is written to takes no memory
+    source.read([(begin, end)], room.data)
+    return room[begin:].tobytes()
 
 
 def _chosen(bins: Bins, choice: Choice, level: Level) -> tuple[Bins, list[tuple[int, int]]]:

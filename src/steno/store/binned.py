@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from steno.ledger.bins import Bins
     from steno.ledger.snapshot import Part
     from steno.store.attempts import Choice
-    from steno.store.binfiles import Level, Stretch
+    from steno.store.binfiles import BinFiles, Level, Stretch
     from steno.store.engine import Engine
     from steno.store.points import Points
     from steno.store.unsealed import View
@@ -38,18 +38,19 @@ def read(
     found: list[Bins] = []
     whole: dict[tuple[int, ...], list[Part]] = {}
     rows: list[Points] = []
-    files = engine.binfiles(run_dir, view.metrics)
-    for part in view.metrics:
+    singly, files = _many(engine, run_dir, view, keys, choice, level, found)
+    for part, wanted in singly:
         if str(run_dir / part.name) in engine.losses:  # what is left of it is what counts
-            whole.setdefault(tuple(range(len(keys))), []).append(part)
+            whole.setdefault(tuple(wanted), []).append(part)
             continue
-        answer = files.read(run_dir, part, keys, choice, level)
+        answer = files.read(run_dir, part, [keys[number] for number in wanted], choice, level)
         if len(answer.bins):
-            found.append(answer.bins)
-        missing = tuple(stretch.key for stretch in answer.raw if stretch.first is None)
+            found.append(replace(answer.bins, key=np.array(wanted, np.int32)[answer.bins.key]))
+        raw = [replace(stretch, key=wanted[stretch.key]) for stretch in answer.raw]
+        missing = tuple(stretch.key for stretch in raw if stretch.first is None)
         if missing:
             whole.setdefault(missing, []).append(part)
-        some = [stretch for stretch in answer.raw if stretch.first is not None]
+        some = [stretch for stretch in raw if stretch.first is not None]
         if some:
             rows += _stretches(engine, run_dir, part, keys, choice, some)
     for numbers, parts in whole.items():
@@ -58,6 +59,26 @@ def read(
     if run_dir not in engine.origins:  # bins must not hide that a part was lost
         require(run_dir / part.name for part in view.metrics)
     return concat(found), points_.concat([some for some in rows if len(some)])
+
+
+def _many(
+    engine: Engine, run_dir: Path, view: View, keys: Sequence[str], choice: Choice, level: Level, found: list[Bins]
+) -> tuple[list[tuple[Part, Sequence[int]]], BinFiles]:
+    """Adds the bins out of files over many parts; gives the parts that are left, with the keys that have no answer."""
+    left: list[tuple[Part, Sequence[int]]] = []
+    files = engine.binfiles(run_dir, ())
+    for one in engine.covered(run_dir, view.metrics):
+        wanted: Sequence[int] = range(len(keys))
+        if one.source is not None:
+            answer = files.read(run_dir, one.whole, keys, choice, level, one.source)
+            # What a window or a rewind cuts is known better by the bins of each part.
+            wanted = sorted({stretch.key for stretch in answer.raw})
+            whole = answer.bins.take(~np.isin(answer.bins.key, wanted))
+            if len(whole):
+                found.append(whole)
+        if wanted:
+            left += [(part, wanted) for part in one.parts]
+    return left, engine.binfiles(run_dir, [part for part, _ in left])
 
 
 def sealed(

@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from steno.errors import CorruptError
@@ -35,6 +36,17 @@ class PartGone(Exception):  # noqa: N818 - not an error: read again from a new s
     """A part of the snapshot was merged into another one meanwhile."""
 
 
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """Parts that one file of bins is over."""
+
+    whole: Part
+    """What stands for them; the part itself, where it is one."""
+    parts: Sequence[Part]
+    source: Bytes | None
+    """Where the file's bytes are; None: beside the part."""
+
+
 class Origin(Protocol):
     """Where the files of a run come from that is in an object store. Each method may raise PartGone."""
 
@@ -48,6 +60,9 @@ class Origin(Protocol):
 
     def source(self, part: Part) -> Bytes | None:
         """Where the bytes of a part are; None: in its file, which is here."""
+
+    def overviews(self, wanted: Sequence[Part]) -> list[tuple[Part, Sequence[Part], Bytes]]:
+        """(what stands for many of these parts, they, where its bytes are), for each file of bins over many."""
 
     def bins(self, wanted: Iterable[Part]) -> None:
         """Have the files of bins beside these parts here, if there are some."""
@@ -125,6 +140,13 @@ class Engine:
             return self._intact.image(run_dir, part, None if origin is None else origin.source(part))
         except FileNotFoundError as error:
             raise PartGone(str(run_dir / part.name)) from error
+
+    def covered(self, run_dir: Path, parts: Sequence[Part]) -> list[Covered]:
+        """The parts as their bins are read: of a run in a store many at once."""
+        origin = self.origins.get(run_dir)
+        many = [] if origin is None else [Covered(*one) for one in origin.overviews(parts)]
+        there = {part.name for one in many for part in one.parts}
+        return [*many, *(Covered(part, (part,), None) for part in parts if part.name not in there)]
 
     def binfiles(self, run_dir: Path, parts: Iterable[Part]) -> BinFiles:
         """What reads the bins beside these parts; those of a run in an object store are here then, if it has some."""

@@ -164,12 +164,13 @@ class FilesRun:
         def read() -> Series | None:
             choice = choose(self.attempts())
             view = self.view()
-            files = self.engine.binfiles(self.dir, view.metrics)
+            covered = self.engine.covered(self.dir, view.metrics)
+            files = self.engine.binfiles(self.dir, [one.whole for one in covered if one.source is None])
             return sampled(
                 key,
                 points,
                 lambda level: binned.read(self.engine, self.dir, view, [key], choice, level),
-                sum(files.count(self.dir, part, key, 2) for part in view.metrics),
+                sum(files.count(self.dir, one.whole, key, 2, one.source) for one in covered),
             )
 
         return again(read)

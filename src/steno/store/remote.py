@@ -17,7 +17,7 @@ from steno import confirmed, edits, files, runfile
 from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 from steno.ledger import live as live_
-from steno.ledger import node_object, store_card, verify
+from steno.ledger import node_object, overview, store_card, verify
 from steno.ledger.bins_name import name_of
 from steno.ledger.listed import MANIFEST, unusable
 from steno.objects import url as urls
@@ -83,6 +83,8 @@ class Remote:
         self._fresh_until = 0.0
         self._nodes: dict[str, tuple[str, dict[str, Any]]] = {}
         """By key, (version, content) of what each node said last."""
+        self._spans: list[tuple[int, int, int, int]] = []
+        """Of files of bins over many parts: node, ids of the first and the last part, bytes."""
         self._without: set[str] = set()
         """Files of bins that the store has not."""
         self._is_near: set[tuple[object, ...]] = set()
@@ -161,13 +163,14 @@ class Remote:
         changed = [key for key, one in seen.items() if self._nodes.get(key, ("", {}))[0] != one.version]
         if changed:
             with ThreadPoolExecutor(min(_TRANSFERS, len(changed)), thread_name_prefix="steno-fetch") as pool:
-                for key, piece in zip(changed, pool.map(self._json, changed), strict=True):
+                for key, piece in zip(changed, pool.map(self._node, changed), strict=True):
                     why = unusable(piece)
                     if why:
                         raise CorruptError(f"what a node says in {self.url} cannot be used: {why}")
                     if isinstance(piece.get("node"), int):
                         self._nodes[key] = (seen[key].version, piece)
         pieces = {key: piece for key, (_, piece) in self._nodes.items() if key in seen}
+        self._spans = [span for piece in pieces.values() for span in _spans(piece)]
         if not pieces:
             return self._json(MANIFEST)
         live = {node_name(piece["node"]): name for piece in pieces.values() if (name := self._unsealed(piece))}
@@ -249,6 +252,12 @@ class Remote:
         except FileNotFoundError:
             return b"\n"
 
+    def _node(self, key: str) -> dict[str, Any]:
+        try:
+            return node_object.parsed(self.store.read(key))
+        except FileNotFoundError:
+            return {}
+
     def _json(self, key: str) -> dict[str, Any]:
         try:
             found = json.loads(self.store.read(key))
@@ -306,6 +315,18 @@ class Remote:
 
     def _stretches(self, part: Part) -> Stretches:
         return Stretches(self.store, part.name, part.bytes, self.dir / _STRETCHES / part.name.replace("/", "-"))
+
+    def overviews(self, wanted: Sequence[Part]) -> list[tuple[Part, Sequence[Part], Bytes]]:
+        """(what stands for many of these parts, they, where its bytes are), for each file of bins over many."""
+        found: list[tuple[Part, Sequence[Part], Bytes]] = []
+        for node, first, last, size in self._spans:
+            some = [part for part in wanted if part.node == node and first <= part.id <= last]
+            if some and (some[0].id, some[-1].id) == (first, last):
+                whole = overview.as_part(some)
+                name = name_of(whole.name)
+                source = Stretches(self.store, name, size, self.dir / _STRETCHES / name.replace("/", "-"))
+                found.append((whole, some, source))
+        return found
 
     def bins(self, wanted: Iterable[Part]) -> None:
         """Have the files of bins beside these parts here, of those that have one in the store.
@@ -413,3 +434,13 @@ class Remote:
             except DifferentError as error:
                 if not left:
                     raise CorruptError(f"{error}; upload it again with `steno sync` where the run was made") from None
+
+
+def _spans(piece: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
+    """What a node's object says of its files of bins over many parts."""
+    rows = piece.get("overviews")
+    return [
+        (piece["node"], row[0], row[1], row[2])
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, list) and [type(one) for one in row] == [int, int, int]
+    ]

@@ -157,6 +157,10 @@ class Location:
         self._listing.pop(key, None)
         self.sent.drop(key)
 
+    def size(self, key: str) -> int:
+        """The bytes of an object that the store is known to have."""
+        return self._listing[key]
+
     def keys(self) -> list[str]:
         """What the store has."""
         return list(self._listing)

@@ -25,6 +25,7 @@ from steno.collector.uploads import artifacts_json, attempts
 from steno.collector.uploads.files import ARTIFACTS, ROLES, STORE, Belonging, is_for, of_run
 from steno.collector.uploads.flat_cards import FlatCards
 from steno.collector.uploads.location import Location
+from steno.collector.uploads.overviews import Overviews
 from steno.collector.uploads.progress import UploadCounts
 from steno.collector.uploads.unsealed import Unsealed
 from steno.delivery.backoff import Backoff
@@ -92,6 +93,7 @@ class Uploader:
         self._own: dict[str, Any] = {}
         self._unsealed = Unsealed(node, asked.live_secs(run_dir) if STORE in self._stores else 0.0)
         self._cards = FlatCards(run_dir, self._unsealed.every_secs)
+        self._overviews = Overviews(run_dir, node)
         self._greeted = False
         self._objects: dict[str, tuple[Location, dict[str, Any]]] = {}
         """By role, what this node's object says."""
@@ -126,7 +128,7 @@ class Uploader:
         spent = 0.0
         while True:
             self._wake.clear()
-            asked, began, before_that = self.asked, time.process_time(), spent
+            asked, began, before_that, made = self.asked, time.process_time(), spent, self._overviews.cpu_secs
             before = self._counts.numbers()["retries"]
             try:
                 whole = self._sweep()
@@ -136,7 +138,8 @@ class Uploader:
             if whole:
                 self.looked = asked
                 backoff.reset()
-                spent = time.process_time() - began
+                # Bins over many parts are made rarely, and are no reason to look less often.
+                spent = time.process_time() - began - (self._overviews.cpu_secs - made)
                 self._wake.wait(pause_secs(min(spent, before_that), self._unsealed))
                 continue
             self.state = "retrying"
@@ -172,6 +175,8 @@ class Uploader:
             return False
         for location in self._locations.values():
             self._require(location, [Part(**row) for row in whole["parts"]] if whole else parts)
+            if location.role == STORE:
+                self._own["overviews"] = self._overviews.bring(location, parts, ended=bool(ended))
             self._publish(location, whole, written, ended=bool(ended))
         self.state = "complete" if ended else "waiting"
         self._counts.error = self._cards.denied or None
@@ -242,7 +247,8 @@ class Uploader:
             return
         try:
             for location, said in list(self._objects.values()):
-                location.store.write(node_object.key(self._node), _json({**said, "written": time.time_ns()}))
+                now = {**said, "written": time.time_ns()}
+                location.store.write(node_object.key(self._node), node_object.encoded(now))
                 self._card(location, said)
             self._beat_at = time.monotonic() + _NEWS_SECS
         except Exception as error:  # the sending itself will say it, too
@@ -288,7 +294,8 @@ class Uploader:
         for location in self._locations.values():
             if not location.has(node_object.key(self._node)):
                 self._objects[location.role] = location, {**self._own, **nothing}
-                location.store.write(node_object.key(self._node), _json({**self._own, **nothing, "written": written}))
+                said = {**self._own, **nothing, "written": written}
+                location.store.write(node_object.key(self._node), node_object.encoded(said))
                 self._card(location, self._own)
         self._greeted = True
 
@@ -300,7 +307,8 @@ class Uploader:
         elsewhere = self._locations.get(ARTIFACTS)
         if location.role == STORE and elsewhere is not None:
             self._put(location, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
-        mine = {**self._own, "parts": [row for row in self._own["parts"] if is_for(location.role, row["kind"])]}
+        parts = [row for row in self._own["parts"] if is_for(location.role, row["kind"])]
+        mine: dict[str, Any] = {**self._own, "parts": parts}
         self._replace(location, mine, written)
         self._card(location, mine)
         if ended:
@@ -320,7 +328,7 @@ class Uploader:
         quiet = said["ended"] or now < self._news.get((location.role, key), 0.0)
         if self._published.get((location.role, key)) == known and quiet:
             return
-        location.store.write(key, _json({**said, "written": written}))
+        location.store.write(key, node_object.encoded({**said, "written": written}))
         if said["node"] == self._node:
             self._objects[location.role] = location, said
             self._beat_at = now + _NEWS_SECS
@@ -339,7 +347,7 @@ class Uploader:
             }
             rows["parts"] = [row for row in rows["parts"] if is_for(location.role, row["kind"])]
             about = {name: whole.get(name) or {} for name in ("config", "summary")}
-            left = {**self._own, **about, **rows, "node": node, "shared": {}, "entries": []}
+            left = {**self._own, **about, **rows, "node": node, "shared": {}, "entries": [], "overviews": []}
             self._replace(location, left, written)
             self._card(location, left)
             there[node_object.key(node)] = left

@@ -98,9 +98,9 @@ class Long:
 
     def _first(self, source: Source) -> tuple[Bins, Points]:
         """The bins by which the width is chosen: narrow enough to be of use for it, as far as can be said."""
-        keys, parts = self._question.keys, source.view.metrics
-        files = self._engine.binfiles(source.dir, parts)
-        coarse = min(sum(files.count(source.dir, part, key, 2) for part in parts) for key in keys)
+        keys, covered = self._question.keys, self._engine.covered(source.dir, source.view.metrics)
+        files = self._engine.binfiles(source.dir, [one.whole for one in covered if one.source is None])
+        coarse = min(sum(files.count(source.dir, one.whole, key, 2, one.source) for one in covered) for key in keys)
         # With half as many bins as are asked for they are no wider than those of the answer. A window has only some
         # of them, and ranks and attempts have their own: if too wide ones are read, others are read after them.
         is_open = source.choice.first is None and source.choice.last is None

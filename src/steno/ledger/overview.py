@@ -1,0 +1,131 @@
+"""The bins of neighbouring parts of a node as one file: who is far away reads it in place of a file for each part."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from steno import inside
+from steno.errors import CorruptError
+from steno.ledger import bins_format, bins_rebuild
+from steno.ledger.bins import WIDEST, Bins, concat, none, unite
+from steno.ledger.bins_name import name_of
+from steno.ledger.bins_part import settled
+from steno.record import node_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from steno.ledger.snapshot import Part
+
+MOST_BINS: Final = 4096
+"""Of a key; half as many at the least, where it has the points: enough for 2,000 points of it."""
+_ALL_BINS: Final = 1 << 18
+"""Of a level of a file."""
+_NAME: Final = re.compile(r"metrics/([0-9a-f]{16})-parts-(\d{6,18})-(\d{6,18})\.bins")
+
+Named = tuple[list[str], Bins]
+"""Keys, and the bins whose `key` counts in them."""
+
+
+def as_part(parts: Sequence[Part]) -> Part:
+    """What stands for these parts, of one node and in order, as a part whose file of bins this is."""
+    first, last = parts[0], parts[-1]
+    return replace(
+        first,
+        name=f"metrics/{node_name(first.node)}-parts-{first.id:06d}-{last.id:06d}.parquet",
+        last_batch=last.last_batch,
+        last=last.last,
+        rows=sum(part.rows for part in parts),
+        bytes=sum(part.bytes for part in parts),
+        crc=" ".join(part.crc or "" for part in parts),
+    )
+
+
+def file_of(parts: Sequence[Part]) -> str:
+    """The file's name, from the run's directory."""
+    return name_of(as_part(parts).name)
+
+
+def is_of(data: bytes, parts: Sequence[Part]) -> bool:
+    """Whether these are the bytes of the file over just these parts, as they were written."""
+    whole = as_part(parts)
+    return bins_format.is_valid(data, bins_format.identity(whole.bytes, whole.rows, whole.node, whole.crc))
+
+
+def span_of(name: str) -> tuple[str, int, int] | None:
+    """(node's name, id of the first part, of the last one) of such a file; None: the name is none's."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else (found[1], int(found[2]), int(found[3]))
+
+
+def of_part(run_dir: Path, part: Part) -> Named:
+    """The bins of all keys of a part: those beside it, or out of its points where a key has none there.
+
+    Raises:
+        OSError, ValueError, CorruptError: the part cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    path = inside.path(run_dir, part.name)
+    try:
+        head, fine, _ = bins_format.read_all(inside.read(path.with_name(name_of(path.name))))
+        sound = head.of == bins_format.identity(part.bytes, part.rows, part.node, part.crc)
+        facts = json.loads((pq.read_metadata(path).metadata or {}).get(b"steno", b"{}"))
+        if sound and facts.get("names") == len(head):
+            return [head.name(number).decode() for number in range(len(head))], fine
+    except (OSError, CorruptError):
+        pass
+    found = bins_rebuild.rebuilt(path, fewest=1)
+    return found.names, replace_node(found.gathered(), part.node)
+
+
+def replace_node(bins: Bins, node: int) -> Bins:
+    """The bins as those of a node."""
+    marks: dict[str, Any] = {}
+    for name in ("first", "last", "min", "max", "low", "high"):
+        mark = getattr(bins, name)
+        marks[name] = replace(mark, node=np.full(len(mark.node), node))
+    return replace(bins, **marks)
+
+
+def read(data: bytes) -> Named:
+    """What a file has. Raises CorruptError."""
+    head, fine, _ = bins_format.read_all(data)
+    return [head.name(number).decode() for number in range(len(head))], fine
+
+
+def united(pieces: Iterable[Named], parts: Sequence[Part]) -> bytes:
+    """The bytes of the file over these parts, out of the bins of all their keys; none where no key has many points."""
+    held = list(pieces)
+    names = sorted({name for some, _ in held for name in some}, key=str.encode)
+    numbers = {name: number for number, name in enumerate(names)}
+    renamed = []
+    for some, bins in held:
+        place = np.array([numbers[name] for name in some], np.int32)
+        renamed.append(replace(bins, key=place[bins.key]))
+    bins = concat([one for one in renamed if len(one)])
+    fine = _few(settled(bins, np.bincount(bins.key, bins.count, len(names)).astype(np.int64))) if len(bins) else none()
+    if not len(fine):
+        return b""
+    number, again = np.unique(fine.key, return_inverse=True)
+    fine = replace(fine, key=again.astype(np.int32))
+    whole = as_part(parts)
+    of = bins_format.identity(whole.bytes, whole.rows, whole.node, whole.crc)
+    coarse = unite(fine, bins_format.coarser(fine.width))
+    return bins_format.encoded(of, [names[at] for at in number.tolist()], (fine, coarse))
+
+
+def _few(bins: Bins) -> Bins:
+    """No key with too many bins."""
+    most = min(MOST_BINS, _ALL_BINS // max(len(np.unique(bins.key)), 1))
+    while True:
+        crowded: Any = (np.bincount(bins.key) > most)[bins.key] & (bins.width < WIDEST)
+        if not crowded.any():
+            return bins
+        bins = unite(bins, np.where(crowded, bins.width * 2, bins.width))
