@@ -8,13 +8,12 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files
 from steno.capture.exact import encodable
 from steno.capture.keeper import Keeper
 from steno.capture.late.device_queue import QUEUE, Account
 from steno.capture.plain import plain
+from steno.capture.posting import Posting
 from steno.capture.recorders import RECORDERS
-from steno.capture.retired import Retired
 from steno.capture.snapshot import Snapshot, StepLater
 from steno.capture.stream import Stream
 from steno.capture.upkeep import Upkeep, adopted
@@ -39,13 +38,10 @@ if TYPE_CHECKING:
 _TICK_SECS: Final = 1.0
 _RETRY_SECS: Final = 0.1
 """Between two looks whether the disk has room again."""
-_POLL_SECS: Final = 0.002
 _KEYS: Final = 1000
 """So many keys are told apart in what is reported."""
 _DRIFT_NANOS: Final = 1_000_000
 _ARRIVAL_SECS: Final = 2.0
-_MAPPED: Final = 16
-"""Full segments kept mapped until they are posted; more are looked up on disk."""
 
 
 class Recorder:
@@ -90,10 +86,9 @@ class Recorder:
         self._pid = os.getpid()
         self._reported: dict[str, int] = {}
         """How often each key was reported, for the first keys."""
-        self._retired: list[Retired] = []
+        self._posting = Posting()
         self._left: list[tuple[int, str]] = []
         """Journals that others have adopted: (the first sequence number that is not in it, its name)."""
-        self._last_record = 0
         self._reports = 0
         self._failing = False
         self._stream: Stream | None = None
@@ -101,7 +96,6 @@ class Recorder:
         self._keeper: Keeper | None = None
         self.refusal = "log was called after finish: nothing was recorded; call steno.init again"
         """What a call of `log` after the end is told."""
-        self._bare: tuple[Segment, int] | None = None
         self.feeds: list[Callable[[Segment], None]] = []
         """Told each segment taken, so that a destination in this process can read it too."""
         snapshot = Snapshot(self.report, strict=strict, put=self._put)
@@ -148,7 +142,7 @@ class Recorder:
         return Stream(self._run_dir, self._fixed, self._nudge, self._settings)
 
     def _looked_after(self, stream: Stream) -> Upkeep:
-        return Upkeep(self._run_dir, stream, self.appender, lambda: tuple(self._retired), self.report)
+        return Upkeep(self._run_dir, stream, self.appender, lambda: tuple(self._posting.retired), self.report)
 
     def _move(self) -> None:
         """Another machine has adopted the journal: leave it, and go on in a new one. Raises OSError."""
@@ -180,9 +174,8 @@ class Recorder:
         It comes back when a segment is full, at the next call that leaves the hot path, or at `flush`. Until then
         no spare segments are made, and a collector that dies is not started again.
         """
-        if self._bare is not None and self._watch is not None:
+        if self._watch is not None and self._posting.forget_beginning():
             # What a child records is to be collected, and nobody may log here for long.
-            self._bare = None
             self._watch()
         if self._keeper is not None:
             self._keeper.pause(deadline)
@@ -194,7 +187,7 @@ class Recorder:
 
     def _rolled(self, left: Segment | None, taken: Segment) -> None:
         if left is not None:
-            self._retired.append(Retired(left))
+            self._posting.retire(left)
         else:
             for feed in self.feeds:
                 feed(taken)
@@ -340,7 +333,7 @@ class Recorder:
             else:
                 while stream.stock() and not keeper.is_ending:
                     pass
-            self._reap()
+            self._posting.reap()
             offset = time.time_ns() - time.monotonic_ns()
             if abs(offset - self._offset) > _DRIFT_NANOS and not self.is_bare:
                 self._offset = offset
@@ -359,21 +352,6 @@ class Recorder:
         except Exception as error:
             self.report("steno", f"the keeper thread met {told(error)}; recording goes on")
         return _RETRY_SECS if self.appender.waiting else tick
-
-    def _reap(self) -> None:
-        """Unmap full segments that are posted, and the oldest when there are many."""
-        done = 0
-        for retired in list(self._retired):
-            posted = retired.look()
-            self._last_record = max(self._last_record, retired.record)
-            if posted:
-                retired.close()
-                done += 1
-            else:
-                break
-        del self._retired[:done]
-        for retired in self._retired[:-_MAPPED]:
-            retired.close()
 
     # -- telling the user ---------------------------------------------------------------------------------
 
@@ -452,27 +430,16 @@ class Recorder:
         arrived = self.drain(deadline)
         if self.is_bare:
             return arrived
-        current = self.appender.current
-        goals = [*self._retired]
-        if current is not None:
-            goals.append(Retired(current, end=current.tell()))
-        if os.getpid() != self._pid:
-            goals = goals[-1:] if current is not None else []
-        for goal in goals:
-            while not goal.look():
-                if deadline is not None and time.monotonic() >= deadline:
-                    return False
-                time.sleep(_POLL_SECS)
-            self._last_record = max(self._last_record, goal.record)
-        return arrived and not self.appender.waiting
+        posted = self._posting.wait(self.appender.current, deadline, inherited=self._is_inherited)
+        return posted and arrived and not self.appender.waiting
 
     def unposted(self) -> int:
         """How many bytes of this process's journal are not in the ledger yet."""
-        current = self.appender.current
-        mine = [*self._retired] if os.getpid() == self._pid else []
-        if current is not None:
-            mine.append(Retired(current, end=current.tell()))
-        return sum(one.left() for one in mine)
+        return self._posting.unposted(self.appender.current, inherited=self._is_inherited)
+
+    @property
+    def _is_inherited(self) -> bool:
+        return os.getpid() != self._pid
 
     def drain(self, deadline: float | None) -> bool:
         """Wait until the device values logged so far are in the journal; False at the deadline (monotonic secs)."""
@@ -504,26 +471,19 @@ class Recorder:
         """Whether this process has logged media values."""
         return self.snapshot.has_media
 
-    def settle_in(self) -> None:
+    def mark_beginning(self) -> None:
         """What was journalled by now only says that the process is there."""
-        current = self.appender.current
-        self._bare = None if current is None else (current, current.tell())
+        self._posting.mark_beginning(self.appender.current)
 
     @property
     def is_bare(self) -> bool:
-        """Whether nothing was journalled since `settle_in`, here or by another process of the run on this machine."""
-        bare, current = self._bare, self.appender.current
-        if bare is None or self.appender.backlog or self._stream is None:
-            return False
-        if current is not bare[0] and not (self.sealed and current is None and not self._retired[1:]):
-            return False
-        end = bare[0].end if current is None else bare[0].tell()
-        return end == bare[1] and len(files.scan(self._stream.directory.parent)) <= 1
+        """Whether nothing was journalled since `mark_beginning`, here or by another process of the run on this host."""
+        return self._posting.is_bare(self.appender, None if self._stream is None else self._stream.directory)
 
     @property
     def last_record(self) -> int:
         """Number of the last record of this process known to be in the ledger."""
-        return self._last_record
+        return self._posting.last_record
 
     @property
     def lost(self) -> bool:
@@ -551,7 +511,7 @@ class Recorder:
             "dropped": self.appender.dropped,
             "kept_in_memory": len(self.appender.backlog),
             "segments_made_late": stream.late if stream else 0,
-            "segments_waiting": len(self._retired),
+            "segments_waiting": len(self._posting.retired),
             "device": asdict(self.account),
             "native": self.appender.native,
         }
@@ -569,8 +529,7 @@ class Recorder:
         self.appender.close()
         if keeper is not None:
             keeper.join(1.0)
-        for retired in self._retired:
-            retired.close()
+        self._posting.close()
         if self._stream is not None:
             self._stream.close()
         RECORDERS.discard(self)
@@ -593,9 +552,7 @@ class Recorder:
         if current is not None:
             # Its position is shared with nobody any more: a late write here must fail, not tear the parent's.
             current.close()
-        for retired in self._retired:
-            retired.close()
-        self._retired = []
+        self._posting.after_fork()
         self.feeds = []
         if self._stream is not None:
             self._stream.abandon()

@@ -285,7 +285,7 @@ def record(
         if not place.born:
             _merge_config(started, about.get("config", {}), request.config, report)
         if lazy:
-            recorder.settle_in()
+            recorder.mark_beginning()
             watchdog.defer(lambda: recorder.is_bare)
         elif place.opened:
             watchdog.start()
