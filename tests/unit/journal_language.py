@@ -37,7 +37,7 @@ class Book:
             side=self._side,
             prepare=prepare,
             options=snapshot.options,
-            owe=lambda seq, owed, arrays: None,
+            fetch=lambda seq, pending, arrays: None,
             convert=snapshot.convert,
             failed=lambda error: self.reports.append(("journal", str(error))),
             closed=lambda: self.reports.append(("finish", "closed")),

@@ -45,7 +45,7 @@ class IndexWriter:
         self._owed.append(_line(line))
 
     def write(self) -> None:
-        """Append what was added; what there is no room for stays owed."""
+        """Append what was added; what there is no room for stays pending."""
         if not self._owed:
             return
         data = (b"\n" if self._torn else b"") + b"".join(self._owed)

@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import next_steps
-from steno.capture import owed
+from steno.capture import outstanding
 from steno.capture.collected import behind, encoding, hurry
 from steno.capture.lifecycle import is_going_down, is_in_term_handler
 from steno.capture.open_runs import END_SECS, RUNS
@@ -188,7 +188,9 @@ class Ending:
         left: list[str] = []
         lagging: list[str] = []
         try:
-            with owed.Patience(PATIENCE_SECS if tell else float("inf"), deadline, lambda: self._waiting(deadline)):
+            with outstanding.Patience(
+                PATIENCE_SECS if tell else float("inf"), deadline, lambda: self._waiting(deadline)
+            ):
                 for wait in waits:
                     done = wait(deadline) and done
         except KeyboardInterrupt:
@@ -206,10 +208,10 @@ class Ending:
             done = self._uploaded(min(deadline, time.monotonic() + patience)) and done
         self.ended = done
         if left:
-            self._said = owed.left(self.started, left, lagging)
+            self._said = outstanding.left(self.started, left, lagging)
             if tell:
                 say(self._said)
-        if is_owner and tell and self.started.rank == 0 and (line := owed.refused(self.started)):
+        if is_owner and tell and self.started.rank == 0 and (line := outstanding.refused(self.started)):
             say(line)
         if is_owner and self.is_shown and is_terminal():
             has_events = "tensorboard" in asked.destinations(self.started.dir)
@@ -285,7 +287,7 @@ class Ending:
     # -- what is said ---------------------------------------------------------------------------------------
 
     def _owed(self) -> list[str]:
-        return owed.now(self.started, self._lagging(), self.artifacts, whole=os.getpid() == self.owner)
+        return outstanding.now(self.started, self._lagging(), self.artifacts, whole=os.getpid() == self.owner)
 
     def _lagging(self) -> list[str]:
         return [feed.name for feed in self.started.feeds if feed.courier.ending and not feed.courier.complete]
@@ -293,7 +295,7 @@ class Ending:
     def _waiting(self, deadline: float) -> None:
         parts = self._owed()
         if parts:
-            self.report("waiting", owed.waiting(self.started, parts, max(0.0, deadline - time.monotonic())))
+            self.report("waiting", outstanding.waiting(self.started, parts, max(0.0, deadline - time.monotonic())))
 
     def replace(self) -> None:
         """Say, before another `steno.init` ends it, that it does; who logs on is told too."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.capture.raws import Place
-    from steno.capture.snapshot import Owed
+    from steno.capture.snapshot import PendingValue
     from steno.devices.base import Late
     from steno.journal.segment import Segment
     from steno.media.raw import Buffer
@@ -109,7 +109,7 @@ class Recorder:
             side=self._side,
             prepare=self._prepare,
             options=snapshot.options,
-            owe=self._owe,
+            fetch=self._fetch,
             convert=snapshot.convert,
             failed=self._failed,
             closed=self._log_after_close,
@@ -229,15 +229,15 @@ class Recorder:
             return None
         return None if prepared is None else (prepared[0], number, prepared[1])
 
-    def _owe(self, seq: int, owed: list[Owed], arrays: str | None) -> None:
+    def _fetch(self, seq: int, pending: list[PendingValue], arrays: str | None) -> None:
         """Start fetching a record's device values; each comes as a fill."""
-        for late, keys in self.begin(owed):
+        for late, keys in self.start_fetching(pending):
             QUEUE.submit(late, self.fill(seq, keys, arrays), self.account)
 
-    def begin(self, owed: Sequence[Owed]) -> list[tuple[Late, list[str]]]:
+    def start_fetching(self, pending: Sequence[PendingValue]) -> list[tuple[Late, list[str]]]:
         """Start fetching device values, as they are now; (late values, their keys). What fails is told and counted."""
-        by_adapter: dict[int, list[Owed]] = {}
-        for one in owed:
+        by_adapter: dict[int, list[PendingValue]] = {}
+        for one in pending:
             by_adapter.setdefault(id(one.adapter), []).append(one)
         begun: list[tuple[Late, list[str]]] = []
         for group in by_adapter.values():

@@ -49,7 +49,7 @@ class StepLater(Exception):  # noqa: N818 - a turn of the road, not a fault
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class PendingValue:
     """A value that stands in the record as a hole: a device still has it."""
 
     key: str
@@ -57,7 +57,7 @@ class Owed:
     value: Any
 
 
-class _WithTraced(list[Owed]):
+class _WithTraced(list[PendingValue]):
     """Takes values that exist only while a function is compiled, as well."""
 
 
@@ -98,17 +98,17 @@ class Snapshot:
             raise RecordError(message)
         self._report(key, message)
 
-    def prepare(self, data: Any, *, traced: bool = False) -> tuple[dict[str, Any], list[Owed]] | None:
-        """The record with every value encodable and what devices owe it; None when nothing is left to record.
+    def prepare(self, data: Any, *, traced: bool = False) -> tuple[dict[str, Any], list[PendingValue]] | None:
+        """The record with every value encodable and its values that are still on a device; None when nothing is left to record.
 
         Raises:
-            Traced: a value exists only while a function is compiled; with `traced` it is owed too.
+            Traced: a value exists only while a function is compiled; with `traced` it is a pending value too.
         """
         if not isinstance(data, Mapping):
             self._bad("log", f"log takes a dict of metrics, not {type(data).__name__}: nothing was recorded")
             return None
         out: dict[str, Any] = {}
-        owed: list[Owed] = _WithTraced() if traced else []
+        pending: list[PendingValue] = _WithTraced() if traced else []
         try:
             items = list(data.items())
         except Exception as error:
@@ -119,14 +119,14 @@ class Snapshot:
             if name is None:
                 continue
             try:
-                out[name] = self.value(name, value, 0, owed)
+                out[name] = self.value(name, value, 0, pending)
             except Traced:
                 raise
             except (Unrecordable, UsageError) as why:
                 self._bad(name, f"{name!r} was left out: {why}")
             except Exception as error:
                 self._bad(name, f"{name!r} was left out: reading it failed with {told(error)}")
-        return (out, owed) if out else None
+        return (out, pending) if out else None
 
     def _name(self, key: Any) -> str | None:
         if isinstance(key, str):
@@ -139,8 +139,8 @@ class Snapshot:
         self._bad(name, f"the key {told(key)} is not a string: it was recorded as {name!r}")
         return name
 
-    def value(self, key: str, value: Any, depth: int, owed: list[Owed]) -> Any:
-        """One value, encodable; a device value is a hole, and added to `owed`.
+    def value(self, key: str, value: Any, depth: int, pending: list[PendingValue]) -> Any:
+        """One value, encodable; a device value is a hole, and added to `pending`.
 
         Raises:
             Unrecordable: why not.
@@ -163,11 +163,11 @@ class Snapshot:
             return None  # counted where it is posted, as on the hot path
         adapter = self.adapter(kind)
         if adapter is not None:
-            return self._device(key, value, adapter, owed)
+            return self._device(key, value, adapter, pending)
         if isinstance(value, Mapping):
-            return self._mapping(key, value, depth, owed)
+            return self._mapping(key, value, depth, pending)
         if isinstance(value, (list, tuple)):
-            return self._sequence(key, value, depth, owed)
+            return self._sequence(key, value, depth, pending)
         module = kind.__module__.partition(".")[0]
         if module in {"numpy", "ml_dtypes"}:
             plain = numpy_value(value)
@@ -178,10 +178,10 @@ class Snapshot:
             return plain
         media = getattr(kind, "__steno__", None)
         if media is not None:
-            return self._media(key, media(value), depth, owed)
-        return self._odd(key, value, depth, owed)
+            return self._media(key, media(value), depth, pending)
+        return self._odd(key, value, depth, pending)
 
-    def _odd(self, key: str, value: Any, depth: int, owed: list[Owed]) -> Any:
+    def _odd(self, key: str, value: Any, depth: int, pending: list[PendingValue]) -> Any:
         """A value of none of the types that training knows."""
         kind = value.__class__
         if isinstance(value, bool):
@@ -201,21 +201,21 @@ class Snapshot:
                 self.convert[kind] = real
             return number
         if isinstance(value, enum.Enum):
-            return self.value(key, value.value, depth + 1, owed)
+            return self.value(key, value.value, depth + 1, pending)
         if isinstance(value, os.PathLike):
             return escaped(os.fsdecode(value))
         made = stand_in(value)
         if made is not None:
-            return self._media(key, made.__steno__(), depth, owed)
+            return self._media(key, made.__steno__(), depth, pending)
         if hasattr(value, "isoformat"):
             return escaped(value.isoformat())
         if kind.__module__.startswith("tensordict") and kind.__name__ == "NonTensorData":
-            return self.value(key, value.data, depth + 1, owed)
+            return self.value(key, value.data, depth + 1, pending)
         found = fields(value)
         if found is not None:
-            return self._mapping(key, dict(found), depth, owed)
+            return self._mapping(key, dict(found), depth, pending)
         if isinstance(value, AbstractSet):
-            return self._sequence(key, list(value), depth, owed)
+            return self._sequence(key, list(value), depth, pending)
         if hasattr(value, "__array__") and kind.__module__.partition(".")[0] not in _ON_DEVICES:
             import numpy as np
 
@@ -226,17 +226,17 @@ class Snapshot:
         except (TypeError, ValueError):
             found = value
         if found.__class__ is not kind:
-            return self.value(key, found, depth + 1, owed)
+            return self.value(key, found, depth + 1, pending)
         msg = f"{_describe(kind)} is not a number, string, array or dict; log float(x) or a dict of numbers"
         raise Unrecordable(msg)
 
-    def _media(self, key: str, made: Any, depth: int, owed: list[Owed]) -> Any:
+    def _media(self, key: str, made: Any, depth: int, pending: list[PendingValue]) -> Any:
         """What an object's `__steno__` returned: a media value to copy now, or anything else to log in its place."""
         if not isinstance(made, Captured):
             if depth >= _MAX_DEPTH:
                 msg = "its __steno__ returns another such object, without end"
                 raise Unrecordable(msg)
-            return self.value(key, made, depth + 1, owed)
+            return self.value(key, made, depth + 1, pending)
         if made.remark:
             self._bad(f"{key} adjusted", f"{key!r}: {made.remark}")
         if self._put is None:
@@ -259,23 +259,23 @@ class Snapshot:
             adapter = self._adapters[kind] = found.adapter_of(kind)
             return adapter
 
-    def _device(self, key: str, value: Any, adapter: Adapter, owed: list[Owed]) -> Any:
+    def _device(self, key: str, value: Any, adapter: Adapter, pending: list[PendingValue]) -> Any:
         try:
             plain = adapter.now(value)
         except Refused as why:
             raise Unrecordable(str(why)) from None
         except Traced:
-            if owed.__class__ is not _WithTraced:
+            if pending.__class__ is not _WithTraced:
                 raise
             plain = LATER
         if plain is LATER:
-            owed.append(Owed(key, adapter, value))
+            pending.append(PendingValue(key, adapter, value))
             return HOLE
         if plain.__class__ in _NUMBERS:
             self.convert.setdefault(value.__class__, adapter.scalar)
         return encodable(plain)
 
-    def _mapping(self, key: str, value: Mapping[Any, Any], depth: int, owed: list[Owed]) -> dict[str, Any]:
+    def _mapping(self, key: str, value: Mapping[Any, Any], depth: int, pending: list[PendingValue]) -> dict[str, Any]:
         if depth >= _MAX_DEPTH:
             msg = f"it is nested more than {_MAX_DEPTH} levels deep"
             raise Unrecordable(msg)
@@ -286,7 +286,7 @@ class Snapshot:
                 continue
             path = f"{key}/{name}"
             try:
-                out[name] = self.value(path, item, depth + 1, owed)
+                out[name] = self.value(path, item, depth + 1, pending)
             except (Unrecordable, UsageError) as why:
                 self._bad(path, f"{path!r} was left out: {why}")
         if not out:
@@ -294,7 +294,7 @@ class Snapshot:
             raise Unrecordable(msg)
         return out
 
-    def _sequence(self, key: str, value: list[Any] | tuple[Any, ...], depth: int, owed: list[Owed]) -> Any:
+    def _sequence(self, key: str, value: list[Any] | tuple[Any, ...], depth: int, pending: list[PendingValue]) -> Any:
         if not value:
             msg = "it is empty"
             raise Unrecordable(msg)
@@ -304,7 +304,7 @@ class Snapshot:
         out = []
         for index, item in enumerate(value):
             try:
-                out.append(self.value(f"{key}/{index}", item, depth + 1, owed))
+                out.append(self.value(f"{key}/{index}", item, depth + 1, pending))
             except (Unrecordable, UsageError) as why:
                 self._bad(f"{key}/{index}", f"'{key}/{index}' was left out: {why}")
                 out.append(_Ext(fmt.EXT_LOST, escaped(str(why)).encode()))

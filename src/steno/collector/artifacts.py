@@ -172,7 +172,7 @@ class Artifacts:
             self._index.add(line)
 
     def _write_index(self) -> None:
-        """Say what is owed; on a full disk later."""
+        """Record what is pending; on a full disk later."""
         if self._index is None:
             try:
                 self._index = IndexWriter(self._node.dir / NAME, self._lines)

@@ -32,9 +32,9 @@ class Appender(Frames):
     Args:
         next_segment, rolled, side, failed, strange: see `Frames`.
         prepare: makes a record encodable, reporting and dropping what is bad: (data, step, level, arrays) →
-            (values, step, what devices owe), or None: nothing is to be appended.
+            (values, step, values still on a device), or None: nothing is to be appended.
         options: what can be recorded of a (level, arrays mode, commit) given with a record, reporting the rest.
-        owe: told (sequence number, what devices owe, arrays) after the record was appended.
+        fetch: called with (sequence number, values still on a device, arrays) after the record was appended.
         convert: by exact type, what makes a scalar encodable; grows as `prepare` meets types.
         closed: told that somebody logs after `close`.
         slow: told that a call has left the hot path.
@@ -50,7 +50,7 @@ class Appender(Frames):
         side: Callable[[bytes], str],
         prepare: Callable[[Any, Any, Any, Any], tuple[dict[str, Any], int | None, Any] | None],
         options: Callable[[Any, Any, Any], tuple[int | None, str | None]],
-        owe: Callable[[int, Any, Any], None],
+        fetch: Callable[[int, Any, Any], None],
         convert: Mapping[type, Callable[[Any], Any]],
         failed: Callable[[OSError], None],
         closed: Callable[[], None],
@@ -62,7 +62,7 @@ class Appender(Frames):
         self._prepare = prepare
         self._options = options
         self._convert = convert
-        self._owe = owe
+        self._fetch = fetch
         self._closed = closed
         self._left = slow
         self._met = met
@@ -93,7 +93,7 @@ class Appender(Frames):
         prepared = self._prepare(data, step, level, arrays)
         if prepared is None:
             return
-        values, step, owed = prepared
+        values, step, pending = prepared
         if meta:
             seq = self._next_seq()
             self.append([fmt.RICH, stamp, seq, values, step, meta])
@@ -101,8 +101,8 @@ class Appender(Frames):
             seq = self.plan(values, step, stamp)
             if values.keys() == getattr(data, "keys", dict)():
                 self._plan_odd(tuple(values))
-        if owed:
-            self._owe(seq, owed, arrays)
+        if pending:
+            self._fetch(seq, pending, arrays)
 
     def _plan_odd(self, keys: tuple[str, ...]) -> None:
         """From now on this key set's values are converted by their type on the hot path: numpy scalars."""
@@ -127,10 +127,10 @@ class Appender(Frames):
         prepared = self._prepare(data, step, None, None)
         if prepared is None:
             return
-        values, step, owed = prepared
+        values, step, pending = prepared
         seq = self._put_encodable(scope, values, step, stamp, wall)
-        if owed:
-            self._owe(seq, owed, None)
+        if pending:
+            self._fetch(seq, pending, None)
 
     def _levelled(self, level: int, data: dict[str, Any], step: int | None, stamp: int) -> None:
         """A record with a level: its key set is announced once for each level. Raises as `plan` does."""

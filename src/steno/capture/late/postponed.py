@@ -18,8 +18,8 @@ def postpone(recorder: RecordSink, data: Any, step: Any, *, level: Any, arrays: 
     prepared = recorder.snapshot.prepare(data)
     if prepared is None:
         return
-    values, owed = prepared
-    begun = recorder.begin(owed)
+    values, pending = prepared
+    begun = recorder.start_fetching(pending)
 
     def sink(arrived: list[Any]) -> None:
         number = None

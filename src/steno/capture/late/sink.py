@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from steno.capture.late.device_queue import Account
-    from steno.capture.snapshot import Owed, Snapshot
+    from steno.capture.snapshot import PendingValue, Snapshot
     from steno.devices.base import Late
 
 
@@ -23,7 +23,7 @@ class RecordSink(Protocol):
     def report(self, key: str, message: str) -> None:
         """Tell the user, once per key."""
 
-    def begin(self, owed: Sequence[Owed]) -> list[tuple[Late, list[str]]]:
+    def start_fetching(self, pending: Sequence[PendingValue]) -> list[tuple[Late, list[str]]]:
         """Start fetching device values, as they are now; (late values, their keys)."""
 
     def append(

@@ -84,9 +84,9 @@ def stage(recorder: RecordSink, data: Any, step: Any, *, level: Any, arrays: Any
     prepared = recorder.snapshot.prepare(data, traced=True)
     if prepared is None:
         return
-    values, owed = prepared
-    template = _flat(values, {one.key for one in owed})
-    operands = [one.value for one in owed]
+    values, pending = prepared
+    template = _flat(values, {one.key for one in pending})
+    operands = [one.value for one in pending]
     known: Any = step
     if isinstance(step, arrays_of_jax.Tracer):
         if step.shape != () or step.dtype.kind not in "iu":
@@ -97,7 +97,7 @@ def stage(recorder: RecordSink, data: Any, step: Any, *, level: Any, arrays: Any
             operands.append(step)
     else:
         known = recorder.snapshot.step(step)
-    paths = tuple(one.key for one in owed)
+    paths = tuple(one.key for one in pending)
     call = Call(recorder, template, paths, known, level, arrays, {**template, **dict.fromkeys(paths, HOLE)})
     _emit(call, operands)
 

@@ -48,7 +48,7 @@ class Patience:
 
 
 def now(started: StartedRun, feeds: Sequence[str], artifacts: Artifacts | None, *, whole: bool) -> list[str]:
-    """What is owed, one item for each who owes; empty when nothing is.
+    """What is outstanding, one item for each that has something to do; empty when nothing is.
 
     Args:
         started: the run.
