@@ -139,7 +139,7 @@ def test_while_one_process_lags_nothing_of_another_is_posted_before_what_it_logg
         recorders[name] = Recorder(
             run_dir, run_id="r", rank=len(recorders), report=lambda *line: pytest.fail(str(line))
         )
-        recorders[name].begun()
+        recorders[name].ensure_stream()
     quiet, busy = recorders["the quiet one"], recorders["the busy one"]
     log(quiet, 1)
     collector = Service(run_dir)

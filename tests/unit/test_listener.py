@@ -544,7 +544,7 @@ def test_files_are_handed_over_as_they_were_at_the_call(tmp_path):
     ]
     assert {path.name for path in late.paths} == {"model.pt"}
     assert not any(path.exists() for path in late.paths)
-    assert not [*run.dir.glob(".steno/staging/*/handed-*")]
+    assert not [*run.dir.glob(".steno/staging/*/call-*")]
 
 
 def test_a_directory_comes_file_by_file(tmp_path):

@@ -201,7 +201,7 @@ class Recorder:
     def _put(self, parts: Iterable[Buffer], size_bytes: int) -> Place:
         stream = self._stream
         if stream is None:
-            self.begun()
+            self.ensure_stream()
             stream = self._stream
             assert stream is not None
         return stream.raws.put(parts, size_bytes)
@@ -447,7 +447,7 @@ class Recorder:
         called = staged is None or staged.settle(deadline)
         return QUEUE.drain(self.account, deadline) and called
 
-    def begun(self) -> str:
+    def ensure_stream(self) -> str:
         """The name of this process's journal, begun now if it has none yet, as in a forked child.
 
         Raises:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from steno import files, host, inside
-from steno.journal import adoption, life, owing, place
+from steno.journal import adoption, life, place, remaining
 from steno.journal import format as fmt
 from steno.ledger import handover
 
@@ -159,7 +159,7 @@ class Elsewhere:
             due = not life.is_alive(where)
         else:
             due = self._now or watch.is_still
-        if due and owing.owes(where):
+        if due and remaining.has_unposted(where):
             made = adoption.adopt(where, self._node.number, host.name(), time.time())
             if made is not None:
                 self._take(journal, made)
@@ -171,7 +171,7 @@ class Elsewhere:
     def _is_undecided(self, journal: Journal) -> bool:
         if journal.name in self._busy_since:
             return time.monotonic() - self._busy_since[journal.name] < _BUSY_SECS
-        if not (self._lease_secs or self._at_once) or not owing.owes(journal.found.dir):
+        if not (self._lease_secs or self._at_once) or not remaining.has_unposted(journal.found.dir):
             return False
         _, watch = self._watches.get(journal.name, (0, None))
         return watch is None or not (watch.has_stirred if self._once else watch.seems_alive(time.time()))
@@ -245,7 +245,7 @@ class Elsewhere:
 def _by_headers(where: Path) -> dict[int, int]:
     """How far segments are posted by their own headers: the ledger that knows better is out of reach."""
     found = {}
-    for path in owing.segments(where):
+    for path in remaining.segments(where):
         with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
             number = int(os.path.basename(path)[:-4])
             posted = fmt.U64.unpack(os.pread(file.fileno(), fmt.U64.size, fmt.POSTED_AT))[0]

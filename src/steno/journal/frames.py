@@ -172,7 +172,7 @@ class Frames:
             write = guarded(write)
             segment.write = write
         if self._forks:
-            write = segment.write = OwnerOnly(self._stray, write)
+            write = segment.write = OwnerOnly(self._on_foreign_fork, write)
         write(_frame((fmt.CLOCK, _clock(), time.time_ns()), segment.nonce))
         self._set(write, segment.nonce)
         self._rolled(None, segment)
@@ -257,7 +257,7 @@ class Frames:
         segment = self.current
         if segment is not None and segment.write.__class__ is not OwnerOnly:
             raw = segment.write
-            segment.write = OwnerOnly(self._stray, raw)
+            segment.write = OwnerOnly(self._on_foreign_fork, raw)
             self._swap(raw, segment.write)
 
     def after_fork_in_parent(self) -> None:
@@ -270,7 +270,7 @@ class Frames:
             segment.write = guard.raw
             self._swap(guard, guard.raw)
 
-    def _stray(self) -> None:
+    def _on_foreign_fork(self) -> None:
         """In a forked child, before `after_fork`: keep what is logged until then, and nothing of the parent's."""
         if not self._strayed:
             self._strayed = True

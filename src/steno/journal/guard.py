@@ -14,20 +14,20 @@ class OwnerOnly:
     """A segment's `write` around a fork: refuses in the child, by ValueError.
 
     Args:
-        stray: called in the child before that.
+        on_foreign_fork: called in the child before that.
         raw: the `write` itself.
     """
 
-    __slots__ = ("_pid", "_stray", "raw")
+    __slots__ = ("_on_foreign_fork", "_pid", "raw")
 
-    def __init__(self, stray: Callable[[], None], raw: Callable[[bytes], Any]) -> None:
-        self._stray = stray
+    def __init__(self, on_foreign_fork: Callable[[], None], raw: Callable[[bytes], Any]) -> None:
+        self._on_foreign_fork = on_foreign_fork
         self._pid = os.getpid()
         self.raw = raw
 
     def __call__(self, frame: bytes) -> None:
         if os.getpid() != self._pid:
-            self._stray()
+            self._on_foreign_fork()
             raise ValueError
         self.raw(frame)
 

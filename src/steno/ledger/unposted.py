@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from steno import inside
 from steno.errors import CorruptError
 from steno.journal import format as fmt
-from steno.journal import life, owing, pointers
+from steno.journal import life, pointers, remaining
 from steno.ledger import streams
 from steno.record import Unposted
 
@@ -31,14 +31,14 @@ def unposted(run_dir: Path) -> list[Unposted]:
 def _of(found: Found) -> Unposted | None:
     if not found.dir.is_dir():
         return Unposted(found.stream, found.host, 0, 0, None, is_reachable=False) if found.pointer else None
-    if not owing.owes(found.dir):
+    if not remaining.has_unposted(found.dir):
         return None
     from steno.journal.tailer import Tailer  # and with it numpy, which a list of runs does not need
 
     records = size = 0
     newest: int | None = None
     host = found.host
-    for path in owing.segments(found.dir):
+    for path in remaining.segments(found.dir):
         with contextlib.suppress(OSError, CorruptError, ValueError):
             with open(inside.opened(path), "rb") as file:
                 file.seek(fmt.POSTED_AT)

@@ -82,7 +82,7 @@ class Guard:
                     f"start it with --allow-host {host}, or without --no-token",
                 )
         else:
-            found = self._redeemed(scope)
+            found = self._exchanged(scope)
             if found is not None:
                 return found
             if not framed and not self._has_token(headers) and scope["path"] not in _OPEN:
@@ -116,7 +116,7 @@ class Guard:
                     return True
         return False
 
-    def _redeemed(self, scope: Scope) -> Response | None:
+    def _exchanged(self, scope: Scope) -> Response | None:
         """The answer to an address with `?token=`: the same address without it, and a cookie."""
         query = scope["query_string"].decode("latin-1")
         if scope["method"] not in _SAFE or "token=" not in query:

@@ -79,7 +79,7 @@ class Artifacts:
         staging = self._staging
         if staging is None or self._recorder.stream != self._stream:
             with self._lock:
-                self._stream = self._recorder.begun()
+                self._stream = self._recorder.ensure_stream()
                 self._streams.add(self._stream)
                 made = Staging(self._started.dir, self._stream, self._report)
                 # In one step: a signal handler that logs between two lines must not give the same numbers out again.

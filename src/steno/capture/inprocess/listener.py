@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from steno.capture.artifacts.handing import handed
+from steno.capture.artifacts.call_files import files_for_call
 from steno.capture.inprocess.media_value import HELD_BYTES, MediaValue, media_in
 from steno.errors import told
 from steno.events.destination import LoggerDestination
@@ -174,7 +174,7 @@ class Listener:
             self._call("log_symlink_artifact", state, level, said["target"], said["name"], overwrite=overwrite)
         elif said.get("op") in {"file", "dir"} and "log_file_artifact" in self._own:
             try:
-                for name, path in handed(self._run_dir, said):
+                for name, path in files_for_call(self._run_dir, said):
                     self._call("log_file_artifact", state, level, name, path, overwrite=overwrite)
             except (OSError, ValueError) as error:
                 self._failed(error, f"log_file_artifact was not called: {told(error)}")

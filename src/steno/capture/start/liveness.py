@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from steno import files, host, inside, statusfile
-from steno.journal import adoption, life, owing, pointers
+from steno.journal import adoption, life, pointers, remaining
 
 _STIR_SECS: Final = 60.0
 
@@ -60,9 +60,11 @@ def open_journals(run_dir: Path) -> dict[str, Path]:
             said = pointers.read(run_dir, place)
             if not said.problem:  # nobody will post what is behind it
                 found[said.stream] = said.dir
-        elif not entry.name.startswith(".") and owing.segments(place):
+        elif not entry.name.startswith(".") and remaining.segments(place):
             found[entry.name] = place
-    return {name: place for name, place in found.items() if not adoption.is_adopted(place) or owing.owes(place)}
+    return {
+        name: place for name, place in found.items() if not adoption.is_adopted(place) or remaining.has_unposted(place)
+    }
 
 
 def is_waited_for(stream: str, place: Path, *, patient: bool) -> bool:
@@ -75,7 +77,7 @@ def is_waited_for(stream: str, place: Path, *, patient: bool) -> bool:
     """
     writer = life.writer(place)
     if writer is not None and not writer.is_asked_here and not writer.is_of_this_machine:
-        return patient and owing.owes(place)
+        return patient and remaining.has_unposted(place)
     # Our own lock must not even be looked at: closing the file drops it.
     return stream.rsplit("-", 2)[-2:-1] != [str(os.getpid())] and not life.is_alive(place)
 

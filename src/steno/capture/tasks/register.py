@@ -201,7 +201,7 @@ class Register:
             return
         try:
             if task.place is not None:
-                reserve.redeem(self.recorder, task.place, result)
+                reserve.complete(self.recorder, task.place, result)
             elif result and not recorded:
                 self.recorder.log(result, task.step)
         except BaseException as error:
@@ -233,7 +233,7 @@ class Register:
     def _let_place_go(self, task: Task) -> None:
         """Its number stays unused."""
         if task.place is not None:
-            reserve.redeem(self.recorder, task.place, {})
+            reserve.complete(self.recorder, task.place, {})
 
     def _close(self, task: Task, state: str, error: BaseException | None, result: Any) -> None:
         """Its entry in the run, its count, its Future; by the holder of its claim."""

@@ -26,7 +26,7 @@ def reserve(recorder: Recorder | Nothing) -> int | None:
     return seq
 
 
-def redeem(recorder: Recorder | Nothing, seq: int, data: Mapping[str, Any]) -> None:
+def complete(recorder: Recorder | Nothing, seq: int, data: Mapping[str, Any]) -> None:
     """Journal the values that belong to a reserved place; none at all gives the place up.
 
     Off the training thread: a value still on its way from a device is waited for.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def owes(place: Path) -> bool:
+def has_unposted(place: Path) -> bool:
     """Whether the journal in that directory has a frame that is not in a ledger."""
     return any(_owes(path) for path in segments(place))
 

@@ -18,7 +18,7 @@ _TRIES: Final = 5
 """A snapshot may become stored content between two looks; that happens once."""
 
 
-def handed(run_dir: Path, payload: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+def files_for_call(run_dir: Path, payload: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """(name, path) of an artifact's file, or of each file of a directory, named under the directory's name.
 
     A path is a hard link of its own, or a copy where the file system has no links, and goes when the next one is
@@ -29,16 +29,16 @@ def handed(run_dir: Path, payload: Mapping[str, Any]) -> Iterator[tuple[str, Pat
     """
     name, parent = str(payload["name"]), run_dir / STAGING / str(payload["id"]).rpartition("/")[0]
     parent.mkdir(parents=True, exist_ok=True)
-    room = tempfile.mkdtemp(prefix="handed-", dir=parent)
+    room = tempfile.mkdtemp(prefix="call-", dir=parent)
     try:
         if payload["op"] == "file":
             target = _in(room, str(payload.get("source") or name))
-            _hand(lambda: _found(run_dir, payload), target)
+            _link(lambda: _found(run_dir, payload), target)
             yield name, target
             return
         for number, listed in enumerate(_manifest(run_dir, payload).files):
             target = _in(room, listed.name)
-            _hand(lambda at=number: _member(run_dir, payload, at), target)  # type: ignore[misc]
+            _link(lambda at=number: _member(run_dir, payload, at), target)  # type: ignore[misc]
             yield f"{name}/{listed.name}", target
             files.unlink(target, missing_ok=True)
     finally:
@@ -76,7 +76,7 @@ def _member(run_dir: Path, payload: Mapping[str, Any], number: int) -> Path:
     return path.parent / content if path.name == MANIFEST else place(run_dir, content)
 
 
-def _hand(source: Callable[[], Path], target: Path) -> None:
+def _link(source: Callable[[], Path], target: Path) -> None:
     for left in reversed(range(_TRIES)):
         path = source()
         try:
