@@ -1,4 +1,4 @@
-"""Posts and delivers what a run still owes: `steno.sync`."""
+"""Posts and delivers what is left of a run: `steno.sync`."""
 
 from __future__ import annotations
 
@@ -127,9 +127,9 @@ def sync(
     health = current.get("destinations") or {}
     uploads = uploading.lacking(run_dir)
     # While a writer lives, what is sealed by now is all that a store can have.
-    owing = uploads and not (liveness.open_journals(run_dir) and uploads["state"] == "waiting")
+    is_left = uploads and not (liveness.open_journals(run_dir) and uploads["state"] == "waiting")
     return SyncReport(
-        complete=not (error or lacking or unposted or owing or unconfirmed),
+        complete=not (error or lacking or unposted or is_left or unconfirmed),
         lacking=lacking,
         unposted=unposted,
         destinations={name: health.get(name) or {} for name in (wanted or health)},
@@ -139,7 +139,7 @@ def sync(
     )
 
 
-def owes(run_dir: Path) -> bool:
+def is_incomplete(run_dir: Path) -> bool:
     """Whether a sync of the run on this machine has something to do, as far as its files say.
 
     A run that is being recorded, or that a collector is at work on, needs none.
@@ -149,8 +149,8 @@ def owes(run_dir: Path) -> bool:
     if liveness.open_journals(run_dir):
         return True
     current = status(run_dir)
-    owing = _unstored(current) or behind(run_dir, int(current.get("record") or 0)) or uploading.lacking(run_dir)
-    return bool(owing)
+    is_left = _unstored(current) or behind(run_dir, int(current.get("record") or 0)) or uploading.lacking(run_dir)
+    return bool(is_left)
 
 
 def _collect(run_dir: Path, deadline: float | None, *, adopt: bool) -> str:
@@ -184,8 +184,8 @@ def _settled(run_dir: Path, *, patient: bool) -> bool:
     if any(liveness.is_waited_for(stream, place, patient=patient) for stream, place in left.items()):
         return False
     current = status(run_dir)
-    owing = _unstored(current) or behind(run_dir, int(current.get("record") or 0)) or uploading.lacking(run_dir)
-    return bool(left) or not owing
+    is_left = _unstored(current) or behind(run_dir, int(current.get("record") or 0)) or uploading.lacking(run_dir)
+    return bool(left) or not is_left
 
 
 def _unstored(current: Mapping[str, Any]) -> int:

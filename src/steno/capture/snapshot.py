@@ -99,7 +99,7 @@ class Snapshot:
         self._report(key, message)
 
     def prepare(self, data: Any, *, traced: bool = False) -> tuple[dict[str, Any], list[PendingValue]] | None:
-        """The record with every value encodable and its values that are still on a device; None when nothing is left to record.
+        """The record with every value encodable, and its pending values; None when nothing is left to record.
 
         Raises:
             Traced: a value exists only while a function is compiled; with `traced` it is a pending value too.

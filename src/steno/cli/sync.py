@@ -85,10 +85,12 @@ def sync(
 
 def _owing(place: str, *, everything: bool) -> list[Path]:
     """The runs with something left, or all that nobody records where something is to be added."""
-    from steno.catchup import owes
+    from steno.catchup import is_incomplete
     from steno.store.runs import place_of, run_dirs
 
-    return [one for one in run_dirs(place_of(place)) if (everything and (one / ".steno").is_dir()) or owes(one)]
+    return [
+        one for one in run_dirs(place_of(place)) if (everything and (one / ".steno").is_dir()) or is_incomplete(one)
+    ]
 
 
 def _one(place: Path, *, adopt: bool, json: bool, **more: Any) -> bool:
