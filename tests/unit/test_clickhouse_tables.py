@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from steno.clickhouse import tables
-from steno.clickhouse.place import Place, parted, place_of
+from steno.clickhouse.place import DatabaseUrl, parted, place_of
 from steno.clickhouse.rows import schema, table
 from steno.errors import UsageError
 from steno.ledger import layout
@@ -19,9 +19,9 @@ from steno.ledger import layout
 @pytest.mark.parametrize(
     ("url", "place", "run"),
     [
-        ("clickhouse://u@h:9000/db", Place("h", 9000, "u", "db"), ""),
-        ("clickhouse://h/db/", Place("h", 8123, "default", "db"), ""),
-        ("ClickHouse://u%40x@[::1]:8443/db/p%20q/a", Place("::1", 8443, "u@x", "db"), "p q/a"),
+        ("clickhouse://u@h:9000/db", DatabaseUrl("h", 9000, "u", "db"), ""),
+        ("clickhouse://h/db/", DatabaseUrl("h", 8123, "default", "db"), ""),
+        ("ClickHouse://u%40x@[::1]:8443/db/p%20q/a", DatabaseUrl("::1", 8443, "u@x", "db"), "p q/a"),
     ],
 )
 def test_a_url_names_a_database_and_a_run(url, place, run, monkeypatch):

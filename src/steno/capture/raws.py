@@ -30,7 +30,7 @@ LARGE_BYTES: Final = 4 << 20
 _PAGE: Final = mmap.PAGESIZE
 _encode: Final = msgspec.msgpack.encode
 
-Place = tuple[str, int]
+FilePosition = tuple[str, int]
 """(file in the stream's directory, offset in it)."""
 
 
@@ -58,7 +58,7 @@ class Raws:
         self._number = 0
         self.used = False
 
-    def put(self, parts: Iterable[Buffer], size_bytes: int) -> Place:
+    def put(self, parts: Iterable[Buffer], size_bytes: int) -> FilePosition:
         """Copy the parts, `size_bytes` together; returns where they lie.
 
         Raises:
@@ -196,7 +196,7 @@ class _Arena:
         finally:
             os.close(fd)
 
-    def fill(self, at: int, parts: Iterable[Buffer], size_bytes: int) -> Place:
+    def fill(self, at: int, parts: Iterable[Buffer], size_bytes: int) -> FilePosition:
         if self.map.closed:
             raise _Gone
         mapped, place = self.map, at
@@ -213,7 +213,7 @@ class _Arena:
         raise ValueError(msg)
 
 
-def placed(captured: Captured, put: Callable[[Iterable[Buffer], int], Place]) -> msgspec.msgpack.Ext:
+def placed(captured: Captured, put: Callable[[Iterable[Buffer], int], FilePosition]) -> msgspec.msgpack.Ext:
     """The journal's form of a captured value, its bytes copied.
 
     Raises:
@@ -222,7 +222,7 @@ def placed(captured: Captured, put: Callable[[Iterable[Buffer], int], Place]) ->
     return msgspec.msgpack.Ext(fmt.EXT_MEDIA, _encode(_message(captured, put)))
 
 
-def _message(captured: Captured, put: Callable[[Iterable[Buffer], int], Place]) -> dict[str, Any]:
+def _message(captured: Captured, put: Callable[[Iterable[Buffer], int], FilePosition]) -> dict[str, Any]:
     message: dict[str, Any] = {"kind": captured.kind, "meta": captured.meta}
     if captured.size_bytes > INLINE_BYTES:
         name, at = put(captured.parts, captured.size_bytes)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from steno.capture.raws import Place
+    from steno.capture.raws import FilePosition
     from steno.capture.snapshot import PendingValue
     from steno.devices.base import Late
     from steno.journal.segment import Segment
@@ -198,7 +198,7 @@ class Recorder:
             raise OSError("no stream")
         return self._stream.side(body)
 
-    def _put(self, parts: Iterable[Buffer], size_bytes: int) -> Place:
+    def _put(self, parts: Iterable[Buffer], size_bytes: int) -> FilePosition:
         stream = self._stream
         if stream is None:
             self.ensure_stream()

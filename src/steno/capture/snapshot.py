@@ -29,7 +29,7 @@ from steno.utf8 import escaped
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from steno.capture.raws import Place
+    from steno.capture.raws import FilePosition
     from steno.devices.base import Adapter
     from steno.media.raw import Buffer
 
@@ -79,7 +79,7 @@ class Snapshot:
         report: Callable[[str, str], None],
         *,
         strict: bool = False,
-        put: Callable[[Iterable[Buffer], int], Place] | None = None,
+        put: Callable[[Iterable[Buffer], int], FilePosition] | None = None,
     ) -> None:
         self._report = report
         self._strict = strict

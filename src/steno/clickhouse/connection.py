@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from steno.clickhouse.place import Place
+    from steno.clickhouse.place import DatabaseUrl
 
 _CONNECT_SECS: Final = 10
 _ANSWER_SECS: Final = 300
@@ -48,7 +48,7 @@ class Connection:
         RefusedError: the user or the password is wrong.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: DatabaseUrl) -> None:
         need()
         import clickhouse_connect
 

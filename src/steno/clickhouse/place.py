@@ -21,7 +21,7 @@ _TLS_PORTS: Final = frozenset({443, 8443})
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatabaseUrl:
     """A database. Over TLS on the ports 443 and 8443, as ClickHouse has it."""
 
     host: str
@@ -41,7 +41,7 @@ class Place:
         return self.port in _TLS_PORTS
 
 
-def parted(url: str, what: str = "the URL") -> tuple[Place, str]:
+def parted(url: str, what: str = "the URL") -> tuple[DatabaseUrl, str]:
     """The database that a URL names, and the run `project/name` in it, "" without one.
 
     Raises:
@@ -61,10 +61,10 @@ def parted(url: str, what: str = "the URL") -> tuple[Place, str]:
     if found.scheme.lower() != SCHEME or not found.hostname or not _DATABASE.fullmatch(database):
         raise UsageError(f"{what} {shown!r}: a database of ClickHouse is {_FORM}")
     user = unquote(found.username) if found.username else os.environ.get(USER) or "default"
-    return Place(found.hostname, port, user, database), unquote(run)
+    return DatabaseUrl(found.hostname, port, user, database), unquote(run)
 
 
-def place_of(url: str, what: str = "the URL") -> Place:
+def place_of(url: str, what: str = "the URL") -> DatabaseUrl:
     """The database that a URL names. Raises UsageError as `parted`, or where it names more than a database."""
     place, run = parted(url, what)
     if run:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from steno.clickhouse.place import Place
+    from steno.clickhouse.place import DatabaseUrl
     from steno.ledger.snapshot import Part
     from steno.store.stock import Contents, Stock, Stored
 
@@ -47,7 +47,7 @@ class Inserted:
     """By run, why not all of it is there."""
 
 
-def publish(stock: Stock, place: Place) -> Inserted:
+def publish(stock: Stock, place: DatabaseUrl) -> Inserted:
     """Have the rows of all parts, their bins, and what each run comes to, in the tables.
 
     A part is marked as published after its rows. Rows that come again, since a publisher was killed or since several

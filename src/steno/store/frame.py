@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from steno.store.points import Points
 
-    Place = list[NDArray[Any]]
+    JoinKey = list[NDArray[Any]]
 
 JOINS: Mapping[str, tuple[str, ...]] = {
     "step": ("step", "rank", "attempt"),
@@ -67,7 +67,7 @@ def join(points: Sequence[Points], keys: Sequence[str], on: str) -> pa.Table:
     return pa.table(out)
 
 
-def _in_place(points: Points, names: Sequence[str]) -> tuple[Points, Place]:
+def _in_place(points: Points, names: Sequence[str]) -> tuple[Points, JoinKey]:
     """One key's points, one for each place, in the order of the places; and these, by column of the join."""
     import numpy as np
 
@@ -83,7 +83,7 @@ def _in_place(points: Points, names: Sequence[str]) -> tuple[Points, Place]:
     return points, [getattr(points, name) for name in names]
 
 
-def _differs(place: Place) -> NDArray[np.bool_]:
+def _differs(place: JoinKey) -> NDArray[np.bool_]:
     """Whether each row's place is another than that of the row before."""
     import numpy as np
 
@@ -93,7 +93,7 @@ def _differs(place: Place) -> NDArray[np.bool_]:
     return differs
 
 
-def _united(places: list[Place], names: Sequence[str]) -> tuple[Place, list[NDArray[np.int64] | None]]:
+def _united(places: list[JoinKey], names: Sequence[str]) -> tuple[JoinKey, list[NDArray[np.int64] | None]]:
     """The places of all keys in order, and by key where its own are in them; None: it has exactly these."""
     import numpy as np
 
@@ -126,7 +126,7 @@ def _united(places: list[Place], names: Sequence[str]) -> tuple[Place, list[NDAr
     return heads, list(found)
 
 
-def _codes(places: list[Place]) -> list[NDArray[np.int64]] | None:
+def _codes(places: list[JoinKey]) -> list[NDArray[np.int64]] | None:
     """A number for each place, in the order of the places; None where 63 bits do not hold them."""
     import numpy as np
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno import settings
 from steno.writers import values
-from steno.writers.place import Place, named
+from steno.writers.place import LogdirHandle, named
 from steno.writers.writer import Writer
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class GlobalSummaryWriter(Writer):
         global _writer
         self._apart = not coalesce_process
         self._strict = bool(strict)
-        self._place = Place(
+        self._place = LogdirHandle(
             named(logdir, log_dir, comment), purge_step=None if purge_step is None else values.step(purge_step),
             write=bool(write_to_disk), suffix=filename_suffix, apart=self._apart,
         )  # fmt: skip

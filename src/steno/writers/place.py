@@ -42,7 +42,7 @@ def _check(tag: Any, step: Any) -> None:
         values.step(step)
 
 
-class Place:
+class LogdirHandle:
     """A writer's hold on its logdir. Thread-safe, fork-safe; opened again by the first use after `close`.
 
     Args:
@@ -115,7 +115,7 @@ class Place:
         return True if held is None else held.release(timeout)
 
 
-_live: weakref.WeakSet[Place] = weakref.WeakSet()
+_live: weakref.WeakSet[LogdirHandle] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from steno.errors import UsageError
 from steno.writers import values
-from steno.writers.place import Place, named
+from steno.writers.place import LogdirHandle, named
 from steno.writers.writer import Writer
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class SummaryWriter(Writer):
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
         self._purge_step = None if purge_step is None else values.step(purge_step)
-        self._place = Place(
+        self._place = LogdirHandle(
             named(logdir, log_dir, comment), purge_step=self._purge_step, write=bool(write_to_disk),
             suffix=filename_suffix,
         )  # fmt: skip

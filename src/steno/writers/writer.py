@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from steno.run import Run
-    from steno.writers.place import Place
+    from steno.writers.place import LogdirHandle
 
 
 class Writer:
     """The methods of `SummaryWriter` and `GlobalSummaryWriter`, which differ in who says the step."""
 
-    _place: Place
+    _place: LogdirHandle
     _strict: bool
     _add: Callable[..., None]
     _first_add: Callable[..., None]

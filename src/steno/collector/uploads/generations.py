@@ -29,7 +29,7 @@ _SUFFIX: Final = re.compile(r"-(?:[1-9][0-9]*|[0-9a-z]{8})")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StorePlacement:
     """Where a run is in a store."""
 
     path: str
@@ -54,7 +54,7 @@ def candidates(about: Mapping[str, Any]) -> Callable[[str], bool]:
     return may
 
 
-def find(root: ObjectStore, at: Callable[[str], ObjectStore], about: Mapping[str, Any]) -> Place:
+def find(root: ObjectStore, at: Callable[[str], ObjectStore], about: Mapping[str, Any]) -> StorePlacement:
     """The run's place, claimed if need be. Raises what the store raises, or DifferentError.
 
     Args:
@@ -66,7 +66,7 @@ def find(root: ObjectStore, at: Callable[[str], ObjectStore], about: Mapping[str
         return _of_job(root, at, about)
     plain = inside.relative(f"{about['project']}/{about['name']}")
     for path in (plain, inside.relative(f"{plain}-{str(about['id'])[-8:].lower()}")):
-        place = Place(path, str(about["id"]), born=True)
+        place = StorePlacement(path, str(about["id"]), born=True)
         if not _about(root, path):
             root.create(f"{path}/{RUN}", described(about, place))
         if _about(root, path).get("id") == about["id"]:  # where nothing can be created, two may have come at once
@@ -74,29 +74,29 @@ def find(root: ObjectStore, at: Callable[[str], ObjectStore], about: Mapping[str
     raise DifferentError(f"{root.url}/{path} holds another run: give this one's store another prefix")
 
 
-def described(about: Mapping[str, Any], place: Place) -> bytes:
+def described(about: Mapping[str, Any], place: StorePlacement) -> bytes:
     """The run.json at its place: one of a job's runs is called there as it is numbered there."""
     own = {"id": place.id, "name": place.path.rpartition("/")[2]} if about.get("family") else {}
     return json.dumps({**about, **own}).encode()
 
 
-def _of_job(root: ObjectStore, at: Callable[[str], ObjectStore], about: Mapping[str, Any]) -> Place:
+def _of_job(root: ObjectStore, at: Callable[[str], ObjectStore], about: Mapping[str, Any]) -> StorePlacement:
     family = about["family"]
     base = inside.relative(f"{about['project']}/{family['name']}")
     if not root.creates():
         # Two may write the same run.json: they mean the same run, whoever comes last.
         id = runfile.derived_id(family["id"], base.rpartition("/")[2])
         path = f"{base}-{id[-8:].lower()}"
-        place = Place(path, id, born=not _about(root, path))
+        place = StorePlacement(path, id, born=not _about(root, path))
         if place.born:
             root.write(f"{path}/{RUN}", described(about, place))
         return place
     for _ in range(_TRIES):
         last, free = newest(root, base, family)
         if last and (family.get("unique") or not is_over(at(last), family)):
-            return Place(last, str(_about(root, last)["id"]), born=False)
+            return StorePlacement(last, str(_about(root, last)["id"]), born=False)
         path = _named(base, free)
-        place = Place(path, runfile.derived_id(family["id"], path.rpartition("/")[2]), born=True)
+        place = StorePlacement(path, runfile.derived_id(family["id"], path.rpartition("/")[2]), born=True)
         if root.create(f"{path}/{RUN}", described(about, place)):
             return place
     raise DifferentError(f"{root.url}/{base}: no place can be had there, for others take each first")

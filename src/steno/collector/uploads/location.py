@@ -43,7 +43,7 @@ class Location:
         self._gate = gate
         self._store: ObjectStore | None = None
         self._root: ObjectStore | None = None
-        self.place: generations.Place | None = None
+        self.place: generations.StorePlacement | None = None
         self.about = b""
         """The run.json that is there."""
         self._listing: dict[str, int] = {}
@@ -78,7 +78,7 @@ class Location:
         found = files.read_json(noted) or files.read_json(self._node_dir.parents[1] / "stores" / f"{self.role}.json")
         may = generations.candidates(about)
         path = str(found["path"]) if found.get("url") == self.url and may(str(found.get("path") or "")) else ""
-        place = generations.Place(path, str(found.get("id")), bool(found.get("born"))) if path else None
+        place = generations.StorePlacement(path, str(found.get("id")), bool(found.get("born"))) if path else None
         if place is None:
             place = generations.find(self.root, self._at, about)
             known = {"url": self.url, "path": place.path, "id": place.id, "born": place.born}

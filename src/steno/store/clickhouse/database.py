@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from steno.clickhouse.place import Place
+    from steno.clickhouse.place import DatabaseUrl
 
 _COLUMNS: Final = (
     "project, id, name, place, state, started, ended, records, points, attempts, `group`, tags, notes, archived, "
@@ -35,7 +35,7 @@ class Database:
         metrics: what `RunSummary.metrics` is of one of its runs.
     """
 
-    def __init__(self, place: Place, metrics: Callable[[Listed], Mapping[str, Mapping[str, Any]]]) -> None:
+    def __init__(self, place: DatabaseUrl, metrics: Callable[[Listed], Mapping[str, Mapping[str, Any]]]) -> None:
         self.place = place
         self._metrics = metrics
         self._lock = threading.Lock()

@@ -30,7 +30,7 @@ def parted(url: str) -> tuple[DatabaseEngine, str]:
 class DatabaseEngine(Database):
     """See `seam.ReadingEngine`."""
 
-    def __init__(self, place: places.Place) -> None:
+    def __init__(self, place: places.DatabaseUrl) -> None:
         super().__init__(place, self._summary_of)
 
     def _summary_of(self, one: Listed) -> Mapping[str, Mapping[str, Any]]:
