@@ -10,7 +10,6 @@ import sys
 import pytest
 
 import steno
-from steno.integrations.held import Held
 
 
 @pytest.mark.parametrize(

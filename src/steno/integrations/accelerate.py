@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import steno
 from steno.integrations.absent import absent
-from steno.integrations.held import Held
+from steno.integrations.target_run import TargetRun
 
 try:
     from accelerate.tracking import GeneralTracker, on_main_process
@@ -39,27 +39,27 @@ class StenoTracker(GeneralTracker):  # type: ignore[misc,unused-ignore] # Accele
 
     def __init__(self, run: steno.Run | None = None, **options: Any) -> None:
         super().__init__()
-        self._held = Held(run, options)
+        self._target = TargetRun(run, options)
 
     @property
     def tracker(self) -> steno.Run | None:
         """The run; None before `init_trackers`, and in processes other than the main one."""
-        return self._held.seen()
+        return self._target.seen()
 
     @on_main_process  # type: ignore[misc,untyped-decorator,unused-ignore]
     def start(self) -> None:
         """Make the run."""
-        self._held.take()
+        self._target.take()
 
     @on_main_process  # type: ignore[misc,untyped-decorator,unused-ignore]
     def store_init_configuration(self, values: Mapping[str, Any]) -> None:
         """Merge the configuration into the run's."""
-        self._held.take().config.update(values)
+        self._target.take().config.update(values)
 
     @on_main_process  # type: ignore[misc,untyped-decorator,unused-ignore]
     def log(self, values: Mapping[str, Any], step: int | None = None, *, level: int | None = None) -> None:
         """One record: `steno.Run.log`; what else it takes is given by `log_kwargs={"steno": {"level": 2}}`."""
-        self._held.take().log(values, step, level=level)
+        self._target.take().log(values, step, level=level)
 
     @on_main_process  # type: ignore[misc,untyped-decorator,unused-ignore]
     def log_images(self, values: Mapping[str, Any], step: int | None = None, **options: Any) -> None:
@@ -79,7 +79,7 @@ class StenoTracker(GeneralTracker):  # type: ignore[misc,unused-ignore] # Accele
             else steno.Image(images, **options)
             for key, images in values.items()
         }
-        self._held.take().log(pictures, step)
+        self._target.take().log(pictures, step)
 
     @on_main_process  # type: ignore[misc,untyped-decorator,unused-ignore]
     def log_table(
@@ -96,9 +96,9 @@ class StenoTracker(GeneralTracker):  # type: ignore[misc,unused-ignore] # Accele
             UsageError: neither, or rows of another length.
         """
         table = steno.Table(data, columns) if dataframe is None else steno.Table(dataframe)
-        self._held.take().log({table_name: table}, step)
+        self._target.take().log({table_name: table}, step)
 
     @on_main_process  # type: ignore[misc,untyped-decorator,unused-ignore]
     def finish(self) -> None:
         """End a run of its own; `end_training` calls it."""
-        self._held.end()
+        self._target.end()

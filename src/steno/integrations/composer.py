@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import steno
 from steno.errors import UsageError
 from steno.integrations.absent import absent
-from steno.integrations.held import Held
+from steno.integrations.target_run import TargetRun
 
 try:
     from composer.core import Event
@@ -66,14 +66,14 @@ class StenoLogger(LoggerDestination):  # type: ignore[misc,unused-ignore] # Comp
         all_events: bool = False,
         **options: Any,
     ) -> None:
-        self._held = Held(run, options)
+        self._target = TargetRun(run, options)
         self._records = not rank_zero_only or dist.get_global_rank() == 0
         self._all_events = all_events
 
     @property
     def run(self) -> steno.Run | None:
         """The run; None before the Trainer begins, and on ranks that do not record."""
-        return self._held.seen() if self._records else None
+        return self._target.seen() if self._records else None
 
     def run_event(self, event: Event, state: Any, logger: Any) -> None:
         """Record the event at its batch, with the counts of its timestamp."""
@@ -88,39 +88,39 @@ class StenoLogger(LoggerDestination):  # type: ignore[misc,unused-ignore] # Comp
         about: dict[str, Any] = {name: int(getattr(now, name)) for name in _COUNTS}
         if event is Event.FIT_START:
             about["max_duration"] = str(state.max_duration.to_timestring())
-        self._held.take().event(event.value, step=int(state.timestamp.batch), **about)
+        self._target.take().event(event.value, step=int(state.timestamp.batch), **about)
 
     def init(self, state: Any, logger: Any) -> None:  # noqa: ARG002 - Composer's signature
         """Begin the run."""
         if self._records:
-            self._held.leave()
-            self._held.take(name=state.run_name)
+            self._target.leave()
+            self._target.take(name=state.run_name)
 
     def fit_end(self, state: Any, logger: Any) -> None:  # noqa: ARG002
         """What was logged is readable when `fit` returns, or after two seconds."""
         if self._records:
-            self._held.flush()
+            self._target.flush()
 
     def close(self, state: Any, logger: Any) -> None:  # noqa: ARG002
         """End a run of its own, as failed if an exception is being handled; a run of the caller's is left as it is."""
         # Composer closes at the program's exit, too: there steno ends the run by itself, knowing of an exception.
         if threading.main_thread().is_alive():
-            self._held.end(sys.exc_info()[1])
+            self._target.end(sys.exc_info()[1])
 
     def log_hyperparameters(self, hyperparameters: Mapping[str, Any]) -> None:
         """Merge them into the run's configuration."""
         if self._records:
-            self._held.take().config.update(hyperparameters)
+            self._target.take().config.update(hyperparameters)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One record; a tensor on a device makes nobody wait."""
         if self._records:
-            self._held.take().log(metrics, step)
+            self._target.take().log(metrics, step)
 
     def log_traces(self, traces: Mapping[str, Any]) -> None:
         """An event "traces"; values that are no plain data as text."""
         if self._records:
-            self._held.take().event("traces", traces=traces)
+            self._target.take().event("traces", traces=traces)
 
     def log_table(
         self, columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str = "Table", step: int | None = None
@@ -131,7 +131,7 @@ class StenoLogger(LoggerDestination):  # type: ignore[misc,unused-ignore] # Comp
             UsageError: rows of another length than the columns.
         """
         if self._records:
-            self._held.take().log({name: steno.Table(rows, columns)}, step)
+            self._target.take().log({name: steno.Table(rows, columns)}, step)
 
     def log_images(
         self,
@@ -175,7 +175,7 @@ class StenoLogger(LoggerDestination):  # type: ignore[misc,unused-ignore] # Comp
             )
             for index, picture in enumerate(pictures)
         }
-        self._held.take().log({name: made if several else made["0"]}, step)
+        self._target.take().log({name: made if several else made["0"]}, step)
 
     def can_upload_files(self) -> bool:
         """True: files become artifacts of the run."""
@@ -195,7 +195,7 @@ class StenoLogger(LoggerDestination):  # type: ignore[misc,unused-ignore] # Comp
             name = remote_file_name.replace("{", "{{").replace("}", "}}")
             # No step, since a rewind to the batch of a checkpoint must not hide the checkpoint.
             about = {"epoch": int(state.timestamp.epoch), "batch": int(state.timestamp.batch)}
-            self._held.take().log_artifact(file_path, name, overwrite=overwrite, metadata=about)
+            self._target.take().log_artifact(file_path, name, overwrite=overwrite, metadata=about)
 
     def download_file(
         self, remote_file_name: str, destination: str, overwrite: bool = False, progress_bar: bool = True
@@ -219,9 +219,9 @@ class StenoLogger(LoggerDestination):  # type: ignore[misc,unused-ignore] # Comp
         if not self._records:
             msg = f"{remote_file_name!r} can be had by rank zero only: pass rank_zero_only=False, or copy it there"
             raise FileNotFoundError(msg)
-        self._held.flush()
+        self._target.flush()
         try:
-            found = steno.open(self._held.take().dir).artifact(remote_file_name)
+            found = steno.open(self._target.take().dir).artifact(remote_file_name)
         except UsageError as error:
             raise FileNotFoundError(str(error)) from error
         found.download(destination, overwrite=overwrite)

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from steno.integrations.absent import absent
-from steno.integrations.held import Held
+from steno.integrations.target_run import TargetRun
 
 try:
     from keras import callbacks, ops
@@ -50,7 +50,7 @@ class StenoCallback(callbacks.Callback):  # type: ignore[misc,unused-ignore] # K
 
     def __init__(self, run: steno.Run | None = None, *, batches: bool = True, **options: Any) -> None:
         super().__init__()
-        self._held = Held(run, options)
+        self._target = TargetRun(run, options)
         self._batches = batches
         self._before = 0
         self._latest: deque[int] = deque(maxlen=_THREADS)
@@ -59,7 +59,7 @@ class StenoCallback(callbacks.Callback):  # type: ignore[misc,unused-ignore] # K
     @property
     def run(self) -> steno.Run | None:
         """The run; None before training begins."""
-        return self._held.seen()
+        return self._target.seen()
 
     def set_model(self, model: Any) -> None:
         """Called by each `fit` and `evaluate` at its start, but not by the validation within a fit."""
@@ -74,7 +74,7 @@ class StenoCallback(callbacks.Callback):  # type: ignore[misc,unused-ignore] # K
             about["model"]["parameters"] = self.model.count_params()
         if self._optimizer is not None:
             about["optimizer"] = self._optimizer.get_config()
-        self._held.take().config.update(about)
+        self._target.take().config.update(about)
 
     @property
     def _optimizer(self) -> Any:
@@ -89,7 +89,7 @@ class StenoCallback(callbacks.Callback):  # type: ignore[misc,unused-ignore] # K
         """One record."""
         self._latest.append(batch)
         if self._batches and logs:
-            self._held.take().log({"batch": logs}, self._before + batch)
+            self._target.take().log({"batch": logs}, self._before + batch)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """One record."""
@@ -98,24 +98,24 @@ class StenoCallback(callbacks.Callback):  # type: ignore[misc,unused-ignore] # K
         values = {"epoch": epoch, **(logs or {})}
         if self._optimizer is not None:
             values["learning_rate"] = ops.convert_to_tensor(self._optimizer.learning_rate)
-        self._held.take().log({"epoch": values}, max(self._before - 1, 0))
+        self._target.take().log({"epoch": values}, max(self._before - 1, 0))
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """What was logged is readable when `fit` returns, or after two seconds."""
         self._fits = False
-        self._held.flush()
+        self._target.flush()
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """One record of `evaluate`; a validation within `fit` is in the epoch's."""
         if not self._fits and logs:
-            self._held.take().log({"test": logs}, max(self._before - 1, 0))
+            self._target.take().log({"test": logs}, max(self._before - 1, 0))
 
     def finish(self) -> None:
         """End a run of its own, as `steno.Run.finish` does; a run of the caller's is left as it is."""
-        self._held.end()
+        self._target.end()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._held.end(error)
+        self._target.end(error)

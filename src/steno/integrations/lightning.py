@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from steno.integrations.absent import absent
 from steno.integrations.checkpoints import keep
-from steno.integrations.held import Held
+from steno.integrations.target_run import TargetRun
 
 try:
     # Two packages with the same classes twice: the one whose Trainer is in use.
@@ -52,7 +52,7 @@ class StenoLogger(Logger):  # type: ignore[misc,unused-ignore] # Lightning's typ
         self, run: steno.Run | None = None, *, prefix: str = "", checkpoints: bool = False, **options: Any
     ) -> None:
         super().__init__()
-        self._held = Held(run, options)
+        self._target = TargetRun(run, options)
         self._prefix = prefix
         self._keeps = checkpoints
         self._kept: dict[str, int] = {}
@@ -62,48 +62,48 @@ class StenoLogger(Logger):  # type: ignore[misc,unused-ignore] # Lightning's typ
     @rank_zero_experiment  # type: ignore[misc,untyped-decorator,unused-ignore]
     def experiment(self) -> steno.Run:
         """The run, made now if need be; on ranks above zero Lightning's stand-in that does nothing."""
-        return self._held.take()
+        return self._target.take()
 
     @property
     def name(self) -> str | None:
         """The run's project; None as long as there is no run."""
-        run = self._held.seen()
+        run = self._target.seen()
         return None if run is None else run.project
 
     @property
     def version(self) -> str | None:
         """The run's name; None as long as there is no run."""
-        run = self._held.seen()
+        run = self._target.seen()
         return None if run is None else run.name
 
     @property
     def save_dir(self) -> str | None:
         """Where projects are kept; Lightning puts its checkpoints into `checkpoints/` of the run's directory."""
-        run = self._held.seen()
+        run = self._target.seen()
         return None if run is None else str(run.dir.parent.parent)
 
     @property
     def root_dir(self) -> str | None:
         """The project's directory."""
-        run = self._held.seen()
+        run = self._target.seen()
         return None if run is None else str(run.dir.parent)
 
     @property
     def log_dir(self) -> str | None:
         """The run's directory."""
-        run = self._held.seen()
+        run = self._target.seen()
         return None if run is None else str(run.dir)
 
     @rank_zero_only  # type: ignore[misc,untyped-decorator,unused-ignore]
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One record. Lightning's Trainer has brought the values to the host; tensors given by you do not wait."""
         self._steps = self._steps if step is None else step
-        self._held.take().log({self._prefix: metrics} if self._prefix else metrics, step)
+        self._target.take().log({self._prefix: metrics} if self._prefix else metrics, step)
 
     @rank_zero_only  # type: ignore[misc,untyped-decorator,unused-ignore]
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace) -> None:
         """Merge them into the run's configuration."""
-        self._held.take().config.update(vars(params) if isinstance(params, Namespace) else params)
+        self._target.take().config.update(vars(params) if isinstance(params, Namespace) else params)
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Called by a `ModelCheckpoint` on rank zero, which does not say what it has saved: what is new is kept."""
@@ -114,7 +114,7 @@ class StenoLogger(Logger):  # type: ignore[misc,unused-ignore] # Lightning's typ
             if path and os.path.exists(path) and self._kept.get(path) != (changed := os.stat(path).st_mtime_ns):
                 self._kept[path] = changed
                 best = saver.monitor if path == saver.best_model_path else None
-                keep(self._held.take(), path, step=self._steps, best=best)
+                keep(self._target.take(), path, step=self._steps, best=best)
 
     @rank_zero_only  # type: ignore[misc,untyped-decorator,unused-ignore]
     def finalize(self, status: str) -> None:
@@ -124,22 +124,22 @@ class StenoLogger(Logger):  # type: ignore[misc,unused-ignore] # Lightning's typ
         was logged is readable on return, or after two seconds.
         """
         if status == "failed":
-            self._held.end(sys.exc_info()[1] or RuntimeError("Lightning says that training has failed"))
+            self._target.end(sys.exc_info()[1] or RuntimeError("Lightning says that training has failed"))
         else:
-            self._held.flush()
+            self._target.flush()
 
     def __getstate__(self) -> dict[str, Any]:
         # Ranks are about to be spawned: they and this process meet in one run.
         if rank_zero_only.rank == 0:
-            self._held.take()
+            self._target.take()
         return self.__dict__.copy()
 
     def finish(self) -> None:
         """End a run of its own, as `steno.Run.finish` does; a run of the caller's is left as it is."""
-        self._held.end()
+        self._target.end()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._held.end(error)
+        self._target.end(error)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import steno
 from steno.integrations.absent import absent
-from steno.integrations.held import Held
+from steno.integrations.target_run import TargetRun
 
 try:
     from stable_baselines3.common.logger import Figure, HParam, Image, KVWriter, Video, filter_excluded_keys
@@ -38,16 +38,16 @@ class StenoWriter(KVWriter):  # type: ignore[misc,unused-ignore] # Stable-Baseli
     """
 
     def __init__(self, run: steno.Run | None = None, **options: Any) -> None:
-        self._held = Held(run, options)
+        self._target = TargetRun(run, options)
 
     @property
     def run(self) -> steno.Run | None:
         """The run; None before the first `dump`."""
-        return self._held.seen()
+        return self._target.seen()
 
     def write(self, key_values: Mapping[str, Any], key_excluded: Mapping[str, Any], step: int = 0) -> None:
         """One record; called by the logger's `dump`."""
-        run = self._held.take()
+        run = self._target.take()
         values = {}
         for key, value in filter_excluded_keys(key_values, key_excluded, "steno").items():
             if isinstance(value, HParam):
@@ -62,13 +62,13 @@ class StenoWriter(KVWriter):  # type: ignore[misc,unused-ignore] # Stable-Baseli
 
     def close(self) -> None:
         """End a run of its own, as `steno.Run.finish` does; a run of the caller's is left as it is."""
-        self._held.end()
+        self._target.end()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._held.end(error)
+        self._target.end(error)
 
 
 def _medium(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from steno.integrations.absent import absent
 from steno.integrations.checkpoints import keep
-from steno.integrations.held import Held
+from steno.integrations.target_run import TargetRun
 
 try:
     from transformers import TrainerCallback
@@ -47,14 +47,14 @@ class StenoCallback(TrainerCallback):  # type: ignore[misc,unused-ignore] # Tran
     def __init__(self, run: steno.Run | None = None, *, checkpoints: bool = False, **options: Any) -> None:
         super().__init__()
         self._keeps = checkpoints
-        self._held = Held(run, options)
+        self._target = TargetRun(run, options)
         self._resumed = options.get("resume") is True and "rewind" not in options
         self._described: steno.Run | None = None
 
     @property
     def run(self) -> steno.Run | None:
         """The run; None before training begins, and on ranks above zero."""
-        return self._held.seen()
+        return self._target.seen()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - theirs
         """Make the run and write down the configuration."""
@@ -62,19 +62,19 @@ class StenoCallback(TrainerCallback):  # type: ignore[misc,unused-ignore] # Tran
             return
         more = {}
         if state.is_hyper_param_search:
-            self._held.leave()
+            self._target.leave()
             more["name"] = state.trial_name
         elif self._resumed and state.global_step > 0:
             more["rewind"] = state.global_step + 1
         self._describe(args, kwargs.get("model"), more)
         if state.is_hyper_param_search:
-            self._held.take().config.update(trial=state.trial_params)
+            self._target.take().config.update(trial=state.trial_params)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
         """One record of what the Trainer logs."""
         if state.is_world_process_zero and logs:
             self._describe(args, kwargs.get("model"), {})
-            self._held.take().log({_renamed(key): value for key, value in logs.items()}, state.global_step)
+            self._target.take().log({_renamed(key): value for key, value in logs.items()}, state.global_step)
 
     def on_predict(self, args: Any, state: Any, control: Any, metrics: Mapping[str, Any], **kwargs: Any) -> None:
         """One record of `predict`'s metrics, which the Trainer itself does not log."""
@@ -85,15 +85,15 @@ class StenoCallback(TrainerCallback):  # type: ignore[misc,unused-ignore] # Tran
         if self._keeps and state.is_world_process_zero and not state.is_hyper_param_search:
             path = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
             best = args.metric_for_best_model if state.best_model_checkpoint == path else None
-            keep(self._held.take(), path, step=state.global_step, best=best)
+            keep(self._target.take(), path, step=state.global_step, best=best)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """What was logged is readable afterwards, or after two seconds."""
         if state.is_world_process_zero:
-            self._held.flush()
+            self._target.flush()
 
     def _describe(self, args: Any, model: Any, more: Mapping[str, Any]) -> None:
-        run = self._held.take(**more)
+        run = self._target.take(**more)
         if run is self._described:
             return
         self._described = run
@@ -105,13 +105,13 @@ class StenoCallback(TrainerCallback):  # type: ignore[misc,unused-ignore] # Tran
 
     def finish(self) -> None:
         """End a run of its own, as `steno.Run.finish` does; a run of the caller's is left as it is."""
-        self._held.end()
+        self._target.end()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._held.end(error)
+        self._target.end(error)
 
 
 def _renamed(key: str) -> str:

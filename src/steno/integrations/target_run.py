@@ -21,7 +21,7 @@ _made: weakref.WeakSet[steno.Run] = weakref.WeakSet()
 """Runs that integrations made: one integration does not take another's for the user's."""
 
 
-class Held:
+class TargetRun:
     """One run: the one that was given; else, without options, the user's current one; else one of its own.
 
     Its own is made at the first `take`, beside any other, and only its own is ended by `end`. Used again after its
