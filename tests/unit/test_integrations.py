@@ -40,7 +40,9 @@ def held(tmp_path):
     made = []
 
     def make(**options):
-        made.append(Held(None, {"dir": tmp_path, "project": "p", "collector": False, **options} if options else {}))
+        made.append(
+            TargetRun(None, {"dir": tmp_path, "project": "p", "collector": False, **options} if options else {})
+        )
         return made[-1]
 
     yield make
@@ -87,7 +89,7 @@ def test_a_run_and_options_contradict(held, tmp_path):
         steno.init(dir=tmp_path, collector=False) as run,
         pytest.raises(steno.UsageError, match="run= is there already and dir, project"),
     ):
-        Held(run, {"dir": tmp_path, "project": "p"})
+        TargetRun(run, {"dir": tmp_path, "project": "p"})
 
 
 def test_an_error_is_the_runs_failure(held, tmp_path):
