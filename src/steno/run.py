@@ -379,7 +379,8 @@ class Run(metaclass=_Shown):
     ) -> bool:
         """End the recording: wait for tasks, then posting and destinations, then close.
 
-        After two seconds a line says what is outstanding and whose task it is; so does each False. Ctrl-C ends the wait.
+        After two seconds a line says what is outstanding and who has to do it, and so does each False.
+        Ctrl-C ends the wait.
 
         Args:
             timeout: seconds in all. None: as long as `async_log` tasks take, then at most 30 seconds, until all that
