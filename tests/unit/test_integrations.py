@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import steno
+from steno.integrations.target_run import TargetRun
 
 
 @pytest.mark.parametrize(
