@@ -185,7 +185,9 @@ def killed(world: int = 64) -> None:
             node.process.wait()
         with steno.open(url) as reader:
             found = {node.rank: reader.series("a", rank=node.rank).value.tolist() for node in nodes}
-            doubled = sum(reader.sql("select count(*) - count(distinct (node, record, key)) from metrics").fetchone())
+            doubled = sum(
+                reader.sql("select count(*) - count(distinct (node, record, key)) from metrics").fetchall()[0]
+            )
             state, silent = reader.info.state, len(reader.info.silent)
         missing = sum(len(set(before[rank]) - set(found[rank])) for rank in before)
         missing += sum(len(set(map(float, range(count))) - set(found[rank])) for rank, count in logged.items())
@@ -268,7 +270,7 @@ def joining(count: int = 64) -> None:
     )
 
 
-def requests(secs: float = 60.0) -> None:
+def requests(secs: float = 45.0) -> None:
     """What one node asks of a store, counted there, in the words of docs/fleet.md."""
     rows = []
     with object_stores.moto_server() as port, tempfile.TemporaryDirectory() as name:
@@ -283,7 +285,7 @@ def requests(secs: float = 60.0) -> None:
             time.sleep(max(live, 5.0) + 2)
             before, began = len(gate.seen), time.monotonic()
             step = 0
-            while time.monotonic() - began < max(secs, 3 * live):
+            while time.monotonic() - began < max(secs, 2.5 * live):
                 step += 1
                 if what == "recording":
                     run.log({"a": float(step)}, step=step)

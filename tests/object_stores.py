@@ -75,6 +75,10 @@ class Gate:
         """Requests with this in their path and query get a 403."""
         self.refused = ""
         """Requests of this method get a 403."""
+        self.allows = None
+        """Requests for which this, asked (method, path), is false get a 403."""
+        self.denied = []
+        """(method, path) of those."""
         self.delay = 0.0
         self.seen = []
         """(method, path with query, bytes sent)"""
@@ -153,7 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
             gate.failing -= 1
             self._say(503, [("Content-Type", "application/xml")], b"<Error><Code>ServiceUnavailable</Code></Error>")
             return
-        if self.command == gate.refused or (gate.forbidden and gate.forbidden in self.path):
+        denied = gate.allows is not None and not gate.allows(self.command, self.path)
+        if denied:
+            gate.denied.append((self.command, self.path))
+        if denied or self.command == gate.refused or (gate.forbidden and gate.forbidden in self.path):
             self._say(403, [("Content-Type", "application/xml")], b"<Error><Code>AccessDenied</Code></Error>")
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}

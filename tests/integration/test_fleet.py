@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ import time
 import pytest
 
 import object_stores
+import s3_policies
 import steno
 from nodes import node_dir, node_of
 from object_stores import eventually
@@ -498,26 +500,41 @@ def test_a_node_that_sends_something_large_gives_news_meanwhile(file_store, tmp_
     assert written.count(node_object.key(node_of(run.dir))) >= 6
 
 
-def test_a_node_needs_no_right_to_delete(server, monkeypatch, tmp_path):
-    """Only to list, get and put below its prefix."""
+def test_a_node_and_a_reader_need_no_more_than_their_policies_allow(server, monkeypatch, tmp_path):
+    """Those of docs/fleet.md: nobody may delete anything."""
     gate = object_stores.Gate(server)
     try:
         for name, value in object_stores.environment(gate.url).items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
         bucket = f"b-{os.urandom(8).hex()}"
         object_stores.client(server).create_bucket(Bucket=bucket)
-        gate.refused = "DELETE"
         store = f"s3://{bucket}/deep/down"
+        node, reader = (s3_policies.policy(one, bucket, "deep/down") for one in ("node", "reader"))
+        gate.allows = functools.partial(s3_policies.allows, node)
         host = Host(tmp_path / "disk0", store, torchrun(0, 1), "{'live_secs': 0.5}").begun()
         eventually(lambda: any(one["unsealed"] for one in objects_of_nodes(store, f"p/{host.name}")))
         object_stores.kill(object_stores.uploader_pids(tmp_path / "disk0" / "p" / host.name))
         host.end()
-        assert steno.open(f"{store}/p/{host.name}").info.state == "finished"
-        assert not gate.sent("DELETE")
-        prefix = f"/{bucket}/deep/down/"
-        assert all(path.startswith(prefix) for _, path, _ in gate.sent("PUT"))
-        listed = [path for _, path, _ in gate.sent("GET") if "list-type" in path and "prefix=" in path]
-        assert all("prefix=deep%2Fdown%2F" in path for path in listed)
+        assert gate.denied == []
+        gate.allows = functools.partial(s3_policies.allows, reader)
+        written = len(gate.sent("PUT"))
+        url = f"{store}/p/{host.name}"
+        assert [one.name for one in steno.runs(store)] == [host.name]
+        with steno.open(url) as opened:
+            assert opened.info.state == "finished"
+            assert len(opened.series("loss")) == 20
+        assert gate.denied == []
+        assert len(gate.sent("PUT")) == written
+        # The policies do deny something.
+        assert not s3_policies.allows(reader, "PUT", f"/{bucket}/deep/down/p/x")
+        assert not s3_policies.allows(node, "DELETE", f"/{bucket}/deep/down/p/x")
+        assert not s3_policies.allows(node, "POST", f"/{bucket}?delete")
+        assert not s3_policies.allows(node, "PUT", f"/{bucket}/deep/other")
+        assert not s3_policies.allows(node, "GET", f"/{bucket}?list-type=2&prefix=deep/")
+        assert s3_policies.allows(
+            s3_policies.policy("publisher", bucket, "d"), "PUT", f"/{bucket}/d/_iceberg/metrics/a"
+        )
     finally:
         gate.close()
 

@@ -6,8 +6,9 @@ import math
 
 import steno
 from nodes import node_dir, node_of
+from steno.collector.uploads import generations
 from steno.collector.uploads.unsealed import Unsealed
-from steno.collector.uploads.uploader import pause_secs
+from steno.collector.uploads.uploader import news_secs, pause_secs
 from steno.journal import place
 from steno.ledger.read import Reader
 
@@ -29,3 +30,9 @@ def test_a_dear_look_delays_readers_no_longer_than_they_are_promised(tmp_path):
         assert unsealed.due_secs == math.inf
         assert pause_secs(10.0, unsealed) == 500.0
         assert pause_secs(10.0, Unsealed(node, 0.0)) == 500.0
+
+
+def test_news_of_a_node_come_no_oftener_than_what_it_records_and_before_its_run_is_over_for_others():
+    assert news_secs(5.0) == news_secs(0.0) == 30.0
+    assert news_secs(40.0) == 60.0  # of 512 nodes: each sends 90 objects an hour, not 180
+    assert news_secs(1000.0) < generations.OVER_SECS

@@ -56,6 +56,8 @@ cheaper one counts: the first one loads a store's library, and one that sends is
 _TELL_SECS: Final = 0.2
 _NEWS_SECS: Final = 30.0
 """A node that has nothing to say says so much as that."""
+_MOST_NEWS_SECS: Final = 500.0
+"""After ten minutes without news of any node a job's run is over for who comes."""
 _SILENT_SECS: Final = 50.0
 _TRIES: Final = 10
 _DOWN: Final = 4
@@ -92,12 +94,13 @@ class Uploader:
         """By role, what this node said of itself when it had ended."""
         self._own: dict[str, Any] = {}
         self._unsealed = Unsealed(node, asked.live_secs(run_dir) if STORE in self._stores else 0.0)
+        self._news_secs = news_secs(self._unsealed.every_secs)
         self._cards = FlatCards(run_dir, self._unsealed.every_secs)
         self._overviews = Overviews(run_dir, node)
         self._greeted = False
         self._objects: dict[str, tuple[Location, dict[str, Any]]] = {}
         """By role, what this node's object says."""
-        self._beat_at = time.monotonic() + _NEWS_SECS
+        self._beat_at = time.monotonic() + self._news_secs
         self._beating = threading.Lock()
         self._failures = 0
 
@@ -250,7 +253,7 @@ class Uploader:
                 now = {**said, "written": time.time_ns()}
                 location.store.write(node_object.key(self._node), node_object.encoded(now))
                 self._card(location, said)
-            self._beat_at = time.monotonic() + _NEWS_SECS
+            self._beat_at = time.monotonic() + self._news_secs
         except Exception as error:  # the sending itself will say it, too
             self._counts.error = _words(error)
         finally:
@@ -331,8 +334,8 @@ class Uploader:
         location.store.write(key, node_object.encoded({**said, "written": written}))
         if said["node"] == self._node:
             self._objects[location.role] = location, said
-            self._beat_at = now + _NEWS_SECS
-        self._published[location.role, key], self._news[location.role, key] = known, now + _NEWS_SECS
+            self._beat_at = now + self._news_secs
+        self._published[location.role, key], self._news[location.role, key] = known, now + self._news_secs
 
     def _end(self, location: Location, whole: Mapping[str, Any], written: int) -> None:
         """This node has ended. Who finds that all have writes the run's manifest, for whoever has no steno."""
@@ -386,6 +389,11 @@ class Uploader:
 
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, default=str).encode()
+
+
+def news_secs(every_secs: float) -> float:
+    """After how long a node that has nothing to say says so: not between two sendings of what no part has."""
+    return _NEWS_SECS if every_secs < _NEWS_SECS / 2 else min(1.5 * every_secs, _MOST_NEWS_SECS)
 
 
 def pause_secs(spent: float, unsealed: Unsealed) -> float:
