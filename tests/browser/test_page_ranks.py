@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 from viewed import asks, ready
@@ -78,6 +81,38 @@ def test_a_run_that_records_no_more_is_marked_as_stalled(browse, tmp_path):
         finally:
             program.stdin.close()
             assert program.wait(60) == 0
+
+
+def test_a_run_whose_end_nobody_saw_is_gone_and_one_that_was_seen_to_die_is_crashed(browse, tmp_path):
+    """The first as when a machine goes down: the writer and its collector end in the same moment."""
+    for name in ("unseen", "seen"):
+        command = [sys.executable, "-c", textwrap.dedent(SILENT).replace("silent", name), str(tmp_path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout.readline() == "logged\n"
+            others = collectors(tmp_path / "p" / name) if name == "unseen" else []
+            assert bool(others) == (name == "unseen")
+            for pid in others:
+                os.kill(pid, signal.SIGSTOP)
+            program.kill()
+            program.wait()
+            for pid in others:
+                os.kill(pid, signal.SIGKILL)
+    with viewer_server.viewing(tmp_path) as viewer:
+        page = browse(viewer.url)
+        page.locator('[data-run="p/seen"]').get_by_text("crashed", exact=True).wait_for(timeout=30_000)
+        page.locator('[data-run="p/unseen"]').get_by_text("gone", exact=True).wait_for()
+        page.close()
+
+
+def collectors(run):
+    """Process ids of those that collect this run."""
+    found = []
+    for place in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            words = (place / "cmdline").read_bytes().split(b"\0")
+            if b"steno.collector" in b" ".join(words) and any(one.startswith(os.fsencode(run)) for one in words):
+                found.append(int(place.name))
+    return found
 
 
 def test_without_locks_the_page_polls(browse, tmp_path):

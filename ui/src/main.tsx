@@ -49,7 +49,7 @@ function onNews(news: News): void {
 function running(): string[] {
   const { open } = view.value;
   const watched = open === null || table.shown.value.includes(open) ? table.shown.value : [...table.shown.value, open];
-  return watched.filter((run) => ["running", "", "gone"].includes(table.known.value.get(run)?.state ?? ""));
+  return watched.filter((run) => ["running", ""].includes(table.known.value.get(run)?.state ?? ""));
 }
 
 const inDocument = document.getElementById("steno-data");

@@ -71,6 +71,7 @@ class Runs:
             "state": one.state,
             "started": answers.moment(one.started),
             "stalled": self._stall.judge(one),
+            "gone": self._stall.is_gone(one),
             "archived": one.archived,
             "colour": one.colour or None,
             "problem": one.problem,

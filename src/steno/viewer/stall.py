@@ -1,4 +1,4 @@
-"""Whether a run that goes on still records, and when its files last changed."""
+"""Whether a run that goes on still records, whether one is gone without a word, and when its files last changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from steno.errors import StenoError
-from steno.store import stamps
+from steno.store import stamps, unseen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,7 @@ class Stall:
         self._lock = threading.Lock()
         self._typical: dict[str, tuple[float, float]] = {}
         """By run: when it was judged (monotonic), the median seconds between its last records."""
+        self._gone: dict[Path, tuple[object, bool]] = {}
 
     def judge(self, one: RunSummary) -> float | None:
         """Seconds since the last record, where that is more than max(60 s, 5 times the run's own median interval)."""
@@ -42,6 +43,24 @@ class Stall:
         if silent <= _LEAST_SECS or silent <= _INTERVALS * self._interval(self._catalogue.id_of(one.path)):
             return None
         return round(silent, 1)
+
+    def is_gone(self, one: RunSummary) -> bool:
+        """Whether a crashed run's writers are not there any more, but nobody has found out how they ended.
+
+        Their locks are free or their stamps old, and no collector was there to see it: the machine went down, or is
+        out of reach. A run whose end was seen is crashed and no more.
+        """
+        if one.state != "crashed":
+            return False
+        now = stamps.of_live(one.path)
+        with self._lock:
+            known = self._gone.get(one.path)
+        if known is not None and known[0] == now:
+            return known[1]
+        gone = unseen.ended_so(one.path)
+        with self._lock:
+            self._gone[one.path] = (now, gone)
+        return gone
 
     def _interval(self, run: str) -> float:
         with self._lock:

@@ -22,7 +22,7 @@ _LIST_SECS: Final = 1.0
 _SHARE: Final = 0.02
 """Of a core, for looking at the list of runs; a very long one is looked at less often."""
 _STATES_SECS: Final = 15.0
-"""A writer that is killed changes no file, so states are judged anew now and then."""
+"""A writer that is killed together with its collector changes no file, so states are judged anew now and then."""
 
 
 class Watch:
@@ -66,47 +66,53 @@ class Watch:
         self._thread.join(1.0)
 
     def _run(self) -> None:
-        next_list = next_states = 0.0
+        next_list = next_states = may_judge = 0.0
         while not self._stop.is_set():
             if not self._wanted():
                 self._wake.wait()
                 self._wake.clear()
                 continue
             now = time.monotonic()
-            listed, changed = False, self._look_at_live()
+            listed, (changed, ended) = False, self._look_at_live()
+            if ended:
+                next_states = min(next_states, may_judge)
             if now >= next_list:
                 listed = self._look_at_list()
                 next_list = now + max(_LIST_SECS, (time.monotonic() - now) / _SHARE)
             if listed or now >= next_states:
                 listed |= self._judge(changed)
-                next_states = time.monotonic() + max(_STATES_SECS, (time.monotonic() - now) / _SHARE)
+                may_judge = time.monotonic() + (time.monotonic() - now) / _SHARE
+                next_states = max(time.monotonic() + _STATES_SECS, may_judge)
             if listed or changed:
                 self._tell(listed, changed)
             self._stop.wait(LIVE_SECS)
 
-    def _look_at_live(self) -> dict[str, Changed]:
+    def _look_at_live(self) -> tuple[dict[str, Changed], bool]:
+        """(what changed, whether a run has ended by that)."""
         changed: dict[str, Changed] = {}
+        ended = False
         for run, (path, before) in list(self._live.items()):
             now = stamps.of_live(path)
             if now != before:
                 self._live[run] = (path, now)
-                changed[run] = self._news_of(run, path)
-        return changed
+                changed[run], goes_on = self._news_of(run, path)
+                ended |= not goes_on
+        return changed, ended
 
-    def _news_of(self, run: str, path: Path) -> Changed:
+    def _news_of(self, run: str, path: Path) -> tuple[Changed, bool]:
         state = self._states.get(run)
         if self._catalogue.standing() is not None:
-            return Changed(state)  # a copy has no ledger that says which keys are new
+            return Changed(state), True  # a copy has no ledger that says which keys are new
         try:
             known = self._fresh.get(run)
             if known is None:
-                self._fresh[run] = Fresh(path)
-                return Changed(state)
-            keys, step = known.look()
+                self._fresh[run] = known = Fresh(path)
+                return Changed(state), known.look().goes_on
+            look = known.look()
         except Exception:  # a damaged ledger: all its curves are asked for again
             self._fresh.pop(run, None)
-            return Changed(state)
-        return Changed(state, keys, step)
+            return Changed(state), True
+        return Changed(state, look.keys, look.step), look.goes_on
 
     def _look_at_list(self) -> bool:
         found = {run: _changed_at(path) for run, path in self._catalogue.ids().items()}

@@ -19,6 +19,9 @@ const ROW = 30;
 
 const isNumber = (value: Value | undefined) => typeof value === "number" || (typeof value === "object" && value !== null && "$" in value);
 
+/** Of a column, while the row has the columns that are shown. */
+const value = (one: RunRow, name: string) => (one.values.length === columns.value.length ? one.values[columns.value.indexOf(name)] : undefined);
+
 function Delta({ value, base, column }: { value: Value | undefined; base: Value | undefined; column: string }) {
   if (column === "started" || !isNumber(value) || !isNumber(base)) return null;
   const delta = numberOf(value) - numberOf(base);
@@ -29,8 +32,8 @@ function Delta({ value, base, column }: { value: Value | undefined; base: Value 
 
 function State({ row }: { row: RunRow }) {
   const stalled = row.stalled !== null && row.stalled !== undefined;
-  const word = stalled ? "stalled" : row.state || "new";
-  const title = stalled ? `no record for ${seconds(row.stalled ?? 0)}` : row.state === "gone" ? "its writer is not there any more" : word;
+  const word = stalled ? "stalled" : row.gone ? "gone" : row.state || "new";
+  const title = stalled ? `no record for ${seconds(row.stalled ?? 0)}` : row.gone ? "Its writer is not there any more, and nobody saw how it ended" : word;
   return (
     <span class={`state ${word}`} title={title}>
       {word}
@@ -55,8 +58,6 @@ function Row({ row, index, top, pinned }: { row: RunRow; index: number; top: num
   const { columns: visible, baseline, compare } = view.value;
   const drawn = markedSet.value.has(row.run);
   const base = baselineRow.value;
-  const wanted = columns.value;
-  const value = (one: RunRow, name: string) => (one.values.length === wanted.length ? one.values[wanted.indexOf(name)] : undefined);
   const full = `${row.project}/${row.name}`;
   return (
     <div
@@ -105,8 +106,10 @@ function Head() {
   const sorted = (name: string) => (sort === name ? "ascending" : sort === `-${name}` ? "descending" : "none");
   // Down first for numbers of a result, up for names; then the other way; then as it was.
   const next = (name: string) => change({ sort: sort === name ? `-${name}` : sort === `-${name}` ? "" : name });
+  // The name of a column stands over its values: numbers are to the right.
+  const numbers = (name: string) => [...rows.value.values()].slice(0, 20).some((row) => isNumber(value(row, name)));
   const title = (name: string, word = name) => (
-    <span role="columnheader" key={name} class={name === "name" ? "name" : name === "state" ? "statecell" : "cell"} aria-sort={sorted(name)}>
+    <span role="columnheader" key={name} class={name === "name" ? "name" : name === "state" ? "statecell" : numbers(name) ? "cell number" : "cell"} aria-sort={sorted(name)}>
       <button onClick={() => next(name)} title={`Sort by ${word}`}>
         {word}
         {sort === name ? " ▲" : sort === `-${name}` ? " ▼" : ""}
@@ -208,9 +211,9 @@ export function Table() {
     if (at.value >= 0 && at.value < count) virtual.to(at.value);
   }, [at.value]);
   const visible = view.value.columns;
-  const wide = (name: string) => (name === "started" ? 156 : Math.min(200, Math.max(92, 40 + 7.3 * name.length)));
-  const template = `58px minmax(var(--name), 1.5fr) 88px ${visible.map((name) => (name === "started" ? "156px" : `minmax(${wide(name)}px, 1fr)`)).join(" ")}`;
-  const width = visible.reduce((sum, name) => sum + wide(name), 146);
+  const wide = (name: string) => (name === "started" ? 156 : Math.min(200, Math.max(92, 36 + 7.3 * name.length)));
+  const template = `58px minmax(var(--name), 2fr) 84px ${visible.map((name) => (name === "started" ? "156px" : `minmax(${wide(name)}px, 1fr)`)).join(" ")}`;
+  const width = visible.reduce((sum, name) => sum + wide(name), 142);
   const base = baselineRow.value;
   const { value: trouble } = problem;
   return (

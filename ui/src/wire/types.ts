@@ -17,6 +17,8 @@ export interface RunRow {
   started: string | null;
   nth?: number | null;
   stalled: number | null;
+  /** Crashed, and nobody saw how. */
+  gone?: boolean;
   archived: boolean;
   colour: string | null;
   problem: string;
