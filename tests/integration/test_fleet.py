@@ -578,3 +578,35 @@ def test_each_moment_of_a_node_that_seals_is_a_prefix_without_a_gap(live, file_s
         assert reader.series("a").value.tolist() == [float(step) for step in range(150_000)]
     # Nothing that was there has gone.
     assert {part["name"] for part in said["parts"]} >= set(rows)
+
+
+def test_artifacts_of_two_hosts_are_all_in_the_list_for_programs_without_steno(store, tmp_path):
+    program = """
+import sys, steno
+run = steno.init(project="p", dir=sys.argv[1], store=sys.argv[2])
+print("begun", run.id, run.name, flush=True)
+for number in range(3):
+    with open(f"{sys.argv[1]}-model", "w") as file:
+        file.write(f"{run.rank} {number}")
+    run.log_artifact(f"{sys.argv[1]}-model", f"model-{run.rank}-{number}")
+print("finished", run.finish(timeout=90), flush=True)
+"""
+    hosts = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / f"disk{rank}"), store],
+            env={**os.environ, **torchrun(rank, 2)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [host.communicate(timeout=150)[0].splitlines() for host in hosts]
+    assert [lines[-1] for lines in said] == ["finished True"] * 2
+    (path,) = runs_in(store)
+    every = [f"model-{rank}-{number}" for rank in range(2) for number in range(3)]
+    names = json.loads(_read(store, f"{path}/artifacts.json"))["names"]
+    assert sorted(names) == every
+    for name, row in names.items():
+        assert _read(store, f"{path}/{row['key']}").decode() == " ".join(name.split("-")[1:])
+    with steno.open(f"{store}/{path}") as reader:
+        assert sorted(one.name for one in reader.artifacts()) == every

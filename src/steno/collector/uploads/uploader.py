@@ -304,9 +304,11 @@ class Uploader:
 
     def _publish(self, location: Location, whole: Mapping[str, Any], written: int, *, ended: bool) -> None:
         """Say what is there, once it is."""
-        names = artifacts_json.read(self._run_dir, location.has)
-        if names:
-            self._put(location, artifacts_json.NAME, json.dumps(names, indent=1).encode())
+        names = artifacts_json.rows(self._run_dir, location.has)
+        told = json.dumps(names).encode()
+        if names and self._published.get((location.role, artifacts_json.NAME)) != told:
+            artifacts_json.put(location.store, self._node, names)
+            self._published[location.role, artifacts_json.NAME] = told
         elsewhere = self._locations.get(ARTIFACTS)
         if location.role == STORE and elsewhere is not None:
             self._put(location, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
