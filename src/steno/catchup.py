@@ -27,7 +27,7 @@ _POLL_SECS: Final = 0.05
 _ADOPTING_SECS: Final = 15.0
 """A collector that adopts journals may take so long beside what it waits for."""
 ADOPT: Final = "adopt"
-"""In a node's directory: its collector is to adopt journals of other machines at once."""
+"""In a node's directory: its collector is to adopt journals of other machines immediately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def sync(
         timeout: seconds; None: as long as it takes.
         store: URL of an object store to keep the run in from now on, as in `init`.
         confirm: places to go to that the run names: URLs, and destinations as in `to`, with all their options.
-        adopt: post the journals of other machines at once. A writer that lives all the same goes on in a new one.
+        adopt: post the journals of other machines immediately. A writer that lives all the same goes on in a new one.
 
     Raises:
         RunNotFoundError: there is no run.

@@ -111,7 +111,7 @@ def versions() -> dict[str, str]:
 
 
 def hot_path() -> dict[str, Any]:
-    """Whether records take the native road here, and why not."""
+    """Whether records take the native path here, and why not."""
     from steno.journal import native
 
     return native.health()

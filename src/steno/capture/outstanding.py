@@ -73,7 +73,7 @@ def now(started: StartedRun, feeds: Sequence[str], artifacts: Artifacts | None, 
     if not whole or size:
         return found
     for one in behind(started.dir, recorder.last_record):
-        lag = f"lacks {one.lag} records" if one.lag else "has not told that it has all records"
+        lag = f"lacks {one.lag} records" if one.lag else "has not confirmed that it has all records"
         how = ", and has stopped" if one.stopped else ""
         found.append(f"the destination {one.name!r} {lag}{how}{f' ({one.error})' if one.error else ''}")
     if recorder.has_media:

@@ -350,7 +350,7 @@ class Recorder:
             if self.appender.waiting:
                 self._failed(error)
         except Exception as error:
-            self.report("steno", f"the keeper thread met {told(error)}; recording goes on")
+            self.report("steno", f"the keeper thread failed: {told(error)}; recording goes on")
         return _RETRY_SECS if self.appender.waiting else tick
 
     # -- telling the user ---------------------------------------------------------------------------------

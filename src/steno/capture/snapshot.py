@@ -1,4 +1,4 @@
-"""Odd values to encodable ones, at the call: the slow road of `log`."""
+"""Odd values to encodable ones, at the call: the slow path of `log`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MAX_DEPTH: Final = 32
 _STEPS: Final = range(-(2**63), 2**63)
 
 
-class StepLater(Exception):  # noqa: N818 - a turn of the road, not a fault
+class StepLater(Exception):  # noqa: N818 - another way to go on, not a fault
     """The step is still on a device."""
 
 

@@ -47,7 +47,7 @@ def sync(
         typer.Option("--confirm", metavar="PLACE", help="Go to this store or service, which the run itself names."),
     ] = None,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Post the journals of other machines at once, as those of dead ones.")
+        bool, typer.Option("--adopt", help="Post the journals of other machines immediately, as those of dead ones.")
     ] = False,
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="SECS", min=0, help="Give a run up after so many seconds.")
@@ -100,8 +100,8 @@ def _one(place: Path, *, adopt: bool, json: bool, **more: Any) -> bool:
         there = [one.host for one in reader.info.unposted if one.is_reachable and one.host != host.name()]
         if there and not adopt and not json:
             terminal.complain(
-                f"journals of {', '.join(sorted(set(there)))} are not posted: it is looked for "
-                f"{steno.Settings().adopt_secs:g} s at most whether they are still written; --adopt posts them at once"
+                f"journals of {', '.join(sorted(set(there)))} are not posted: for at most "
+                f"{steno.Settings().adopt_secs:g} s steno watches whether they are still written; --adopt does not wait"
             )
         report = steno.sync(reader.dir, adopt=adopt, **more)
         points = reader.info.points

@@ -20,9 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--linger", type=float, default=None, help="seconds to stay for destinations that lag")
     parser.add_argument("--adopt-secs", type=float, default=None, help="see the setting adopt_secs")
-    parser.add_argument("--adopt", action="store_true", help="post the journals of other machines at once")
+    parser.add_argument("--adopt", action="store_true", help="post the journals of other machines immediately")
     parser.add_argument("--once", action="store_true", help="post and deliver what is there, then leave")
-    parser.add_argument("--more", action="store_true", help="further runs are told on standard input")
+    parser.add_argument("--more", action="store_true", help="further runs are named on standard input")
     parser.add_argument("--door", type=int, default=None, help="a lock to be let go when the collector has its own")
     given = parser.parse_args(arguments)
     if not given.run_dir.is_dir():

@@ -79,7 +79,7 @@ class Service:
         run_dir: the run's directory.
         linger_secs: how long to stay for destinations that make no progress, once all writers are gone.
         adopt_secs: how long another machine's writer gives no sign of life before its journal is posted here; 0: never.
-        adopt: post the journals of other machines at once.
+        adopt: post the journals of other machines immediately.
         once: post and deliver what is there now, then leave, also while writers live.
         locked: called when it has its lock, or knows that another one has it.
     """

@@ -1,1 +1,1 @@
-"""Bringing batches to destinations, by whichever road: what happens when one does not take them."""
+"""Bringing batches to destinations, by name or as objects: what happens when one does not take them."""

@@ -33,7 +33,7 @@ def describe(
     *,
     flushed: tuple[int, int],
 ) -> dict[str, Any]:
-    """A destination's health, by the same names on every road.
+    """A destination's health, by the same names for each kind.
 
     `delivered` is the number of the last record that its readers see, by the last flush (batch, record); `lag` how
     many records there are behind that; `count` how many it has taken; `batch`, `record` and `position` its cursor.

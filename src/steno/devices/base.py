@@ -14,7 +14,7 @@ class Refused(ValueError):  # noqa: N818 - never reaches the user as an exceptio
     """Why a device value cannot be recorded, and the remedy; the message is for the user."""
 
 
-class Traced(Exception):  # noqa: N818 - a turn of the road, not a fault
+class Traced(Exception):  # noqa: N818 - another way to go on, not a fault
     """The value is a tracer: what is being logged happens each time the compiled function runs."""
 
 
@@ -76,7 +76,7 @@ class Adapter(Protocol):
     """One library's values. Thread-safe; made once per process, when its first value is met."""
 
     def scalar(self, value: Any) -> float | int | bool:
-        """A host scalar by the shortest road.
+        """A host scalar by the shortest path.
 
         Raises:
             Refused: it is not one; `now` knows more.

@@ -1,4 +1,4 @@
-"""Makes a process's records into frames: the hot path, and the slow road for what it cannot take."""
+"""Makes a process's records into frames: the hot path, and the slow path for what it cannot take."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class Appender(Frames):
         self._seen: dict[int, None] = {}
         self._levels: dict[int, Scope] = {}
         self._numbers = itertools.count(fmt.FIRST_SET)
-        road = build(self._core, self._slow, self._put)
-        self.log, self.add, self.scope = road.log, road.add, road.scope
-        self._get, self._set, self._swap = road.get, road.set, road.swap
+        built = build(self._core, self._slow, self._put)
+        self.log, self.add, self.scope = built.log, built.add, built.scope
+        self._get, self._set, self._swap = built.get, built.set, built.swap
         self._set(refuse, 0)
 
     def _slow(self, data: Any, step: Any, level: Any, arrays: Any, commit: Any = None) -> None:

@@ -66,7 +66,7 @@ def build(core: Core, slow: Callable[..., None], put: Callable[..., None]) -> Ro
 
     # `level` and `arrays` are for keywords only by the types; at run time a keyword-only parameter would cost
     # every call a look-up of its default, and a third positional argument would raise in the loop. `commit` is
-    # another logger's habit: the slow road reports it, and here it means and costs nothing.
+    # another logger's habit: the slow path reports it, and here it means and costs nothing.
     def log(data: Any, step: Any = None, level: Any = None, arrays: Any = None, commit: Any = None) -> None:
         """Record what happens at this step; see `Run.log`."""
         write, nonce, plans, singles, by_keys = state
@@ -100,7 +100,7 @@ def build(core: Core, slow: Callable[..., None], put: Callable[..., None]) -> Ro
     log.__qualname__ = "Run.log"  # as a TypeError about its arguments calls it
 
     def add(key: Any, value: Any, step: int | None = None) -> None:
-        """`log({key: value}, step)` for a key that is a plan already; the writers' road."""
+        """`log({key: value}, step)` for a key that is a plan already; the writers' path."""
         write, nonce, _, singles, _ = state
         try:
             buffer = pop()

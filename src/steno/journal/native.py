@@ -1,4 +1,4 @@
-"""Which road the hot path takes: the native module where it is built and wanted, Python's own elsewhere."""
+"""Which form the hot path has: the native module where it is built and wanted, Python's own elsewhere."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Core(Protocol):
         """Know a key set by the number that was announced under this token, and under a scope's options or None."""
 
     def log(self, twin: Callable[..., None]) -> Callable[..., None]:
-        """What stands before the Python road's `log`."""
+        """What stands before the Python path's `log`."""
 
     def add(self, twin: Callable[..., None], scope: object) -> Callable[..., None]:
-        """What stands before the Python road's `add` of this scope."""
+        """What stands before the Python path's `add` of this scope."""
 
 
 class Plain:
-    """The core where nothing is native: a counter, and the Python road as it is."""
+    """The core where nothing is native: a counter, and the Python path as it is."""
 
     def __init__(self, first: int) -> None:
         self._count = itertools.count(first)
@@ -157,7 +157,7 @@ def as_function(log: Any, twin: Callable[..., None]) -> Any:
 
 
 def meet(kind: type) -> None:
-    """Let the native road take numpy scalars of a type, if their layout is as expected."""
+    """Let the native path take numpy scalars of a type, if their layout is as expected."""
     module, _ = _loaded()
     if module is None:
         return

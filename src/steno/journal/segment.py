@@ -151,7 +151,7 @@ class Segment:
 
 
 def _mapped(fd: int, size: int) -> Any:
-    """The whole file, each page of it, as a map that both roads of the hot path write through."""
+    """The whole file, each page of it, as a map that both forms of the hot path write through."""
     module, _ = native.chosen()
     if module is not None:
         return module.Map(fd, size)

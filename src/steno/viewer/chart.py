@@ -170,7 +170,9 @@ def _cards(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
         raise UsageError("cards is missing: a list of objects, each with id and keys")
     if len(found) > _MOST_CARDS:
-        raise asked.TooMuchError(f"{len(found):,} cards are asked for, and at most {_MOST_CARDS} are answered at once")
+        raise asked.TooMuchError(
+            f"{len(found):,} cards are asked for, and at most {_MOST_CARDS} are answered in one request"
+        )
     return found
 
 

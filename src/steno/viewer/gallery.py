@@ -79,7 +79,7 @@ class Gallery:
             raise UsageError("runs and cards are needed: ids of runs, and objects, each with id and key")
         if len(cards) > _MOST_CARDS:
             raise asked.TooMuchError(
-                f"{len(cards):,} cards are asked for, and at most {_MOST_CARDS} are answered at once"
+                f"{len(cards):,} cards are asked for, and at most {_MOST_CARDS} are answered in one request"
             )
         return {"cards": [self._card(card, ids) for card in cards]}
 

@@ -140,7 +140,7 @@ class RunLogger(Logger):
     def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
         """Log one value: a number, or what else `run.log` takes. Does not wait for a device."""
         if getattr(value, "is_cpu", False):
-            # A number takes the shortest road.
+            # A number takes the shortest path.
             value = at_hand({name: value}, converted({name: value}))[name]
         self.experiment.log({name: value}, step)
 

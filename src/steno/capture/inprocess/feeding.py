@@ -34,7 +34,7 @@ def start(
         if target is None:
             continue
         if any(target is other for other in taken):
-            report(f"twice {spec.name}", f"the destination {spec.name} was passed twice: it is told everything once")
+            report(f"twice {spec.name}", f"the destination {spec.name} was passed twice: it gets each record once")
             continue
         taken.append(target)
         info = RunInfo(

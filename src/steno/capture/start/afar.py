@@ -90,7 +90,7 @@ def _ask(order: Mapping[str, Any], url: str, name: str) -> dict[str, Any]:
         found = {"error": done.stderr.strip()[-300:] or "the process that asks it has ended"}
     if found.get("error"):
         raise StenoError(
-            f"the run {name!r} is not on this disk, and whether {url} has it cannot be told: {found['error']}. "
+            f"the run {name!r} is not on this disk, and whether {url} has it is not known: {found['error']}. "
             "Try again when the store answers, or leave out resume= and rewind= to begin a new run"
         )
     return dict(found)

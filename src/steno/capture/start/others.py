@@ -24,7 +24,7 @@ _NOTHING: Final = {
     "public": _SERVICE,
     "color": "it is a page's own matter",
     "parallel": "processes of one program share a run by themselves",
-    "callbacks": "destinations=[…] takes objects that are told of each record",
+    "callbacks": "destinations=[…] takes objects that are called with each record",
     "entity": _ALONE,
     "anonymous": _ALONE,
     "force": _ALONE,

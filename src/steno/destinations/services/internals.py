@@ -1,4 +1,4 @@
-"""What steno takes from the inside of services' packages, where they have no public road to it.
+"""What steno takes from the inside of services' packages, where they offer no public interface for it.
 
     wandb     `wandb.proto`: how a record of the transaction log is read
     swanlab   `swanlab.proto`, the same; a run's rows so far, when it goes on; the writing out of its file buffer
