@@ -112,7 +112,7 @@ def copies(place: Path, source: Path, count: int) -> None:
     """So many runs like one."""
     for number in range(count):
         target = place / "p" / f"r{number:05d}"
-        shutil.copytree(source, target, copy_function=os.link)
+        shutil.copytree(source, target, copy_function=os.link, ignore=shutil.ignore_patterns(".steno*"))
         for path in target.iterdir():
             if path.is_file():  # hard links otherwise: what differs is written anew
                 data = path.read_bytes()

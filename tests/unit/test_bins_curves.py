@@ -13,15 +13,17 @@ from store_runs import START_NS, Writer
 import steno
 from steno.errors import RunNotFoundError, UsageError
 from steno.record import Ref
+from steno.store import chunkbins
 from steno.store.bins import exact
 from steno.store.reader import RunReader
 
 
 @pytest.fixture(params=["points", "bins"], autouse=True)
 def way(request, monkeypatch):
-    """Runs are read by their points, or by the bins beside their parts wherever there are some."""
+    """Runs are read by their points, or by the bins beside their parts, and of points in none, wherever there are some."""
     if request.param == "bins":
         monkeypatch.setattr(exact, "POINTS_A_BIN", 0)
+        monkeypatch.setattr(chunkbins, "LEAST_ROWS", 0)
     return request.param
 
 

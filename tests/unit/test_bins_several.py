@@ -12,6 +12,7 @@ from store_runs import Writer
 import steno
 from steno.errors import UsageError
 from steno.ledger import bins_format
+from steno.store import chunkbins
 from steno.store.bins import exact, sealed
 from steno.store.bins.groups import names_of
 from steno.store.bins.question import ask
@@ -22,9 +23,10 @@ STAGES = ["unsealed", "sealed", "half", "finished"]
 
 @pytest.fixture(params=["points", "bins"], autouse=True)
 def way(request, monkeypatch):
-    """Runs are read by their points, or by the bins beside their parts wherever there are some."""
+    """Runs are read by their points, or by the bins beside their parts, and of points in none, wherever there are some."""
     if request.param == "bins":
         monkeypatch.setattr(exact, "POINTS_A_BIN", 0)
+        monkeypatch.setattr(chunkbins, "LEAST_ROWS", 0)
     return request.param
 
 
@@ -196,3 +198,21 @@ def test_the_points_of_a_run_that_goes_on_are_sorted_once(tmp_path, monkeypatch,
         loss, val = answers(asked, tmp_path)
         assert sorted_ == [4000, 20]
         assert (loss.total, loss.curve().bins.max.value.max(), val.curve().bins.min.value.min()) == (2010, 2009, -2009)
+
+
+def test_most_points_of_a_run_that_goes_on_are_counted_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunkbins, "LEAST_ROWS", 1000)
+    monkeypatch.setattr(exact, "POINTS_A_BIN", 0)
+    counted = []
+    count = chunkbins._bins
+    monkeypatch.setattr(chunkbins, "_bins", lambda chunk: counted.append(len(chunk)) or count(chunk))
+    with Writer(tmp_path / "tests" / "r") as writer:
+        writer.attempt(1)
+        writer.log(*[(step, {"loss": math.sin(step), "val": -float(step)}) for step in range(3000)])
+        asked = [Asked(ask([key], "step", None, 64, None)) for key in ("loss", "val")]
+        answers(asked, tmp_path)
+        writer.log(*[(step, {"loss": 5.0, "val": -float(step)}) for step in range(3000, 3010)])
+        loss, val = answers(asked, tmp_path)
+        assert counted == [6000]
+        assert (loss.total, loss.curve().bins.max.value[-1], val.curve().bins.min.value[-1]) == (3010, 5.0, -3009)
+        assert loss.curve().bins.max.value[0] == max(math.sin(step) for step in range(64))

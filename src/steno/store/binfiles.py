@@ -50,6 +50,8 @@ class Level:
     first one from it on (1)."""
     is_plain: bool = False
     """Leave those out that hold numbers beside NaN, texts, files, or ints beyond 2**53: they are stretches."""
+    unsealed: bool = False
+    """Points that no part has may come as bins too."""
 
     def of(self, head: Head, key: int) -> int:
         """The level of a key's bins in a part, or 0."""
@@ -130,7 +132,8 @@ class BinFiles:
             if found is None:
                 raw.append(Stretch(key, None, None))
                 continue
-            found, cut = _chosen(found, choice, level)
+            rows, cut = chosen(found, choice, level)
+            found = _of(found, rows)
             if len(found):
                 pieces.append(replace(found, key=np.full(len(found), key, np.int32)))
             raw += [Stretch(key, *one) for one in cut]
@@ -246,8 +249,8 @@ def _read(path: str, begin: int, size: int, source: Bytes | None) -> bytes:
     return room[begin:].tobytes()
 
 
-def _chosen(bins: Bins, choice: Choice, level: Level) -> tuple[Bins, list[tuple[int, int]]]:
-    """The bins all of whose points are chosen, and the steps of those of which only some are."""
+def chosen(bins: Bins, choice: Choice, level: Level) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
+    """The bins of a key all of whose points are chosen, and the steps of those of which only some are."""
     whole, part = _whole(bins, choice)
     if level.is_plain:
         plain = is_plain(bins)
@@ -255,17 +258,16 @@ def _chosen(bins: Bins, choice: Choice, level: Level) -> tuple[Bins, list[tuple[
     if level.nearest is not None:
         whole, part = _nearest(bins, whole, part, level.nearest[0])
     if not part.any():
-        return _of(bins, whole), []
+        return np.flatnonzero(whole), []
     # A stretch has no rank and no attempt: the other bins of its steps are answered from the points as well.
     starts = np.unique(bins.start[part])
     whole &= ~np.isin(bins.start, starts)
     width = int(bins.width[0])
-    return _of(bins, whole), _joined(starts.tolist(), width)
+    return np.flatnonzero(whole), _joined(starts.tolist(), width)
 
 
-def _of(bins: Bins, chosen: NDArray[np.bool_]) -> Bins:
-    """The chosen bins; those of a window lie one after the other and are not copied."""
-    rows = np.flatnonzero(chosen)
+def _of(bins: Bins, rows: NDArray[np.int64]) -> Bins:
+    """Some of the bins; those of a window lie one after the other and are not copied."""
     if not len(rows):
         return none()
     if len(rows) == len(bins):

@@ -55,7 +55,9 @@ def read(
             rows += _stretches(engine, run_dir, part, keys, choice, some)
     for numbers, parts in whole.items():
         rows.append(sealed(engine, run_dir, parts, keys, numbers, choice))
-    rows += _unsealed(view, keys, choice)
+    inside, outside = _unsealed(engine, run_dir, view, keys, choice, level)
+    found += inside
+    rows += outside
     if run_dir not in engine.origins:  # bins must not hide that a part was lost
         require(run_dir / part.name for part in view.metrics)
     return concat(found), points_.concat([some for some in rows if len(some)])
@@ -136,18 +138,26 @@ def _stretches(
     return found
 
 
-def _unsealed(view: View, keys: Sequence[str], choice: Choice) -> list[Points]:
+def _unsealed(
+    engine: Engine, run_dir: Path, view: View, keys: Sequence[str], choice: Choice, level: Level
+) -> tuple[list[Bins], list[Points]]:
     numbers = np.full(len(view.ids), -1, np.int32)
     for number, key in enumerate(keys):
         if key in view.ids:
             numbers[view.ids[key]] = number
+    if not (numbers >= 0).any():
+        return [], []
+    if level.unsealed:
+        bins, points = engine.chunkbins().read(run_dir, view.chunks, numbers, choice, level)
+        return [replace(one, key=numbers[one.key]) for one in bins if len(one)], [
+            renumbered(one, numbers) for one in points
+        ]
     found: list[Points] = []
-    if (numbers >= 0).any():
-        for chunk in view.chunks:
-            some = chunk.take(numbers[chunk.key] >= 0)
-            mask = choice.mask(some)
-            found.append(renumbered(some if mask is None else some.take(mask), numbers))
-    return found
+    for chunk in view.chunks:
+        some = chunk.take(numbers[chunk.key] >= 0)
+        mask = choice.mask(some)
+        found.append(renumbered(some if mask is None else some.take(mask), numbers))
+    return [], found
 
 
 def renumbered(points: Points, numbers: Any) -> Points:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from steno.ledger.snapshot import Loss, Part
     from steno.store.binfiles import BinFiles
+    from steno.store.chunkbins import ChunkBins
     from steno.store.image import Bytes, Image
 
 _TRIES = 50
@@ -82,6 +83,7 @@ class Engine:
         self.damaged: dict[str, str] = {}
         """Path → reason, for parts that could not be read and are left out."""
         self._binfiles: BinFiles | None = None
+        self._chunkbins: ChunkBins | None = None
         self.origins: dict[Path, Origin] = {}
         """By run directory, where the files of a run in an object store come from."""
 
@@ -157,6 +159,14 @@ class Engine:
 
             self._binfiles = BinFiles()
         return self._binfiles
+
+    def chunkbins(self) -> ChunkBins:
+        """What keeps the bins of points that no part has."""
+        if self._chunkbins is None:
+            from steno.store.chunkbins import ChunkBins
+
+            self._chunkbins = ChunkBins()
+        return self._chunkbins
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the one database; the caller closes it."""

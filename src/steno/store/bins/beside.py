@@ -132,7 +132,7 @@ def nearest(engine: Engine, source: Source, keys: Sequence[str], side: int, *, b
     edge = bound if side < 0 else bound + 1
     first, last = (None, edge - 1) if side < 0 else (edge, None)
     there = replace(source, choice=replace(source.choice, first=first, last=last))
-    bins, points = found(engine, there, keys, Level(nearest=(side, edge)))
+    bins, points = found(engine, there, keys, Level(nearest=(side, edge), unsealed=True))
     wider, rows = united(wide(bins, points, bins_.WIDEST), bins_.WIDEST, by_rank=by_rank)
     if not len(wider):
         return empty()

@@ -314,7 +314,8 @@ def _each(read: Callable[[int, Shown], T], shown: Sequence[Shown]) -> list[T]:
 
 
 def _is_long(moment: Moment, question: Question) -> bool:
-    return sum(part.rows for part in moment.parts) >= POINTS_A_BIN * question.width
+    rows = sum(part.rows for part in moment.parts) + sum(map(len, moment.chunks))
+    return rows >= POINTS_A_BIN * question.width
 
 
 def _has_all(shown: Shown, moment: Moment) -> bool:

@@ -68,7 +68,7 @@ class Long:
         for one in runs:
             bins, points = one.ask(self._first)
             if len(bins) + len(points) <= _HELD_ROWS:
-                self._held[one.run] = (bins, points)
+                self._held[one.run] = (bins.take(np.argsort(bins.key, kind="stable")), points)
                 self._held_rows += len(bins) + len(points)
             spans = beside.spans(bins, points, by_rank=question.by_rank)
             mine = [Member(one.run, key, rank, total, low, high) for key, rank, total, low, high in spans]
@@ -105,7 +105,7 @@ class Long:
         # of them, and ranks and attempts have their own: if too wide ones are read, others are read after them.
         is_open = source.choice.first is None and source.choice.last is None
         level = 2 if is_open and 2 * coarse > self._question.width else 1
-        return beside.found(self._engine, source, keys, Level(level))
+        return beside.found(self._engine, source, keys, Level(level, unsealed=True))
 
     def points(self, members: Sequence[int]) -> Rows:
         """See `engine.Reading`."""
@@ -131,9 +131,11 @@ class Long:
         pieces = []
         for run, keys in wanted.items():
             bins, points = self._held.get(run, (None, None))
+            if bins is not None and points is not None:
+                bins, points = _of_keys(bins, list(keys)), points.take(np.isin(points.key, list(keys)))
             if bins is None or points is None or (len(bins) and int(bins.width.max()) > width):
                 names = [self._question.keys[key] for key in keys]
-                bins, points = self._runs[run].ask(self._found(names, Level(width=width)))
+                bins, points = self._runs[run].ask(self._found(names, Level(width=width, unsealed=True)))
                 known = np.array(list(keys), np.int64)
             else:
                 known = np.arange(len(self._question.keys))
@@ -200,6 +202,12 @@ def _by_member(bins: Bins, rows: Rows, members: Sequence[int], known: Sequence[M
     order = order[key[order] >= 0]
     zero = np.zeros(len(order), np.int32)
     return replace(bins.take(order), key=key[order], rank=zero, attempt=zero), rows
+
+
+def _of_keys(bins: Bins, keys: Sequence[int]) -> Bins:
+    """Of bins in order of their keys those of some of them."""
+    begins, ends = (np.searchsorted(bins.key, keys, side).tolist() for side in ("left", "right"))
+    return bins_.concat([bins.take(slice(*span)) for span in zip(begins, ends, strict=True)])
 
 
 def _numbered(rows: Rows, series: int) -> Rows:
