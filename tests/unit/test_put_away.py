@@ -105,6 +105,31 @@ def test_a_reader_is_told_the_same(ended):
     assert steno.runs(ended.parent)[0].state == "finished"
 
 
+@pytest.mark.parametrize("when", ["before the ledger is opened", "as its file is copied", "after it was read"])
+def test_what_is_put_away_while_it_is_read_is_read_once(ended, monkeypatch, when):
+    if when == "as its file is copied":
+        asked, owner, name = os.path.isfile, os.path, "isfile"  # the last look at it: its place is too long for SQLite
+        monkeypatch.setattr("steno.journal.place.LEDGER_PATH_BYTES", 1)
+    else:
+        asked, owner, name = Reader._read_node, Reader, "_read_node"
+
+    def put_away_about(*given):
+        if when == "before the ledger is opened":
+            manifest.put_away(ended)
+        found = asked(*given)
+        if when != "before the ledger is opened" and (owner is Reader or "ledger" in str(given[0])):
+            manifest.put_away(ended)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, put_away_about)
+        found = Reader(ended).snapshot()
+    assert not (ended / ".steno").exists()
+    names = [part.name for part in found.parts]
+    assert len(names) == len(set(names)) == 2
+    assert found.unreadable == {}
+
+
 def test_a_run_goes_on_with_its_counters_destinations_and_artifacts(ended):
     assert manifest.put_away(ended)
     nodes = {path.name for path in ended.glob("card-*.json")}

@@ -92,7 +92,11 @@ def _copied(path: Path, wal: Path, stack: contextlib.ExitStack) -> sqlite3.Conne
     """The ledger of a dead or foreign run with its -wal but nobody's -shm: read a copy, so that none is made."""
     place = stack.enter_context(tempfile.TemporaryDirectory(prefix="steno-ledger-"))
     copy = Path(place) / path.name
-    shutil.copyfile(path, copy)
+    try:
+        shutil.copyfile(path, copy)
+    except FileNotFoundError as error:  # put away in this moment
+        msg = f"no ledger at {path}"
+        raise sqlite3.OperationalError(msg) from error
     with contextlib.suppress(FileNotFoundError):
         shutil.copyfile(wal, f"{copy}-wal")
     return _guarded(sqlite3.connect(copy, isolation_level=None, check_same_thread=False))

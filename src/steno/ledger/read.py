@@ -86,7 +86,8 @@ class Reader:
         pieces: list[Snapshot] = []
         unreadable: dict[int, str] = {}
         manifest, _ = read_manifest(self.run_dir)
-        for node, path in self.nodes().items():
+        nodes = self.nodes()
+        for node, path in nodes.items():
             try:
                 if path is None:
                     without = self._without_ledger(manifest, node)
@@ -102,11 +103,13 @@ class Reader:
         if unreadable and machinery.is_retired(self.run_dir):
             # The run has ended in this moment, and its machinery was put away under our eyes.
             pieces, unreadable = [self._without_ledger(read_manifest(self.run_dir)[0], None)], {}
-        if not pieces:
+        elif not pieces:
             pieces.append(self._without_ledger(manifest, None))
         else:
             # Somebody removed the machinery of nodes that had ended, and the run goes on: their parts are there.
-            pieces += [Snapshot(parts=tuple(found_parts(self.run_dir, node))) for node in left_alone(self.run_dir)]
+            # Not those that were read above and put away since, which would be there twice.
+            alone = [node for node in left_alone(self.run_dir) if node not in nodes]
+            pieces += [Snapshot(parts=tuple(found_parts(self.run_dir, node))) for node in alone]
         return _united(pieces, unreadable)
 
     def batch(self, node: int, id: int) -> Batch | None:
