@@ -75,7 +75,7 @@ print(len(runs), info.ranks == tuple(range(world)), info.state, len(late), late[
 def hosts(steps: int = 150) -> None:
     """Two hosts that share no disk, one torchrun job, a reader on a third."""
     address = _hosts.network()
-    with tempfile.TemporaryDirectory() as place, object_stores.moto_server(address) as port:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, object_stores.moto_server(address) as port:
         os.environ.update(object_stores.environment(f"http://{address}:{port}"))
         object_stores.client(port, address).create_bucket(Bucket="fleet")
         files = Path(place)
@@ -158,7 +158,7 @@ def processes_of(place: Path) -> list[int]:
 
 def killed(world: int = 64) -> None:
     """A tenth of the nodes vanish: what a reader could GET of them before is there, once."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         place = Path(name)
         os.environ["STENO_CACHE_DIR"] = f"{name}/cache"
         began = time.monotonic()
@@ -224,7 +224,7 @@ if "steno.collector" in sys.orig_argv:
 @contextlib.contextmanager
 def _at_once(count: int, arguments: str, *, one_job: bool) -> Iterator[tuple[Path, list[int]]]:
     """So many programs that call `init` at the same moment; (their directory, the collectors that were started)."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         place = Path(name)
         (place / "sitecustomize.py").write_text(COUNT)
         programs = []
@@ -273,7 +273,7 @@ def joining(count: int = 64) -> None:
 def requests(secs: float = 45.0) -> None:
     """What one node asks of a store, counted there, in the words of docs/fleet.md."""
     rows = []
-    with object_stores.moto_server() as port, tempfile.TemporaryDirectory() as name:
+    with object_stores.moto_server() as port, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         gate = object_stores.Gate(port)
         os.environ.update(object_stores.environment(gate.url))
         object_stores.client(port).create_bucket(Bucket="fleet")
@@ -295,7 +295,7 @@ def requests(secs: float = 45.0) -> None:
             rows.append([what, live, written / hours, (len(seen) - written) / hours])
             run.finish(timeout=60)
         gate.close()
-    _measure.table("requests of one node", ["what", "live_secs", "that write, an hour", "others, an hour"], rows)
+        _measure.table("requests of one node", ["what", "live_secs", "that write, an hour", "others, an hour"], rows)
 
 
 TRACED = """
@@ -314,7 +314,7 @@ _ADDRESS = re.compile(r"\{sa_family=[^}]*\}")
 def addresses() -> None:
     """To whom the training process speaks: the same as with `mode="off"`, and the collector's bell."""
     found = {}
-    with tempfile.TemporaryDirectory() as name, object_stores.moto_server() as port:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, object_stores.moto_server() as port:
         os.environ.update(object_stores.environment(f"http://127.0.0.1:{port}"))
         object_stores.client(port).create_bucket(Bucket="fleet")
         for what, given in (("off", {"mode": "off"}), ("store", {"store": "s3://fleet/runs", "destinations": ["csv"]})):
