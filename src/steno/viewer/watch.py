@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LIVE_SECS: Final = 0.2
 _LIST_SECS: Final = 1.0
 _SHARE: Final = 0.02
-"""Of a core, for looking at the list of runs; a very long one is looked at less often."""
+"""Of a core, for looking at the list of runs; a very long one is looked at less often. Waiting costs none."""
 _STATES_SECS: Final = 15.0
 """A writer that is killed together with its collector changes no file, so states are judged anew now and then."""
 
@@ -72,16 +72,16 @@ class Watch:
                 self._wake.wait()
                 self._wake.clear()
                 continue
-            now = time.monotonic()
+            now, spent = time.monotonic(), time.thread_time()
             listed, (changed, ended) = False, self._look_at_live()
             if ended:
                 next_states = min(next_states, may_judge)
             if now >= next_list:
                 listed = self._look_at_list()
-                next_list = now + max(_LIST_SECS, (time.monotonic() - now) / _SHARE)
+                next_list = now + max(_LIST_SECS, (time.thread_time() - spent) / _SHARE)
             if listed or now >= next_states:
                 listed |= self._judge(changed)
-                may_judge = time.monotonic() + (time.monotonic() - now) / _SHARE
+                may_judge = time.monotonic() + (time.thread_time() - spent) / _SHARE
                 next_states = max(time.monotonic() + _STATES_SECS, may_judge)
             if listed or changed:
                 self._tell(listed, changed)
