@@ -124,10 +124,3 @@ class Absent:
 
     def __set__(self, run: Any, value: Any) -> NoReturn:
         raise AttributeError(missing("a steno.Run", self._name, RUN))
-
-
-class WithoutAbsent(type):
-    """The class of a class that has `Absent` attributes: `dir` and `help` do not list them."""
-
-    def __dir__(cls) -> list[str]:
-        return [name for name in super().__dir__() if name not in RUN]

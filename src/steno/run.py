@@ -56,6 +56,10 @@ class _Shown(type):
         """The method as it is read: a run's own is called by `run.log`."""
         return cls._log
 
+    def __dir__(cls) -> list[str]:
+        # What other loggers have and a run has not is answered, not listed.
+        return [name for name in super().__dir__() if name not in RUN]
+
 
 class Run(metaclass=_Shown):
     """A run being recorded, as `steno.init` returns it.

@@ -136,6 +136,7 @@ def test_a_name_that_a_run_of_another_logger_has_is_answered(word):
     run = steno.init()
     assert not hasattr(run, word)
     assert word not in dir(run)
+    assert word not in dir(steno.Run)
     with pytest.raises(AttributeError, match=re.escape(habits.RUN[word])):
         getattr(run, word)
     with pytest.raises(AttributeError, match=re.escape(habits.RUN[word])):
