@@ -48,10 +48,11 @@ def rows(rng, part, count, rank=0):
 class Sent:
     """A run of one node, and its uploader, whose looks are asked for one by one."""
 
-    def __init__(self, run_dir, url, **about):
-        self.writer = Writer(run_dir, node=7, **about)
-        self.uploader = Uploader(run_dir, 7, {"store": url})
-        place = run_dir / ".steno" / "nodes" / node_name(7)
+    def __init__(self, run_dir, url, node=7):
+        self.node = node
+        self.writer = Writer(run_dir, node=node)
+        self.uploader = Uploader(run_dir, node, {"store": url})
+        place = run_dir / ".steno" / "nodes" / node_name(node)
         self.uploader._locations["store"] = Location("store", url, place, self.uploader._gate)
 
     def look(self):
@@ -65,14 +66,14 @@ class Sent:
         run_dir = self.writer.run_dir
         self.writer.close()
         files.write_json(
-            run_dir / ".steno" / "nodes" / node_name(7) / "manifest.json",
-            manifest.piece(Reader(run_dir).snapshot(batches=False), 7),
+            run_dir / ".steno" / "nodes" / node_name(self.node) / "manifest.json",
+            manifest.piece(Reader(run_dir).snapshot(batches=False), self.node),
         )
         self.look()
 
 
-def names(folder):
-    return sorted(path.name[17:] for path in folder.glob("metrics/*-parts-*.bins"))
+def names(folder, kind="parts"):
+    return sorted(path.name[17:] for path in folder.glob(f"metrics/*-{kind}-*.bins"))
 
 
 def same_curves(far, near):
@@ -93,7 +94,7 @@ def same_curves(far, near):
             np.testing.assert_allclose(a.bins.std, b.bins.std, rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize("ranks", [1, 4, 10])
 def test_files_of_bins_over_many_parts_say_what_the_points_say(ranks, tmp_path, monkeypatch):
     monkeypatch.setattr(overviews, "FEW", 4)
     rng = np.random.default_rng(ranks)
@@ -114,6 +115,8 @@ def test_files_of_bins_over_many_parts_say_what_the_points_say(ranks, tmp_path, 
             same_curves(f"{url}/tests/long", run_dir)
     made = ["parts-000001-000004.bins", "parts-000001-000008.bins", "parts-000009-000012.bins"]
     assert names(there) == made
+    over_ranks = [name.replace("parts", "ranks") for name in made]
+    assert names(there, "ranks") == (over_ranks if ranks >= 8 else [])
     sent.end()
     assert names(there) == sorted([*made, "parts-000001-000013.bins"])
     files.remove_tree(tmp_path / "cache")
@@ -127,12 +130,46 @@ def test_files_of_bins_over_many_parts_say_what_the_points_say(ranks, tmp_path, 
             for extreme in (np.nanmin, np.nanmax):
                 assert extreme(few.value) == extreme(every.value)
     # One that is damaged answers for nothing.
-    for path in there.glob("metrics/*-parts-*.bins"):
+    for path in [*there.glob("metrics/*-parts-*.bins"), *there.glob("metrics/*-ranks-*.bins")]:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
     files.remove_tree(tmp_path / "cache")
     same_curves(f"{url}/tests/long", run_dir)
+
+
+def test_over_the_ranks_of_several_nodes_little_is_read(tmp_path):
+    """All ranks have the same steps: which point comes first among equal ones goes by the rank, across nodes."""
+    rng = np.random.default_rng(5)
+    run_dir, url = tmp_path / "tests" / "ranks", f"file://{tmp_path}/store"
+    nodes = [Sent(run_dir, url, node) for node in (7, 3)]
+    for part in range(6):
+        for at, node in enumerate(nodes):
+            for rank in range(8):
+                of = 2 * rank + 1 - at
+                values = rng.normal(of, 1.0, 250).round(1).tolist()
+                node.writer.log(*((part * 250 + step, {"loss": one}) for step, one in enumerate(values)), rank=of)
+            node.writer.seal()
+    for node in nodes:
+        node.end()
+    there = tmp_path / "store/tests/ranks"
+    assert len(names(there, "ranks")) == 2
+    far, near = (steno.bins("loss", place, width=50) for place in (f"{url}/tests/ranks", run_dir))
+    series = steno.open(run_dir).series("loss")
+    bins = far.curves[0].bins
+    at = series.step // far.width
+    for number, index in enumerate(bins.index.tolist()):
+        value = series.value[at == index]
+        assert (bins.count[number], bins.min.value[number], bins.max.value[number]) == (
+            len(value), value.min(), value.max(),
+        )  # fmt: skip
+        assert (bins.first.value[number], bins.last.value[number]) == (value[0], value[-1])
+        np.testing.assert_allclose([bins.mean[number], bins.std[number]], [value.mean(), value.std()], rtol=1e-12)
+        assert bins.min.step[number] == series.step[at == index][value.argmin()]
+    assert near.curves[0].bins.max.step.tolist() == bins.max.step.tolist()
+    cached = {path.parent.name for path in (tmp_path / "cache").rglob("ranges/*/*")}
+    assert len(cached) == 2
+    assert all("-ranks-" in name for name in cached)
 
 
 def test_a_key_of_many_parts_takes_a_few_requests(tmp_path, monkeypatch):

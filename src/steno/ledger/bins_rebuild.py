@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,12 +21,13 @@ _ODD: Final = ("exact", "text", "ref")
 _NS: Final = {"ns": 1, "us": 1000}
 
 
-def rebuilt(part: Path, fewest: int = FEWEST_POINTS) -> PartBins:
+def rebuilt(part: Path, fewest: int = FEWEST_POINTS, *, over_ranks: bool = False) -> PartBins:
     """What gathered the bins of a part when it was written; one row group is in memory at a time.
 
     Args:
         part: its file.
         fewest: keys with fewer points have no bins.
+        over_ranks: as if all points were of rank 0; `node` of the marks is their rank.
 
     Raises:
         OSError, ValueError, CorruptError: it cannot be read.
@@ -46,8 +48,15 @@ def rebuilt(part: Path, fewest: int = FEWEST_POINTS) -> PartBins:
             table = file.read_row_group(number, [*_COLUMNS, *_ODD], use_threads=False)
             key = np.concatenate([np.empty(0, np.int32), *_keys(table["key"], numbers)])
             if len(key) and bins.wants(key):
-                bins.add(_points(table, key))
+                points = _points(table, key)
+                bins.add(_over_ranks(points) if over_ranks else points)
     return bins
+
+
+def _over_ranks(points: Points) -> Points:
+    rank = np.asarray(points.rank, np.int64)
+    order = np.lexsort((points.record, rank, points.step, np.asarray(points.attempt), np.asarray(points.key)))
+    return replace(points, rank=0, node=rank).take(order)
 
 
 def _counted(column: Any) -> list[tuple[str, int]]:

@@ -28,7 +28,7 @@ CRASHED_SECS: Final = 3600.0
 """A run of which nobody gave news for so long goes on no more."""
 SILENT_SECS: Final = 300.0
 """Where a node does not say itself how long without news it calls silence."""
-_PLAIN_BYTES: Final = 256 << 10
+_PLAIN_BYTES: Final = 16 << 10
 """A larger one is compressed."""
 _MOST_BYTES: Final = 256 << 20
 _GZIP: Final = b"\x1f\x8b"

@@ -222,7 +222,7 @@ class BinFiles:
 
 
 def _opened(path: str, mark: tuple[int, int, int], source: Bytes | None) -> _File:
-    begin = _read(path, 0, _FIRST_BYTES, source)
+    begin = _read(path, 0, _FIRST_BYTES if source is None else _FIRST_BYTES // 2, source)
     size = bins_format.head_bytes(begin)
     if size > len(begin):
         begin += _read(path, len(begin), size - len(begin), source)

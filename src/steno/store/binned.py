@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steno.ledger import overview
 from steno.ledger.bins import concat
 from steno.store import part_rows
 from steno.store import points as points_
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
 
 def read(
-    engine: Engine, run_dir: Path, view: View, keys: Sequence[str], choice: Choice, level: Level
-) -> tuple[Bins, Points]:
+    engine: Engine, run_dir: Path, view: View, keys: Sequence[str], choice: Choice, level: Level, *,
+    over_ranks: bool = False,
+) -> tuple[Bins, Points]:  # fmt: skip
     """The chosen points of keys: as bins where there are some, and all others as points.
+
+    With `over_ranks` all are of rank 0, and `node` is the rank, by which points of equal steps are in order.
 
     `key` counts in `keys` in both. The bins are in no order, and of the width that each part has them in.
 
@@ -38,14 +42,15 @@ def read(
     found: list[Bins] = []
     whole: dict[tuple[int, ...], list[Part]] = {}
     rows: list[Points] = []
-    singly, files = _many(engine, run_dir, view, keys, choice, level, found)
+    singly, files = _many(engine, run_dir, view, keys, choice, level, found, over_ranks=over_ranks)
     for part, wanted in singly:
         if str(run_dir / part.name) in engine.losses:  # what is left of it is what counts
             whole.setdefault(tuple(wanted), []).append(part)
             continue
         answer = files.read(run_dir, part, [keys[number] for number in wanted], choice, level)
         if len(answer.bins):
-            found.append(replace(answer.bins, key=np.array(wanted, np.int32)[answer.bins.key]))
+            bins = replace(answer.bins, key=np.array(wanted, np.int32)[answer.bins.key])
+            found.append(overview.folded(bins) if over_ranks else bins)
         raw = [replace(stretch, key=wanted[stretch.key]) for stretch in answer.raw]
         missing = tuple(stretch.key for stretch in raw if stretch.first is None)
         if missing:
@@ -60,16 +65,27 @@ def read(
     rows += outside
     if run_dir not in engine.origins:  # bins must not hide that a part was lost
         require(run_dir / part.name for part in view.metrics)
-    return concat(found), points_.concat([some for some in rows if len(some)])
+    points = points_.concat([some for some in rows if len(some)])
+    if over_ranks:
+        points = replace(points, node=points.rank.astype(np.int64), rank=np.zeros(len(points), np.int32))
+    return concat(found), points
 
 
 def _many(
-    engine: Engine, run_dir: Path, view: View, keys: Sequence[str], choice: Choice, level: Level, found: list[Bins]
+    engine: Engine,
+    run_dir: Path,
+    view: View,
+    keys: Sequence[str],
+    choice: Choice,
+    level: Level,
+    found: list[Bins],
+    *,
+    over_ranks: bool,
 ) -> tuple[list[tuple[Part, Sequence[int]]], BinFiles]:
     """Adds the bins out of files over many parts; gives the parts that are left, with the keys that have no answer."""
     left: list[tuple[Part, Sequence[int]]] = []
     files = engine.binfiles(run_dir, ())
-    for one in engine.covered(run_dir, view.metrics):
+    for one in engine.covered(run_dir, view.metrics, over_ranks=over_ranks):
         wanted: Sequence[int] = range(len(keys))
         if one.source is not None:
             answer = files.read(run_dir, one.whole, keys, choice, level, one.source)
@@ -77,7 +93,9 @@ def _many(
             wanted = sorted({stretch.key for stretch in answer.raw})
             whole = answer.bins.take(~np.isin(answer.bins.key, wanted))
             if len(whole):
-                found.append(whole)
+                found.append(
+                    overview.unpacked(whole) if one.is_over_ranks else overview.folded(whole) if over_ranks else whole
+                )
         if wanted:
             left += [(part, wanted) for part in one.parts]
     return left, engine.binfiles(run_dir, [part for part, _ in left])

@@ -46,6 +46,8 @@ class Covered:
     parts: Sequence[Part]
     source: Bytes | None
     """Where the file's bytes are; None: beside the part."""
+    is_over_ranks: bool = False
+    """Whether its bins are of all ranks together, see `overview.packed`."""
 
 
 class Origin(Protocol):
@@ -62,8 +64,8 @@ class Origin(Protocol):
     def source(self, part: Part) -> Bytes | None:
         """Where the bytes of a part are; None: in its file, which is here."""
 
-    def overviews(self, wanted: Sequence[Part]) -> list[tuple[Part, Sequence[Part], Bytes]]:
-        """(what stands for many of these parts, they, where its bytes are), for each file of bins over many."""
+    def overviews(self, wanted: Sequence[Part], *, over_ranks: bool) -> list[Covered]:
+        """The files of bins over many of these parts, those over ranks where they may be and are there."""
 
     def bins(self, wanted: Iterable[Part]) -> None:
         """Have the files of bins beside these parts here, if there are some."""
@@ -143,10 +145,10 @@ class Engine:
         except FileNotFoundError as error:
             raise PartGone(str(run_dir / part.name)) from error
 
-    def covered(self, run_dir: Path, parts: Sequence[Part]) -> list[Covered]:
+    def covered(self, run_dir: Path, parts: Sequence[Part], *, over_ranks: bool = False) -> list[Covered]:
         """The parts as their bins are read: of a run in a store many at once."""
         origin = self.origins.get(run_dir)
-        many = [] if origin is None else [Covered(*one) for one in origin.overviews(parts)]
+        many = [] if origin is None else origin.overviews(parts, over_ranks=over_ranks)
         there = {part.name for one in many for part in one.parts}
         return [*many, *(Covered(part, (part,), None) for part in parts if part.name not in there)]
 

@@ -26,7 +26,7 @@ from steno.objects.store import ObjectStore, aside, sha256_of, sweep
 from steno.record import node_name
 from steno.secrecy import scrub
 from steno.store.cache import cache_dir
-from steno.store.engine import PartGone
+from steno.store.engine import Covered, PartGone
 from steno.store.image import WHOLE_BYTES, DiffersError, Image
 from steno.store.news import News
 from steno.store.stretches import Stretches
@@ -83,8 +83,8 @@ class Remote:
         self._fresh_until = 0.0
         self._nodes: dict[str, tuple[str, dict[str, Any]]] = {}
         """By key, (version, content) of what each node said last."""
-        self._spans: list[tuple[int, int, int, int]] = []
-        """Of files of bins over many parts: node, ids of the first and the last part, bytes."""
+        self._spans: list[tuple[int, int, int, int, int]] = []
+        """Of files of bins over many parts: node, ids of the first and the last part, bytes, those over ranks."""
         self._without: set[str] = set()
         """Files of bins that the store has not."""
         self._is_near: set[tuple[object, ...]] = set()
@@ -316,16 +316,17 @@ class Remote:
     def _stretches(self, part: Part) -> Stretches:
         return Stretches(self.store, part.name, part.bytes, self.dir / _STRETCHES / part.name.replace("/", "-"))
 
-    def overviews(self, wanted: Sequence[Part]) -> list[tuple[Part, Sequence[Part], Bytes]]:
-        """(what stands for many of these parts, they, where its bytes are), for each file of bins over many."""
-        found: list[tuple[Part, Sequence[Part], Bytes]] = []
-        for node, first, last, size in self._spans:
+    def overviews(self, wanted: Sequence[Part], *, over_ranks: bool) -> list[Covered]:
+        """The files of bins over many of these parts, those over ranks where they may be and are there."""
+        found: list[Covered] = []
+        for node, first, last, size, ranks in self._spans:
             some = [part for part in wanted if part.node == node and first <= part.id <= last]
             if some and (some[0].id, some[-1].id) == (first, last):
-                whole = overview.as_part(some)
+                whole = overview.as_part(some, over_ranks=over_ranks and ranks > 0)
                 name = name_of(whole.name)
-                source = Stretches(self.store, name, size, self.dir / _STRETCHES / name.replace("/", "-"))
-                found.append((whole, some, source))
+                folder = self.dir / _STRETCHES / name.replace("/", "-")
+                source = Stretches(self.store, name, ranks if over_ranks and ranks else size, folder)
+                found.append(Covered(whole, some, source, over_ranks and ranks > 0))
         return found
 
     def bins(self, wanted: Iterable[Part]) -> None:
@@ -436,11 +437,11 @@ class Remote:
                     raise CorruptError(f"{error}; upload it again with `steno sync` where the run was made") from None
 
 
-def _spans(piece: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
+def _spans(piece: Mapping[str, Any]) -> list[tuple[int, int, int, int, int]]:
     """What a node's object says of its files of bins over many parts."""
     rows = piece.get("overviews")
     return [
-        (piece["node"], row[0], row[1], row[2])
+        (piece["node"], row[0], row[1], row[2], row[3])
         for row in (rows if isinstance(rows, list) else ())
-        if isinstance(row, list) and [type(one) for one in row] == [int, int, int]
+        if isinstance(row, list) and [type(one) for one in row] == [int] * 4
     ]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 FEW: Final = 8
 _FEWEST_AT_END: Final = 4
 
-Span = tuple[int, int, int]
-"""Ids of the first and the last part, and the bytes of the file."""
+Span = tuple[int, int, int, int]
+"""Ids of the first and the last part, the bytes of the file, and those of the file over ranks, 0 without one."""
 
 
 class Overviews:
@@ -40,28 +40,35 @@ class Overviews:
         self.cpu_secs = 0.0
         """Spent on making them."""
         self._run_dir, self._node = run_dir, node
-        self._there: dict[tuple[int, int], int] | None = None
+        self._there: dict[tuple[int, int], dict[bool, int]] | None = None
+        """By ids and by whether it is over ranks, the bytes of the files that are there."""
         self._unusable: set[tuple[int, int]] = set()
 
-    def bring(self, location: Location, parts: Iterable[Part], *, ended: bool) -> list[Span]:
+    def bring(self, location: Location, parts: Iterable[Part], *, ranks: int, ended: bool) -> list[Span]:
         """Those that cover the node's parts, as many as they can; a new one is made where it is time.
+
+        Args:
+            location: the run's place.
+            parts: what the store has.
+            ranks: so many are on this node.
+            ended: whether no more parts will come.
 
         Raises whatever the store raises.
         """
         mine = sorted((part for part in parts if part.kind == "metrics" and part.node == self._node), key=_id)
         if self._there is None:
-            name = node_name(self._node)
-            spans = {key: overview.span_of(key) for key in location.keys()}
-            self._there = {
-                (span[1], span[2]): location.size(key)
-                for key, span in spans.items()
-                if span is not None and span[0] == name
-            }
+            self._there = {}
+            for key in location.keys():
+                span = overview.span_of(key)
+                if span is not None and span[0] == node_name(self._node):
+                    self._there.setdefault(span[2:], {})[span[1]] = location.size(key)
         cover = self._cover(mine)
         wanted = self._wanted(mine, cover, ended=ended)
         if wanted and (wanted[0].id, wanted[-1].id) not in self._unusable:
             began = time.process_time()
-            self._make(location, wanted)
+            # The one over ranks first: the other one says that both are there.
+            for over_ranks in (True, False) if ranks >= overview.RANKS else (False,):
+                self._make(location, wanted, over_ranks=over_ranks)
             self.cpu_secs += time.process_time() - began
             cover = self._cover(mine)
         return cover
@@ -70,14 +77,16 @@ class Overviews:
         """From the first part on the longest file that begins there, and so on."""
         ends = {part.id for part in parts}
         longest: dict[int, int] = {}
-        for first, last in self._there or {}:
-            if last in ends:
+        there = self._there or {}
+        for first, last in there:
+            if last in ends and False in there[first, last]:
                 longest[first] = max(last, longest.get(first, last))
         cover: list[Span] = []
         for part in parts:
             if (not cover or part.id > cover[-1][1]) and part.id in longest:
                 last = longest[part.id]
-                cover.append((part.id, last, (self._there or {})[part.id, last]))
+                sizes = there[part.id, last]
+                cover.append((part.id, last, sizes[False], sizes.get(True, 0)))
         return cover
 
     @staticmethod
@@ -89,37 +98,41 @@ class Overviews:
         begin = 0 if not cover else next((at for at, part in enumerate(parts) if part.id > cover[-1][1]), len(parts))
         if len(parts) - begin < FEW:
             return ()
-        for first, last, _ in reversed(cover):
+        for first, last, *_ in reversed(cover):
             before = sum(first <= part.id <= last for part in parts)
             if before > len(parts) - begin:
                 break
             begin -= before
         return parts[begin:]
 
-    def _make(self, location: Location, parts: Sequence[Part]) -> None:
+    def _make(self, location: Location, parts: Sequence[Part], *, over_ranks: bool) -> None:
         """Put the file over these parts there, made of those that are there and of the parts themselves."""
         pieces: list[overview.Named] = []
         try:
             done = -1
-            for first, last, _ in self._cover(parts):
+            for first, last, *_ in self._cover(parts):
                 known = [part for part in parts if first <= part.id <= last]
-                data = location.store.read(overview.file_of(known))
-                if not overview.is_of(data, known):
+                if over_ranks not in (self._there or {})[first, last]:
                     continue
-                pieces += [overview.of_part(self._run_dir, part) for part in parts if done < part.id < first]
-                pieces.append(overview.read(data))
+                data = location.store.read(overview.file_of(known, over_ranks=over_ranks))
+                if not overview.is_of(data, known, over_ranks=over_ranks):
+                    continue
+                between = [part for part in parts if done < part.id < first]
+                pieces += [overview.of_part(self._run_dir, part, over_ranks=over_ranks) for part in between]
+                pieces.append(overview.read(data, over_ranks=over_ranks))
                 done = last
-            pieces += [overview.of_part(self._run_dir, part) for part in parts if part.id > done]
-            data = overview.united(pieces, parts)
+            rest = [part for part in parts if part.id > done]
+            pieces += [overview.of_part(self._run_dir, part, over_ranks=over_ranks) for part in rest]
+            data = overview.united(pieces, parts, over_ranks=over_ranks)
         except (CorruptError, ValueError, FileNotFoundError):
             data = b""  # a part that is damaged: readers read the parts one by one, and are told
         span = parts[0].id, parts[-1].id
         if not data:
             self._unusable.add(span)
             return
-        location.store.write(overview.file_of(parts), data)
+        location.store.write(overview.file_of(parts, over_ranks=over_ranks), data)
         assert self._there is not None
-        self._there[span] = len(data)
+        self._there.setdefault(span, {})[over_ranks] = len(data)
 
 
 def _id(part: Part) -> int:

@@ -179,7 +179,10 @@ class Uploader:
         for location in self._locations.values():
             self._require(location, [Part(**row) for row in whole["parts"]] if whole else parts)
             if location.role == STORE:
-                self._own["overviews"] = self._overviews.bring(location, parts, ended=bool(ended))
+                self._own["overviews"] = self._overviews.bring(
+                    location, parts, ranks=len({one.rank for one in snapshot.streams if one.node == self._node}),
+                    ended=bool(ended),
+                )  # fmt: skip
             self._publish(location, whole, written, ended=bool(ended))
         self.state = "complete" if ended else "waiting"
         self._counts.error = self._cards.denied or None

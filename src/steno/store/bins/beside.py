@@ -39,6 +39,8 @@ class Source:
     choice: Choice
     """With the range of steps."""
     ranks: tuple[int, ...] | None
+    over_ranks: bool = False
+    """Whether no series of one rank is asked for: all are of rank 0 then, see `binned.read`."""
 
 
 def found(engine: Engine, source: Source, keys: Sequence[str], level: Level) -> tuple[Bins, Points]:
@@ -47,7 +49,7 @@ def found(engine: Engine, source: Source, keys: Sequence[str], level: Level) -> 
     Raises:
         PartGone: a part is no longer there.
     """
-    bins, points = read(engine, source.dir, source.view, keys, source.choice, level)
+    bins, points = read(engine, source.dir, source.view, keys, source.choice, level, over_ranks=source.over_ranks)
     if source.ranks is not None:
         bins, points = bins.take(np.isin(bins.rank, source.ranks)), points.take(np.isin(points.rank, source.ranks))
     return bins, points

@@ -172,9 +172,12 @@ class Exact:
 
         def ask(read: Callable[[Source], T]) -> T:
             low, high = (None if bound is None else int(bound) for bound in (question.low, question.high))
-            return of_moment(
-                lambda now: read(Source(run.dir, now.view, replace(now.choice, first=low, last=high), question.ranks))
-            )
+            over_ranks = not question.by_rank and question.ranks is None
+
+            def source(now: Moment) -> Source:
+                return Source(run.dir, now.view, replace(now.choice, first=low, last=high), question.ranks, over_ranks)
+
+            return of_moment(lambda now: read(source(now)))
 
         def exact(keys: Sequence[int], asked: Question) -> InMemory:
             low, high = (None if bound is None else int(bound) for bound in (asked.low, asked.high))

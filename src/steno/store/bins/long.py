@@ -98,7 +98,10 @@ class Long:
 
     def _first(self, source: Source) -> tuple[Bins, Points]:
         """The bins by which the width is chosen: narrow enough to be of use for it, as far as can be said."""
-        keys, covered = self._question.keys, self._engine.covered(source.dir, source.view.metrics)
+        keys, covered = (
+            self._question.keys,
+            self._engine.covered(source.dir, source.view.metrics, over_ranks=source.over_ranks),
+        )
         files = self._engine.binfiles(source.dir, [one.whole for one in covered if one.source is None])
         coarse = min(sum(files.count(source.dir, one.whole, key, 2, one.source) for one in covered) for key in keys)
         # With half as many bins as are asked for they are no wider than those of the answer. A window has only some
