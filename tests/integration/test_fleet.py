@@ -554,7 +554,7 @@ def test_each_moment_of_a_node_that_seals_is_a_prefix_without_a_gap(live, file_s
     deadline = time.monotonic() + 120
     program.stdin.write("\n")
     program.stdin.flush()
-    while not (said := json.loads(path.read_bytes())).get("ended"):
+    while not (said := node_object.parsed(path.read_bytes())).get("ended"):
         assert time.monotonic() < deadline
         reads += 1
         parts = [part for part in said["parts"] if part["kind"] == "metrics"]
