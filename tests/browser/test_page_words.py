@@ -242,4 +242,5 @@ def test_nothing_serious_stands_in_the_way(browse, viewer):
         page.set_viewport_size({"width": 1440, "height": 2000})
         page.locator(".markdown h1").wait_for()
         page.locator("audio, video").first.wait_for()
-        assert viewed.serious(page) == [], theme
+        # A logged text has its own headings, of whatever level.
+        assert viewed.serious(page, but={"heading-order"}) == [], theme

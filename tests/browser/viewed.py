@@ -69,14 +69,17 @@ class Picture:
         return found
 
 
-def serious(page):
-    """What axe-core says that keeps somebody from the page, or stands in their way. The page's policy must be passed by."""
+def serious(page, but=()):
+    """What axe-core says that keeps somebody from the page, or stands in their way, but for these rules.
+
+    The page's policy must be passed by.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
     return [
         (one["id"], one["nodes"][0]["html"][:200])
         for one in Axe().run(page).response["violations"]
-        if one["impact"] in {"moderate", "serious", "critical"}
+        if one["impact"] in {"moderate", "serious", "critical"} and one["id"] not in but
     ]
 
 
