@@ -54,7 +54,7 @@ def test_what_is_given_comes_before_the_environment_and_that_before_the_default(
         ({"lingr": 3}, "did you mean 'linger'?"),
         ({"linger_secs": 3}, "did you mean 'linger'?"),
         ({"asynk_wrkers": 3}, "did you mean 'async_workers'?"),
-        ({"entity": "me"}, "there are artifacts, async_full"),
+        ({"quux": "me"}, "there are artifacts, async_full"),
         ({"linger": "60"}, "linger='60': a number of seconds from 0 on is needed"),
         ({"linger": float("nan")}, "linger=nan"),
         ({"linger": True}, "linger=True"),
