@@ -5,8 +5,8 @@
  *
  * Three kinds of objects:
  *
- *   Map    the mapped file of a segment, and the one position in it. Both roads write through it: `write` is what
- *          `mmap.write` is to the Python road. It has its own type since an object that holds a buffer of Python's
+ *   Map    the mapped file of a segment, and the one position in it. Both paths write through it: `write` is what
+ *          `mmap.write` is to the Python path. It has its own type since an object that holds a buffer of Python's
  *          mmap keeps it from being closed, and since its position cannot be reached from outside.
  *   Core   what the calls of one recorder share: the next record's number, the map in use with its nonce, and the key
  *          sets that were announced in it. `use` changes the map and forgets the key sets, in one step. A key set is
@@ -20,7 +20,7 @@
  *   1. Encode into a buffer on the call's own stack. Nothing but exact types is read here: dict, str for keys; float,
  *      int, bool and the numpy scalars whose layout was examined for values. None of it can run code of the program,
  *      so the dict cannot change meanwhile. Anything else: the stage returns 0, nothing has happened yet, and the
- *      Python road is called with the very same arguments.
+ *      Python path is called with the very same arguments.
  *   2. Commit: read the position, see that the frame fits and that this process is the one that made the map, take
  *      the clock and the number, checksum, copy, move the position. No Python API is called here, nothing is allocated
  *      or released: no other thread, no signal handler and no finalizer of Python can come in between. A kill in
@@ -31,9 +31,9 @@
  * runs there, notes its process id, and a map that another process made takes nothing.
  *
  * A full segment, a closed or sealed one, a fork under way, a disk without room: the commit refuses, and the Python
- * road finds out what to do. It is slower and has all the time it needs.
+ * path finds out what to do. It is slower and has all the time it needs.
  *
- * Not for an interpreter without the GIL: there the Python road runs, under a lock.
+ * Not for an interpreter without the GIL: there the Python path runs, under a lock.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -50,17 +50,17 @@
 #include <unistd.h>
 
 #ifdef Py_GIL_DISABLED
-#error "the native hot path relies on the GIL: a free-threaded interpreter takes the Python road"
+#error "the native hot path relies on the GIL: a free-threaded interpreter takes the Python path"
 #endif
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "written for little-endian machines: others take the Python road"
+#error "written for little-endian machines: others take the Python path"
 #endif
 
 #define API 1                   /* what native.py expects */
 #define HEAD 8                  /* length and checksum, before the body */
 #define VALUES (HEAD + 24)      /* the array's mark, stamp, number and key set take 24 bytes of the body */
 #define SMALL_BYTES 2048
-#define LARGE_BYTES 16384       /* a longer frame takes the Python road */
+#define LARGE_BYTES 16384       /* a longer frame takes the Python path */
 #define VALUE_BYTES 9           /* at most */
 #define KEYS_IN(bytes) (((bytes) - VALUES - 3 - VALUE_BYTES) / VALUE_BYTES)
 #define RECENT 64
@@ -497,7 +497,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    Map *map; /* NULL: everything takes the Python road */
+    Map *map; /* NULL: everything takes the Python path */
     const State *state;
     uint64_t seq; /* the next record's */
     uint32_t nonce;
@@ -678,7 +678,7 @@ typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
     Core *core;
-    PyObject *twin; /* the Python road */
+    PyObject *twin; /* the Python path */
     PyObject *scope;
     PyObject *dict, *weak;
 } Log;
@@ -836,7 +836,7 @@ APART PyObject *by_twin(Log *self, PyObject *const *args, size_t flags, PyObject
     return PyObject_Vectorcall(self->twin, args, flags, names);
 }
 
-/* The step among arguments given by name; NULL: something that the fast road does not know. */
+/* The step among arguments given by name; NULL: something that the fast path does not know. */
 APART PyObject *named_step(const State *state, PyObject *const *args, Py_ssize_t given, PyObject *names) {
     PyObject *step = given == 2 ? args[1] : Py_None;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++) {
