@@ -86,7 +86,7 @@ class Stop(Exception):  # noqa: N818
     """Raised by a destination: misconfigured, no retry will help; said once."""
 
 
-def told(value: object) -> str:
+def safe_repr(value: object) -> str:
     """A value or an exception as text; never raises, whatever its repr does."""
     try:
         return repr(value)[:2000]

@@ -17,7 +17,7 @@ from steno.capture.open_runs import END_SECS, RUNS
 from steno.capture.plain import written
 from steno.capture.start import others
 from steno.capture.stepping import next_step
-from steno.errors import ClosedError, told
+from steno.errors import ClosedError, safe_repr
 from steno.habits import MODULE, RUN, Absent, missing, rename
 from steno.record import CONFIG, EVENT, SUMMARY
 from steno.utf8 import escaped
@@ -213,7 +213,7 @@ class Run(metaclass=_Shown):
         except Exception as error:
             if self._started.strict:
                 raise
-            self._report("event", f"the event {told(name)} was not recorded: {told(error)}")
+            self._report("event", f"the event {safe_repr(name)} was not recorded: {safe_repr(error)}")
 
     @others.refusing
     def log_artifact(

@@ -19,7 +19,7 @@ from steno.capture.stream import Stream
 from steno.capture.upkeep import Upkeep, adopted
 from steno.devices.base import Refused, Traced
 from steno.devices.found import conceal
-from steno.errors import RecordError, told
+from steno.errors import RecordError, safe_repr
 from steno.journal import format as fmt
 from steno.journal.appender import Appender
 from steno.record import MOVED
@@ -218,7 +218,7 @@ class Recorder:
             try:
                 traced_records.stage(self, data, step, level=level, arrays=arrays)
             except Exception as error:
-                self.report("trace", f"a record in a traced function was left out: {told(error)}")
+                self.report("trace", f"a record in a traced function was left out: {safe_repr(error)}")
                 if self._strict:
                     raise
             return None
@@ -249,7 +249,7 @@ class Recorder:
             except Exception as error:
                 self.account.failed += 1
                 for one in group:
-                    self.report(one.key, f"the device value of {one.key!r} was left out: {told(error)}")
+                    self.report(one.key, f"the device value of {one.key!r} was left out: {safe_repr(error)}")
         return begun
 
     def fill(self, seq: int, keys: Sequence[str], arrays: str | None) -> Callable[[list[Any]], None]:
@@ -350,7 +350,7 @@ class Recorder:
             if self.appender.waiting:
                 self._failed(error)
         except Exception as error:
-            self.report("steno", f"the keeper thread failed: {told(error)}; recording goes on")
+            self.report("steno", f"the keeper thread failed: {safe_repr(error)}; recording goes on")
         return _RETRY_SECS if self.appender.waiting else tick
 
     # -- telling the user ---------------------------------------------------------------------------------
@@ -410,11 +410,11 @@ class Recorder:
             if not isinstance(error, UnicodeEncodeError):  # all of such a text is kept, in its escaped form
                 if self._strict:
                     raise RecordError(str(error)) from error
-                self.report(kind, f"part of a {kind} entry was recorded as text: {told(error)}")
+                self.report(kind, f"part of a {kind} entry was recorded as text: {safe_repr(error)}")
             try:
                 self.appender.append((fmt.ENTRY, mono, seq, kind, plain(payload), step))
             except Exception as again:
-                self.report(kind, f"a {kind} entry was left out: {told(again)}")
+                self.report(kind, f"a {kind} entry was left out: {safe_repr(again)}")
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything this process logged before the call, device values too, is in the ledger.

@@ -19,7 +19,7 @@ from steno.capture.raws import placed
 from steno.capture.width import remark
 from steno.devices import found
 from steno.devices.base import LATER, Refused, Traced
-from steno.errors import RecordError, UsageError, told
+from steno.errors import RecordError, UsageError, safe_repr
 from steno.events.level import LogLevel
 from steno.journal import format as fmt
 from steno.journal import native
@@ -112,7 +112,7 @@ class Snapshot:
         try:
             items = list(data.items())
         except Exception as error:
-            self._bad("log", f"the metrics could not be read: {told(error)}")
+            self._bad("log", f"the metrics could not be read: {safe_repr(error)}")
             return None
         for key, value in items:
             name = self._name(key)
@@ -125,7 +125,7 @@ class Snapshot:
             except (Unrecordable, UsageError) as why:
                 self._bad(name, f"{name!r} was left out: {why}")
             except Exception as error:
-                self._bad(name, f"{name!r} was left out: reading it failed with {told(error)}")
+                self._bad(name, f"{name!r} was left out: reading it failed with {safe_repr(error)}")
         return (out, pending) if out else None
 
     def _name(self, key: Any) -> str | None:
@@ -134,9 +134,9 @@ class Snapshot:
         try:
             name = escaped(str(key))
         except Exception as error:
-            self._bad("log", f"a key of type {type(key).__name__} has no text: {told(error)}")
+            self._bad("log", f"a key of type {type(key).__name__} has no text: {safe_repr(error)}")
             return None
-        self._bad(name, f"the key {told(key)} is not a string: it was recorded as {name!r}")
+        self._bad(name, f"the key {safe_repr(key)} is not a string: it was recorded as {name!r}")
         return name
 
     def value(self, key: str, value: Any, depth: int, pending: list[PendingValue]) -> Any:
@@ -342,7 +342,11 @@ class Snapshot:
             try:
                 level = int(LogLevel(level))
             except Exception as why:
-                said = str(why) if why.__class__ is ValueError else f"a {type(level).__name__} is no level: {told(why)}"
+                said = (
+                    str(why)
+                    if why.__class__ is ValueError
+                    else f"a {type(level).__name__} is no level: {safe_repr(why)}"
+                )
                 self._bad("level", f"{said}. The record was kept without it")
                 level = None
         return level, arrays
@@ -362,8 +366,8 @@ class Snapshot:
             except Exception:
                 self._bad(
                     "step",
-                    f"step={told(step)[:80]} is a {type(step).__name__}, not a whole number: the record was numbered "
-                    "automatically; pass step=int(...)",
+                    f"step={safe_repr(step)[:80]} is a {type(step).__name__}, not a whole number: the record was "
+                    "numbered automatically; pass step=int(...)",
                 )
                 return None
         if number is not None and number not in _STEPS:

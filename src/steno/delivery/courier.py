@@ -11,7 +11,7 @@ from steno.delivery import pieces
 from steno.delivery.backoff import Backoff
 from steno.delivery.progress import Progress, describe
 from steno.delivery.retry import Handover
-from steno.errors import CorruptError, DestinationError, Skip, Stop, told
+from steno.errors import CorruptError, DestinationError, Skip, Stop, safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +169,7 @@ class Courier:
     def failed_call(self, error: BaseException, what: str) -> None:
         """A call of the destination's that is not repeated has raised: counted, and the first one is said."""
         self.progress = dataclasses.replace(self.progress, errors=self.progress.errors + 1)
-        self._failed_call = told(error)
+        self._failed_call = safe_repr(error)
         self._tell("error", f"{self.name}: {what}; more are only counted")
 
     def skip(self, records: int, why: str) -> None:
@@ -185,9 +185,9 @@ class Courier:
         except _Leave:
             pass
         except (Stop, DestinationError) as error:
-            self._stopped(str(error) or told(error))
+            self._stopped(str(error) or safe_repr(error))
         except Exception as error:  # our own fault: said, and only this destination is without its worker
-            self._stopped(f"the delivery failed: {told(error)}")
+            self._stopped(f"the delivery failed: {safe_repr(error)}")
         finally:
             self._end()
 
@@ -249,7 +249,7 @@ class Courier:
         handover = Handover(batch, write=self._write, wait=self._again, ahead=self._ahead, ending=lambda: self.ending)
         try:
             handover.settle()
-            why = "" if handover.why is None else told(handover.why)
+            why = "" if handover.why is None else safe_repr(handover.why)
         except _Overrun:
             handover.abandon()
             why = "it is too far behind"
@@ -368,7 +368,7 @@ class Courier:
                     self.closed = name == "close"
                 except BaseException as error:
                     if self.state != "stopped":  # then it is said already what is wrong
-                        self.failed_call(error, f"{name} raised {told(error)}")
+                        self.failed_call(error, f"{name} raised {safe_repr(error)}")
         if self.state != "stopped":
             self.state = "closed"
         self.gone()
@@ -379,7 +379,7 @@ class Courier:
         self.say(f"{key} {self.name}", message)
 
     def _failed(self, error: BaseException) -> None:
-        self.state, self._failing = "retrying", told(error)
+        self.state, self._failing = "retrying", safe_repr(error)
         counts = self.progress
         self.progress = dataclasses.replace(counts, retries=counts.retries + 1, errors=counts.errors + 1)
         self._tell(f"retry {type(error).__name__}", f"{self.name}: {self._failing}; trying again")

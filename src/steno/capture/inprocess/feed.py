@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from steno.capture.inprocess.numbering import Numbering
 from steno.delivery.courier import Courier
-from steno.errors import CorruptError, told
+from steno.errors import CorruptError, safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -188,7 +188,7 @@ class Feed:
                 self._tailer = Tailer(path, fd=fd, writable=False, exact=self._exact)
             except (OSError, CorruptError) as error:
                 self._leave_segment()
-                self.courier.failed_call(error, f"a segment could not be read: {told(error)}")
+                self.courier.failed_call(error, f"a segment could not be read: {safe_repr(error)}")
             else:
                 return True
 

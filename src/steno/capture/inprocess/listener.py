@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from steno.capture.artifacts.call_files import files_for_call
 from steno.capture.inprocess.media_value import HELD_BYTES, MediaValue, media_in
-from steno.errors import told
+from steno.errors import safe_repr
 from steno.events.destination import LoggerDestination
 from steno.events.event import Event
 from steno.events.level import LogLevel
@@ -90,7 +90,7 @@ class Listener:
             self._hold(batch)
         except Exception as error:
             # Raised on, the batch would be given again, and calls that were made would be repeated.
-            self._failed(error, f"a batch could not be read: {told(error)}{_place(error)}")
+            self._failed(error, f"a batch could not be read: {safe_repr(error)}{_place(error)}")
         self.settle(False)
 
     def _hold(self, batch: Batch) -> None:
@@ -177,7 +177,7 @@ class Listener:
                 for name, path in files_for_call(self._run_dir, said):
                     self._call("log_file_artifact", state, level, name, path, overwrite=overwrite)
             except (OSError, ValueError) as error:
-                self._failed(error, f"log_file_artifact was not called: {told(error)}")
+                self._failed(error, f"log_file_artifact was not called: {safe_repr(error)}")
 
     def _event(self, event: Event, said: Mapping[str, Any], record: int, when: int) -> None:
         state = self._progress.take(event, said, record, when)
@@ -199,7 +199,7 @@ class Listener:
         try:
             method(*args, **more)
         except BaseException as error:
-            self._failed(error, f"{name} raised {told(error)}{_place(error)}")
+            self._failed(error, f"{name} raised {safe_repr(error)}{_place(error)}")
             return False
         return True
 
