@@ -26,7 +26,7 @@ _WAIT_SECS: Final = 10.0
 
 def bring(
     project_dir: Path, request: Request, family: Mapping[str, Any], turn: int, live_secs: float
-) -> attempt.Placement | None:
+) -> attempt.RecordingPlace | None:
     """Make the run here as its store has it, with a new attempt of it; None: that was not asked for, or is not there.
 
     Call under `attempt.exclusive(project_dir)`.
@@ -49,7 +49,7 @@ def bring(
     if not found:
         return None
     number, rewind = int(found["attempt"]), found["rewind"]
-    place = attempt.Placement(run_dir, name, number, born=False, opened=True, rewind=rewind)
+    place = attempt.RecordingPlace(run_dir, name, number, born=False, opened=True, rewind=rewind)
     token = f"{launch.token}#{turn}" if launch.token else ""
     facts = {**attempt.attempt_facts(number, token, launch, rewind), "step": found["step"]}
     about = {**found["run"], "name": name, "config": {**(found["run"].get("config") or {}), **found["config"]}}

@@ -32,8 +32,8 @@ _JOB_SECS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Where this process records."""
+class RecordingPlace:
+    """Where this process records: the run, its directory and the attempt."""
 
     dir: Path
     name: str
@@ -71,7 +71,7 @@ def settle(
     say: Callable[[str, str], None],
     meets: bool = True,
     is_open: Callable[[Path], bool] = lambda _: False,
-) -> Placement:
+) -> RecordingPlace:
     """Find or make the run, and find or open its attempt. Call under `exclusive(project_dir)`.
 
     Args:
@@ -112,7 +112,7 @@ def settle(
                 why = "has ended" if meets else "is another program's"
                 why = "is open in this process" if is_open(project_dir / wanted) else why
                 say("name", f"the run {wanted!r} {why}: this one is {name!r}; resume=True would go on with the old one")
-            return Placement(run_dir, name, 1, born=True, opened=True, rewind=None)
+            return RecordingPlace(run_dir, name, 1, born=True, opened=True, rewind=None)
         if not is_run(run_dir):
             if resume is not None or rewind is not None:
                 msg = f"{run_dir} is there but holds no run: choose another name= or dir="
@@ -134,7 +134,7 @@ def settle(
         if mine is not None:
             recent = mine.host != host.name() and time.time() - mine.started < _JOB_SECS
             if launch.unique or live or recent:
-                return Placement(run_dir, name, mine.number, born=False, opened=False, rewind=mine.rewind)
+                return RecordingPlace(run_dir, name, mine.number, born=False, opened=False, rewind=mine.rewind)
         again = bool(latest and launch.job and latest[0].job == launch.job and launch.restart > latest[0].restart)
         if not again:
             if resume is False:
@@ -150,7 +150,7 @@ def settle(
                         f"rewind={rewind} is ignored: the run {name!r} is live, and rewinding opens a new attempt",
                     )
                 claim_token(run_dir, token, number)
-                return Placement(run_dir, name, number, born=False, opened=False, rewind=hidden)
+                return RecordingPlace(run_dir, name, number, born=False, opened=False, rewind=hidden)
         if again or goes_on:
             return open_next(run_dir, name, token, launch, rewind)
     raise AssertionError  # count() does not end
@@ -164,7 +164,7 @@ def _is_asked_for(held: Mapping[str, str], token: str, launch: Launch) -> bool:
     )
 
 
-def open_next(run_dir: Path, name: str, token: str, launch: Launch, rewind: int | None) -> Placement:
+def open_next(run_dir: Path, name: str, token: str, launch: Launch, rewind: int | None) -> RecordingPlace:
     """A new attempt; when another machine opens the same number first, the one it opened."""
     number = max(max((item.number for item in attempts(run_dir)), default=0), _latest_shared(run_dir)) + 1
     # Synced: its number, given again after a power loss, would mix two attempts' points.
@@ -174,7 +174,7 @@ def open_next(run_dir: Path, name: str, token: str, launch: Launch, rewind: int 
         theirs = next((item for item in attempts(run_dir) if item.number == number), None)
         rewind = theirs.rewind if theirs else rewind
     claim_token(run_dir, token, number)
-    return Placement(run_dir, name, number, born=False, opened=opened, rewind=rewind)
+    return RecordingPlace(run_dir, name, number, born=False, opened=opened, rewind=rewind)
 
 
 def _latest_shared(run_dir: Path) -> int:

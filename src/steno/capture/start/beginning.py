@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from steno.capture.report import Reporter
-    from steno.capture.start.attempt import Placement
+    from steno.capture.start.attempt import RecordingPlace
     from steno.capture.start.request import Request
     from steno.destinations.registry import Spec
     from steno.settings import Settings
@@ -164,7 +164,7 @@ def describing(run_dir: Path, report: Reporter) -> dict[str, Any]:
     return about
 
 
-def _about(place: Placement, request: Request, write: Any, report: Reporter) -> dict[str, Any]:
+def _about(place: RecordingPlace, request: Request, write: Any, report: Reporter) -> dict[str, Any]:
     """The run's `run.json`, with what a new attempt adds to it."""
     path = place.dir / runfile.FILE
     about = describing(place.dir, report)
@@ -199,7 +199,7 @@ def _tell_unconfirmed(run_dir: Path, report: Reporter) -> None:
         report(f"unconfirmed {place}", asked.line(run_dir, place))
 
 
-def _enter_system(place: Placement, every_secs: float | None, report: Reporter) -> None:
+def _enter_system(place: RecordingPlace, every_secs: float | None, report: Reporter) -> None:
     """Ask this attempt's collectors for the machine's metrics; who opens the attempt decides."""
     path = place.dir / ".steno" / "system.json"
     if place.opened and not place.born:
@@ -231,7 +231,7 @@ def _tell_unmeasured(report: Reporter) -> None:
 
 
 def record(
-    place: Placement,
+    place: RecordingPlace,
     about: dict[str, Any],
     request: Request,
     report: Reporter,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from steno import files, paths
 from steno.capture.start import attempt, beginning, naming
 from steno.capture.start import request as requests
-from steno.capture.start.attempt import Placement
+from steno.capture.start.attempt import RecordingPlace
 from steno.capture.start.launcher import Launch
 from steno.capture.start.liveness import is_live
 from steno.errors import UsageError
@@ -97,7 +97,7 @@ def nothing(request: Request, report: Reporter) -> StartedRun:
     return started
 
 
-def _settle(logdir: Path, request: Request, purge_step: int | None, report: Reporter) -> Placement:
+def _settle(logdir: Path, request: Request, purge_step: int | None, report: Reporter) -> RecordingPlace:
     for part in _PARTS:
         (logdir / ".steno" / part).mkdir(parents=True, exist_ok=True)
     if not (logdir / "run.json").exists():
@@ -116,7 +116,7 @@ def _settle(logdir: Path, request: Request, purge_step: int | None, report: Repo
             attempt.attempt_path(logdir, 1), attempt.attempt_facts(1, "", request.launch, purge_step)
         )
         if opened:
-            return Placement(logdir, logdir.name, 1, born=True, opened=True, rewind=purge_step)
+            return RecordingPlace(logdir, logdir.name, 1, born=True, opened=True, rewind=purge_step)
         there = attempt.attempts(logdir)
     latest = there[-1]
     if is_live(logdir) or attempt.is_awaited(logdir, there[-1:]):
@@ -125,5 +125,5 @@ def _settle(logdir: Path, request: Request, purge_step: int | None, report: Repo
                 "purge_step",
                 f"purge_step={purge_step} is ignored: another process writes into {logdir} now, and its points stay",
             )
-        return Placement(logdir, logdir.name, latest.number, born=False, opened=False, rewind=latest.rewind)
+        return RecordingPlace(logdir, logdir.name, latest.number, born=False, opened=False, rewind=latest.rewind)
     return attempt.open_next(logdir, logdir.name, "", request.launch, purge_step)
