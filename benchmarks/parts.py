@@ -35,10 +35,10 @@ def values(kind: str, rows: int, keys: int) -> np.ndarray:
     return np.full((rows, keys), 1e-3)
 
 
-def points(kind: str, keys: int) -> parts.Points:
+def points(kind: str, keys: int) -> parts.PartPoints:
     """A part's worth, as the ledger gives it."""
     rows = POINTS // keys
-    return parts.Points(
+    return parts.PartPoints(
         record=np.arange(1, rows + 1),
         time=10**18 + np.arange(rows) * 5_000_000 + np.random.default_rng(1).integers(0, 2_000_000, rows),
         step=np.arange(rows),

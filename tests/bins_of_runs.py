@@ -6,7 +6,7 @@ import numpy as np
 
 import steno
 from steno.ledger import bins as bins_
-from steno.ledger.bins import Bins, Points
+from steno.ledger.bins import BinInput, Bins
 from steno.record import Ref
 from steno.store import attempts, binned
 from steno.store.binfiles import Level, points_of
@@ -18,7 +18,7 @@ def exact_bins(series: steno.Series, width: int) -> Bins:
     for row, value in series.special.items():
         (other if isinstance(value, str | Ref) else exact)[row] = True
     return bins_.of_points(
-        Points(
+        BinInput(
             0, series.rank, series.attempt, series.step, series.time.astype(np.int64), series.node, series.record,
             series.value, other, exact,
         ),

@@ -22,7 +22,7 @@ from run_programs import no_launcher, wait_for
 import steno
 from nodes import node_dir
 from steno import inside
-from steno.artifacts.content import Listed, Manifest
+from steno.artifacts.content import DirectoryFile, Manifest
 from steno.capture.start.collector_process import is_running
 from steno.journal import place as places
 from steno.journal import pointers
@@ -200,7 +200,7 @@ def test_links_in_a_snapshot_are_not_followed(home):
     (staging / "2").mkdir(parents=True)
     (staging / "1").symlink_to(home / "id_rsa")
     (staging / "2" / "0").symlink_to(home / "id_rsa")
-    (staging / "2" / "manifest.json").write_bytes(Manifest((Listed("key", "0", 11, 0o600),)).encode())
+    (staging / "2" / "manifest.json").write_bytes(Manifest((DirectoryFile("key", "0", 11, 0o600),)).encode())
     (staging / "3").symlink_to(home / "project")
     assert sync(run_dir).returncode == 0
     assert steno.open(run_dir).artifacts() == []

@@ -48,7 +48,7 @@ class Book:
         if self.full:
             raise OSError(28, "No space left on device")
         number = next(self.numbers)
-        identity = fmt.Identity(
+        identity = fmt.SegmentIdentity(
             nonce=self.nonce + number,
             size=self.size,
             number=number,

@@ -199,9 +199,9 @@ def test_a_file_that_vanishes_meanwhile_is_left_out(place, tmp_path, monkeypatch
 
 
 def test_equal_directories_have_equal_manifests():
-    from steno.artifacts.content import Listed
+    from steno.artifacts.content import DirectoryFile
 
-    files = [Listed(name, name * 3, 1, 0o644) for name in "abc"]
+    files = [DirectoryFile(name, name * 3, 1, 0o644) for name in "abc"]
     one = Manifest(tuple(files), (("l", "a"), ("k", "b")), ("y", "x"))
     two = Manifest(tuple(reversed(files)), (("k", "b"), ("l", "a")), ("x", "y"))
     assert one.encode() == two.encode()

@@ -15,7 +15,7 @@ import pytest
 from nodes import node_dir
 from steno import files, host
 from steno.artifacts import content, index
-from steno.artifacts.content import Listed, Manifest
+from steno.artifacts.content import DirectoryFile, Manifest
 from steno.artifacts.index import IndexReader, IndexWriter
 from steno.collector import artifacts as artifacts_
 from steno.collector.artifacts import Artifacts
@@ -216,13 +216,13 @@ def test_where_nothing_can_be_linked_it_is_copied(place, monkeypatch, error):
     monkeypatch.setattr(files.system, "link", refuse)
     (place.staging / "77").mkdir()
     (place.staging / "77" / "0").write_bytes(b"in it")
-    manifest = Manifest((Listed("x", "0", 5, 0o644),))
+    manifest = Manifest((DirectoryFile("x", "0", 5, 0o644),))
     (place.staging / "77" / content.MANIFEST).write_bytes(manifest.encode())
     tree = {"op": "dir", "id": f"{STREAM}/77", "name": "d", "file": f"{content.STAGING}/{STREAM}/77/{content.MANIFEST}"}
     place.post(place.file("a"), tree)
     place.settle()
     digest = hashlib.sha256(b"in it").hexdigest()
-    stored = Manifest((Listed("x", digest, 5, 0o644),)).encode()
+    stored = Manifest((DirectoryFile("x", digest, 5, 0o644),)).encode()
     assert place.contents() == sorted([b"data", b"in it", stored])
     assert place.index().find("d").files == {"x": content.place(place.run_dir, digest)}
     place.artifacts.close()
@@ -233,7 +233,7 @@ def test_where_nothing_can_be_linked_it_is_copied(place, monkeypatch, error):
 def test_a_manifest_that_leads_elsewhere_stores_nothing(place, inside):
     (place.run_dir / "secret").write_bytes(b"secret")
     (place.staging / "77").mkdir()
-    (place.staging / "77" / content.MANIFEST).write_bytes(Manifest((Listed("x", inside, 1, 0o644),)).encode())
+    (place.staging / "77" / content.MANIFEST).write_bytes(Manifest((DirectoryFile("x", inside, 1, 0o644),)).encode())
     tree = {"op": "dir", "id": f"{STREAM}/77", "name": "d", "file": f"{content.STAGING}/{STREAM}/77/{content.MANIFEST}"}
     place.post(tree)
     place.settle()

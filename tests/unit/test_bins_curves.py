@@ -588,7 +588,7 @@ def test_answers_about_ended_runs_are_kept_until_a_file_changes(tmp_path, monkey
 
     from steno.store import stamps
     from steno.store.bins import several
-    from steno.store.bins.kept import Kept
+    from steno.store.bins.kept import WeightedCache
 
     run_dir = made(tmp_path, "r", [(step, {"loss": float(step)}) for step in range(3000)], "finished")
     (run_dir / "manifest.json").write_text(json.dumps(manifest_of(run_dir)))
@@ -608,7 +608,7 @@ def test_answers_about_ended_runs_are_kept_until_a_file_changes(tmp_path, monkey
     shutil.rmtree(run_dir)
     made(tmp_path, "r", [(step, {"loss": float(step)}) for step in range(2000)], "finished")
     assert steno.bins("loss", tmp_path, width=100).total == 2000
-    assert isinstance(several._kept, Kept)
+    assert isinstance(several._kept, WeightedCache)
 
 
 def manifest_of(run_dir):

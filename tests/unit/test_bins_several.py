@@ -16,7 +16,7 @@ from steno.store import chunkbins
 from steno.store.bins import exact, sealed
 from steno.store.bins.groups import names_of
 from steno.store.bins.question import ask
-from steno.store.bins.several import Asked, answers
+from steno.store.bins.several import CurveRequest, answers
 
 STAGES = ["unsealed", "sealed", "half", "finished"]
 
@@ -89,7 +89,7 @@ def test_charts_that_are_read_together_are_each_what_they_are_alone(tmp_path, st
     every = [{"keys": keys, "x": x, "width": 64, **one} for keys in lists for one in more]
     every.append({"keys": ["loss"], "x": "val", "width": 500})
     asked = [
-        Asked(
+        CurveRequest(
             ask(
                 one["keys"],
                 one["x"],
@@ -117,7 +117,7 @@ def test_a_page_of_charts_looks_at_each_run_once(tmp_path, monkeypatch):
     looked = []
     look = exact.look
     monkeypatch.setattr(exact, "look", lambda shown, *more: looked.append(shown.name) or look(shown, *more))
-    answers([Asked(ask([key], "step", None, 64, None)) for key in ("loss", "val", "late", "rare")], place)
+    answers([CurveRequest(ask([key], "step", None, 64, None)) for key in ("loss", "val", "late", "rare")], place)
     assert sorted(looked) == ["tests/r0", "tests/r1", "tests/r2"]
 
 
@@ -128,7 +128,7 @@ def test_points_in_memory_are_those_of_a_bounded_number_of_series(tmp_path, monk
     monkeypatch.setattr(
         exact.Exact, "read", lambda self, asked, shown: keys.append(asked.keys) or read(self, asked, shown)
     )
-    answers([Asked(ask([key], "step", None, 64, None)) for key in ("loss", "val", "late", "rare")], place)
+    answers([CurveRequest(ask([key], "step", None, 64, None)) for key in ("loss", "val", "late", "rare")], place)
     assert keys == [("loss", "val"), ("late", "rare")]
 
 
@@ -140,7 +140,7 @@ def test_each_chart_says_what_a_damaged_part_has_lost(tmp_path):
     part.write_bytes(data)
     keys = ("loss", "val", "late")
     with pytest.warns(RuntimeWarning, match="damaged"):
-        together = answers([Asked(ask([key], "step", None, 64, None)) for key in keys], place)
+        together = answers([CurveRequest(ask([key], "step", None, 64, None)) for key in keys], place)
     for key, found in zip(keys, together, strict=True):
         same(found, steno.bins(key, place, width=64))
         assert {one.run for one in found.left_out} == {"tests/r0"}
@@ -149,7 +149,7 @@ def test_each_chart_says_what_a_damaged_part_has_lost(tmp_path):
 
 def test_groups_over_a_key_are_refused():
     with pytest.raises(UsageError, match="over a key there are none"):
-        Asked(ask(["loss"], "val", None, 64, None), ())
+        CurveRequest(ask(["loss"], "val", None, 64, None), ())
 
 
 def test_a_zoom_unpacks_the_narrow_bins_of_the_parts_that_it_overlaps_alone(tmp_path, monkeypatch, way):
@@ -171,7 +171,7 @@ def test_a_zoom_unpacks_the_narrow_bins_of_the_parts_that_it_overlaps_alone(tmp_
         lambda head, block, level, body: levels.append(level) or read(head, block, level, body),
     )
     monkeypatch.setattr(exact, "_kept", {})
-    asked = [Asked(ask([key], "step", (18_432, 19_455), 4, None, edges=True)) for key in ("loss", "val")]
+    asked = [CurveRequest(ask([key], "step", (18_432, 19_455), 4, None, edges=True)) for key in ("loss", "val")]
     found = answers(asked, tmp_path)
     assert levels.count(1) <= 2  # of one part, the keys in a block or two
     for one in found:
@@ -192,7 +192,7 @@ def test_the_points_of_a_run_that_goes_on_are_sorted_once(tmp_path, monkeypatch,
         rows_of = sealed.rows_of
         monkeypatch.setattr(sealed, "rows_of", lambda points: sorted_.append(len(points)) or rows_of(points))
         monkeypatch.setattr(exact, "POINTS_A_BIN", 10**9)
-        asked = [Asked(ask([key], "step", None, 64, None)) for key in ("loss", "val")]
+        asked = [CurveRequest(ask([key], "step", None, 64, None)) for key in ("loss", "val")]
         answers(asked, tmp_path)
         writer.log(*[(step, {"loss": float(step), "val": -float(step)}) for step in range(2000, 2010)])
         loss, val = answers(asked, tmp_path)
@@ -209,7 +209,7 @@ def test_most_points_of_a_run_that_goes_on_are_counted_once(tmp_path, monkeypatc
     with Writer(tmp_path / "tests" / "r") as writer:
         writer.attempt(1)
         writer.log(*[(step, {"loss": math.sin(step), "val": -float(step)}) for step in range(3000)])
-        asked = [Asked(ask([key], "step", None, 64, None)) for key in ("loss", "val")]
+        asked = [CurveRequest(ask([key], "step", None, 64, None)) for key in ("loss", "val")]
         answers(asked, tmp_path)
         writer.log(*[(step, {"loss": 5.0, "val": -float(step)}) for step in range(3000, 3010)])
         loss, val = answers(asked, tmp_path)

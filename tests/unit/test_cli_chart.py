@@ -7,11 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from steno.cli.chart import MAX_LINES, Line, draw
+from steno.cli.chart import MAX_LINES, ChartLine, draw
 
 
 def line(values, label="rank 0"):
-    return Line(label, np.arange(len(values), dtype=np.int64), np.array(values, np.float64))
+    return ChartLine(label, np.arange(len(values), dtype=np.int64), np.array(values, np.float64))
 
 
 def braille(text):
@@ -79,7 +79,7 @@ def test_more_lines_than_colours_are_said():
 
 
 def test_steps_label_the_x_axis():
-    series = Line("rank 0", np.array([1000, 2000], np.int64), np.array([1.0, 2.0]))
+    series = ChartLine("rank 0", np.array([1000, 2000], np.int64), np.array([1.0, 2.0]))
     text = draw("loss", [series], width=60, color=False)
     assert "1000" in text
     assert "2000" in text

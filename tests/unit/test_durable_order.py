@@ -173,7 +173,7 @@ class Posting:
     def __init__(self, run, stream="s"):
         self.run = run
         self.journal = Journal(
-            streams.Found(stream, run.dir / ".steno" / "journal" / stream),
+            streams.FoundJournal(stream, run.dir / ".steno" / "journal" / stream),
             run.poster,
             Marker(run.node / "reading"),
             say=lambda key, text: pytest.fail(text),

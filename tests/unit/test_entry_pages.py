@@ -57,7 +57,7 @@ def every(reader):
     limit=st.integers(0, 12_000),
 )
 def test_a_page_is_a_piece_of_the_list(reader, every, kind, rank, match, offset, limit):
-    wanted = entrypages.Wanted(kind, rank, match)
+    wanted = entrypages.EntryFilter(kind, rank, match)
     page = reader.entry_page(kind, rank=rank, match=match, offset=offset, limit=limit)
     assert page == entrypages.page_of(every(), wanted, offset, limit)
 

@@ -14,7 +14,7 @@ from steno.journal import format as fmt
 from steno.journal.decode import HOLE, KeySet, RawFill, Slice
 from steno.record import LAST_STEP, RunInfo
 
-WRITER = fmt.Identity(nonce=1, size=1, number=0, stream="s", mono=0, wall=0, pid=1, rank=3, attempt=2)
+WRITER = fmt.SegmentIdentity(nonce=1, size=1, number=0, stream="s", mono=0, wall=0, pid=1, rank=3, attempt=2)
 
 
 class Keeping:

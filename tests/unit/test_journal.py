@@ -539,7 +539,7 @@ def test_a_clock_jump_moves_later_records_only(book):
 
 
 def test_a_segment_that_does_not_fit_leaves_nothing_behind(tmp_path):
-    identity = fmt.Identity(nonce=1, size=1 << 60, number=0, stream="s", mono=0, wall=0, pid=1)
+    identity = fmt.SegmentIdentity(nonce=1, size=1 << 60, number=0, stream="s", mono=0, wall=0, pid=1)
     with pytest.raises(OSError):
         Segment(tmp_path / "000000.seg", identity)
     assert list(tmp_path.iterdir()) == []

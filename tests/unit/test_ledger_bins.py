@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steno.ledger import bins as bins_
-from steno.ledger.bins import Bins, Points
+from steno.ledger.bins import BinInput, Bins
 
 ODD = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e308, -1e308, 5e-324, 1e8 + 1.0, 1.0, -1.0]
 
 
 @st.composite
-def some_points(draw: st.DrawFn) -> Points:
+def some_points(draw: st.DrawFn) -> BinInput:
     count = draw(st.integers(0, 300))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     step = rng.integers(-50, draw(st.sampled_from([0, 20, 3000])), count)
@@ -28,7 +28,7 @@ def some_points(draw: st.DrawFn) -> Points:
     value[other] = np.nan
     record = rng.permutation(count)
     few = draw(st.integers(1, 3))
-    return Points(
+    return BinInput(
         key=np.sort(rng.integers(0, few, count)),
         rank=rng.integers(0, few, count),
         attempt=rng.integers(1, 1 + few, count),
@@ -42,7 +42,7 @@ def some_points(draw: st.DrawFn) -> Points:
     )
 
 
-def check(found: Bins, points: Points, width: int, *, over_ranks: bool = False, over_attempts: bool = False) -> None:
+def check(found: Bins, points: BinInput, width: int, *, over_ranks: bool = False, over_attempts: bool = False) -> None:
     """Each bin is what a loop over the points says."""
     rows: dict[tuple[int, ...], list[int]] = {}
     for row in range(len(points.value)):
@@ -101,13 +101,13 @@ def check(found: Bins, points: Points, width: int, *, over_ranks: bool = False, 
 
 @settings(max_examples=150, deadline=None)
 @given(some_points(), st.sampled_from([1, 2, 16, 1024, bins_.WIDEST]))
-def test_bins_are_what_a_loop_over_the_points_says(points: Points, width: int) -> None:
+def test_bins_are_what_a_loop_over_the_points_says(points: BinInput, width: int) -> None:
     check(bins_.of_points(points, width), points, width)
 
 
 @settings(max_examples=150, deadline=None)
 @given(some_points(), st.sampled_from([1, 4, 64]), st.sampled_from([1, 4, 1 << 20]), st.data())
-def test_united_bins_are_those_of_all_the_points(points: Points, width: int, times: int, data: st.DataObject) -> None:
+def test_united_bins_are_those_of_all_the_points(points: BinInput, width: int, times: int, data: st.DataObject) -> None:
     count = len(points.value)
     cuts = sorted(data.draw(st.lists(st.integers(0, count), max_size=3)))
     pieces = [
@@ -124,7 +124,7 @@ def test_means_and_deviations_are_exact_far_from_zero_after_many_unions(offset: 
     count = 1 << 16
     value = np.random.default_rng(3).standard_normal(count) * 1e-3 + offset
     at = np.arange(count)
-    found = bins_.of_points(Points(0, 0, 1, at, at, 0, at, value), 1)
+    found = bins_.of_points(BinInput(0, 0, 1, at, at, 0, at, value), 1)
     for width in (4, 64, 128, 1 << 12, 1 << 20):
         found = bins_.unite(found, width)
     exact = value.astype(np.longdouble)
@@ -137,6 +137,6 @@ def test_means_and_deviations_are_exact_far_from_zero_after_many_unions(offset: 
 def test_a_mean_of_the_largest_floats_is_one_of_them() -> None:
     at = np.arange(8)
     value = np.full(8, np.finfo(np.float64).max)
-    found = bins_.unite(bins_.of_points(Points(0, 0, 1, at, at, 0, at, value), 2), 8)
+    found = bins_.unite(bins_.of_points(BinInput(0, 0, 1, at, at, 0, at, value), 2), 8)
     assert found.mean[0] == pytest.approx(value[0], rel=1e-12)
     assert found.m2[0] == pytest.approx(0.0)

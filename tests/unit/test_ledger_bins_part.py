@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from steno.errors import CorruptError
 from steno.ledger import bins as bins_
 from steno.ledger import bins_format
-from steno.ledger.bins import Bins, Marks, Points
+from steno.ledger.bins import BinInput, Bins, Marks
 from steno.ledger.bins_part import BIN_POINTS, FEWEST_POINTS, PartBins
 
 OF = bins_format.identity(123_456, 1_000_000, -(2**63) + 5, "123456:0011aabb")
@@ -38,7 +38,7 @@ def alike(one: Any, other: Any) -> bool:
 
 
 @st.composite
-def some_parts(draw: st.DrawFn) -> tuple[list[str], Points]:
+def some_parts(draw: st.DrawFn) -> tuple[list[str], BinInput]:
     """A part's points in its order, and its keys."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     names = sorted(draw(st.sets(st.text(min_size=1, max_size=8), min_size=1, max_size=6)))
@@ -62,11 +62,11 @@ def some_parts(draw: st.DrawFn) -> tuple[list[str], Points]:
     if other is not None:
         value[other] = np.nan
     time = (record * 10**8 + rng.integers(0, 10**7, count)) // 1000 * draw(st.sampled_from([1, 1000]))
-    points = Points(key, rank, attempt, step, time, OF.node, record, value, other, rng.random(count) < 0.01)
+    points = BinInput(key, rank, attempt, step, time, OF.node, record, value, other, rng.random(count) < 0.01)
     return names, points.take(np.lexsort((record, step, attempt, rank, key)))
 
 
-def made(names: list[str], points: Points, cuts: list[int]) -> PartBins:
+def made(names: list[str], points: BinInput, cuts: list[int]) -> PartBins:
     """What row groups that are cut there give."""
     key = np.asarray(points.key)
     bins = PartBins(names, np.bincount(key, minlength=len(names)))
@@ -77,7 +77,7 @@ def made(names: list[str], points: Points, cuts: list[int]) -> PartBins:
 
 @settings(max_examples=60, deadline=None)
 @given(some_parts(), st.data())
-def test_a_file_gives_back_the_bins_of_its_part(part: tuple[list[str], Points], data: st.DataObject) -> None:
+def test_a_file_gives_back_the_bins_of_its_part(part: tuple[list[str], BinInput], data: st.DataObject) -> None:
     names, points = part
     count = len(points.value)
     bins = made(names, points, sorted(data.draw(st.lists(st.integers(0, count), max_size=4))))
@@ -109,13 +109,13 @@ def test_a_file_gives_back_the_bins_of_its_part(part: tuple[list[str], Points], 
         assert int(coarse.count[coarse.key == at].sum()) == len(mine.value)
 
 
-def plain(count: int = 5000, ranks: int = 1) -> Points:
+def plain(count: int = 5000, ranks: int = 1) -> BinInput:
     step = np.repeat(np.arange(count // ranks), ranks)
     at = np.arange(len(step))
     rank = at % ranks
     order = np.lexsort((at, rank))
     value = np.random.default_rng(1).standard_normal(len(at))
-    return Points(np.zeros(len(at), np.int64), rank, 1, step, at * 10**6, OF.node, at, value).take(order)
+    return BinInput(np.zeros(len(at), np.int64), rank, 1, step, at * 10**6, OF.node, at, value).take(order)
 
 
 def test_bins_hold_as_many_points_as_is_promised() -> None:
@@ -160,7 +160,7 @@ def golden() -> PartBins:
     value[[100, 700, 701, 900]] = np.nan, np.inf, -np.inf, np.nan
     other = at == 900
     time = 1_700_000_000_000_000_000 + at * 100_000_000 + at % 13 * 7000
-    points = Points(key, rank, 1, at - 200, time, OF.node, at + 7, value, other, at == 2000)
+    points = BinInput(key, rank, 1, at - 200, time, OF.node, at + 7, value, other, at == 2000)
     order = np.lexsort((points.step, rank, key))
     return made(["grad/norm", "loss"], points.take(order), [])
 

@@ -10,7 +10,7 @@ import tqdm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steno.capture.output.lines import LONGEST, Line, Lines
+from steno.capture.output.lines import LONGEST, Lines, OutputLine
 
 
 def lines_of(*pieces):
@@ -72,9 +72,9 @@ def test_endless_lines_are_cut_and_counted():
     for _ in range(100):
         assert lines.feed("x" * 1000) == []
     assert lines.feed("\nshort\n" + "y" * (LONGEST + 7) + "\n") == [
-        Line("x" * LONGEST, 100_000 - LONGEST),
-        Line("short"),
-        Line("y" * LONGEST, 7),
+        OutputLine("x" * LONGEST, 100_000 - LONGEST),
+        OutputLine("short"),
+        OutputLine("y" * LONGEST, 7),
     ]
 
 

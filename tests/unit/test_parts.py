@@ -18,11 +18,11 @@ from steno.record import Ref
 SAME = Constants("p", "r", -5)
 
 
-def some_points(rows: int, ranks: int, *, ordered: bool) -> parts.Points:
+def some_points(rows: int, ranks: int, *, ordered: bool) -> parts.PartPoints:
     random = np.random.default_rng(rows + ranks)
     width = 3
     step = np.arange(rows) if ordered else random.integers(0, rows, rows)
-    return parts.Points(
+    return parts.PartPoints(
         record=np.arange(rows),
         time=np.arange(rows) * 1000 + 10**18,
         step=step,
@@ -61,13 +61,13 @@ def test_a_table_is_written_as_any_points(
     assert table["exact"].drop_null().to_pylist() == [2**60]
 
 
-def many_points(rows: int, value: np.ndarray | None = None) -> parts.Points:
+def many_points(rows: int, value: np.ndarray | None = None) -> parts.PartPoints:
     """Records of the keys "a" and "c"; "b" is in every 20th of them."""
     random = np.random.default_rng(rows)
     has_b = np.arange(rows) % 20 == 0
     width = np.where(has_b, 3, 2)
     points = int(width.sum())
-    return parts.Points(
+    return parts.PartPoints(
         record=np.arange(rows),
         time=np.arange(rows) * 1000 + 10**18,
         step=np.arange(rows),

@@ -95,7 +95,7 @@ def test_a_disk_that_has_no_room_is_an_error_when_the_segment_is_made(tmp_path, 
     def full(fd, offset, length):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    identity = fmt.Identity(nonce=1, size=1 << 20, number=0, stream="s", mono=1, wall=1, pid=os.getpid())
+    identity = fmt.SegmentIdentity(nonce=1, size=1 << 20, number=0, stream="s", mono=1, wall=1, pid=os.getpid())
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space left"):
         Segment(tmp_path / "000000.seg", identity)

@@ -199,4 +199,6 @@ def test_too_many_points_are_not_kept(place, monkeypatch):
 )
 def test_what_a_query_asks_for(query, keys, runs):
     found = sql_._asked(Engine(), query, ["v"] if "?" in query else None)
-    assert found == asked_.Asked(None if keys is None else frozenset(keys), None if runs is None else frozenset(runs))
+    assert found == asked_.QueryScope(
+        None if keys is None else frozenset(keys), None if runs is None else frozenset(runs)
+    )

@@ -402,7 +402,7 @@ def test_large_value_is_recorded_by_the_child_unless_the_parent_holds_its_place(
     slim = answer(big, record=recorded.append)
     assert slim.recorded
     assert slim.value["n"] == 1
-    assert isinstance(slim.value["big"], reply.Kept)
+    assert isinstance(slim.value["big"], reply.RecordedValue)
     assert recorded[0]["big"].shape == (100_000,)
 
     whole = answer(big, whole=True)

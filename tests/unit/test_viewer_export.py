@@ -25,7 +25,7 @@ from steno.errors import UsageError
 from steno.viewer.catalogue import Catalogue
 from steno.viewer.chart import Charts
 from steno.viewer.export import Export
-from steno.viewer.kept import Kept
+from steno.viewer.kept import KeptViews
 from steno.viewer.private import Private
 from steno.viewer.run import OneRun
 from steno.viewer.runs import Runs
@@ -203,7 +203,7 @@ def test_the_command_line_writes_it_and_says_what_is_wrong(place, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "out.html" in done.stdout
     assert [row["run"] for row in inside(target.read_bytes())[0]["runs"]["rows"]] == ["digits/r0", "digits/r1"]
-    Kept(place).save("one", "runs=1&logY=1", replace=True)
+    KeptViews(place).save("one", "runs=1&logY=1", replace=True)
     assert view("--export", str(target), "--view", "one").returncode == 0
     head, _ = inside(target.read_bytes())
     assert (len(head["runs"]["rows"]), head["title"]) == (1, "one")

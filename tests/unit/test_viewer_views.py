@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 import viewer_server
 from steno.errors import StenoError, UsageError
-from steno.viewer.kept import FOLDER, LONGEST, Kept, TakenError
+from steno.viewer.kept import FOLDER, LONGEST, KeptViews, TakenError
 
 VIEW = "where=config.lr%20%3C%200.1&smooth=ema~40"
 BAD_NAMES = ("", " ", ".", "..", ".x", "a/b", "../x", "a\\b", "a\nb", "a\0b", "x" * 201, " x")
 
 
 def test_a_view_is_kept_renamed_and_removed(tmp_path):
-    kept = Kept(tmp_path / "runs")
+    kept = KeptViews(tmp_path / "runs")
     assert kept.all() == ([], 0)
     kept.save("mine", VIEW, replace=False)
     path = tmp_path / "runs" / FOLDER / "mine.json"
@@ -45,7 +45,7 @@ def test_a_view_is_kept_renamed_and_removed(tmp_path):
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_name_never_becomes_a_path(tmp_path, name):
-    kept = Kept(tmp_path / "runs")
+    kept = KeptViews(tmp_path / "runs")
     kept.save("good", VIEW, replace=False)
     for act in (
         lambda: kept.save(name, VIEW, replace=True), lambda: kept.call("good", name), lambda: kept.call(name, "x"),
@@ -59,12 +59,12 @@ def test_a_name_never_becomes_a_path(tmp_path, name):
 @pytest.mark.parametrize("view", [None, 1, ["x"], "a\nb", "x" * (LONGEST + 1)])
 def test_what_is_no_view_is_not_kept(tmp_path, view):
     with pytest.raises(UsageError, match="a view is"):
-        Kept(tmp_path).save("x", view, replace=False)
+        KeptViews(tmp_path).save("x", view, replace=False)
     assert not (tmp_path / FOLDER).exists()
 
 
 def test_what_strangers_put_there_is_said_and_costs_no_other(tmp_path):
-    kept = Kept(tmp_path)
+    kept = KeptViews(tmp_path)
     kept.save("good", VIEW, replace=False)
     folder, secret = tmp_path / FOLDER, tmp_path / "secret.json"
     secret.write_text(json.dumps({"steno_view": 1, "view": "secret"}))
@@ -94,7 +94,7 @@ def test_a_folder_that_is_a_link_is_neither_read_nor_written(tmp_path):
     elsewhere.mkdir()
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / FOLDER).symlink_to(elsewhere)
-    kept = Kept(tmp_path / "runs")
+    kept = KeptViews(tmp_path / "runs")
     assert "symbolic link" in kept.all()[0][0].problem
     with pytest.raises(StenoError, match="symbolic link"):
         kept.save("x", VIEW, replace=True)
@@ -102,14 +102,14 @@ def test_a_folder_that_is_a_link_is_neither_read_nor_written(tmp_path):
 
 
 def test_only_a_viewer_that_allows_edits_writes_views_and_each_shows_them(tmp_path):
-    Kept(tmp_path).save("mine", VIEW, replace=False)
+    KeptViews(tmp_path).save("mine", VIEW, replace=False)
     with viewer_server.serving(tmp_path) as asker:
         assert [(one["name"], one["view"]) for one in asker.ask("/api/views").json["views"]] == [("mine", VIEW)]
         for what in ("save", "rename", "remove"):
             answer = asker.post(f"/api/views/{what}", {"name": "mine", "to": "x", "view": "", "replace": True})
             assert answer.status == 403
             assert "--allow-edit" in answer.json["remedy"]
-        assert Kept(tmp_path).get("mine").view == VIEW
+        assert KeptViews(tmp_path).get("mine").view == VIEW
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ def digest_of(path: str | os.PathLike[str], told: Callable[[int], bool] = lambda
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class DirectoryFile:
     """One file of a directory."""
 
     name: str
@@ -142,7 +142,7 @@ class Listed:
 class Manifest:
     """What a directory holds."""
 
-    files: tuple[Listed, ...] = ()
+    files: tuple[DirectoryFile, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     """(name, target), targets inside the directory."""
     dirs: tuple[str, ...] = ()
@@ -169,7 +169,7 @@ class Manifest:
         try:
             found = json.loads(inside.read(path))
             read = cls(
-                files=tuple(Listed(str(a), str(b), int(c), int(d)) for a, b, c, d in found["files"]),
+                files=tuple(DirectoryFile(str(a), str(b), int(c), int(d)) for a, b, c, d in found["files"]),
                 links=tuple((str(a), str(b)) for a, b in found["links"]),
                 dirs=tuple(map(str, found["dirs"])),
                 skipped=tuple((str(a), str(b)) for a, b in found["skipped"]),
@@ -222,5 +222,5 @@ def _leads_inside(name: str, links: Mapping[str, str]) -> bool:
     return False
 
 
-def _name(one: Listed) -> str:
+def _name(one: DirectoryFile) -> str:
     return one.name

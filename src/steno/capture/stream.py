@@ -119,7 +119,7 @@ class Stream:
 
     def _make(self, size: int) -> Segment:
         number = next(self._numbers)
-        identity = fmt.Identity(
+        identity = fmt.SegmentIdentity(
             nonce=secrets.randbits(31) + 1,
             size=size,
             number=number,

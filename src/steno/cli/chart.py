@@ -22,7 +22,7 @@ MAX_LINES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One line: `x` and `value` of the same length, in order of `x`."""
 
     label: str
@@ -32,7 +32,7 @@ class Line:
     """How many of the values are no numbers: texts and media, NaN in `value`."""
 
 
-def draw(title: str, lines: list[Line], *, width: int | None = None, height: int = 16, color: bool = True) -> str:
+def draw(title: str, lines: list[ChartLine], *, width: int | None = None, height: int = 16, color: bool = True) -> str:
     """The chart as text, with a last line that says what could not be drawn.
 
     Values that are not finite are left out and counted. Both axes are drawn from 0 to 1 with labels of
@@ -46,7 +46,9 @@ def draw(title: str, lines: list[Line], *, width: int | None = None, height: int
     odd = sum(line.odd for line in lines)
     hidden = sum(int((~mask).sum()) for mask in finite) - odd
     shown = [
-        Line(line.label, line.x[mask], line.value[mask]) for line, mask in zip(lines, finite, strict=True) if mask.any()
+        ChartLine(line.label, line.x[mask], line.value[mask])
+        for line, mask in zip(lines, finite, strict=True)
+        if mask.any()
     ]
     remarks = [f"{hidden} values that are NaN or infinite are not drawn"] if hidden else []
     remarks += [f"{odd} texts or media values are not drawn"] if odd else []
@@ -89,7 +91,7 @@ def draw(title: str, lines: list[Line], *, width: int | None = None, height: int
     return "\n".join([text, *_legend(shown, columns, color=color), *(f"  {remark}" for remark in remarks)])
 
 
-def _legend(lines: list[Line], width: int, *, color: bool) -> list[str]:
+def _legend(lines: list[ChartLine], width: int, *, color: bool) -> list[str]:
     """Which line is which, under the chart, where it hides nothing."""
     import plotext
 

@@ -214,7 +214,7 @@ def _chart(found: list[Compared], key: str, points: int, height: int) -> str:
         if key in one.metrics:
             over = "mean" if len(one.info.ranks) > 1 else None
             series = one.reader.series(key, points=points, over=over)
-            lines.append(chart.Line(one.label, series.step, series.value, curves.unnumbered(series)))
+            lines.append(chart.ChartLine(one.label, series.step, series.value, curves.unnumbered(series)))
     return chart.draw(key, lines, height=height, color=terminal.in_color())
 
 

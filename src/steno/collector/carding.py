@@ -315,7 +315,7 @@ class Carding:
             stamp = (0, 0, 0)
         if self._identity is None or self._identity[0] != stamp:
             facts = runfile.read(self._run_dir)[0]
-            fields = {name: facts[name] for name in card.Identity.__struct_fields__ if name in facts}
+            fields = {name: facts[name] for name in card.RunIdentity.__struct_fields__ if name in facts}
             bare = {name: fields.get(name, "") for name in ("id", "project", "name")}
             self._identity = (stamp, card.small(fields) or bare, facts.get("config") or {})
         return self._identity[1], self._identity[2]

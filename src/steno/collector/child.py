@@ -24,7 +24,7 @@ from steno.collector.follower import follow
 from steno.delivery.backoff import Backoff
 from steno.delivery.courier import FIRST_WAIT_SECS, LAST_WAIT_SECS
 from steno.delivery.progress import Progress, describe
-from steno.destinations.asked import Wanted
+from steno.destinations.asked import WantedDestination
 from steno.secrecy import scrub
 from steno.visible import visible
 
@@ -58,7 +58,7 @@ class ChildFollower:
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: WantedDestination,
         run_dir: Path,
         node: Node,
         *,
@@ -230,7 +230,7 @@ def main() -> int:
     os.dup2(2, 1)
     run_dir = Path(sys.argv[1])
     order = json.loads(sys.stdin.readline())
-    wanted = Wanted(**order["wanted"])
+    wanted = WantedDestination(**order["wanted"])
     node, newest = int(order["node"]), [0, 0]
     reader = Reader(run_dir)
     lock = threading.Lock()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from steno.collector.catalogue import Node
     from steno.collector.journals import Journal
-    from steno.journal.adoption import Mark
+    from steno.journal.adoption import AdoptionMark
     from steno.ledger.post import Poster
 
 ADOPT: Final = "adopt"
@@ -106,7 +106,7 @@ class Elsewhere:
         """By journal: the number of the mark whose stamp is watched, 0 for the writer's own."""
         self._busy_since: dict[str, float] = {}
         """By journal that is marked by us and not taken over: the ledger of the one who posted it is busy."""
-        self._marks: dict[str, Mark] = {}
+        self._marks: dict[str, AdoptionMark] = {}
         self._now = at_once
         self._next_look = 0.0
         self._next_stamp = 0.0
@@ -178,7 +178,7 @@ class Elsewhere:
 
     # -- taking over ---------------------------------------------------------------------------------------
 
-    def _take(self, journal: Journal, mark: Mark) -> None:
+    def _take(self, journal: Journal, mark: AdoptionMark) -> None:
         """Have the others post it no more, and go on where they stand."""
         where, name = journal.found.dir, journal.name
         writer = life.writer(where) or life.Writer()

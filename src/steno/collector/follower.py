@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.delivery.progress import Progress
-    from steno.destinations.asked import Wanted
+    from steno.destinations.asked import WantedDestination
     from steno.record import Batch
 
 Follower = Courier
 
 
 def follow(
-    wanted: Wanted,
+    wanted: WantedDestination,
     run_dir: Path,
     node: int,
     config: Mapping[str, Any],

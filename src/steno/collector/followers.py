@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.collector.catalogue import Node
-    from steno.destinations.asked import Wanted
+    from steno.destinations.asked import WantedDestination
     from steno.ledger.read import Reader
     from steno.record import Batch
 
@@ -89,7 +89,7 @@ class Delivery:
         for place in asked.unconfirmed(self._run_dir):
             self._say(f"unconfirmed {place}", asked.line(self._run_dir, place))
 
-    def _begin(self, wanted: Wanted) -> Follower | ChildFollower:
+    def _begin(self, wanted: WantedDestination) -> Follower | ChildFollower:
         with self._lock:
             saved = cursors.load(self._connection, wanted.name)
             row = self._connection.execute("select value from meta where key='config'").fetchone()

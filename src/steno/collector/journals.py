@@ -53,7 +53,7 @@ class Journal:
 
     def __init__(
         self,
-        found: streams.Found,
+        found: streams.FoundJournal,
         poster: Poster,
         marker: Marker,
         *,

@@ -25,7 +25,7 @@ _TAIL_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownNumbers:
     """The highest numbers that something beside the ledger knows, and what that is."""
 
     record: int = 0
@@ -36,7 +36,7 @@ class Known:
     """The file that knows the highest record."""
 
 
-def known(run_dir: Path, node: Node) -> Known:
+def known(run_dir: Path, node: Node) -> KnownNumbers:
     """What the status, the parts, the index of artifacts and the destinations' files know of this node's records."""
     status = statusfile.read(node.dir)
     destinations = list((status.get("destinations") or {}).values())
@@ -48,7 +48,7 @@ def known(run_dir: Path, node: Node) -> Known:
     ]
     record, by = max(said, key=lambda pair: pair[0])
     batches = [facts["last_batch"] for facts in _parts(node.dir)]
-    return Known(
+    return KnownNumbers(
         record=record,
         batch=max(_count(status, "batch"), *(_count(one, "batch") for one in destinations), *batches, 0),
         step=_count(status.get("counters") or {}, "run"),

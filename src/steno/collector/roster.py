@@ -91,7 +91,7 @@ class Roster:
         """Do not look again before something has changed."""
         self._stamp = self._seen
 
-    def _lost(self, found: streams.Found) -> None:
+    def _lost(self, found: streams.FoundJournal) -> None:
         """The directory is gone, as after a reboot when it lay in memory: what was not posted is lost."""
         assert found.pointer is not None
         if self._poster.lose_stream(found.stream):
@@ -214,6 +214,6 @@ def has_writers(run_dir: Path, known: dict[str, Journal]) -> bool:
     )
 
 
-def _asks(found: streams.Found) -> bool:
+def _asks(found: streams.FoundJournal) -> bool:
     writer = life.writer(found.dir)
     return writer is None or writer.is_asked_here

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, inside
 from steno.artifacts import content
-from steno.artifacts.content import Listed, Manifest, digest_of, place
+from steno.artifacts.content import DirectoryFile, Manifest, digest_of, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class Store:
         listed = []
         for one in manifest.files:
             digest, size = self._keep(path.parent / one.content)
-            listed.append(Listed(one.name, digest, size, one.mode))
+            listed.append(DirectoryFile(one.name, digest, size, one.mode))
         self._scratch.mkdir(parents=True, exist_ok=True)
         made = self._scratch / f"{path.parent.parent.name}-{path.parent.name}"
         try:

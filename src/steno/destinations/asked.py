@@ -21,7 +21,7 @@ _ROLES: Final = ("store", "artifacts")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedDestination:
     """A destination that the run asks for. One of kind `file` is steno's own, and writes below the run alone."""
 
     name: str
@@ -34,9 +34,9 @@ class Wanted:
         return confirmed.text_of(self.name, self.options)
 
 
-def all_destinations(run_dir: Path) -> dict[str, Wanted]:
+def all_destinations(run_dir: Path) -> dict[str, WantedDestination]:
     """Those that the run names for collectors, whether confirmed or not."""
-    found: dict[str, Wanted] = {}
+    found: dict[str, WantedDestination] = {}
     entries = sorted(files.scan(run_dir / ".steno" / "destinations"), key=lambda one: one.name)
     if not entries:
         return found
@@ -51,7 +51,7 @@ def all_destinations(run_dir: Path) -> dict[str, Wanted]:
         # Where it runs is not the run's to say.
         kind = BUILT_IN[name][1] if name in BUILT_IN else "process"
         if facts and isinstance(options, dict) and kind != "console" and facts.get("kind") != "console":
-            found[name] = Wanted(name, kind, options)
+            found[name] = WantedDestination(name, kind, options)
     return found
 
 
@@ -98,7 +98,7 @@ def _live_secs_in(run_dir: Path, _stamp: int) -> float:
 LIVE_SECS: Final = 5.0
 
 
-def destinations(run_dir: Path) -> dict[str, Wanted]:
+def destinations(run_dir: Path) -> dict[str, WantedDestination]:
     """Those that collectors of this user deliver to."""
     found = all_destinations(run_dir)
     foreign = [one for one in found.values() if one.kind != "file"]

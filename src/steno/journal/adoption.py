@@ -26,7 +26,7 @@ KEPT_SECS: Final = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class AdoptionMark:
     """That a node has taken a journal over."""
 
     number: int
@@ -44,7 +44,7 @@ def is_adopted(place: Path) -> bool:
     return os.path.exists(place / f"{_MARK}1")
 
 
-def owner(place: Path) -> Mark | None:
+def owner(place: Path) -> AdoptionMark | None:
     """Who posts the journal in that directory in place of its writer's machine; None: nobody does."""
     number = 0
     while os.path.exists(place / f"{_MARK}{number + 1}"):
@@ -58,7 +58,7 @@ def nodes(place: Path) -> set[int]:
     return set() if last is None else {_read(place, number).node for number in range(1, last.number + 1)}
 
 
-def adopt(place: Path, node: int, host: str, time: float) -> Mark | None:
+def adopt(place: Path, node: int, host: str, time: float) -> AdoptionMark | None:
     """Take the journal over; None: another one was first.
 
     Raises:
@@ -72,17 +72,17 @@ def adopt(place: Path, node: int, host: str, time: float) -> Mark | None:
     return _read(place, number)
 
 
-def stamp(place: Path, mark: Mark) -> None:
+def stamp(place: Path, mark: AdoptionMark) -> None:
     """Show that the work on the journal goes on. Raises OSError."""
     os.utime(place / f"{_MARK}{mark.number}", follow_symlinks=False)
 
 
-def leave(place: Path, mark: Mark) -> None:
+def leave(place: Path, mark: AdoptionMark) -> None:
     """Say that it has ended. Raises OSError."""
     files.touch(place / f"{_LEFT}{mark.number}")
 
 
-def _read(place: Path, number: int) -> Mark:
+def _read(place: Path, number: int) -> AdoptionMark:
     path = place / f"{_MARK}{number}"
     facts = files.read_json(path)
     node, time = facts.get("node"), facts.get("time")
@@ -90,7 +90,7 @@ def _read(place: Path, number: int) -> Mark:
         there: int | None = os.stat(path).st_mtime_ns
     except OSError:
         there = None
-    return Mark(
+    return AdoptionMark(
         number=number,
         node=node if isinstance(node, int) else -1,
         host=str(facts.get("host") or ""),

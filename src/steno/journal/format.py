@@ -72,7 +72,7 @@ EXT_MEDIA = 4  # msgpack {kind, ...}: a media value; large bytes in a side file 
 EXT_LOST = 5  # utf-8 reason: a value that could not be recorded; its place is kept
 
 
-class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
+class SegmentIdentity(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a segment says about itself and the process that writes it."""
 
     nonce: int

@@ -111,7 +111,7 @@ def _named_in_segment(place: Path) -> Writer | None:
     return None
 
 
-def of_identity(identity: fmt.Identity) -> Writer:
+def of_identity(identity: fmt.SegmentIdentity) -> Writer:
     """The writer that a segment names."""
     return Writer(**{name: getattr(identity, name) for name in SAID})
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _MADV_POPULATE_WRITE: Final = 23  # linux/mman-common.h, kernel 5.14
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(fmt.Identity)
+_decoder: Final = msgspec.msgpack.Decoder(fmt.SegmentIdentity)
 
 
-def identity_bytes(identity: fmt.Identity) -> bytes:
+def identity_bytes(identity: fmt.SegmentIdentity) -> bytes:
     """The identity as a frame seeded with 0, padded to its room in the header."""
     body = _encoder.encode(identity)
     frame = fmt.FRAME.pack(len(body), crc32c.crc32c(body)) + body
@@ -33,7 +33,7 @@ def identity_bytes(identity: fmt.Identity) -> bytes:
     return frame.ljust(fmt.IDENTITY_ROOM, b"\0")
 
 
-def read_identity(head: bytes) -> fmt.Identity | None:
+def read_identity(head: bytes) -> fmt.SegmentIdentity | None:
     """The identity from a segment's first HEADER_BYTES; None when both copies are unreadable."""
     if head[: len(fmt.MAGIC)] != fmt.MAGIC and len(head) < fmt.HEADER_BYTES:
         return None
@@ -64,7 +64,7 @@ class Segment:
 
     __slots__ = ("end", "inode", "map", "nonce", "number", "path", "size", "write")
 
-    def __init__(self, path: Path, identity: fmt.Identity) -> None:
+    def __init__(self, path: Path, identity: fmt.SegmentIdentity) -> None:
         self.path = path
         self.size = identity.size
         self.nonce = identity.nonce

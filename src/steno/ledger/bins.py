@@ -134,7 +134,7 @@ def concat(pieces: Sequence[Bins]) -> Bins:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Points:
+class BinInput:
     """Points to be put into bins; arrays of shape (n,), or one number where all have it in common."""
 
     key: NDArray[np.integer[Any]] | int
@@ -150,16 +150,16 @@ class Points:
     exact: NDArray[np.bool_] | None = None
     """Those that are ints beyond 2**53; None: none is."""
 
-    def take(self, rows: NDArray[Any]) -> Points:
+    def take(self, rows: NDArray[Any]) -> BinInput:
         """Some of them, in the order given."""
-        return Points(*(_of(getattr(self, one.name), rows) for one in fields(self)))
+        return BinInput(*(_of(getattr(self, one.name), rows) for one in fields(self)))
 
 
 def _of(column: Any, rows: NDArray[Any]) -> Any:
     return column[rows] if isinstance(column, np.ndarray) else column
 
 
-def of_points(points: Points, width: int | NDArray[np.int64]) -> Bins:
+def of_points(points: BinInput, width: int | NDArray[np.int64]) -> Bins:
     """The bins of points in any order; fastest in the order of a part: key, rank, attempt, step.
 
     Args:
@@ -219,7 +219,7 @@ def of_points(points: Points, width: int | NDArray[np.int64]) -> Bins:
     )
 
 
-def _heads(points: Points, start: NDArray[np.int64]) -> NDArray[np.int64] | None:
+def _heads(points: BinInput, start: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """Where bins begin; None where the points are not in order."""
     heads = _edges(points, start)
     rises = points.step[1:] > points.step[:-1]
@@ -237,7 +237,7 @@ def _heads(points: Points, start: NDArray[np.int64]) -> NDArray[np.int64] | None
     return heads
 
 
-def _edges(points: Points, start: NDArray[np.int64]) -> NDArray[np.int64]:
+def _edges(points: BinInput, start: NDArray[np.int64]) -> NDArray[np.int64]:
     new = np.empty(len(start), np.bool_)
     new[0] = True
     np.not_equal(start[1:], start[:-1], out=new[1:])
@@ -316,7 +316,7 @@ def _sane(shift: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(shift), shift, 0.0)
 
 
-def _marks(points: Points, rows: NDArray[np.int64]) -> Marks:
+def _marks(points: BinInput, rows: NDArray[np.int64]) -> Marks:
     """The points at these rows, -1 for none."""
     absent = rows < 0
 

@@ -64,7 +64,7 @@ LARGEST_HEAD: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class PartIdentity:
     """Which part a file of bins is of."""
 
     bytes: int
@@ -74,16 +74,16 @@ class Identity:
     """crc32c of the text that is the part's checksum."""
 
 
-def identity(size: int, rows: int, node: int, checksum: str | None) -> Identity:
+def identity(size: int, rows: int, node: int, checksum: str | None) -> PartIdentity:
     """What tells a part from any other one of its name. Without a checksum it is its size alone."""
-    return Identity(size, rows, node, 0 if checksum is None else _crc(checksum.encode()))
+    return PartIdentity(size, rows, node, 0 if checksum is None else _crc(checksum.encode()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Head:
+class BinsHead:
     """What a file of bins has, without its blocks."""
 
-    of: Identity
+    of: PartIdentity
     ends: tuple[NDArray[np.uint32], NDArray[np.uint32]]
     """By level and key, where its bins end."""
     widths: NDArray[np.int64]
@@ -141,7 +141,7 @@ def coarser(width: Any) -> Any:
 # -- writing -----------------------------------------------------------------------------------------------
 
 
-def encoded(of: Identity, names: Sequence[str], levels: tuple[Bins, Bins]) -> bytes:
+def encoded(of: PartIdentity, names: Sequence[str], levels: tuple[Bins, Bins]) -> bytes:
     """The bytes of a file.
 
     Args:
@@ -298,7 +298,7 @@ def head_bytes(data: bytes) -> int:
     return int(_HEAD.size + index)
 
 
-def read_head(data: bytes) -> Head:
+def read_head(data: bytes) -> BinsHead:
     """The head of a file, of at least `head_bytes` bytes.
 
     Raises:
@@ -322,8 +322,8 @@ def read_head(data: bytes) -> Head:
         raise CorruptError("the index of a file of bins does not add up")
     blocks = np.frombuffer(data, _BLOCK, coarse + fine, at + text)
     starts = size + np.cumsum(blocks["size"], dtype=np.int64) - blocks["size"]
-    return Head(
-        Identity(part_bytes, rows, node, part_crc),
+    return BinsHead(
+        PartIdentity(part_bytes, rows, node, part_crc),
         (ends[0], ends[1]),
         widths,
         names,
@@ -333,7 +333,7 @@ def read_head(data: bytes) -> Head:
     )
 
 
-def read_block(head: Head, block: int, level: int, body: bytes) -> Bins:
+def read_block(head: BinsHead, block: int, level: int, body: bytes) -> Bins:
     """The bins of a block; `Bins.key` is the key's number in the file.
 
     Raises:
@@ -423,7 +423,7 @@ def _joined(data: bytes, at: int, rows: int, size: int) -> NDArray[np.int64]:
     return out.reshape(-1).view("<i8")
 
 
-def is_valid(data: bytes, of: Identity) -> bool:
+def is_valid(data: bytes, of: PartIdentity) -> bool:
     """Whether these are the bytes of a file of that part as they were written, by their checksums."""
     try:
         head = read_head(data)
@@ -437,7 +437,7 @@ def is_valid(data: bytes, of: Identity) -> bool:
     return head.of == of
 
 
-def read_all(data: bytes) -> tuple[Head, Bins, Bins]:
+def read_all(data: bytes) -> tuple[BinsHead, Bins, Bins]:
     """A whole file: its head and the bins of both levels.
 
     Raises:

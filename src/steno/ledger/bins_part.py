@@ -10,7 +10,7 @@ import numpy as np
 from steno import files, inside
 from steno.errors import CorruptError
 from steno.ledger import bins_format
-from steno.ledger.bins import WIDEST, Bins, Points, concat, none, of_points, unite
+from steno.ledger.bins import WIDEST, BinInput, Bins, concat, none, of_points, unite
 from steno.ledger.bins_name import name_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from steno.ledger.bins_format import Identity
+    from steno.ledger.bins_format import PartIdentity
 
 FEWEST_POINTS: Final = 1024
 """A key with fewer in the part has no bins: its points are read as fast."""
@@ -29,7 +29,7 @@ _CROWDED: Final = BIN_POINTS // 2
 """Bins of fewer points on average cost too many bytes: they are made wider, or are not there."""
 
 
-def write(part: Path, bins: PartBins, of: Identity) -> None:
+def write(part: Path, bins: PartBins, of: PartIdentity) -> None:
     """Put a file of bins beside the part, in place of one that is there; none where no key has bins.
 
     It is not synced, and may be there before its part is: what a power loss tears, and what is another part's by its
@@ -49,7 +49,7 @@ def write(part: Path, bins: PartBins, of: Identity) -> None:
         files.write_new(hidden, data)
 
 
-def is_there(part: Path, of: Identity) -> bool:
+def is_there(part: Path, of: PartIdentity) -> bool:
     """Whether the part has a file of bins of this version, whole and its own."""
     try:
         return bins_format.is_valid(inside.read(part.with_name(name_of(part.name))), of)
@@ -61,7 +61,7 @@ class PartBins:
     """Gathers the bins of a part. `add` takes its points once each, in order of key, rank, attempt and step.
 
     Args:
-        names: of all keys of the part, in order; `Points.key` counts in them.
+        names: of all keys of the part, in order; `BinInput.key` counts in them.
         totals: by key, how many points it has in the part.
         fewest: keys with fewer points have no bins.
     """
@@ -76,7 +76,7 @@ class PartBins:
         """Whether one of the keys, a stretch in order, has bins."""
         return bool(self._wanted[int(keys[0]) : int(keys[-1]) + 1].any())
 
-    def add(self, points: Points) -> None:
+    def add(self, points: BinInput) -> None:
         """Take the next points; those of keys without bins may be left out."""
         key = points.key if isinstance(points.key, np.ndarray) else np.full(len(points.value), points.key)
         if not len(key) or not self._wanted.any():
@@ -108,7 +108,7 @@ class PartBins:
         names = [self.names[at] for at in number.tolist()]
         return names, _renamed(fine, place), _renamed(coarse, again)
 
-    def encoded(self, of: Identity) -> bytes | None:
+    def encoded(self, of: PartIdentity) -> bytes | None:
         """The bytes of the file; None where no key has bins."""
         names, fine, coarse = self.levels()
         return None if not names else bins_format.encoded(of, names, (fine, coarse))
@@ -121,7 +121,7 @@ def _runs(key: NDArray[np.integer] | int) -> tuple[NDArray[np.int64], NDArray[np
     return key[heads].astype(np.int64), heads, np.diff(heads, append=len(key))
 
 
-def _dense(points: Points, heads: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+def _dense(points: BinInput, heads: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """By key, the width in which as many points lie as a bin must have, were they spread evenly."""
     new = np.zeros(len(points.value), np.bool_)
     new[heads] = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from steno import bounds
-from steno.ledger.bins import Points
+from steno.ledger.bins import BinInput
 from steno.ledger.bins_part import FEWEST_POINTS, PartBins
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def rebuilt(part: Path, fewest: int = FEWEST_POINTS, *, over_ranks: bool = False
     return bins
 
 
-def _over_ranks(points: Points) -> Points:
+def _over_ranks(points: BinInput) -> BinInput:
     rank = np.asarray(points.rank, np.int64)
     order = np.lexsort((points.record, rank, points.step, np.asarray(points.attempt), np.asarray(points.key)))
     return replace(points, rank=0, node=rank).take(order)
@@ -75,7 +75,7 @@ def _keys(column: Any, numbers: dict[str, int]) -> list[NDArray[np.int32]]:
     return pieces
 
 
-def _points(table: Any, key: NDArray[np.int32]) -> Points:
+def _points(table: Any, key: NDArray[np.int32]) -> BinInput:
     columns = {name: _whole(table[name]) for name in _COLUMNS[1:]}
     columns["time"] = columns["time"] * _NS[table["time"].type.unit]
     given = {name: _given(table[name]) for name in _ODD}
@@ -86,7 +86,7 @@ def _points(table: Any, key: NDArray[np.int32]) -> Points:
         # A text beside a number is the digits of an int beyond 64 bits.
         other = refs | (texts & np.isnan(columns["value"]))
         exact = integers | (texts & ~other)
-    return Points(key=key, node=0, other=other, exact=exact, **columns)
+    return BinInput(key=key, node=0, other=other, exact=exact, **columns)
 
 
 def _whole(column: Any) -> NDArray[Any]:

@@ -38,7 +38,7 @@ NAME: Final = re.compile(r"card-([0-9a-f]+)\.json")
 _TAIL: Final = len(',"crc":"00000000"}')
 
 
-class Identity(msgspec.Struct, omit_defaults=True):
+class RunIdentity(msgspec.Struct, omit_defaults=True):
     """Who the run is, as run.json has it."""
 
     id: str = ""
@@ -56,13 +56,13 @@ class Versioned(msgspec.Struct):
     format: int
 
 
-class Head(Versioned):
+class CardHead(Versioned):
     """What a card says beside its rows. Times in ns since 1970, UTC; of this node's records alone."""
 
     node: str
     ledger: str
     """What tells the node's ledger from another one: of a lost one a card says nothing."""
-    identity: Identity
+    identity: RunIdentity
     config: dict[str, Any] | None
     """None: too large for a card."""
     summary: dict[str, Any] | None
@@ -93,7 +93,7 @@ class Head(Versioned):
     """How many there are in all; `metrics` has all of them, or the table beside has."""
 
 
-class Card(Head):
+class Card(CardHead):
     """What a card says."""
 
     metrics: dict[str, tuple[int, list[Any], list[Any], list[Any]]]
@@ -134,7 +134,7 @@ def write(run_dir: Path, node: str, data: bytes, *, sync: bool = False) -> None:
 
 
 def decode(data: bytes, kind: type[Kind]) -> Kind:
-    """What a card's file says, with its rows (`Card`) or without (`Head`), or a card in a store.
+    """What a card's file says, with its rows (`Card`) or without (`CardHead`), or a card in a store.
 
     Raises:
         CorruptError: it is damaged, or none of this format.

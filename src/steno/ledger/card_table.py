@@ -57,7 +57,7 @@ def write(run_dir: Path, node: str, ledger: str, batch: int, totals: Totals) -> 
         pq.write_table(table, hidden, compression="zstd", write_page_checksum=True)
 
 
-def read(run_dir: Path, head: card.Head) -> tuple[Totals, int]:
+def read(run_dir: Path, head: card.CardHead) -> tuple[Totals, int]:
     """(the rows of all keys, the last batch that they cover) of the node that a card is of.
 
     Raises:

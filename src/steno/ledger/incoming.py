@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from steno.journal.format import Identity
+    from steno.journal.format import SegmentIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class StreamInfo:
     started: int = 0
 
     @classmethod
-    def of(cls, identity: Identity) -> StreamInfo:
+    def of(cls, identity: SegmentIdentity) -> StreamInfo:
         """From the identity that the segment carries."""
         return cls(
             stream=identity.stream,

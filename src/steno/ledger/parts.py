@@ -12,7 +12,7 @@ import numpy as np
 from steno import files
 from steno.ledger import layout as layouts
 from steno.ledger import schema
-from steno.ledger.bins import Points as BinPoints
+from steno.ledger.bins import BinInput
 from steno.ledger.bins_part import PartBins
 from steno.ledger.rebuild import FACTS
 from steno.record import FORMAT, Ref
@@ -40,7 +40,7 @@ _CODED = ("project", "run", "key")
 
 
 @dataclass(slots=True)
-class Points:
+class PartPoints:
     """Points on their way into a part: columns by row (a record, or a point when parts are merged).
 
     Row `i` has the points `start[i]:start[i] + width[i]` of `value`; point `start[i] + j` has the key
@@ -64,7 +64,7 @@ class Points:
     """By row: JSON text."""
 
 
-def points_of(batches: Sequence[tuple[int, Columns]], names: Mapping[int, str]) -> Points:
+def points_of(batches: Sequence[tuple[int, Columns]], names: Mapping[int, str]) -> PartPoints:
     """The points of consecutive batches; `names` has every key id in them."""
     flat: list[NDArray[np.int32]] = []
     first: list[NDArray[np.int64]] = []
@@ -99,7 +99,7 @@ def points_of(batches: Sequence[tuple[int, Columns]], names: Mapping[int, str]) 
     def join(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(columns, name) for _, columns in batches])
 
-    return Points(
+    return PartPoints(
         record=join("record"),
         time=join("time"),
         step=join("step"),
@@ -131,7 +131,7 @@ class _Group:
     row: Callable[[], NDArray[Any]]
     """Per point, its row; only wanted where rows have meta."""
     point: Callable[[], NDArray[Any]]
-    """Per point, its place in `Points.value`; only wanted where there are special ones."""
+    """Per point, its place in `PartPoints.value`; only wanted where there are special ones."""
 
 
 Stretch = tuple[int, int]
@@ -157,7 +157,7 @@ def _cut(begin: int, end: int) -> Iterator[Stretch]:
         yield begin + (end - begin) * at // pieces, begin + (end - begin) * (at + 1) // pieces
 
 
-def _arrange(points: Points) -> tuple[list[Stretch], Callable[[int, int], _Group]]:
+def _arrange(points: PartPoints) -> tuple[list[Stretch], Callable[[int, int], _Group]]:
     """(the row groups, what makes one of a stretch of the sorted points)."""
     rows: NDArray[np.int32] | None = None
     if not bool((points.rank == points.rank[0]).all() and (points.attempt == points.attempt[0]).all()):
@@ -184,7 +184,7 @@ def _arrange(points: Points) -> tuple[list[Stretch], Callable[[int, int], _Group
     return list(_stretches(np.bincount(ranks))), group
 
 
-def _picked(points: Points, point: NDArray[Any], row: NDArray[Any], ranks: NDArray[Any]) -> _Group:
+def _picked(points: PartPoints, point: NDArray[Any], row: NDArray[Any], ranks: NDArray[Any]) -> _Group:
     return _Group(
         ranks,
         points.value[point],
@@ -195,7 +195,9 @@ def _picked(points: Points, point: NDArray[Any], row: NDArray[Any], ranks: NDArr
     )
 
 
-def _table_groups(points: Points, rows: NDArray[np.int32] | None) -> tuple[list[Stretch], Callable[[int, int], _Group]]:
+def _table_groups(
+    points: PartPoints, rows: NDArray[np.int32] | None
+) -> tuple[list[Stretch], Callable[[int, int], _Group]]:
     """All records have one key set: the columns of a table one after another, no sort and mostly no copies."""
     width, count = int(points.width[0]), len(points.record)
     ranks = points.ranks[points.first[0] : points.first[0] + width]
@@ -255,7 +257,7 @@ def _stable_argsort(ranks: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def write_metrics(
-    path: Path, points: Points, facts: Mapping[str, Any], same: Constants, bins: PartBins | None = None
+    path: Path, points: PartPoints, facts: Mapping[str, Any], same: Constants, bins: PartBins | None = None
 ) -> int:
     """Write a part to `path` and sync it; returns its rows.
 
@@ -357,7 +359,7 @@ def _encoding(stretches: Sequence[Stretch], group_of: Callable[[int, int], _Grou
     return "PLAIN" if plain < split else "BYTE_STREAM_SPLIT"
 
 
-def bins_of(points: Points) -> PartBins:
+def bins_of(points: PartPoints) -> PartBins:
     """What gathers the bins of these points while they are written."""
     used = np.bincount(points.first, minlength=len(points.ranks))
     width = np.zeros(len(points.ranks), np.int64)
@@ -370,8 +372,8 @@ def bins_of(points: Points) -> PartBins:
 
 
 def _for_bins(
-    points: Points, ticks: NDArray[np.int64], marked: NDArray[np.bool_], node: int
-) -> Callable[[_Group], BinPoints]:
+    points: PartPoints, ticks: NDArray[np.int64], marked: NDArray[np.bool_], node: int
+) -> Callable[[_Group], BinInput]:
     """What gives the points of a row group as bins take them."""
     rank, attempt = (int(one[0]) if bool((one == one[0]).all()) else one for one in (points.rank, points.attempt))
 
@@ -385,9 +387,9 @@ def _for_bins(
             (exact if isinstance(points.special[point], int) else other)[at] = True
         return other, exact
 
-    def given(group: _Group) -> BinPoints:
+    def given(group: _Group) -> BinInput:
         other, exact = odd(group) if points.special else (None, None)
-        return BinPoints(
+        return BinInput(
             key=group.ranks,
             rank=rank if isinstance(rank, int) else group.of(rank),
             attempt=attempt if isinstance(attempt, int) else group.of(attempt),
@@ -434,7 +436,7 @@ def _integers(numbers: Sequence[int | None], kind: Any) -> Any:
     return _array(column.astype(f"i{kind.bit_width // 8}"), kind, absent if absent.any() else None)
 
 
-def _values(points: Points, group: _Group, marked: NDArray[np.bool_]) -> list[Any]:
+def _values(points: PartPoints, group: _Group, marked: NDArray[np.bool_]) -> list[Any]:
     """The columns value, exact, text and ref of these points."""
     import pyarrow as pa
 
@@ -487,7 +489,7 @@ def _nulls(count: int, kind: str) -> Any:
     return pa.nulls(count, kind)
 
 
-def _notes(points: Points, group: _Group, noted: NDArray[np.bool_]) -> Any:
+def _notes(points: PartPoints, group: _Group, noted: NDArray[np.bool_]) -> Any:
     rows = group.row() if points.meta else np.empty(0, np.int64)
     if not noted[rows].any():
         return _nulls(len(group.value), "string")

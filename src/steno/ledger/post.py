@@ -16,7 +16,7 @@ import numpy as np
 from steno.journal.format import HEADER_BYTES
 from steno.ledger import artifacts, assemble, fence, handover, holes, schema, steps
 from steno.ledger.incoming import Own, StreamInfo
-from steno.ledger.refused import Refused
+from steno.ledger.refused import RefusedCounts
 from steno.ledger.sample import STREAM
 from steno.record import CONFIG, FINISH, MOVED, NOTE, SUMMARY, Batch, Entry, micros
 
@@ -60,7 +60,7 @@ class Poster:
         self._reached = 0
         """The highest step that this poster has seen."""
         self._mark = fence.enter(connection)
-        self.refused = Refused()
+        self.refused = RefusedCounts()
         self._load()
 
     def _load(self) -> None:

@@ -8,7 +8,7 @@ _KEYS: Final = 1000
 _SHOWN: Final = 3
 
 
-class Refused:
+class RefusedCounts:
     """Counts of the latest attempt since this process began. Used by one thread."""
 
     def __init__(self) -> None:

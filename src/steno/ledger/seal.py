@@ -377,7 +377,7 @@ class Sealer:
         with contextlib.suppress(FileNotFoundError):  # not in WAL mode: each commit is synced
             files.sync_data(f"{path}-wal")
 
-    def _points(self, names: Sequence[str]) -> parts.Points:
+    def _points(self, names: Sequence[str]) -> parts.PartPoints:
         held = [PartBatches.load(self.run_dir, (name,), self.node) for name in names]
         batches = [held_one.batch(id) for held_one in held for id in sorted(held_one.bounds)]
         keys = sorted({key for batch in batches for keys in batch.sets for key in keys})

@@ -51,7 +51,7 @@ class StoreCard(card.Versioned):
 
     path: str
     """Where the run lies below the store."""
-    run: card.Identity
+    run: card.RunIdentity
     """Of its run.json there: id, project, name, group, tags, notes, created."""
     node: int
     written: int
@@ -109,7 +109,7 @@ def made(path: str, about: Mapping[str, Any], piece: Mapping[str, Any], every_se
     rows = [node_object.shared(piece, row) for row in piece.get("streams", ())]
     latest = max((row.attempt for row in rows), default=0)
     said = [Said(row.stream, row.rank, row.attempt, row.state) for row in rows if row.attempt == latest and row.primary]
-    run = {name: about[name] for name in card.Identity.__struct_fields__ if about.get(name) is not None}
+    run = {name: about[name] for name in card.RunIdentity.__struct_fields__ if about.get(name) is not None}
     return {
         "format": FORMAT,
         "path": path,

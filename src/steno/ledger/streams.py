@@ -18,7 +18,7 @@ _STIR_SECS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundJournal:
     """One process's journal: its directory, and the pointer file when it lies outside the run."""
 
     stream: str
@@ -28,10 +28,10 @@ class Found:
     """Known for journals with a pointer; the others say it in their segments."""
 
 
-def find(run_dir: Path) -> list[Found]:
+def find(run_dir: Path) -> list[FoundJournal]:
     """All journals of the run, those of other machines too."""
     journal = run_dir / ".steno" / "journal"
-    out: list[Found] = []
+    out: list[FoundJournal] = []
     try:
         entries = sorted(os.scandir(journal), key=lambda entry: entry.name)
     except OSError:
@@ -42,9 +42,9 @@ def find(run_dir: Path) -> list[Found]:
         if entry.name.endswith(pointers.SUFFIX):
             said = pointers.read(run_dir, Path(entry.path))
             if not said.problem:
-                out.append(Found(said.stream, said.dir, Path(entry.path), said.host))
+                out.append(FoundJournal(said.stream, said.dir, Path(entry.path), said.host))
         elif entry.is_dir(follow_symlinks=False):
-            out.append(Found(entry.name, Path(entry.path)))
+            out.append(FoundJournal(entry.name, Path(entry.path)))
     return out
 
 
@@ -57,7 +57,7 @@ def live(run_dir: Path) -> list[str]:
     return [found.stream for found in find(run_dir) if _lives(run_dir, found)]
 
 
-def _lives(run_dir: Path, found: Found) -> bool:
+def _lives(run_dir: Path, found: FoundJournal) -> bool:
     if not found.dir.is_dir():
         return found.host not in {"", host.name()} and _stirs(run_dir, found.host)
     writer = life.writer(found.dir)
@@ -85,7 +85,7 @@ def attempts(run_dir: Path) -> list[int]:
     return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdecimal())
 
 
-def pid_of(found: Found) -> int:
+def pid_of(found: FoundJournal) -> int:
     """The writer's process id, by the stream's name `host-pid-token`; 0 when it says none."""
     pid = found.stream.rpartition("-")[0].rpartition("-")[2]
     return inside.number(pid) or 0

@@ -15,7 +15,7 @@ from steno.record import Unposted
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from steno.ledger.streams import Found
+    from steno.ledger.streams import FoundJournal
 
 
 def unposted(run_dir: Path) -> list[Unposted]:
@@ -28,7 +28,7 @@ def unposted(run_dir: Path) -> list[Unposted]:
     return [*(one for one in found if one is not None), *refused]
 
 
-def _of(found: Found) -> Unposted | None:
+def _of(found: FoundJournal) -> Unposted | None:
     if not found.dir.is_dir():
         return Unposted(found.stream, found.host, 0, 0, None, is_reachable=False) if found.pointer else None
     if not remaining.has_unposted(found.dir):

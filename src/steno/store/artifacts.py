@@ -141,7 +141,7 @@ class Artifact:
                 raise CorruptError(str(error)) from error
         raise AssertionError
 
-    def _member(self, manifest: Path, one: content.Listed) -> Path:
+    def _member(self, manifest: Path, one: content.DirectoryFile) -> Path:
         if manifest.name == content.MANIFEST:
             return manifest.parent / one.content
         return self._fetched(one.content)

@@ -26,14 +26,14 @@ _EXTREMES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QueryScope:
     """What a query asks for; None: anything."""
 
     keys: frozenset[str] | None = None
     runs: frozenset[str] | None = None
 
 
-ANYTHING: Final = Asked()
+ANYTHING: Final = QueryScope()
 
 
 def asked(
@@ -42,7 +42,7 @@ def asked(
     values: Sequence[Any] | None,
     points: str,
     others: Mapping[str, str],
-) -> Asked:
+) -> QueryScope:
     """The keys and runs without which the query has the same result.
 
     Args:
@@ -80,7 +80,7 @@ def asked(
     if not scans or any("EMPTY" in name for name, _ in nodes) or plan.count(_POINTS) != len(scans):
         return ANYTHING
     found = [_limits(facts.get("Filters")) for facts in scans]
-    return Asked(*(_united([limits.get(column) for limits in found]) for column in ("key", "run")))
+    return QueryScope(*(_united([limits.get(column) for limits in found]) for column in ("key", "run")))
 
 
 def _nodes(plan: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -13,7 +13,7 @@ import numpy as np
 from steno import inside
 from steno.errors import CorruptError
 from steno.ledger import bins_format
-from steno.ledger.bins import Bins, Points, concat, none
+from steno.ledger.bins import BinInput, Bins, concat, none
 from steno.ledger.bins_name import name_of
 from steno.record import Ref
 from steno.store.image import DiffersError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from steno.ledger.bins_format import Head
+    from steno.ledger.bins_format import BinsHead
     from steno.ledger.snapshot import Part
     from steno.store.attempts import Choice
     from steno.store.image import Bytes
@@ -53,7 +53,7 @@ class Level:
     unsealed: bool = False
     """Points that no part has may come as bins too."""
 
-    def of(self, head: Head, key: int) -> int:
+    def of(self, head: BinsHead, key: int) -> int:
         """The level of a key's bins in a part, or 0."""
         if self.nearest is not None:  # bins that are not cut at the step, if there are some
             return next((level for level in (2, 1) if self.nearest[1] % head.width(key, level) == 0), 1)
@@ -74,7 +74,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class AnsweredByBins:
     """What the bins of a part tell of the points that were chosen: each is in one bin, or in one stretch."""
 
     bins: Bins
@@ -86,7 +86,7 @@ class Found:
 class _File:
     mark: tuple[int, int, int]
     """Size, mtime in ns and inode that it was read by."""
-    head: Head
+    head: BinsHead
     begin: bytes
     source: Bytes | None
     """Where its bytes are; None: in its file."""
@@ -106,7 +106,7 @@ class BinFiles:
 
     def read(
         self, run_dir: Path, part: Part, keys: Sequence[str], choice: Choice, level: Level, source: Bytes | None = None
-    ) -> Found:
+    ) -> AnsweredByBins:
         """The bins of the chosen points of a part.
 
         A file of bins that is not there, is damaged, or is another part's answers for nothing.
@@ -137,7 +137,7 @@ class BinFiles:
             if len(found):
                 pieces.append(replace(found, key=np.full(len(found), key, np.int32)))
             raw += [Stretch(key, *one) for one in cut]
-        return Found(concat(pieces), tuple(raw))
+        return AnsweredByBins(concat(pieces), tuple(raw))
 
     def count(self, run_dir: Path, part: Part, key: str, level: int, source: Bytes | None = None) -> int:
         """How many bins of that level the part has for a key, without reading them."""
@@ -326,7 +326,7 @@ def _joined(starts: Sequence[int], width: int) -> list[tuple[int, int]]:
     return found
 
 
-def points_of(rows: Rows) -> Points:
+def points_of(rows: Rows) -> BinInput:
     """Points as `steno.ledger.bins` takes them."""
     other = exact = None
     if rows.special:
@@ -334,4 +334,6 @@ def points_of(rows: Rows) -> Points:
         for row, value in rows.special.items():
             (other if isinstance(value, str | Ref) else exact)[row] = True
     node = np.asarray(rows.node, np.int64)
-    return Points(rows.key, rows.rank, rows.attempt, rows.step, rows.time, node, rows.record, rows.value, other, exact)
+    return BinInput(
+        rows.key, rows.rank, rows.attempt, rows.step, rows.time, node, rows.record, rows.value, other, exact
+    )

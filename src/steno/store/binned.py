@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from steno.store.binfiles import BinFiles, Level, Stretch
     from steno.store.engine import Engine
     from steno.store.points import Points
-    from steno.store.unsealed import View
+    from steno.store.unsealed import RunView
 
 
 def read(
-    engine: Engine, run_dir: Path, view: View, keys: Sequence[str], choice: Choice, level: Level, *,
+    engine: Engine, run_dir: Path, view: RunView, keys: Sequence[str], choice: Choice, level: Level, *,
     over_ranks: bool = False,
 ) -> tuple[Bins, Points]:  # fmt: skip
     """The chosen points of keys: as bins where there are some, and all others as points.
@@ -74,7 +74,7 @@ def read(
 def _many(
     engine: Engine,
     run_dir: Path,
-    view: View,
+    view: RunView,
     keys: Sequence[str],
     choice: Choice,
     level: Level,
@@ -157,7 +157,7 @@ def _stretches(
 
 
 def _unsealed(
-    engine: Engine, run_dir: Path, view: View, keys: Sequence[str], choice: Choice, level: Level
+    engine: Engine, run_dir: Path, view: RunView, keys: Sequence[str], choice: Choice, level: Level
 ) -> tuple[list[Bins], list[Points]]:
     numbers = np.full(len(view.ids), -1, np.int32)
     for number, key in enumerate(keys):

@@ -19,7 +19,7 @@ from steno.errors import CorruptError
 from steno.ledger import card, store_card
 from steno.objects.store import ObjectStore
 from steno.store import cache
-from steno.store.news import News
+from steno.store.news import LastNews
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -75,7 +75,7 @@ class CardList:
         self._held: dict[str, tuple[str, bytes]] = {}
         token = hashlib.sha256(url.encode(errors="replace")).hexdigest()[:32]
         self._name = f"cards-{token}"
-        self._news = News(cache.cache_dir() / f"news-{token}.json")
+        self._news = LastNews(cache.cache_dir() / f"news-{token}.json")
         self._groups: dict[tuple[str, str], Group] = {}
         self._keep_at = 0.0
         self._has_recalled = False

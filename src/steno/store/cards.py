@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ListedRun:
     """A run, and the files that say so: as long as none of them has changed, it is as it was."""
 
     summary: RunSummary
@@ -48,7 +48,7 @@ def summarise(path: Path) -> RunSummary:
     return look(path).summary
 
 
-def look(path: Path) -> Found:
+def look(path: Path) -> ListedRun:
     """One run's line, and what to look at to know whether it still holds."""
     began = time.time_ns()
     watched: list[Stamp] = []
@@ -60,9 +60,9 @@ def look(path: Path) -> Found:
     run, wrong = _run_json(path, watched)
     found = _of_cards(path, names, run, wrong, watched)
     if found is None:
-        return Found(_of_ledger(path, run, wrong), None)
+        return ListedRun(_of_ledger(path, run, wrong), None)
     settled = all(mtime < began - YOUNG_NANOS for _, _, mtime, _ in watched)
-    return Found(found, tuple(watched) if settled else None)
+    return ListedRun(found, tuple(watched) if settled else None)
 
 
 def _of_cards(
@@ -124,13 +124,13 @@ def _run_json(path: Path, watched: list[Stamp]) -> tuple[dict[str, Any], str]:
     return runfile.parsed(data, os.path.join(path, runfile.FILE))
 
 
-def _heads(path: Path, names: frozenset[str], watched: list[Stamp]) -> list[card.Head]:
+def _heads(path: Path, names: frozenset[str], watched: list[Stamp]) -> list[card.CardHead]:
     """The cards of the run; none where one cannot be used."""
     found = []
     for name in names:
         if card.NAME.fullmatch(name):
             try:
-                found.append(card.decode(_read(path, name, watched), card.Head))
+                found.append(card.decode(_read(path, name, watched), card.CardHead))
             except (OSError, CorruptError):
                 return []
     return found
@@ -147,7 +147,7 @@ def _is_quiet(path: Path, watched: list[Stamp]) -> bool:
         return True
 
 
-def _state(heads: Sequence[card.Head]) -> str:
+def _state(heads: Sequence[card.CardHead]) -> str:
     """As `run_state` judges an ended run."""
     latest = max(one.attempt for one in heads)
     states = {state for one in heads if one.attempt == latest for state in one.primaries}
@@ -156,7 +156,7 @@ def _state(heads: Sequence[card.Head]) -> str:
     return "crashed" if states & {"dead", "lost", "live", "adopted"} else "finished"
 
 
-def _united(path: Path, heads: Sequence[card.Head], name: str) -> dict[str, Any]:
+def _united(path: Path, heads: Sequence[card.CardHead], name: str) -> dict[str, Any]:
     united: dict[str, Any] = {}
     for one in heads:
         facts = getattr(one, name)

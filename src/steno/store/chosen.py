@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from steno.store.attempts import Choice
     from steno.store.engine import Engine
     from steno.store.points import Points
-    from steno.store.unsealed import View
+    from steno.store.unsealed import RunView
 
 COLUMNS: Final = {
     name: f"epoch_ns({name}) as {name}" if name == "time" else name
@@ -30,7 +30,7 @@ _SINGLY: Final = 16
 def read_points(
     engine: Engine,
     run_dir: Path,
-    view: View,
+    view: RunView,
     keys: Sequence[str],
     choice: Choice,
     *,
@@ -80,7 +80,7 @@ def _share(found: list[list[Points]], points: Points) -> None:
             pieces.append(points.take(order[low:high]))
 
 
-def _unsealed(view: View, number: int, choice: Choice) -> list[Points]:
+def _unsealed(view: RunView, number: int, choice: Choice) -> list[Points]:
     pieces = []
     for chunk in view.chunks:
         some = chunk.take(chunk.key == number)

@@ -8,7 +8,7 @@ import numpy as np
 
 from steno.ledger.bins import Bins, none, of_points
 from steno.store.binfiles import chosen, points_of
-from steno.store.bins.kept import Kept
+from steno.store.bins.kept import WeightedCache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class ChunkBins:
     """
 
     def __init__(self) -> None:
-        self._runs = Kept["list[tuple[Points, Bins]]"](_ROWS_KEPT)
+        self._runs = WeightedCache["list[tuple[Points, Bins]]"](_ROWS_KEPT)
 
     def read(
         self, run_dir: Path, chunks: Sequence[Points], numbers: NDArray[np.int32], choice: Choice, level: Level

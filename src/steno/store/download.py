@@ -13,7 +13,7 @@ from steno.errors import CorruptError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from steno.artifacts.content import Listed, Manifest
+    from steno.artifacts.content import DirectoryFile, Manifest
 
 _CHUNK_BYTES: Final = 4 << 20
 
@@ -41,7 +41,7 @@ def file(source: Path, to: str | os.PathLike[str], *, digest: str | None, mode: 
 
 def tree(
     manifest: Manifest,
-    members: Iterable[tuple[Listed, Path]],
+    members: Iterable[tuple[DirectoryFile, Path]],
     to: str | os.PathLike[str],
     *,
     verified: bool,

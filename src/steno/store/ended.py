@@ -101,7 +101,7 @@ class Ended:
         return {}
 
 
-def _kept(path: str, found: cards.Found) -> _Kept | None:
+def _kept(path: str, found: cards.ListedRun) -> _Kept | None:
     """What a run that has ended has, by its manifest; None where that does not say all."""
     manifest, _ = read_manifest(Path(path))
     attempts: Any = manifest.get("attempts")

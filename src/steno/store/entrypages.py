@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from steno.record import Entry
     from steno.store.engine import Engine
-    from steno.store.unsealed import View
+    from steno.store.unsealed import RunView
 
 _SEARCHES: Final = 64
 """What was searched for in a part is kept: a page of what was found needs no further search."""
@@ -32,7 +32,7 @@ _COLOURS: Final = r"\x1b\[[0-9;:?]*[ -/]*[@-~]"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EntryFilter:
     """Which entries: of a kind, of a rank, those whose text holds another one, whatever its case."""
 
     kind: str | None = None
@@ -71,7 +71,7 @@ class _Known:
 
         return dict(zip(self.kinds, np.bincount(self.code, minlength=len(self.kinds)).tolist(), strict=True))
 
-    def rows(self, wanted: Wanted) -> NDArray[np.int64]:
+    def rows(self, wanted: EntryFilter) -> NDArray[np.int64]:
         import numpy as np
 
         mask = np.ones(len(self.code), np.bool_)
@@ -97,7 +97,7 @@ class _Piece:
     entries: Sequence[Entry] = ()
 
 
-def page_of(entries: Sequence[Entry], wanted: Wanted, offset: int, limit: int) -> EntryPage:
+def page_of(entries: Sequence[Entry], wanted: EntryFilter, offset: int, limit: int) -> EntryPage:
     """A page of entries that are all in memory."""
     of_kind = [one for one in entries if wanted.kind in {None, one.kind} and wanted.rank in {None, one.rank}]
     found = [(number, one) for number, one in enumerate(of_kind) if wanted.holds(one)]
@@ -115,9 +115,9 @@ class EntryPages:
         self._run_dir = run_dir
         self._lock = threading.Lock()
         self._known: dict[Path, _Known] = {}
-        self._found: OrderedDict[tuple[Path, Wanted], NDArray[np.int64]] = OrderedDict()
+        self._found: OrderedDict[tuple[Path, EntryFilter], NDArray[np.int64]] = OrderedDict()
 
-    def page(self, view: View, wanted: Wanted, offset: int, limit: int) -> EntryPage:
+    def page(self, view: RunView, wanted: EntryFilter, offset: int, limit: int) -> EntryPage:
         """Entries `offset` to `offset + limit` of those that are wanted, by node and number.
 
         Args:
@@ -150,7 +150,7 @@ class EntryPages:
             at += 1
         return EntryPage(entries, numbers[: len(entries)], begin, total, dict(sorted(kinds.items())))
 
-    def _pieces(self, view: View, wanted: Wanted, kinds: Counter[str]) -> Iterator[_Piece]:
+    def _pieces(self, view: RunView, wanted: EntryFilter, kinds: Counter[str]) -> Iterator[_Piece]:
         import numpy as np
 
         parts = sorted(view.entry_parts, key=lambda part: (part.node, part.first))
@@ -214,7 +214,7 @@ class EntryPages:
                 del self._known[gone]
         return known
 
-    def _search(self, path: Path, wanted: Wanted) -> NDArray[np.int64]:
+    def _search(self, path: Path, wanted: EntryFilter) -> NDArray[np.int64]:
         import duckdb
         import numpy as np
 

@@ -23,7 +23,7 @@ from steno.store.engine import Engine, PartGone, again, inherit
 from steno.store.info import Info, info_of, state_of
 from steno.store.source import Source
 from steno.store.summary import Summary, told
-from steno.store.unsealed import Unsealed, View
+from steno.store.unsealed import RunView, Unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from steno.ledger.totals import Totals
     from steno.record import Entry
     from steno.store.attempts import Attempt, Choose
-    from steno.store.entrypages import EntryPage, EntryPages, Wanted
+    from steno.store.entrypages import EntryFilter, EntryPage, EntryPages
     from steno.store.points import Points
     from steno.store.remote import Remote
     from steno.store.series import Series
@@ -80,7 +80,7 @@ class FilesRun:
         self.engine.close()
         self._begin()
 
-    def view(self) -> View:
+    def view(self) -> RunView:
         """One moment of the run."""
         if self._pid != os.getpid():
             # DuckDB's threads did not survive the fork, and a lock may have been held in it.
@@ -179,7 +179,7 @@ class FilesRun:
         """See `EngineRun`."""
         return again(lambda: records_.read_entries(self.engine, self.dir, self.view(), kind, last))
 
-    def entry_page(self, wanted: Wanted, offset: int, limit: int) -> EntryPage:
+    def entry_page(self, wanted: EntryFilter, offset: int, limit: int) -> EntryPage:
         """See `RunReader.entry_page`."""
         from steno.store.entrypages import EntryPages
 

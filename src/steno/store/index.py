@@ -32,7 +32,7 @@ class _Index(msgspec.Struct):
     """By the path below `place`."""
 
 
-class Known:
+class IndexedRun:
     """A run as the index has it, or as it was read just now; its summary is made when it is asked for."""
 
     __slots__ = ("_entry", "_summary", "archived", "path", "started")
@@ -80,13 +80,13 @@ class Index:
         self._runs: dict[str, _Entry] | None = None
         self._is_changed = False
 
-    def run(self, path: str, below: str) -> Known:
+    def run(self, path: str, below: str) -> IndexedRun:
         """The run of that path, `below` the directory."""
         if self._runs is None:
             self._runs = self._load()
         entry = self._runs.get(below)
         if entry is not None and stamps.holds(path, entry.stamps):
-            return Known(path, entry)
+            return IndexedRun(path, entry)
         found = cards.look(Path(path))
         if found.stamps is not None:
             self._is_changed = True
@@ -94,7 +94,7 @@ class Index:
         elif entry is not None:
             self._is_changed = True
             del self._runs[below]
-        return Known(path, summary=found.summary)
+        return IndexedRun(path, summary=found.summary)
 
     def keep(self, below: set[str] | None = None) -> None:
         """Write down what is new.

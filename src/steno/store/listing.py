@@ -12,7 +12,7 @@ from steno import paths
 from steno.errors import UsageError
 from steno.store import afar, engines
 from steno.store import where as where_
-from steno.store.index import Index, Known
+from steno.store.index import Index, IndexedRun
 from steno.store.run_summary import FIELDS, RunSummary
 from steno.store.runs import place_of, run_paths
 from steno.visible import on_one_line
@@ -146,7 +146,7 @@ def runs(
         UsageError: `where` or `sort` cannot be understood.
         StenoError: the store cannot be listed, and nothing is known of it.
     """
-    ask = Asked(where, sort)
+    ask = RunSelection(where, sort)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         msg = f"limit={limit!r}: a number of runs from 0 on is needed, or None for all"
         raise UsageError(msg)
@@ -163,7 +163,7 @@ def runs(
     return made
 
 
-class Asked:
+class RunSelection:
     """Which runs of a list are meant, and in which order. False where that is all of them, as they are.
 
     Args:
@@ -192,7 +192,7 @@ def _found(place: Path, limit: int | None, *, archived: bool) -> list[RunSummary
     """The runs below a directory, newest first; with a limit at least so many of the newest, as far as there are."""
     index = Index(place)
     paths = list(run_paths(place))
-    known: list[Known] = []
+    known: list[IndexedRun] = []
     if limit is None:
         known = [index.run(path, path[len(str(place)) :]) for path in paths]
         index.keep({path[len(str(place)) :] for path in paths})

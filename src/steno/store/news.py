@@ -22,7 +22,7 @@ SKEW_SECS: Final = 3600.0
 """Two clocks are taken to differ by no more."""
 
 
-class News:
+class LastNews:
     """What a reader has seen of objects, and when. Not thread-safe.
 
     Args:

@@ -342,7 +342,7 @@ class RunReader:
         """
         from steno.store import entrypages
 
-        wanted = entrypages.Wanted(kind, rank, match)
+        wanted = entrypages.EntryFilter(kind, rank, match)
         if self._own is None:
             return entrypages.page_of(self._run.entries(None, None), wanted, offset, limit)
         return self._own.entry_page(wanted, offset, limit)

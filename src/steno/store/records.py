@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from steno.store.engine import Engine
     from steno.store.points import Points
-    from steno.store.unsealed import View
+    from steno.store.unsealed import RunView
 
 POINT_COLUMNS = "node, record, key, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
 GRACE_SECS = 1.0
@@ -68,7 +68,7 @@ def entries_of(table: pa.Table) -> list[Entry]:
 
 
 def read_entries(
-    engine: Engine, run_dir: Path, view: View, kind: str | None = None, last: int | None = None
+    engine: Engine, run_dir: Path, view: RunView, kind: str | None = None, last: int | None = None
 ) -> list[Entry]:
     """The entries of the view, by node and number: all, those of a kind, the last so many.
 
@@ -85,7 +85,7 @@ def read_entries(
     return found if last is None else found[max(len(found) - last, 0) :]
 
 
-def newest(engine: Engine, run_dir: Path, view: View, count: int) -> list[Record | Entry]:
+def newest(engine: Engine, run_dir: Path, view: RunView, count: int) -> list[Record | Entry]:
     """About the last `count` records and entries of each node, as numbered; `count` in all, by time.
 
     Raises:
@@ -122,7 +122,7 @@ def newest(engine: Engine, run_dir: Path, view: View, count: int) -> list[Record
 def tail(
     engine: Engine,
     run_dir: Path,
-    look: Callable[[], View],
+    look: Callable[[], RunView],
     state: Callable[[], str],
     *,
     last: int,
@@ -130,7 +130,7 @@ def tail(
     poll_secs: float,
 ) -> Iterator[Record | Entry]:
     """The newest records, then each new one once, until the run is over and all of it was given."""
-    begun: list[View] = []
+    begun: list[RunView] = []
 
     def begin() -> list[Record | Entry]:
         begun[:] = [look()]

@@ -28,7 +28,7 @@ from steno.secrecy import scrub
 from steno.store.cache import cache_dir
 from steno.store.engine import Covered, PartGone
 from steno.store.image import WHOLE_BYTES, DiffersError, Image
-from steno.store.news import News
+from steno.store.news import LastNews
 from steno.store.stretches import Stretches
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Remote:
             raise UsageError(
                 f"copies of {self.url} cannot be kept in {self.dir}: {error.strerror}; set STENO_CACHE_DIR"
             ) from error
-        self._news = News(self.dir / "news.json")
+        self._news = LastNews(self.dir / "news.json")
         self.refresh()
 
     def __repr__(self) -> str:

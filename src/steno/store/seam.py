@@ -100,4 +100,4 @@ class ReadingEngine(Protocol):
         """
 
     def curves(self) -> Curves:
-        """What `steno.bins` asks; `Shown.url` says which runs."""
+        """What `steno.bins` asks; `RunToRead.url` says which runs."""

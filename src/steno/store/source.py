@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from steno.ledger.snapshot import Part
     from steno.store.engine import Engine
     from steno.store.runtables import About
-    from steno.store.unsealed import View
+    from steno.store.unsealed import RunView
 
 _CHOICE: Final = Choice()
 
@@ -32,7 +32,7 @@ class Source:
     """What is known of it beside its points; asked where a query names the tables of that."""
     listed: Callable[[], Sequence[Part]]
     """Its parts."""
-    view: View | None = None
+    view: RunView | None = None
     """Of a run that may have more than parts."""
     mark: bytes = b""
     """Of one that has not: tells these parts from all others."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
-from steno.store.asked import ANYTHING, Asked, asked
+from steno.store.asked import ANYTHING, QueryScope, asked
 from steno.store.columns import integers, strings, to_arrow
 from steno.store.engine import quoted, require, scan
 from steno.store.gathered import FEWEST, gathered, worth
@@ -61,7 +61,7 @@ def views(
     engine: Engine,
     sources: Sequence[Source],
     wanted: Collection[str] = ("metrics", "metrics_all", "records"),
-    what: Asked = ANYTHING,
+    what: QueryScope = ANYTHING,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the tables that are wanted, of the sources; what they show is fixed until it is closed.
 
@@ -90,7 +90,7 @@ def views(
         cursor.close()
 
 
-def _points(cursor: duckdb.DuckDBPyConnection, engine: Engine, every: Sequence[Source], what: Asked) -> None:
+def _points(cursor: duckdb.DuckDBPyConnection, engine: Engine, every: Sequence[Source], what: QueryScope) -> None:
     columns = f"source, run, {COLUMNS}"
     sources = every if what.runs is None else [source for source in every if escaped(source.run) in what.runs]
     kept = _kept(engine, sources, every, what.keys or ())
@@ -246,7 +246,7 @@ def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence
         return _run(cursor, text, values)
 
 
-def _asked(engine: Engine, text: str, values: Sequence[Any] | None) -> Asked:
+def _asked(engine: Engine, text: str, values: Sequence[Any] | None) -> QueryScope:
     cursor = engine.cursor()
     try:
         others = {"records": ENTRY_EMPTY, "runs": RUNS_EMPTY, "config": CONFIG_EMPTY}

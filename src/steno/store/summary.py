@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from steno.store.attempts import Choice
     from steno.store.engine import Engine
     from steno.store.points import Points
-    from steno.store.unsealed import View
+    from steno.store.unsealed import RunView
 
 _PLACE = ("step", "attempt", "rank", "record")
 _COLUMNS = "key, node, record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
@@ -36,7 +36,7 @@ class Summary:
         self._hidden: tuple[tuple[int, int], ...] | None = None
         self._parts: dict[tuple[str, int], Totals] = {}
 
-    def totals(self, run_dir: Path, view: View, choice: Choice) -> Totals:
+    def totals(self, run_dir: Path, view: RunView, choice: Choice) -> Totals:
         """All keys that the run has, and the rows of those points that are chosen: what rewinds leave, of all ranks.
 
         Raises:
@@ -92,7 +92,7 @@ def _add(totals: Totals, names: list[str], points: Points) -> None:
     totals.add_points([names[number] for number in used.tolist()], key, places, points.value, points.special)
 
 
-def _of_cards(run_dir: Path, view: View, hidden: tuple[tuple[int, int], ...]) -> tuple[Totals, dict[int, int]]:
+def _of_cards(run_dir: Path, view: RunView, hidden: tuple[tuple[int, int], ...]) -> tuple[Totals, dict[int, int]]:
     """(what the cards say, by node the last batch that it has): of those whose ledger is there, or has ended."""
     from steno.ledger.totals import Totals
 
@@ -111,7 +111,7 @@ def _of_cards(run_dir: Path, view: View, hidden: tuple[tuple[int, int], ...]) ->
     return found, covered
 
 
-def _goes_with(one: card.Card, node: int, view: View, held: Mapping[str, str]) -> bool:
+def _goes_with(one: card.Card, node: int, view: RunView, held: Mapping[str, str]) -> bool:
     """Whether the card is of the node's ledger, or of what is put away of it (`held`); in a copy, of one that ended."""
     ledger = view.snapshot.ledgers.get(node)
     if ledger is None:

@@ -21,7 +21,7 @@ DAMAGED = "damaged batch"
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class RunView:
     """One consistent moment of a run: each point is in a part of `snapshot` or in `chunks`, never in both."""
 
     snapshot: Snapshot
@@ -59,7 +59,7 @@ class Unsealed:
         self._sealed: dict[tuple[str, int], int] = {}
         self._lives: tuple[str, ...] = ()
 
-    def view(self) -> View:
+    def view(self) -> RunView:
         """What is readable now; only batches newer than the last view's are read from the ledgers."""
         with self._lock:
             try:
@@ -68,7 +68,7 @@ class Unsealed:
                 self._forget()  # half a step taken must not be taken again
                 raise
 
-    def _look(self) -> View:
+    def _look(self) -> RunView:
         # A reader of its own each time: it keeps the names of key ids, and a ledger numbers its keys anew
         # when a run that was finished goes on.
         snapshot = Reader(self._run_dir).snapshot(since=self._seen)
@@ -89,7 +89,7 @@ class Unsealed:
         self._damaged.update(((loss.node, loss.name), loss) for loss in snapshot.losses if loss.kind == DAMAGED)
         losses = [loss for loss in snapshot.losses if loss.kind != DAMAGED]
         self._seen = dict(snapshot.last_batch)
-        return View(
+        return RunView(
             replace(
                 snapshot,
                 batches=(),

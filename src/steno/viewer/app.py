@@ -22,8 +22,8 @@ from steno.viewer.export import Export
 from steno.viewer.files import Files, not_found
 from steno.viewer.gallery import Gallery
 from steno.viewer.heat import Heat
-from steno.viewer.kept import Kept
-from steno.viewer.live import Live
+from steno.viewer.kept import KeptViews
+from steno.viewer.live import LiveStreams
 from steno.viewer.overview import Overview
 from steno.viewer.page import POLICY, Page
 from steno.viewer.records import Records
@@ -57,8 +57,8 @@ class Viewer:
 
     def __init__(self, root: Path | str, shown: str, rules: Rules, *, edit: bool = False) -> None:
         self.catalogue = AfarCatalogue(root) if isinstance(root, str) else Catalogue(root)
-        self._kept = Kept(None if isinstance(root, str) else root)
-        self.live = Live(self.catalogue)
+        self._kept = KeptViews(None if isinstance(root, str) else root)
+        self.live = LiveStreams(self.catalogue)
         self._shown = shown
         self._rules = rules
         self._edit = edit

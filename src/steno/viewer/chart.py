@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from steno.errors import StenoError, UsageError
 from steno.store.bins.groups import names_of
 from steno.store.bins.question import AXES, MOST_BINS, ask
-from steno.store.bins.several import Asked
+from steno.store.bins.several import CurveRequest
 from steno.store.bins.several import answers as several
 from steno.viewer import answers, asked
 from steno.viewer.drawn import Drawer
@@ -99,7 +99,7 @@ class Charts:
     def _curves(self, cards: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> list[_Answer | StenoError]:
         """The curves of each card, or why there are none; those of the same runs are read together."""
         found: list[_Answer | StenoError | None] = [None] * len(cards)
-        alike: dict[tuple[str, ...], list[tuple[int, Asked, int]]] = {}
+        alike: dict[tuple[str, ...], list[tuple[int, CurveRequest, int]]] = {}
         for at, card in enumerate(cards):
             try:
                 ids = asked.texts(card if card.get("runs") is not None else given, "runs", _MOST_RUNS)
@@ -176,7 +176,7 @@ def _cards(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return found
 
 
-def _answered(questions: Sequence[Asked], places: Sequence[Path | RunSummary]) -> list[Curves | StenoError]:
+def _answered(questions: Sequence[CurveRequest], places: Sequence[Path | RunSummary]) -> list[Curves | StenoError]:
     """The curves of each question, or why there are none; what is wrong with one costs no other."""
     try:
         return [*several(questions, places)]
@@ -186,7 +186,7 @@ def _answered(questions: Sequence[Asked], places: Sequence[Path | RunSummary]) -
         return [found for one in questions for found in _answered([one], places)]
 
 
-def _question(card: Mapping[str, Any]) -> Asked:
+def _question(card: Mapping[str, Any]) -> CurveRequest:
     keys = asked.texts(card, "keys", _MOST_KEYS)
     if not keys:
         raise UsageError("keys is missing: say which key, or several in a list")
@@ -201,7 +201,7 @@ def _question(card: Mapping[str, Any]) -> Asked:
         _smooth(card.get("smooth")),
         edges=edges,
     )
-    return Asked(question, names_of(asked.texts(card, "group", _MOST_KEYS)))
+    return CurveRequest(question, names_of(asked.texts(card, "group", _MOST_KEYS)))
 
 
 def _axis(given: Any) -> str:

@@ -41,7 +41,7 @@ _IN_BINS: Final = frozenset({"counts", "edges"})
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownMedia:
     """One media value, or a text, where it stands in a run."""
 
     step: int
@@ -54,7 +54,7 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class _Read:
     sign: object
-    rows: tuple[Shown, ...]
+    rows: tuple[ShownMedia, ...]
     until: float
     """So long it will do, although the run has changed since."""
 
@@ -126,7 +126,7 @@ class Gallery:
             "items": items, "left_out": left_out, "none_yet": none, "problems": problems, "again": again,
         }  # fmt: skip
 
-    def of(self, run: str, key: str) -> tuple[Shown, ...]:
+    def of(self, run: str, key: str) -> tuple[ShownMedia, ...]:
         """What a run has of a key, or of the keys of a logged list, by step and place.
 
         Raises:
@@ -134,7 +134,7 @@ class Gallery:
         """
         return self.look(run, key)[0]
 
-    def look(self, run: str, key: str) -> tuple[tuple[Shown, ...], bool]:
+    def look(self, run: str, key: str) -> tuple[tuple[ShownMedia, ...], bool]:
         """The same, and whether it is all that the run has by now. Raises as `of`."""
         sign: object = stamps.of_live(self._catalogue.path(run))
         if self._elsewhere():
@@ -158,10 +158,10 @@ class Gallery:
         """Whether files of runs come here when they are asked for."""
         return self._catalogue.standing() is not None
 
-    def _read(self, run: str, key: str) -> tuple[Shown, ...]:
+    def _read(self, run: str, key: str) -> tuple[ShownMedia, ...]:
         reader = self._catalogue.reader(run)
         names = reader.keys()
-        found: list[tuple[tuple[Any, ...], Shown]] = []
+        found: list[tuple[tuple[Any, ...], ShownMedia]] = []
         for name in keys_of(key, names):
             if name not in names:
                 continue
@@ -172,12 +172,12 @@ class Gallery:
                     continue
                 step, rank = int(series.step[row]), int(series.rank[row])
                 order = (step, rank, int(series.node[row]), int(series.record[row]), place, name)
-                found.append((order, Shown(step, int(series.time[row].astype("int64")), rank, name, value)))
+                found.append((order, ShownMedia(step, int(series.time[row].astype("int64")), rank, name, value)))
         found.sort(key=lambda one: one[0])
         return tuple(shown for _, shown in found)
 
 
-def _told(root: Path, run: str, one: Shown, *, elsewhere: bool) -> dict[str, Any]:
+def _told(root: Path, run: str, one: ShownMedia, *, elsewhere: bool) -> dict[str, Any]:
     """What the page is told of one; a reference that is no good costs no other."""
     said = {"run": run, "key": one.key, "step": one.step, "time": answers.moment(one.time), "rank": one.rank}
     if isinstance(one.value, str):

@@ -34,12 +34,12 @@ def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> 
         if error.name is None or error.name.startswith("steno"):
             raise
         raise UsageError(f"a file needs what the viewer needs: pip install 'stenolog[view]' ({error.name})") from None
-    from steno.viewer.kept import Kept
+    from steno.viewer.kept import KeptViews
 
     root = Path(os.path.abspath(os.path.expanduser(place)))
     catalogue = Catalogue(root)
     export = Export(catalogue, Runs(catalogue, Stall(catalogue)), OneRun(catalogue), Charts(catalogue))
-    text = "runs=all" if view is None else Kept(root).get(view).view
+    text = "runs=all" if view is None else KeptViews(root).get(view).view
     if where is not None:
         text = f"{urlencode({'where': where})}&{text}"  # the first of a name counts
     made, left_out = export.file(text, title=view)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from steno.viewer.catalogue import Catalogue
-    from steno.viewer.gallery import Gallery, Shown
+    from steno.viewer.gallery import Gallery, ShownMedia
 
 _MOST_RUNS: Final = 100
 _MOST_BINS: Final = 512
@@ -90,7 +90,7 @@ class Heat:
 
 
 def _read(
-    have: Callable[[str], None], root: Path, shown: Sequence[Shown], told: dict[str, int]
+    have: Callable[[str], None], root: Path, shown: Sequence[ShownMedia], told: dict[str, int]
 ) -> list[tuple[int, Bins]]:
     """By step, what can be read of histograms; `told` counts what cannot, and the values outside of all bins."""
     found = []

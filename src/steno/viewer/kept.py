@@ -37,7 +37,7 @@ class TakenError(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class KeptView:
     """A kept view; `problem` says why there is no `view`, or is empty."""
 
     name: str
@@ -46,7 +46,7 @@ class View:
     problem: str = ""
 
 
-class Kept:
+class KeptViews:
     """The views of one directory of runs.
 
     Args:
@@ -56,7 +56,7 @@ class Kept:
     def __init__(self, root: Path | None) -> None:
         self._root = root
 
-    def all(self) -> tuple[list[View], int]:
+    def all(self) -> tuple[list[KeptView], int]:
         """(the views by name, how many more there are)."""
         if self._root is None:
             return [], 0
@@ -70,10 +70,10 @@ class Kept:
         except FileNotFoundError:
             return [], 0
         except (OSError, CorruptError) as error:
-            return [View(FOLDER, "", "", str(error))], 0
+            return [KeptView(FOLDER, "", "", str(error))], 0
         return [self._read(name) for name in found[:_MOST]], max(len(found) - _MOST, 0)
 
-    def get(self, name: str) -> View:
+    def get(self, name: str) -> KeptView:
         """One view.
 
         Raises:
@@ -89,20 +89,20 @@ class Kept:
             raise CorruptError(f"the view {name!r} cannot be opened: {found.problem}")
         return found
 
-    def _read(self, name: str) -> View:
+    def _read(self, name: str) -> KeptView:
         try:
             said = json.loads(inside.read(self._path(name), _MOST_BYTES))
             if not isinstance(said, dict) or said.get("steno_view") != _FORMAT:
-                return View(name, "", "", "it is no view that this version can read")
-            return View(name, _checked(said.get("view")), _short(said.get("saved")))
+                return KeptView(name, "", "", "it is no view that this version can read")
+            return KeptView(name, _checked(said.get("view")), _short(said.get("saved")))
         except (ValueError, RecursionError):
-            return View(name, "", "", "its file is damaged")
+            return KeptView(name, "", "", "its file is damaged")
         except OSError as error:
-            return View(name, "", "", error.strerror or str(error))
+            return KeptView(name, "", "", error.strerror or str(error))
         except StenoError as error:
-            return View(name, "", "", str(error))
+            return KeptView(name, "", "", str(error))
 
-    def save(self, name: str, view: Any, *, replace: bool) -> View:
+    def save(self, name: str, view: Any, *, replace: bool) -> KeptView:
         """Keep a view, durably.
 
         Raises:
@@ -119,7 +119,7 @@ class Kept:
                 files.write_json(path, said, sync=True)
             elif not files.create_json(path, said, sync=True):
                 raise _taken(name)
-        return View(name, kept, now)
+        return KeptView(name, kept, now)
 
     def call(self, name: str, to: str) -> None:
         """Call a view otherwise.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import StreamingResponse
 
 from steno.viewer import answers
-from steno.viewer.news import News, until
+from steno.viewer.news import NewsFeed, until
 from steno.viewer.watch import Watch
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ _MOST_RUNS: Final = 10_000
 _HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 
-class Live:
+class LiveStreams:
     """The streams of all clients."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self.news = News()
+        self.news = NewsFeed()
         self._watch = Watch(catalogue, self.news.add, self._wanted)
         self._clients = 0
         self._polled = -1e9

@@ -54,7 +54,7 @@ async def until(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-class News:
+class NewsFeed:
     """What changed, by number. `add` may be called from any thread; the others from the loop that `bind` was given."""
 
     def __init__(self) -> None:

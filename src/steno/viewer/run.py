@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 
 from steno.record import Ref
-from steno.store.listing import Asked
+from steno.store.listing import RunSelection
 from steno.viewer import answers, asked
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class OneRun:
     def keys_of(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What `api/keys` answers."""
         ids, where = asked.texts(given, "runs"), asked.text(given, "where")
-        listed = {self._catalogue.id_of(one.path): one for one in Asked(where, None).of(self._catalogue.listed())}
+        listed = {
+            self._catalogue.id_of(one.path): one for one in RunSelection(where, None).of(self._catalogue.listed())
+        }
         if ids is None:
             archived = asked.yes(given, "archived")
             ids = [run for run, one in listed.items() if archived or not one.archived]

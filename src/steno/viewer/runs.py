@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.concurrency import run_in_threadpool
 
-from steno.store.listing import Asked
+from steno.store.listing import RunSelection
 from steno.store.where import MISSING, name_of
 from steno.viewer import answers, asked
 
@@ -46,7 +46,7 @@ class Runs:
         offset = asked.whole(given, "offset", 0, 0, 2**53)
         limit = asked.whole(given, "limit", 100, 0, _MOST_ROWS)
         ids, archived = asked.texts(given, "ids"), asked.yes(given, "archived")
-        ask = Asked(where, sort)
+        ask = RunSelection(where, sort)
         every = self._catalogue.listed()
         nth = {one.path: len(every) - 1 - at for at, one in enumerate(every)}  # the newest comes first
         found = every if archived else [one for one in every if not one.archived]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from steno.viewer.kept import Kept
+    from steno.viewer.kept import KeptViews
 
 
 class Views:
@@ -30,7 +30,7 @@ class Views:
         changed: called after one was.
     """
 
-    def __init__(self, kept: Kept, *, allowed: bool, changed: Callable[[], None]) -> None:
+    def __init__(self, kept: KeptViews, *, allowed: bool, changed: Callable[[], None]) -> None:
         self._kept = kept
         self._allowed = allowed
         self._changed = changed

@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import files
-from steno.artifacts.content import MANIFEST, STAGING, Listed, Manifest
+from steno.artifacts.content import MANIFEST, STAGING, DirectoryFile, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ class Staging:
                     regular.append(name)
                 else:
                     skipped.append((name, "neither a file nor a directory"))
-        listed: list[Listed] = []
+        listed: list[DirectoryFile] = []
         for number, name in enumerate(regular):
             path = os.path.join(top, name)
             try:
@@ -165,7 +165,7 @@ class Staging:
                     files.unlink(target / str(number))
                 skipped.append((name, error.strerror or str(error)))
                 continue
-            listed.append(Listed(name, str(number), size, mode & 0o777))
+            listed.append(DirectoryFile(name, str(number), size, mode & 0o777))
         return Manifest(tuple(listed), tuple(links), tuple(empty), tuple(skipped))
 
     @staticmethod

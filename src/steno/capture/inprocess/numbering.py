@@ -31,7 +31,7 @@ class Numbering:
         self._next_seq = max(self._next_seq, max(seqs) + 1)
         return missing
 
-    def batch(self, part: Slice, identity: fmt.Identity) -> Batch:
+    def batch(self, part: Slice, identity: fmt.SegmentIdentity) -> Batch:
         import numpy as np
 
         from steno.journal.decode import Hole
@@ -117,7 +117,7 @@ class Numbering:
             self._holes.pop(next(iter(self._holes)))
         self._holes[seq] = (step, when, meta)
 
-    def _with_fills(self, batch: Batch, part: Slice, identity: fmt.Identity) -> Batch:
+    def _with_fills(self, batch: Batch, part: Slice, identity: fmt.SegmentIdentity) -> Batch:
         from dataclasses import replace
 
         import numpy as np

@@ -20,7 +20,7 @@ from steno.utf8 import escaped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from steno.capture.output.lines import Line
+    from steno.capture.output.lines import OutputLine
     from steno.capture.output.observer import Listener, StreamObserver
     from steno.capture.recorder import Recorder
 
@@ -123,7 +123,7 @@ class Capture:
         for line in self._lines[name].feed(text):
             self._record(name, line)
 
-    def _record(self, name: str, line: Line) -> None:
+    def _record(self, name: str, line: OutputLine) -> None:
         if self._recorder.sealed:
             return
         now = self._clock()

@@ -12,7 +12,7 @@ _DEEPEST: Final = 50
 _MOVES = re.compile(r"(\n|\r|\x1b\[\d*A)")
 
 
-class Line(NamedTuple):
+class OutputLine(NamedTuple):
     """One line, without its newline."""
 
     text: str
@@ -66,17 +66,17 @@ class Lines:
         self._depth = 0
         """How far above the last row the program has moved: so many rows may still change."""
 
-    def feed(self, text: str) -> list[Line]:
+    def feed(self, text: str) -> list[OutputLine]:
         """The lines that this text completes."""
-        out: list[Line] = []
+        out: list[OutputLine] = []
         if len(self._rows) == 1 and "\r" not in text and "\x1b[" not in text:
             first, *others = text.split("\n")
             row = self._rows[0]
             if first:
                 row.put(first)
             if others and not row.drawn:
-                out.append(Line(row.text, row.cut))
-                out += [Line(one[:LONGEST], max(len(one) - LONGEST, 0)) for one in others[:-1]]
+                out.append(OutputLine(row.text, row.cut))
+                out += [OutputLine(one[:LONGEST], max(len(one) - LONGEST, 0)) for one in others[:-1]]
                 row.text, row.cut, row.bar = "", 0, False
                 if others[-1]:
                     row.put(others[-1])
@@ -93,15 +93,15 @@ class Lines:
                 self._rows[self._at].put(piece)
         return out
 
-    def rest(self) -> list[Line]:
+    def rest(self) -> list[OutputLine]:
         """What stands there without a newline, as lines; begin anew."""
-        out: list[Line] = []
+        out: list[OutputLine] = []
         rows = self._rows if self._rows[-1].text else self._rows[:-1]
         self._leave(rows, out)
         self._clear()
         return out
 
-    def _down(self, out: list[Line]) -> None:
+    def _down(self, out: list[OutputLine]) -> None:
         rows = self._rows
         if self._at < len(rows) - 1:
             self._at += 1
@@ -127,5 +127,5 @@ class Lines:
         self._rows[self._at].enter()
 
     @staticmethod
-    def _leave(rows: list[_Row], out: list[Line]) -> None:
-        out += [Line(row.text, row.cut) for row in rows if not row.is_gone]
+    def _leave(rows: list[_Row], out: list[OutputLine]) -> None:
+        out += [OutputLine(row.text, row.cut) for row in rows if not row.is_gone]

@@ -24,7 +24,7 @@ _REFUSED: Final = "refused"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RecordedValue:
     """Stands in a Future's result for a large value that the child recorded: it did not cross the pipe."""
 
     what: str
@@ -115,7 +115,7 @@ def _slim(value: Any) -> Any:
         pass
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     what = type(value).__name__
-    return Kept(f"{what} {dtype} {tuple(shape)}" if shape is not None and dtype is not None else what)
+    return RecordedValue(f"{what} {dtype} {tuple(shape)}" if shape is not None and dtype is not None else what)
 
 
 def _is_media(value: Any) -> bool:

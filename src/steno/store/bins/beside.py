@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from steno.store.attempts import Choice
     from steno.store.engine import Engine
     from steno.store.points import Points
-    from steno.store.unsealed import View
+    from steno.store.unsealed import RunView
 
 MARKS: Final = ("first", "last", "min", "max")
 _ATTEMPT_BITS: Final = 20
@@ -35,7 +35,7 @@ class Source:
     """One run, as it is asked about."""
 
     dir: Path
-    view: View
+    view: RunView
     choice: Choice
     """With the range of steps."""
     ranks: tuple[int, ...] | None

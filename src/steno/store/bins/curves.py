@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.store.bins.groups import names_of
 from steno.store.bins.question import ask
-from steno.store.bins.several import Asked, answers
+from steno.store.bins.several import CurveRequest, answers
 
 if TYPE_CHECKING:
     import os
@@ -64,4 +64,4 @@ def bins(
         UsageError: an argument is not what it may be.
     """
     question = ask(keys, x, range, width, ranks, smooth, edges=edges)
-    return answers([Asked(question, names_of(group))], runs, dir)[0]
+    return answers([CurveRequest(question, names_of(group))], runs, dir)[0]

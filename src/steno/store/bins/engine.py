@@ -138,7 +138,7 @@ class Reading(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RunToRead:
     """A run that is to be read."""
 
     dir: Path
@@ -158,8 +158,8 @@ class Engine(Protocol):
     def most_series(self) -> int:
         """Of one reading for several questions."""
 
-    def token(self, shown: Shown) -> Hashable | None:
+    def token(self, shown: RunToRead) -> Hashable | None:
         """The same as long as everything of the run is; None: nothing says so, or it has not been read."""
 
-    def read(self, question: Question, shown: Sequence[Shown]) -> Reading:
+    def read(self, question: Question, shown: Sequence[RunToRead]) -> Reading:
         """Read the runs; one that is damaged or gone is named in `left_out` and costs no other."""

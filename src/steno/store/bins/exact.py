@@ -16,13 +16,13 @@ from steno.store.bins.beside import Source
 from steno.store.bins.engine import Facts, LostMoreError
 from steno.store.bins.folded import Folded
 from steno.store.bins.in_memory import InMemory
-from steno.store.bins.kept import Kept
+from steno.store.bins.kept import WeightedCache
 from steno.store.bins.long import POINTS_A_BIN, Long, LongRun, Several, whole
-from steno.store.bins.moment import Live, Moment, look
+from steno.store.bins.moment import LivePoints, Moment, look
 from steno.store.bins.over_key import over
 from steno.store.bins.rows import Rows, concat, empty
 from steno.store.bins.spans import cuts, spans_of
-from steno.store.bins.unsealed import Unsealed
+from steno.store.bins.unsealed import SortedChunks
 from steno.store.engine import Engine, PartGone, again
 from steno.store.image import DiffersError
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.ledger.snapshot import Part
-    from steno.store.bins.engine import Member, Reading, Shown, Span, Whole
+    from steno.store.bins.engine import Member, Reading, RunToRead, Span, Whole
     from steno.store.bins.question import Question
 
 T = TypeVar("T")
@@ -53,24 +53,24 @@ class Exact:
 
     def __init__(self) -> None:
         self._files = Engine()
-        self._live = Live()
-        self._moments = Kept[Moment](_RUNS_KEPT)
-        self._pieces = Kept[Rows](_BYTES_KEPT)
-        self._unsealed = Unsealed(_UNSEALED_KEPT)
+        self._live = LivePoints()
+        self._moments = WeightedCache[Moment](_RUNS_KEPT)
+        self._pieces = WeightedCache[Rows](_BYTES_KEPT)
+        self._unsealed = SortedChunks(_UNSEALED_KEPT)
 
     @property
     def most_series(self) -> int:
         """See `Engine.most_series`."""
         return _MOST_SERIES
 
-    def token(self, shown: Shown) -> Hashable | None:
+    def token(self, shown: RunToRead) -> Hashable | None:
         """See `Engine.token`."""
         marks = stamps.of_ended(shown.dir) if shown.remote is None else None
         if marks is None or self._moments.get((shown.dir, marks)) is None:
             return None
         return shown.dir, marks
 
-    def _look(self, shown: Shown) -> Moment:
+    def _look(self, shown: RunToRead) -> Moment:
         """The run as it is; of one that has ended and has not changed since, as it was."""
         marks = stamps.of_ended(shown.dir) if shown.remote is None else None
         found = None if marks is None else self._moments.get((shown.dir, marks))
@@ -80,7 +80,7 @@ class Exact:
                 self._moments.put((shown.dir, marks), found, 1)
         return found
 
-    def read(self, question: Question, shown: Sequence[Shown]) -> Reading:
+    def read(self, question: Question, shown: Sequence[RunToRead]) -> Reading:
         """See `Engine.read`."""
         facts: list[Facts | None] = []
         left_out: list[LeftOut] = []
@@ -123,7 +123,9 @@ class Exact:
             readings.append(self._intact(facts, left_out, long, shown, question))
         return short if len(readings) == 1 else Several(facts, left_out, readings)
 
-    def _folded(self, number: int, run: Shown, moment: Moment, question: Question, by_key: dict[int, Rows]) -> Folded:
+    def _folded(
+        self, number: int, run: RunToRead, moment: Moment, question: Question, by_key: dict[int, Rows]
+    ) -> Folded:
         def read(some: dict[int, Rows]) -> InMemory:
             placed, _ = with_x(some, spans_of(moment, some.values()), question)
             return InMemory(question, [None], [], list(placed.values()), [(0, key) for key in placed], [None])
@@ -141,7 +143,7 @@ class Exact:
         facts: list[Facts | None],
         left_out: list[LeftOut],
         long: Sequence[LongRun],
-        shown: Sequence[Shown],
+        shown: Sequence[RunToRead],
         question: Question,
     ) -> Long:
         """The long runs; one that cannot be read is left out."""
@@ -154,7 +156,7 @@ class Exact:
                 left_out.append(LeftOut(shown[one.run].name, str(error)))
         return intact
 
-    def _long(self, number: int, run: Shown, moment: Moment, question: Question) -> LongRun:
+    def _long(self, number: int, run: RunToRead, moment: Moment, question: Question) -> LongRun:
         held, lost = [moment], self._lost(run, moment)
 
         def of_moment(read: Callable[[Moment], T]) -> T:
@@ -190,8 +192,8 @@ class Exact:
 
         return LongRun(number, ask, exact, nearest, (run.dir, moment.token))
 
-    def _run_of(self, question: Question) -> Callable[[int, Shown], _Run | str]:
-        def read(number: int, shown: Shown) -> _Run | str:
+    def _run_of(self, question: Question) -> Callable[[int, RunToRead], _Run | str]:
+        def read(number: int, shown: RunToRead) -> _Run | str:
             try:
                 return again(lambda: self._run(number, shown, question))
             except (StenoError, OSError) as error:
@@ -199,7 +201,7 @@ class Exact:
 
         return read
 
-    def _run(self, number: int, shown: Shown, question: Question) -> _Run:
+    def _run(self, number: int, shown: RunToRead, question: Question) -> _Run:
         """The run, and its points by key, or folded. No points: there are so many that bins are of use."""
         moment, every = self._look(shown), range(len(question.keys))
         is_long = _is_long(moment, question)
@@ -217,7 +219,7 @@ class Exact:
         return moment, {}, damage, folded
 
     def _points(
-        self, shown: Shown, moment: Moment, question: Question, keys: Sequence[int], steps: Steps = (None, None)
+        self, shown: RunToRead, moment: Moment, question: Question, keys: Sequence[int], steps: Steps = (None, None)
     ) -> tuple[dict[int, Rows], list[Damage]]:
         """By position in the question's keys the chosen points of some of them, and what is damaged.
 
@@ -288,7 +290,7 @@ class Exact:
         damage += [(key, why) for why in self._why(run_dir, part)]
         return sealed.rows_of(left)
 
-    def _lost(self, shown: Shown, moment: Moment) -> list[Damage]:
+    def _lost(self, shown: RunToRead, moment: Moment) -> list[Damage]:
         """What is known to be lost of its parts."""
         return [(None, why) for part in moment.parts for why in self._why(shown.dir, part)]
 
@@ -308,7 +310,7 @@ def _within(rows: Rows, steps: Steps) -> Rows:
     return rows if mask is None else rows.take(mask)
 
 
-def _each(read: Callable[[int, Shown], T], shown: Sequence[Shown]) -> list[T]:
+def _each(read: Callable[[int, RunToRead], T], shown: Sequence[RunToRead]) -> list[T]:
     """What is read of each run, of several at once."""
     if len(shown) == 1:
         return [read(0, shown[0])]
@@ -321,7 +323,7 @@ def _is_long(moment: Moment, question: Question) -> bool:
     return rows >= POINTS_A_BIN * question.width
 
 
-def _has_all(shown: Shown, moment: Moment) -> bool:
+def _has_all(shown: RunToRead, moment: Moment) -> bool:
     """Whether each part has the size that it was written with: bins must not hide that points are lost."""
     try:
         return shown.remote is not None or all(

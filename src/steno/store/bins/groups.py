@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from steno.store.bins.engine import Shown
+    from steno.store.bins.engine import RunToRead
     from steno.store.run_summary import RunSummary
 
 _FIELDS: Final = ("group", "state", "project", "name", "id", "notes", "tags")
@@ -60,7 +60,7 @@ class Grouping:
     """By run its group; -1: what it has cannot be read."""
 
 
-def grouping(names: Sequence[str], runs: Sequence[Shown]) -> Grouping:
+def grouping(names: Sequence[str], runs: Sequence[RunToRead]) -> Grouping:
     """The groups of the runs, in the order in which they are first met."""
     known: dict[Hashable, int] = {}
     values: list[tuple[Any, ...]] = []

@@ -156,7 +156,7 @@ def binned(rows: Rows, width: int, unit: int) -> bins_.Bins:
     """The bins of rows that are in order; `record` of a mark is the row's number."""
     import numpy as np
 
-    points = bins_.Points(
+    points = bins_.BinInput(
         key=rows.series,
         rank=0,
         attempt=0,

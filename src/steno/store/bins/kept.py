@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class WeightedCache(Generic[T]):
     """Values by key, the last used ones, up to a total weight. Thread-safe; a forked child makes its own."""
 
     def __init__(self, most: int) -> None:

@@ -15,7 +15,7 @@ from steno.ledger.snapshot import Part, Snapshot, Stream
 from steno.record import START, node_name
 from steno.store import attempts as attempts_
 from steno.store import info, records
-from steno.store.unsealed import Unsealed, View
+from steno.store.unsealed import RunView, Unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from steno.record import Entry
-    from steno.store.bins.engine import Shown
+    from steno.store.bins.engine import RunToRead
     from steno.store.engine import Engine
     from steno.store.points import Points
 
@@ -50,9 +50,9 @@ class Moment:
     """Whether it has ended, and its manifest says all."""
 
     @property
-    def view(self) -> View:
+    def view(self) -> RunView:
         """The points as other readers take them."""
-        return View(Snapshot(parts=self.parts), self.chunks, self.ids)
+        return RunView(Snapshot(parts=self.parts), self.chunks, self.ids)
 
     @property
     def token(self) -> Hashable:
@@ -61,7 +61,7 @@ class Moment:
         return parts, self.choice, tuple((len(chunk), int(chunk.record[-1])) for chunk in self.chunks)
 
 
-class Live:
+class LivePoints:
     """Follows the points that are in no part yet, of the runs that were looked at last. Thread-safe."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Live:
         self._kept: OrderedDict[Path, Unsealed] = OrderedDict()
         self._points: dict[Path, int] = {}
 
-    def view(self, run_dir: Path) -> View:
+    def view(self, run_dir: Path) -> RunView:
         """What is readable of a run now."""
         with self._lock:
             one = self._kept.setdefault(run_dir, Unsealed(run_dir))
@@ -84,7 +84,7 @@ class Live:
         return view
 
 
-def look(shown: Shown, engine: Engine, live: Live) -> Moment:
+def look(shown: RunToRead, engine: Engine, live: LivePoints) -> Moment:
     """The run as it is now; one that has ended is read from its manifest alone.
 
     Raises:
@@ -144,7 +144,7 @@ def _moment(
     )
 
 
-def _starts(engine: Engine, run_dir: Path, live: Live) -> list[Entry]:
+def _starts(engine: Engine, run_dir: Path, live: LivePoints) -> list[Entry]:
     view = live.view(run_dir)
     found = [*records.read_entries(engine, run_dir, view), *view.snapshot.entries]
     return [entry for entry in found if entry.kind == START]

@@ -12,7 +12,7 @@ from steno.store.bins import exact
 from steno.store.bins.build import build
 from steno.store.bins.engine import LostMoreError
 from steno.store.bins.groups import grouping
-from steno.store.bins.kept import Kept
+from steno.store.bins.kept import WeightedCache
 from steno.store.bins.shown import shown
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from steno.ledger.bins import Bins
     from steno.store.bins.answer import Curves, LeftOut
-    from steno.store.bins.engine import Engine, Reading, Shown, Whole
+    from steno.store.bins.engine import Engine, Reading, RunToRead, Whole
     from steno.store.bins.groups import Grouping
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
@@ -30,20 +30,20 @@ _TRIES: Final = 20
 _POINTS: Final = 2_000_000
 """Of one reading, where the series before were so short that more of them are in memory together."""
 
-_kept = Kept[tuple[Any, "Curves"]](_BYTES_KEPT)
+_kept = WeightedCache[tuple[Any, "Curves"]](_BYTES_KEPT)
 """Answers about ended runs, which stay as they are."""
 
 
 def _anew() -> None:
     global _kept  # a lock that another thread held at the fork is never let go in the child
-    _kept = Kept[tuple[Any, "Curves"]](_BYTES_KEPT)
+    _kept = WeightedCache[tuple[Any, "Curves"]](_BYTES_KEPT)
 
 
 os.register_at_fork(after_in_child=_anew)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CurveRequest:
     """One question."""
 
     question: Question
@@ -55,7 +55,7 @@ class Asked:
             raise UsageError("group= needs bins, and over a key there are none: ask for step, time or relative")
 
 
-def answers(asked: Sequence[Asked], runs: Any, dir: str | os.PathLike[str] | None = None) -> list[Curves]:
+def answers(asked: Sequence[CurveRequest], runs: Any, dir: str | os.PathLike[str] | None = None) -> list[Curves]:
     """What `steno.bins` says to each question, in their order; questions that differ in their keys share a reading.
 
     Raises:
@@ -96,7 +96,7 @@ def answers(asked: Sequence[Asked], runs: Any, dir: str | os.PathLike[str] | Non
 
 def _together(
     engine: Engine,
-    found: Sequence[Shown],
+    found: Sequence[RunToRead],
     asked: Sequence[tuple[Question, Grouping | None]],
     missing: Sequence[LeftOut],
 ) -> list[Curves]:

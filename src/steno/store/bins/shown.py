@@ -11,7 +11,7 @@ from steno.store import engines
 from steno.store import runs as runs_
 from steno.store.afar import AfarSummary, open_all
 from steno.store.bins.answer import LeftOut
-from steno.store.bins.engine import Shown
+from steno.store.bins.engine import RunToRead
 from steno.store.reader import RunReader
 from steno.store.run_summary import RunSummary
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from steno.store.remote import Remote
 
 
-def shown(given: Any, dir: str | os.PathLike[str] | None) -> tuple[list[Shown], list[LeftOut]]:
+def shown(given: Any, dir: str | os.PathLike[str] | None) -> tuple[list[RunToRead], list[LeftOut]]:
     """The runs, each once, and those that are not there.
 
     Raises:
         RunNotFoundError: there is none at all.
         UsageError: it names no runs.
     """
-    found: dict[Path, Shown] = {}
+    found: dict[Path, RunToRead] = {}
     missing: list[LeftOut] = []
     first: StenoError | None = None
     several = _several(given)
@@ -61,14 +61,14 @@ def _several(given: Any) -> list[Any]:
         raise UsageError(f"runs={given!r}: give runs of steno.runs(), names, directories, or None for all") from None
 
 
-def _runs(one: Any, dir: str | os.PathLike[str] | None) -> Iterator[Shown]:
+def _runs(one: Any, dir: str | os.PathLike[str] | None) -> Iterator[RunToRead]:
     if isinstance(one, RunSummary) and engines.is_of_one(one.url):
-        yield Shown(one.path, f"{one.project}/{one.name}", summary=one, url=one.url)
+        yield RunToRead(one.path, f"{one.project}/{one.name}", summary=one, url=one.url)
     elif isinstance(one, RunSummary):
         copy = one.opened() if isinstance(one, AfarSummary) else None
         if not os.path.isdir(one.path):
             raise RunNotFoundError(f"the run {one.path} is gone")
-        yield Shown(one.path, f"{one.project}/{one.name}", copy, summary=one)
+        yield RunToRead(one.path, f"{one.project}/{one.name}", copy, summary=one)
     elif isinstance(one, RunReader) or paths.is_url(one):
         url = one.url if isinstance(one, RunReader) else os.fspath(one)
         if url is not None and engines.is_of_one(url):
@@ -84,7 +84,7 @@ def _runs(one: Any, dir: str | os.PathLike[str] | None) -> Iterator[Shown]:
         raise UsageError(f"{one!r} is no run: give one of steno.runs(), a name, a directory or a URL")
 
 
-def _of_engine(url: str) -> Iterator[Shown]:
+def _of_engine(url: str) -> Iterator[RunToRead]:
     engine, name = engines.parted(url)
     found = [one for one in engine.runs(None, archived=bool(name)) if not name or f"{one.project}/{one.name}" == name]
     if not found:
@@ -93,12 +93,12 @@ def _of_engine(url: str) -> Iterator[Shown]:
         yield from _runs(one, None)
 
 
-def _far(url: str) -> Shown:
+def _far(url: str) -> RunToRead:
     from steno.store.remote import Remote
 
     remote = Remote(url)
     return _named(remote.dir, remote)
 
 
-def _named(path: Path, remote: Remote | None = None) -> Shown:
-    return Shown(path, "/".join(runs_.identity(path)), remote)
+def _named(path: Path, remote: Remote | None = None) -> RunToRead:
+    return RunToRead(path, "/".join(runs_.identity(path)), remote)

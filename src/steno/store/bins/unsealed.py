@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from steno.store.bins import sealed
-from steno.store.bins.kept import Kept
+from steno.store.bins.kept import WeightedCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     """A chunk, the keys of its rows in order, and the rows."""
 
 
-class Unsealed:
+class SortedChunks:
     """Sorted chunks of the runs that were asked about last, up to so many bytes. Thread-safe.
 
     The chunks of a run that goes on are merged so that most points stay in one for long: a chart that asks twice a
@@ -30,7 +30,7 @@ class Unsealed:
     """
 
     def __init__(self, most: int) -> None:
-        self._runs = Kept["list[Sorted]"](most)
+        self._runs = WeightedCache["list[Sorted]"](most)
 
     def of(self, run_dir: Path, moment: Moment, keys: Sequence[str]) -> Iterator[tuple[int, Rows]]:
         """(position in the keys, its points), in pieces, in the order of the chunks."""

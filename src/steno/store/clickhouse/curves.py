@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from steno.store.bins.engine import Reading, Shown
+    from steno.store.bins.engine import Reading, RunToRead
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
-    from steno.store.clickhouse.database import Database, Listed
+    from steno.store.clickhouse.database import Database, ListedDatabaseRun
 
 
 MOST_POINTS: Final = 200_000
@@ -44,12 +44,12 @@ class DatabaseCurves:
         """See `Engine.most_series`: what ClickHouse computes is asked for each question anyway."""
         return 1
 
-    def token(self, shown: Shown) -> Hashable | None:
+    def token(self, shown: RunToRead) -> Hashable | None:
         """See `Engine.token`."""
         del shown
         return None  # nothing says that a run is as it was
 
-    def read(self, question: Question, shown: Sequence[Shown]) -> Reading:
+    def read(self, question: Question, shown: Sequence[RunToRead]) -> Reading:
         """See `Engine.read`."""
         known = {one.url: one for one in self._database.runs(None, archived=True)}
         cards = [known.get(one.url) for one in shown]
@@ -59,7 +59,9 @@ class DatabaseCurves:
                 return self._aggregated(question, shown, cards, counted)
         return self._in_memory(question, shown, cards)
 
-    def _in_memory(self, question: Question, shown: Sequence[Shown], cards: Sequence[Listed | None]) -> InMemory:
+    def _in_memory(
+        self, question: Question, shown: Sequence[RunToRead], cards: Sequence[ListedDatabaseRun | None]
+    ) -> InMemory:
         keys = [*question.keys, *([question.x] if question.by_key else [])]
         points = self._points([card for card in cards if card is not None], keys)
         facts: list[Facts | None] = []
@@ -84,7 +86,9 @@ class DatabaseCurves:
             where.extend((number, key) for key in found)
         return InMemory(question, facts, left_out, pieces, where, [None] * len(shown))
 
-    def _points(self, cards: Sequence[Listed], keys: Sequence[str]) -> dict[tuple[str, str], dict[int, Rows]]:
+    def _points(
+        self, cards: Sequence[ListedDatabaseRun], keys: Sequence[str]
+    ) -> dict[tuple[str, str], dict[int, Rows]]:
         """By project and id of the run, and by number of the key, the points."""
         import numpy as np
 
@@ -115,7 +119,7 @@ class DatabaseCurves:
             by_run.setdefault(name, {})[key] = rows_of(found.take(some))
         return by_run
 
-    def _counted(self, question: Question, cards: Sequence[Listed | None]) -> list[_Counted]:
+    def _counted(self, question: Question, cards: Sequence[ListedDatabaseRun | None]) -> list[_Counted]:
         """(run, key, rank or None, points, first step, last step) of each series with points in the range."""
         of_rank = "rank" if question.by_rank else "toInt32(0)"
         query = (
@@ -140,8 +144,8 @@ class DatabaseCurves:
     def _aggregated(
         self,
         question: Question,
-        shown: Sequence[Shown],
-        cards: Sequence[Listed | None],
+        shown: Sequence[RunToRead],
+        cards: Sequence[ListedDatabaseRun | None],
         counted: Sequence[_Counted],
     ) -> Aggregated:
         facts = [
@@ -177,7 +181,7 @@ class DatabaseCurves:
 _GONE: Final = "it is no longer in the database"
 
 
-def _where(question: Question, cards: Sequence[Listed | None]) -> str:
+def _where(question: Question, cards: Sequence[ListedDatabaseRun | None]) -> str:
     """Which points are meant."""
     terms = [
         "project in {projects:Array(String)}", "run in {runs:Array(String)}", "key in {keys:Array(String)}",
@@ -194,7 +198,7 @@ def _where(question: Question, cards: Sequence[Listed | None]) -> str:
     return " and ".join(terms)
 
 
-def _values(question: Question, cards: Sequence[Listed | None]) -> dict[str, Any]:
+def _values(question: Question, cards: Sequence[ListedDatabaseRun | None]) -> dict[str, Any]:
     known = [one for one in cards if one is not None]
     return {
         "projects": sorted({one.project for one in known}),
@@ -206,7 +210,7 @@ def _values(question: Question, cards: Sequence[Listed | None]) -> dict[str, Any
     }
 
 
-def _moment(card: Listed) -> Moment:
+def _moment(card: ListedDatabaseRun) -> Moment:
     return Moment(
         parts=(),
         chunks=(),

@@ -35,7 +35,9 @@ class Database:
         metrics: what `RunSummary.metrics` is of one of its runs.
     """
 
-    def __init__(self, place: DatabaseUrl, metrics: Callable[[Listed], Mapping[str, Mapping[str, Any]]]) -> None:
+    def __init__(
+        self, place: DatabaseUrl, metrics: Callable[[ListedDatabaseRun], Mapping[str, Mapping[str, Any]]]
+    ) -> None:
         self.place = place
         self._metrics = metrics
         self._lock = threading.Lock()
@@ -54,14 +56,14 @@ class Database:
         finally:
             connection.rest()
 
-    def runs(self, limit: int | None, *, archived: bool) -> list[Listed]:
+    def runs(self, limit: int | None, *, archived: bool) -> list[ListedDatabaseRun]:
         """See `ReadingEngine`."""
         where = "" if archived else " where not archived"
         most = "" if limit is None else f" limit {int(limit)}"
         query = f"select {_COLUMNS} from {{db}}.runs_now{where} order by coalesce(started, 0) desc, project, name{most}"
         return [self._summary(row) for row in self.rows(query).to_pylist()]
 
-    def card(self, name: str) -> Listed:
+    def card(self, name: str) -> ListedDatabaseRun:
         """What is known of the run `project/name`. Raises RunNotFoundError."""
         project, _, rest = name.partition("/")
         query = (
@@ -73,10 +75,10 @@ class Database:
             raise RunNotFoundError(f"there is no run {name!r} in {self.place.url}: `steno runs` lists those that are")
         return self._summary(found[0])
 
-    def _summary(self, row: Mapping[str, Any]) -> Listed:
+    def _summary(self, row: Mapping[str, Any]) -> ListedDatabaseRun:
         url = f"{self.place.url}/{row['project']}/{row['name']}"
         attempts = json.loads(row["attempts"])
-        one = Listed(
+        one = ListedDatabaseRun(
             path=Path("/", url.replace("://", "/")),
             project=row["project"],
             name=row["name"],
@@ -119,12 +121,12 @@ class Database:
             raise UsageError(f"the query failed: {error}") from None
 
 
-class Listed(RunSummary):
+class ListedDatabaseRun(RunSummary):
     """A run in a database."""
 
     begun: tuple[Attempt, ...]
     """Its attempts."""
-    ask: Callable[[Listed], Mapping[str, Mapping[str, Any]]]
+    ask: Callable[[ListedDatabaseRun], Mapping[str, Mapping[str, Any]]]
 
     @cached_property
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from steno.store.clickhouse.run import DatabaseRun
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from steno.store.clickhouse.database import Listed
+    from steno.store.clickhouse.database import ListedDatabaseRun
 
 
 def parted(url: str) -> tuple[DatabaseEngine, str]:
@@ -33,7 +33,7 @@ class DatabaseEngine(Database):
     def __init__(self, place: places.DatabaseUrl) -> None:
         super().__init__(place, self._summary_of)
 
-    def _summary_of(self, one: Listed) -> Mapping[str, Mapping[str, Any]]:
+    def _summary_of(self, one: ListedDatabaseRun) -> Mapping[str, Mapping[str, Any]]:
         return DatabaseRun(self, one).summary()
 
     def run(self, name: str) -> DatabaseRun:

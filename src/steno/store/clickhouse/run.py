@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from steno.record import Entry
     from steno.store.attempts import Attempt, Choose
-    from steno.store.clickhouse.database import Database, Listed
+    from steno.store.clickhouse.database import Database, ListedDatabaseRun
     from steno.store.points import Points
     from steno.store.series import Series
 
@@ -43,7 +43,7 @@ _SUMMARY: Final = f"""
 class DatabaseRun:
     """See `seam.EngineRun`."""
 
-    def __init__(self, database: Database, card: Listed) -> None:
+    def __init__(self, database: Database, card: ListedDatabaseRun) -> None:
         self._database, self._card = database, card
         self._fresh_until = time.monotonic() + _FRESH_SECS
         self.dir: Path = card.path
@@ -52,7 +52,7 @@ class DatabaseRun:
     def close(self) -> None:
         """See `EngineRun`."""
 
-    def _now(self) -> Listed:
+    def _now(self) -> ListedDatabaseRun:
         """What is known of the run, at most a second ago."""
         if time.monotonic() > self._fresh_until:
             self._card = self._database.card(f"{self._card.project}/{self._card.name}")
