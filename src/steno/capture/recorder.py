@@ -53,7 +53,7 @@ class Recorder:
 
     Args:
         run_dir: the run's directory, which exists.
-        run_id, rank, attempt, primary, arrays: see `steno.journal.format.Identity`.
+        run_id, rank, attempt, primary, arrays: see `steno.journal.format.SegmentIdentity`.
         strict: raise RecordError for a bad value instead of reporting it.
         report: told (key, message) once per key; must not raise.
         watch: called about once a second on the keeper thread.
