@@ -133,6 +133,8 @@ class Gate:
         """So many of the next inserts are broken off in the middle: half of the body arrives."""
         self.deaf = 0
         """So many of the next inserts arrive, and their answers do not."""
+        self.away = False
+        """Nothing arrives."""
         self.delay = 0.0
         self.times = 1
         """How often an insert is sent on."""
@@ -162,6 +164,10 @@ class Gate:
 
     def _pass(self, client):
         body = self._body(client)
+        if self.away:
+            client.close_connection = True
+            client.connection.shutdown(socket.SHUT_RDWR)
+            return
         is_insert = b"INSERT" in (urllib.parse.unquote(client.path).encode() + body[:200]).upper()
         times = 1
         if is_insert:

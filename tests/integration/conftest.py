@@ -47,6 +47,6 @@ def clickhouse_gate(clickhouse):
     """The gate of a ClickHouse, as it is before anything goes wrong."""
     gate = clickhouse[1]
     gate.cut = gate.deaf = 0
-    gate.delay, gate.times = 0.0, 1
+    gate.delay, gate.times, gate.away = 0.0, 1, False
     gate.inserts.clear()
     return gate

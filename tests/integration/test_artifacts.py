@@ -604,7 +604,7 @@ def test_a_signal_handler_may_log_an_artifact_inside_a_call():
 
 def test_a_signal_handler_that_logs_while_the_first_call_begins_takes_another_number(monkeypatch):
     run = steno.init("p", "a", collector=False)
-    begun, handler = Recorder.begun, [lambda: run.log_artifact(put("g"))]
+    begun, handler = Recorder.ensure_stream, [lambda: run.log_artifact(put("g"))]
 
     def interrupted(self):
         name = begun(self)
@@ -612,7 +612,7 @@ def test_a_signal_handler_that_logs_while_the_first_call_begins_takes_another_nu
             handler.pop()()
         return name
 
-    monkeypatch.setattr(Recorder, "begun", interrupted)
+    monkeypatch.setattr(Recorder, "ensure_stream", interrupted)
     run.log_artifact(put("f"))
     assert (run.health()["artifacts"]["logged"], run.health()["artifacts"]["failed"]) == (2, 0)
     run.finish()

@@ -13,6 +13,7 @@ import steno
 import viewer_server
 from object_stores import eventually
 from steno.errors import StenoError
+from steno.viewer.handed import hand_on
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -72,6 +73,8 @@ def test_the_viewer_shows_a_store_and_what_was_known_while_it_is_out_of_reach(ur
         assert asker.ask(f"/api/media/p%2Ffirst/{name}").body == pixel.read_bytes()
         assert asker.ask(f"/api/media/p%2Ffirst/{name[:-7]}ff.png").status == 404
         assert asker.ask("/api/media/p%2Ffirst/media%2F..%2F..%2Frun.json").status == 422
+        assert hand_on(url, str(tmp_path / "view.html"), where=None, view=None)[1] == []
+        assert b'id="steno-data"' in (tmp_path / "view.html").read_bytes()
         record(tmp_path, url, "second")
         eventually(lambda: len(asker.ask("/api/runs").json["rows"]) == 2)
         gate.close()

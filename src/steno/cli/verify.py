@@ -21,7 +21,7 @@ def verify(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Compare what runs have with what they say they have, and say what is missing or damaged.
+    """Say what of runs is missing or damaged.
 
     Exit status 1 if anything is.
     """

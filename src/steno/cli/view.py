@@ -1,4 +1,4 @@
-"""`steno view`: the runs under a directory, in a browser."""
+"""`steno view`: the runs of a place, in a browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steno.visible import visible
 def view(
     dir: Annotated[
         str | None,
-        typer.Argument(metavar="DIR", help="Where runs are kept, or a store's URL (default: $STENO_DIR, else runs)."),
+        typer.Argument(metavar="DIR", help="A directory of runs, or a URL (default: $STENO_DIR, else runs)."),
     ] = None,
     *,
     port: Annotated[
@@ -44,7 +44,9 @@ def view(
         str | None, typer.Option("--view", metavar="NAME", help="With --export: a view that was kept in the page.")
     ] = None,
 ) -> None:
-    """Show every run under a directory in a browser. Ctrl-C ends it.
+    """Show runs in a browser, those of a directory or a URL.
+
+    The URL is an object store's or a database's. Ctrl-C ends it.
 
     With --export, write the table and the charts into one HTML file instead, to be opened without steno.
     """
@@ -53,7 +55,7 @@ def view(
     given = options.runs_dir(dir)
     place = given if paths.is_url(given) else paths.local("DIR", given)
     if export is not None:
-        _export(paths.local("DIR", given, "--export reads a directory"), export, where, view_name)
+        _export(place, export, where, view_name)
         return
     if where is not None or view_name is not None:
         raise UsageError("--where and --view choose what --export writes: give --export FILE, or leave them out")

@@ -17,7 +17,7 @@ from steno import confirmed, edits, files, runfile
 from steno.artifacts.content import key
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 from steno.ledger import live as live_
-from steno.ledger import node_object, overview, store_card, verify
+from steno.ledger import node_object, store_card, verify
 from steno.ledger.bins_name import name_of
 from steno.ledger.listed import MANIFEST, unusable
 from steno.objects import url as urls
@@ -318,11 +318,13 @@ class Remote:
 
     def overviews(self, wanted: Sequence[Part], *, over_ranks: bool) -> list[Covered]:
         """The files of bins over many of these parts, those over ranks where they may be and are there."""
+        from steno.ledger.overview import as_part  # loads numpy, which a list of runs does without
+
         found: list[Covered] = []
         for node, first, last, size, ranks in self._spans:
             some = [part for part in wanted if part.node == node and first <= part.id <= last]
             if some and (some[0].id, some[-1].id) == (first, last):
-                whole = overview.as_part(some, over_ranks=over_ranks and ranks > 0)
+                whole = as_part(some, over_ranks=over_ranks and ranks > 0)
                 name = name_of(whole.name)
                 folder = self.dir / _STRETCHES / name.replace("/", "-")
                 source = Stretches(self.store, name, ranks if over_ranks and ranks else size, folder)

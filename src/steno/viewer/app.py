@@ -13,9 +13,8 @@ import steno
 from steno.errors import StenoError
 from steno.viewer import answers, asked
 from steno.viewer import token as token_
-from steno.viewer.afar import AfarCatalogue
 from steno.viewer.artifacts import Artifacts
-from steno.viewer.catalogue import Catalogue
+from steno.viewer.catalogues import catalogue_of
 from steno.viewer.chart import Charts
 from steno.viewer.edit import Edit
 from steno.viewer.export import Export
@@ -49,14 +48,14 @@ class Viewer:
     """The application over one directory of runs.
 
     Args:
-        root: the directory, which need not be there yet; a text is the URL of an object store.
+        root: the directory, which need not be there yet; a text is the URL of an object store or of a database.
         shown: what the page calls it.
         rules: who may ask.
         edit: whether runs may be changed, and views kept beside them.
     """
 
     def __init__(self, root: Path | str, shown: str, rules: Rules, *, edit: bool = False) -> None:
-        self.catalogue = AfarCatalogue(root) if isinstance(root, str) else Catalogue(root)
+        self.catalogue = catalogue_of(root)
         self._kept = KeptViews(None if isinstance(root, str) else root)
         self.live = LiveStreams(self.catalogue)
         self._shown = shown

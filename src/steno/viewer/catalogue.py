@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import RunNotFoundError
+from steno.store import stamps
 from steno.store.engine import Engine
 from steno.store.files_run import FilesRun
 from steno.store.listing import RunList, runs
@@ -103,6 +104,11 @@ class Catalogue:
     def source(self, run: str) -> Path | RunSummary:
         """The run as `steno.bins` takes it. Raises RunNotFoundError."""
         return self.path(run)
+
+    def stamp(self, run: str, path: Path) -> object:
+        """What changes when a run that goes on does."""
+        del run
+        return stamps.of_live(path)
 
     def have(self, run: str, name: str) -> None:
         """Have a media file of the run in its directory, if there is one."""

@@ -6,15 +6,15 @@ import os
 from pathlib import Path
 from urllib.parse import urlencode
 
-from steno import files
+from steno import files, paths
 from steno.errors import StenoError, UsageError
 
 
 def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> tuple[int, list[str]]:
-    """Write a view of the runs under a directory; returns (the file's bytes, the keys that found no room).
+    """Write a view of the runs of a place; returns (the file's bytes, the keys that found no room).
 
     Args:
-        place: where the runs are.
+        place: where the runs are: a directory, or the URL of an object store or a database.
         target: the file; one that is there is replaced, whole or not at all.
         where: only the runs that match.
         view: the name of a kept view; None: all runs.
@@ -24,7 +24,7 @@ def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> 
         StenoError: the file cannot be written.
     """
     try:
-        from steno.viewer.catalogue import Catalogue
+        from steno.viewer.catalogues import catalogue_of
         from steno.viewer.chart import Charts
         from steno.viewer.export import Export
         from steno.viewer.run import OneRun
@@ -36,13 +36,16 @@ def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> 
         raise UsageError(f"a file needs what the viewer needs: pip install 'stenolog[view]' ({error.name})") from None
     from steno.viewer.kept import KeptViews
 
-    root = Path(os.path.abspath(os.path.expanduser(place)))
-    catalogue = Catalogue(root)
-    export = Export(catalogue, Runs(catalogue, Stall(catalogue)), OneRun(catalogue), Charts(catalogue))
-    text = "runs=all" if view is None else KeptViews(root).get(view).view
+    root = place if paths.is_url(place) else Path(os.path.abspath(os.path.expanduser(place)))
+    text = "runs=all" if view is None else KeptViews(None if isinstance(root, str) else root).get(view).view
     if where is not None:
         text = f"{urlencode({'where': where})}&{text}"  # the first of a name counts
-    made, left_out = export.file(text, title=view)
+    catalogue = catalogue_of(root)
+    try:
+        export = Export(catalogue, Runs(catalogue, Stall(catalogue)), OneRun(catalogue), Charts(catalogue))
+        made, left_out = export.file(text, title=view)
+    finally:
+        catalogue.close()
     path = Path(os.path.expanduser(target))
     try:
         files.replace(path, made)

@@ -79,6 +79,7 @@ class Overview:
         return answers.data(await run_in_threadpool(self._health, run))
 
     def _health(self, run: str) -> dict[str, Any]:
+        self._catalogue.path(run)  # of a run that has no files, this says so
         report = examine.report_of(self._catalogue.reader(run))
         said = dataclasses.asdict(report)
         del said["dir"]

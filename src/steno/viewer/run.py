@@ -47,7 +47,7 @@ class OneRun:
         for run in ids:
             try:
                 if run not in listed:
-                    self._catalogue.path(run)
+                    self._catalogue.source(run)
                     continue  # it is there, and `where` does not choose it
                 found = dict(listed[run].metrics)
             except Exception as error:  # one damaged run costs its own keys alone

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, paths
 from steno.errors import UsageError
-from steno.store import engines
 from steno.viewer import token as token_
 
 if TYPE_CHECKING:
@@ -65,13 +64,8 @@ def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
 
     Raises:
         UsageError: packages are missing, the port is taken, the host may not be served without a token, or the place
-            is a database.
+            is a URL of no database.
     """
-    if engines.is_of_one(options.dir):
-        raise UsageError(
-            f"{options.dir} is a database, whose runs the viewer does not show: `steno runs --dir` lists them, "
-            "`steno show` shows one by its URL; steno view takes the store or the directory that they came from"
-        )
     try:
         import starlette
         import uvicorn

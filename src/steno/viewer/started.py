@@ -83,7 +83,7 @@ def view(
     """Show the runs under a directory in a browser, or in a notebook's cell.
 
     Args:
-        dir: where runs are kept, or the URL of an object store; None: STENO_DIR, else `runs`.
+        dir: where runs are kept, or the URL of an object store or a database; None: STENO_DIR, else `runs`.
         port: None: the first free one from 7860 on.
         host: the address to listen at; another one than this machine's own needs the token.
         browser: open one; None: only outside of notebooks.

@@ -7,7 +7,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from steno.store import stamps
 from steno.store.fresh import Fresh
 from steno.viewer.news import Changed
 
@@ -92,7 +91,7 @@ class Watch:
         changed: dict[str, Changed] = {}
         ended = False
         for run, (path, before) in list(self._live.items()):
-            now = stamps.of_live(path)
+            now = self._catalogue.stamp(run, path)
             if now != before:
                 self._live[run] = (path, now)
                 changed[run], goes_on = self._news_of(run, path)
@@ -137,7 +136,7 @@ class Watch:
         live = {self._catalogue.id_of(one.path): one.path for one in listed if one.state in {"", "running"}}
         before = self._live
         self._fresh = {run: one for run, one in self._fresh.items() if run in live}
-        self._live = {run: before[run] if run in before else (path, stamps.of_live(path)) for run, path in live.items()}
+        self._live = {run: before.get(run) or (path, self._catalogue.stamp(run, path)) for run, path in live.items()}
         return differs
 
 

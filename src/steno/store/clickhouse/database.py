@@ -8,6 +8,7 @@ import threading
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from steno.clickhouse.connection import Connection, RefusedError
 from steno.errors import RunNotFoundError, UsageError
@@ -79,7 +80,8 @@ class Database:
         url = f"{self.place.url}/{row['project']}/{row['name']}"
         attempts = json.loads(row["attempts"])
         one = ListedDatabaseRun(
-            path=Path("/", url.replace("://", "/")),
+            # What stands in a database becomes no path of this machine: nothing is ever below /dev/null.
+            path=Path("/dev/null", quote(self.place.url, safe=""), _part(row["project"]), _part(row["name"])),
             project=row["project"],
             name=row["name"],
             id=row["id"],
@@ -132,6 +134,13 @@ class ListedDatabaseRun(RunSummary):
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:
         """See `RunSummary`."""
         return self.__dict__["ask"](self)  # type: ignore[no-any-return]
+
+
+def _part(text: str) -> str:
+    """A text as one part of a path; as it is where it can be."""
+    if "/" not in text and "\0" not in text and text.strip("."):
+        return text
+    return quote(text, safe="").replace(".", "%2E") or "%"
 
 
 def _text(text: str) -> str:
