@@ -57,10 +57,10 @@ def test_a_failed_run_shows_its_traceback_first(browse, viewer):
     run = page.get_by_role("dialog", name="Run p/bad")
     run.locator(".failure").wait_for()
     assert "ValueError: it broke <b>here</b>" in run.locator(".failure").inner_text()
-    assert "open=p/bad" in page.evaluate("location.hash")
+    page.wait_for_function("location.hash.includes('open=p/bad')")
     page.keyboard.press("Escape")
     run.wait_for(state="hidden")
-    assert "open=" not in page.evaluate("location.hash")
+    page.wait_for_function("!location.hash.includes('open=')")
 
 
 def test_the_configuration_is_a_tree_that_is_searched(browse, viewer):
