@@ -33,7 +33,7 @@ class DatabaseCatalogue(Catalogue):
 
     def __init__(self, url: str) -> None:
         super().__init__(Path())
-        self._engine_there, self._only = engines.parted(url)
+        self._database, self._only = engines.parted(url)
         self._asking = threading.Lock()
         self._list: list[RunSummary] | None = None
         self._ids: dict[str, RunSummary] = {}
@@ -49,7 +49,7 @@ class DatabaseCatalogue(Catalogue):
             if begun < self._fresh_until:
                 return self._ids
             try:
-                found = list(self._engine_there.runs(None, archived=True))
+                found = list(self._database.runs(None, archived=True))
             except StenoError as error:
                 self._problem = str(error)
                 self._fresh_until = time.monotonic() + _FRESH_SECS
@@ -96,7 +96,7 @@ class DatabaseCatalogue(Catalogue):
     def reader(self, run: str) -> RunReader:
         """A reader of the run. Raises RunNotFoundError."""
         self.source(run)
-        return RunReader(self._engine_there.run(run))
+        return RunReader(self._database.run(run))
 
     def listed(self) -> RunList:
         """The runs that are known, archived ones too."""
