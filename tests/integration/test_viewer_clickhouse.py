@@ -117,6 +117,14 @@ def test_a_database_that_does_not_answer_shows_what_was_known(published, ask, cl
     assert told["store"]["problem"]
 
 
+def test_a_database_that_never_answered_is_an_error_and_not_an_empty_list(published, ask, clickhouse_gate):
+    client = ask(published)
+    clickhouse_gate.away = True
+    for _ in range(3):
+        answer = client.get("/api/runs")
+        assert (answer.status_code >= 400, "does not answer" in answer.text) == (True, True), answer.text
+
+
 def test_a_name_in_a_database_becomes_no_path(published, ask, database, tmp_path):
     connection = Connection(database)
     try:

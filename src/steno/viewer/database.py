@@ -45,25 +45,26 @@ class DatabaseCatalogue(Catalogue):
     def _runs(self) -> dict[str, RunSummary]:
         """By id; as they were known last where the database does not answer. Raises StenoError if nothing is known."""
         with self._asking:
-            begun = time.monotonic()
-            if begun < self._fresh_until:
-                return self._ids
-            try:
-                found = list(self._database.runs(None, archived=True))
-            except StenoError as error:
-                self._problem = str(error)
-                self._fresh_until = time.monotonic() + _FRESH_SECS
-                if self._list is None:
-                    raise
-                return self._ids
-            took = time.monotonic() - begun
-            self._fresh_until = begun + took + max(_FRESH_SECS, took / _SHARE)
+            if time.monotonic() >= self._fresh_until:
+                self._ask()
+            if self._list is None:
+                raise StenoError(self._problem)
+            return self._ids
+
+    def _ask(self) -> None:
+        begun = time.monotonic()
+        try:
+            found = list(self._database.runs(None, archived=True))
+        except StenoError as error:
+            self._problem = str(error)
+        else:
             self._seen, self._problem = time.time(), ""
             ids = {f"{one.project}/{one.name}": one for one in reversed(found)}  # of a name the newest run counts
             self._ids = {run: one for run, one in ids.items() if self._only in {"", run}}
             self._by_path = {one.path: run for run, one in self._ids.items()}
             self._list = list(self._ids.values())[::-1]
-            return self._ids
+        now = time.monotonic()
+        self._fresh_until = now + max(_FRESH_SECS, (now - begun) / _SHARE)
 
     def id_of(self, path: Path) -> str:
         """The id of a run that was found here."""
