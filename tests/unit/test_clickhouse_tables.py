@@ -103,8 +103,10 @@ def test_rows_have_the_types_of_their_table():
     assert made.to_pylist()[0]["node"] == -1
 
 
-def test_the_viewer_says_that_it_shows_no_database():
-    command = [sys.executable, "-m", "steno", "view", "clickhouse://h/db", "--port", "0"]
+@pytest.mark.parametrize("url", ["clickhouse://u:hush-hush@h/db", "clickhouse://h", "clickhouse://h/d;drop"])
+def test_the_viewer_refuses_a_url_of_no_database(url):
+    command = [sys.executable, "-m", "steno", "view", url, "--port", "0", "--no-browser"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "is a database" in done.stderr
+    assert "the URL" in done.stderr
+    assert "hush-hush" not in done.stdout + done.stderr
