@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -90,6 +91,20 @@ def test_runs_of_a_database_are_listed_and_drawn(published, ask):
 
 def test_the_url_of_one_run_shows_that_run(published, ask):
     assert [row["run"] for row in ask(f"{published}/p/b").get("/api/runs").json()["rows"]] == ["p/b"]
+
+
+def test_a_reader_shows_its_run(published, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with steno.open(f"{published}/p/b") as reader:
+        viewer = reader.view(browser=False)
+    try:
+        assert viewer.url.endswith("#runs=none&show=p%2Fb")
+        with urlopen(
+            f"{viewer.url.partition('?')[0]}t/{viewer.url.partition('?token=')[2].partition('#')[0]}/api/runs"
+        ) as told:
+            assert {row["run"] for row in json.load(told)["rows"]} == {"p/a", "p/b"}
+    finally:
+        viewer.close()
 
 
 def test_what_needs_files_says_where_they_are(published, ask):

@@ -453,23 +453,23 @@ class RunReader:
         token: bool = True,
         allow_edit: bool = False,
     ) -> Viewer:
-        """Show the run in a browser, or in a notebook's cell; its neighbours in the same directory can be added.
+        """Show the run in a browser, or in a notebook's cell; its neighbours in the same place can be added.
 
         Args:
             port, host, browser, token, allow_edit: as for `steno.view`.
 
         Raises:
-            UsageError: the run lies in an object store, or as for `steno.view`.
+            UsageError: as for `steno.view`.
         """
         from steno.viewer.started import start
 
-        if self.url is not None:
-            msg = f"{self.url} is in an object store, whose runs the viewer does not show yet"
-            raise UsageError(msg)
-        place = self.dir.absolute()
-        return start(
-            str(place.parent), run=place.name, port=port, host=host, browser=browser, token=token, allow_edit=allow_edit
-        )
+        if self.url is None:
+            place = self.dir.absolute()
+            root, run = str(place.parent), place.name
+        else:
+            root, project, name = self.url.rstrip("/").rsplit("/", 2)
+            run = f"{project}/{name}"
+        return start(root, run=run, port=port, host=host, browser=browser, token=token, allow_edit=allow_edit)
 
 
 def remote(url: Any) -> Remote:
