@@ -30,7 +30,7 @@ SECRETS = {
     for name in ("WANDB_API_KEY", "SWANLAB_API_KEY", "MLFLOW_TRACKING_PASSWORD", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY")
 }
 PROGRAM = """
-import sys
+import sys, time
 import numpy as np
 import steno
 run = steno.init(
@@ -39,6 +39,7 @@ run = steno.init(
 )
 run.log({"big": 2**60, "nan": float("nan"), "inf": float("inf"), "minus": -float("inf"), "words": "hello"}, step=0)
 for step in [*range(20), 3, 3, *range(9, 2, -1)]:
+    time.sleep(0.002)  # to MLflow the same value at the same step within a millisecond is one point, as the manual says
     run.log({"train/loss": 1 / (step + 1), "deep": {"er": float(run.step or 0)}}, step=step)
 run.log({
     "image": steno.Image(np.zeros((8, 8, 3), np.uint8), "caption"), "sound": steno.Audio(np.zeros(800, np.float32), 8000),
