@@ -63,6 +63,17 @@ def _answers(port, host):
         return False
 
 
+@contextmanager
+def gated(port, monkeypatch, tmp_path):
+    """The way to the S3 server at that port, which this process and its children take, with a cache of their own."""
+    with closing(Gate(port)) as found:
+        for name, value in environment(found.url).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        yield found
+
+
 class Gate:
     """A loopback HTTP proxy before a server: counts, delays, answers 503, or is not there at all."""
 

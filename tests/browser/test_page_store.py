@@ -17,14 +17,8 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture
 def gate(monkeypatch, tmp_path):
     """The way to an S3 server, which this process and its children take."""
-    with object_stores.moto_server() as port:
-        found = object_stores.Gate(port)
-        for name, value in object_stores.environment(found.url).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
-        monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with object_stores.moto_server() as port, object_stores.gated(port, monkeypatch, tmp_path) as found:
         yield found
-        found.close()
 
 
 @pytest.fixture

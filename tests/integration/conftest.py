@@ -6,6 +6,7 @@ import pytest
 
 import clickhouse_front
 import object_stores
+from steno.clickhouse.place import place_of
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -26,13 +27,8 @@ def server():
 @pytest.fixture
 def gate(server, monkeypatch, tmp_path):
     """The way to that server, which this process and its children take."""
-    found = object_stores.Gate(server)
-    for name, value in object_stores.environment(found.url).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("STENO_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    yield found
-    found.close()
+    with object_stores.gated(server, monkeypatch, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +36,13 @@ def clickhouse(tmp_path_factory):
     """(a ClickHouse, its gate)"""
     with clickhouse_front.front(tmp_path_factory.mktemp("clickhouse")) as found:
         yield found
+
+
+@pytest.fixture
+def database(clickhouse_gate, request):
+    """Where a database of the test's own is."""
+    name = "".join(char if char.isalnum() else "_" for char in request.node.name)
+    return place_of(f"clickhouse://default@127.0.0.1:{clickhouse_gate.port}/{name}")
 
 
 @pytest.fixture

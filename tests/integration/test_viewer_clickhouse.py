@@ -16,7 +16,6 @@ from starlette.testclient import TestClient
 
 import steno
 from steno.clickhouse.connection import Connection
-from steno.clickhouse.place import place_of
 from steno.publish import clickhouse as publishing
 from steno.store.stock import stock_of
 from steno.viewer.app import Viewer
@@ -31,12 +30,6 @@ if importlib.util.find_spec("chdb") is None:
     pytest.skip("chdb is not installed: scripts/test-integrations engines", allow_module_level=True)
 
 STEPS = 3_000
-
-
-@pytest.fixture
-def database(clickhouse_gate, request):
-    name = "".join(char if char.isalnum() else "_" for char in request.node.name)
-    return place_of(f"clickhouse://default@127.0.0.1:{clickhouse_gate.port}/{name}")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -66,13 +66,9 @@ def _card(stock: Stock, *, json: bool) -> None:
     from steno.publish.cards import publish as make
 
     done = make(stock)
-    if json:
-        terminal.print_json({"runs": done.runs, "made": done.made, "removed": done.removed, "left_out": done.left_out})
-    else:
-        terminal.say(f"{done.runs:,} runs have cards; {done.made:,} are new, {done.removed:,} are taken out")
-    _left_out(done.left_out, json=json)
-    if done.left_out:
-        raise typer.Exit(1)
+    said = {"runs": done.runs, "made": done.made, "removed": done.removed, "left_out": done.left_out}
+    text = f"{done.runs:,} runs have cards; {done.made:,} are new, {done.removed:,} are taken out"
+    _end(said, text, done.left_out, json=json)
 
 
 def _insert(stock: Stock, to: str, *, json: bool) -> None:
@@ -80,13 +76,9 @@ def _insert(stock: Stock, to: str, *, json: bool) -> None:
     from steno.publish.clickhouse import publish as insert
 
     done = insert(stock, place_of(to, "--to"))
-    if json:
-        terminal.print_json({"runs": done.runs, "parts": done.parts, "rows": done.rows, "left_out": done.left_out})
-    else:
-        terminal.say(f"{done.runs:,} runs are published; {done.parts:,} parts with {done.rows:,} rows are new")
-    _left_out(done.left_out, json=json)
-    if done.left_out:
-        raise typer.Exit(1)
+    said = {"runs": done.runs, "parts": done.parts, "rows": done.rows, "left_out": done.left_out}
+    text = f"{done.runs:,} runs are published; {done.parts:,} parts with {done.rows:,} rows are new"
+    _end(said, text, done.left_out, json=json)
 
 
 def _enter(stock: Stock, catalog: str, warehouse: str | None, *, repair: bool, json: bool) -> None:
@@ -108,6 +100,17 @@ def _enter(stock: Stock, catalog: str, warehouse: str | None, *, repair: bool, j
         few = ", ".join(map(on_one_line, done.lost[:3])) + (" …" if len(done.lost) > 3 else "")
         terminal.complain(f"steno: the tables name {len(done.lost):,} files that are gone: {few}; see --repair")
     if done.left_out or done.lost:
+        raise typer.Exit(1)
+
+
+def _end(said: dict[str, Any], text: str, left_out: dict[str, str], *, json: bool) -> None:
+    """Say what was done, and what was left out: then it has not all been done."""
+    if json:
+        terminal.print_json(said)
+    else:
+        terminal.say(text)
+    _left_out(left_out, json=json)
+    if left_out:
         raise typer.Exit(1)
 
 
