@@ -12,8 +12,10 @@ import object_stores
 import steno
 import viewer_server
 from object_stores import eventually
-from steno.errors import StenoError
+from steno.errors import StenoError, UsageError
+from steno.objects.store import ObjectStore
 from steno.viewer.handed import hand_on
+from steno.viewer.kept import FOLDER, KeptViews, TakenError
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -89,6 +91,85 @@ def test_the_viewer_shows_a_store_and_what_was_known_while_it_is_out_of_reach(ur
         gate.open()
         # An outage is no reason to ask less often: its looks took ten seconds each.
         eventually(lambda: asker.ask("/api/runs").json["store"]["problem"] == "", secs=30)
+
+
+def test_views_are_kept_beside_the_runs_of_a_store(url):
+    views_are_kept(url)
+
+
+@pytest.mark.parametrize("form", ["file", "memory"])
+def test_views_are_kept_beside_the_runs_of_any_store(form, tmp_path):
+    views_are_kept(f"file://{tmp_path}/store" if form == "file" else f"memory://{os.urandom(8).hex()}")
+
+
+def views_are_kept(url):
+    kept, other = KeptViews(url), KeptViews(url)
+    assert kept.all() == ([], 0)
+    odd = "run [a-c] *?#%2F + é \U0001f600"
+    for name in ("run", "mine", odd):
+        kept.save(name, f"where={name}", replace=False)
+    assert [(one.name, one.view, one.problem) for one in other.all()[0]] == [
+        (name, f"where={name}", "") for name in sorted(("run", "mine", odd))
+    ]
+    with pytest.raises(TakenError, match="already"):
+        other.save("mine", "x=time", replace=False)
+    with pytest.raises(TakenError):
+        other.call("mine", "run")
+    assert other.get("mine").view == "where=mine"
+    other.save("mine", "#x=time", replace=True)
+    assert kept.get("mine").view == "x=time"
+    assert {one.name: one.view for one in kept.all()[0]}["mine"] == "x=time"
+    kept.call(odd, "plain")
+    kept.drop("mine")
+    for act in (lambda: kept.drop("mine"), lambda: kept.call("mine", "x"), lambda: kept.get("mine")):
+        with pytest.raises(StenoError, match="no view 'mine'"):
+            act()
+    assert [(one.name, one.view) for one in other.all()[0]] == [("plain", f"where={odd}"), ("run", "where=run")]
+    for name in ("..", "a/b", ".x", ""):
+        with pytest.raises(UsageError, match="view name"):
+            kept.save(name, "x=time", replace=True)
+    assert sorted(ObjectStore(url).listing()) == [f"{FOLDER}/plain.json", f"{FOLDER}/run.json"]
+    assert steno.runs(url) == []  # though a view is called run, and a run is where its run.json is
+
+
+def test_what_strangers_put_beside_the_runs_of_a_store_is_said_and_costs_no_other(url):
+    KeptViews(url).save("good", "x=time", replace=False)
+    store = ObjectStore(url)
+    for name, content in {"torn": b'{"steno_view"', "list": b"[1]", "large": b'"' + b"x" * (200 << 10) + b'"'}.items():
+        store.write(f"{FOLDER}/{name}.json", content)
+    store.write(f"{FOLDER}/deep/er.json", b"{}")
+    found = {one.name: one for one in KeptViews(url).all()[0]}
+    assert [name for name, one in sorted(found.items()) if one.problem] == ["large", "list", "torn"]
+    assert found["good"].view == "x=time"
+
+
+def test_only_a_viewer_that_allows_edits_keeps_views_in_the_store(url, gate, tmp_path):
+    record(tmp_path, url, "first", config={"lr": 0.1}, steps=20)
+    record(tmp_path, url, "second", config={"lr": 0.2}, steps=20)
+    wanted = {"name": "run", "view": "runs=all&where=config.lr%20%3C%200.15"}
+    with viewer_server.serving(url) as asker:
+        begun = len(gate.seen)
+        refused = asker.post("/api/views/save", wanted)
+        assert (refused.status, "--allow-edit" in refused.json["remedy"]) == (403, True)
+        assert [one for one in gate.seen[begun:] if one[0] != "GET" and "list" not in one[1]] == []
+    with viewer_server.serving(url, allow_edit=True) as asker:
+        assert asker.post("/api/views/save", wanted).status == 200
+        assert asker.post("/api/views/save", wanted).status == 409
+        assert [one["name"] for one in asker.ask("/api/views").json["views"]] == ["run"]
+        assert [row["run"] for row in asker.ask("/api/runs").json["rows"]] == ["p/second", "p/first"]
+        assert [one["edited"] for one in [asker.post("/api/edit", _noted("p/first")).json]] == [["p/first"]]
+        gate.forbidden = FOLDER
+        (said,) = asker.ask("/api/views").json["views"]
+        assert "cannot be listed" in said["problem"]
+        assert "cannot be written" in asker.post("/api/views/save", {**wanted, "name": "x"}).json["error"]
+        gate.forbidden = ""
+    assert hand_on(url, str(tmp_path / "view.html"), where=None, view="run")[1] == []
+    text = (tmp_path / "view.html").read_bytes()
+    assert b"<title>run</title>" in text
+
+
+def _noted(run):
+    return {"runs": [run], "field": "notes", "value": "good"}
 
 
 def test_a_run_that_goes_on_is_followed_in_the_store(url, tmp_path):

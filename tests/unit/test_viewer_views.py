@@ -112,6 +112,14 @@ def test_only_a_viewer_that_allows_edits_writes_views_and_each_shows_them(tmp_pa
         assert KeptViews(tmp_path).get("mine").view == VIEW
 
 
+def test_a_database_keeps_no_views_and_says_so():
+    kept = KeptViews("clickhouse://user@localhost:8123/runs")
+    assert kept.all() == ([], 0)
+    for act in (lambda: kept.save("a", VIEW, replace=True), lambda: kept.call("a", "b"), lambda: kept.drop("a")):
+        with pytest.raises(UsageError, match="in a database: copy the address"):
+            act()
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return tmp_path_factory.mktemp("views") / "runs"

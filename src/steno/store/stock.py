@@ -161,6 +161,7 @@ def _is_part(name: str) -> bool:
 def _by_run(root: str, sizes: Mapping[str, int]) -> Iterator[Stored]:
     """The runs of a listing. One lies where its run.json is."""
     homes = {key.removesuffix("/run.json") for key in sizes if key.endswith("/run.json") and key[0] != _OWN}
+    homes = {home for home in homes if not any(step.startswith(".") for step in home.split("/"))}  # no run is called so
     parts: dict[str, dict[str, int]] = {home: {} for home in homes}
     rest: dict[str, list[tuple[str, int]]] = {home: [] for home in homes}
     for key, size in sizes.items():

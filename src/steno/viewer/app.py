@@ -56,7 +56,7 @@ class Viewer:
 
     def __init__(self, root: Path | str, shown: str, rules: Rules, *, edit: bool = False) -> None:
         self.catalogue = catalogue_of(root)
-        self._kept = KeptViews(None if isinstance(root, str) else root)
+        self._kept = KeptViews(root)
         self.live = LiveStreams(self.catalogue)
         self._shown = shown
         self._rules = rules

@@ -37,7 +37,7 @@ def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> 
     from steno.viewer.kept import KeptViews
 
     root = place if paths.is_url(place) else Path(os.path.abspath(os.path.expanduser(place)))
-    text = "runs=all" if view is None else KeptViews(None if isinstance(root, str) else root).get(view).view
+    text = "runs=all" if view is None else KeptViews(root).get(view).view
     if where is not None:
         text = f"{urlencode({'where': where})}&{text}"  # the first of a name counts
     catalogue = catalogue_of(root)

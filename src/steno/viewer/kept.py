@@ -1,4 +1,4 @@
-"""`.steno-views/NAME.json` in the runs' directory: views of the page that somebody has kept under a name.
+"""`.steno-views/NAME.json` beside the runs of a directory or a store: views of the page that somebody keeps by a name.
 
     {"steno_view": 1, "saved": "2026-11-30T15:37:29.123456Z", "view": "where=config.lr%20%3C%200.1&smooth=ema~40"}
 
@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files, inside, names
+from steno import names
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
+from steno.viewer import shelves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ _MOST_BYTES: Final = 128 << 10
 _MOST: Final = 1000
 """Views that are listed."""
 _SUFFIX: Final = ".json"
+_AT_ONCE: Final = 8
 
 
 class TakenError(UsageError):
@@ -47,31 +49,30 @@ class KeptView:
 
 
 class KeptViews:
-    """The views of one directory of runs.
+    """The views that are kept beside the runs of one place.
 
     Args:
-        root: the runs' directory; None: they are in an object store, and no view is kept there.
+        root: the runs' directory, or the URL of an object store. No view is kept in a database.
     """
 
-    def __init__(self, root: Path | None) -> None:
-        self._root = root
+    def __init__(self, root: Path | str) -> None:
+        self._shelf = shelves.shelf_of(root, FOLDER)
+        self._known: dict[str, tuple[str, KeptView]] = {}
 
     def all(self) -> tuple[list[KeptView], int]:
-        """(the views by name, how many more there are)."""
-        if self._root is None:
-            return [], 0
+        """(the views by name, how many more there are). One that has not changed is not read again."""
         try:
-            inside.refuse_link(self._root / FOLDER)
-            found = sorted(
-                one.removesuffix(_SUFFIX)
-                for one in os.listdir(self._root / FOLDER)
-                if one.endswith(_SUFFIX) and not one.startswith(".")
-            )
+            versions = self._shelf.versions()
         except FileNotFoundError:
             return [], 0
-        except (OSError, CorruptError) as error:
+        except (OSError, StenoError) as error:
             return [KeptView(FOLDER, "", "", str(error))], 0
-        return [self._read(name) for name in found[:_MOST]], max(len(found) - _MOST, 0)
+        files = {name for name in versions if name.endswith(_SUFFIX) and not name.startswith(".")}
+        found = sorted(one.removesuffix(_SUFFIX) for one in files)
+        wanted = found[:_MOST]
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-views") as pool:
+            views = list(pool.map(lambda name: self._seen(name, versions[f"{name}{_SUFFIX}"]), wanted))
+        return views, len(found) - len(wanted)
 
     def get(self, name: str) -> KeptView:
         """One view.
@@ -80,21 +81,30 @@ class KeptViews:
             UsageError: no view can be called so, or there is none.
             CorruptError: it cannot be read.
         """
-        path = self._path(name)
-        if not path.exists():
+        found = self._read(_file(name))
+        if found is None:
             known = ", ".join(one.name for one in self.all()[0][:10])
             raise UsageError(f"there is no view {name!r}: {f'there are {known}' if known else 'none is kept here'}")
-        found = self._read(name)
         if found.problem:
             raise CorruptError(f"the view {name!r} cannot be opened: {found.problem}")
         return found
 
-    def _read(self, name: str) -> KeptView:
+    def _seen(self, name: str, version: str) -> KeptView:
+        known = self._known.get(name)
+        if known is None or known[0] != version or known[1].problem:
+            known = version, self._read(f"{name}{_SUFFIX}") or KeptView(name, "", "", "it is not there any more")
+            self._known[name] = known
+        return known[1]
+
+    def _read(self, file: str) -> KeptView | None:
+        name = file.removesuffix(_SUFFIX)
         try:
-            said = json.loads(inside.read(self._path(name), _MOST_BYTES))
+            said = json.loads(self._shelf.read(file, _MOST_BYTES))
             if not isinstance(said, dict) or said.get("steno_view") != _FORMAT:
                 return KeptView(name, "", "", "it is no view that this version can read")
             return KeptView(name, _checked(said.get("view")), _short(said.get("saved")))
+        except FileNotFoundError:
+            return None
         except (ValueError, RecursionError):
             return KeptView(name, "", "", "its file is damaged")
         except OSError as error:
@@ -106,18 +116,17 @@ class KeptViews:
         """Keep a view, durably.
 
         Raises:
-            UsageError: no view can be called so, or it is no view.
+            UsageError: no view can be called so, it is no view, or none is kept here.
             TakenError: the name is taken, and it is not to be replaced.
             StenoError: it cannot be written.
         """
-        path, kept = self._path(name), _checked(view)
+        file, kept = _file(name), _checked(view)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        said = {"steno_view": _FORMAT, "saved": now, "view": kept}
+        data = json.dumps({"steno_view": _FORMAT, "saved": now, "view": kept}, indent=1).encode() + b"\n"
         with _told(name):
-            path.parent.mkdir(parents=True, exist_ok=True)
             if replace:
-                files.write_json(path, said, sync=True)
-            elif not files.create_json(path, said, sync=True):
+                self._shelf.replace(file, data)
+            elif not self._shelf.create(file, data):
                 raise _taken(name)
         return KeptView(name, kept, now)
 
@@ -129,10 +138,10 @@ class KeptViews:
             TakenError: another view is called so.
             StenoError: it cannot be written.
         """
-        old, new = self._path(name), self._path(to)
+        old, new = _file(name), _file(to)
         with _told(name):
             try:
-                files.rename_new(old, new)
+                self._shelf.call(old, new, _MOST_BYTES)
             except FileExistsError:
                 raise _taken(to) from None
 
@@ -143,18 +152,13 @@ class KeptViews:
             UsageError: there is no such view.
             StenoError: it cannot be removed.
         """
-        path = self._path(name)
+        file = _file(name)
         with _told(name):
-            files.unlink(path)
+            self._shelf.remove(file)
 
-    def _path(self, name: str) -> Path:
-        if self._root is None:
-            raise UsageError(
-                "views are kept in a directory of runs, and these are in an object store: copy the address"
-            )
-        names.check(name, "view name")
-        inside.refuse_link(self._root / FOLDER)
-        return self._root / FOLDER / f"{name}{_SUFFIX}"
+
+def _file(name: str) -> str:
+    return f"{names.check(name, 'view name')}{_SUFFIX}"
 
 
 @contextlib.contextmanager
