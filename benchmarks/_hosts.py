@@ -47,6 +47,7 @@ class Host:
 
     def __init__(self, number: int, disk: Path) -> None:
         self.name, self.address, self.disk = f"host{number}", f"10.77.0.{number}", disk
+        self._plug = f"v{number}"
         for line in (
             f"ip netns add {self.name}",
             f"ip link add v{number} type veth peer name eth0 netns {self.name}",
@@ -67,6 +68,10 @@ class Host:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def unplug(self) -> None:
+        """From now on nothing comes out of it, not even that a connection has ended: as when its power is cut."""
+        subprocess.run(["ip", "link", "set", self._plug, "down"], check=True)
 
     def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
         return {**os.environ, "GLOO_SOCKET_IFNAME": "eth0", "STENO_CACHE_DIR": f"{self.disk}/cache", **env}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIAQ7STENOTESTKEYID",
@@ -91,6 +93,10 @@ class Gate:
         self.denied = []
         """(method, path) of those."""
         self.delay = 0.0
+        self.late_secs = 0.0
+        """So long no list has a new key: a server whose lists are behind."""
+        self._born = {}
+        """By path, when the first object came to be there."""
         self.seen = []
         """(method, path with query, bytes sent)"""
         self.answered = 0
@@ -118,6 +124,22 @@ class Gate:
         if self._server is not None:
             self._server.stop()
             self._server = None
+
+    def came(self, path):
+        """An object has been put."""
+        self._born.setdefault(unquote(urlsplit(path).path), time.monotonic())
+
+    def listed(self, path, data):
+        """A list as one that is late has it."""
+        bucket, since = unquote(urlsplit(path).path).strip("/"), time.monotonic() - self.late_secs
+        names = {key.partition("/")[2] for at, born in list(self._born.items())
+                 if born > since and (key := at.lstrip("/")).startswith(f"{bucket}/")}  # fmt: skip
+
+        def kept(found):
+            key = unquote(re.search(rb"<Key>(.*?)</Key>", found[0])[1].decode())
+            return b"" if key in names else found[0]
+
+        return re.sub(rb"<Contents>.*?</Contents>", kept, data, flags=re.DOTALL)
 
     def sent(self, method="PUT", of=""):
         """The requests of a method whose path holds a text."""
@@ -179,7 +201,14 @@ class _Handler(BaseHTTPRequestHandler):
             connection.request(self.command, self.path, body, headers)
             reply = connection.getresponse()
             data = reply.read()
-        self._say(reply.status, reply.getheaders(), data)
+        if gate.late_secs and self.command == "GET" and "list-type" in self.path:
+            data = gate.listed(self.path, data)
+        elif self.command in {"PUT", "POST"} and reply.status == 200:
+            gate.came(self.path)
+        headers = reply.getheaders()
+        if self.command != "HEAD":  # whose length is that of the object
+            headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+        self._say(reply.status, headers, data)
 
     def _say(self, status, headers, data):
         self.send_response_only(status)

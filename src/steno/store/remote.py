@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _TRANSFERS: Final = 8
 _FRESH_SECS: Final = 1.0
+_QUIET_SECS: Final = 60.0
+"""A run that is over, and of which not all ranks have recorded, may have nodes that are not listed yet, so long."""
 _EDITS_SECS: Final = 5.0
 """People edit a run after it has ended too."""
 _MOST_EDITS: Final = edits.MOST_BYTES // edits.LINE_BYTES
@@ -58,6 +60,11 @@ _KEPT: Final = ".kept"
 def copy_dir(url: str, run: str) -> Path:
     """Where the copy of the run at a URL is, by its id."""
     return cache_dir() / "runs" / hashlib.sha256(f"{url}\0{run}".encode(errors="replace")).hexdigest()[:32]
+
+
+def _has_all_ranks(whole: Mapping[str, Any]) -> bool:
+    ranks = {row.get("rank") for row in whole.get("streams") or ()}
+    return len(ranks) >= (whole.get("world_size") or 1)
 
 
 class Remote:
@@ -81,6 +88,8 @@ class Remote:
         self._settled = False
         self._artifacts: ObjectStore | None = None
         self._fresh_until = 0.0
+        self._changed_at = time.monotonic()
+        """When a node was heard last."""
         self._nodes: dict[str, tuple[str, dict[str, Any]]] = {}
         """By key, (version, content) of what each node said last."""
         self._spans: list[tuple[int, int, int, int, int]] = []
@@ -154,7 +163,10 @@ class Remote:
                 raise CorruptError(f"the manifest of {self.url} cannot be used: {why}")
             if whole:
                 self._keep(MANIFEST, whole)
-            self._settled = bool(whole) and whole.get("state") != "running" and not whole.get("silent")
+            is_over = bool(whole) and whole.get("state") != "running" and not whole.get("silent")
+            # A store that lists late may not tell of some nodes yet.
+            is_quiet = time.monotonic() > self._changed_at + _QUIET_SECS
+            self._settled = is_over and (is_quiet or _has_all_ranks(whole))
             self._fresh_until = time.monotonic() + _FRESH_SECS
 
     def _manifest(self) -> dict[str, Any]:
@@ -162,6 +174,7 @@ class Remote:
         seen = {key: one for key, one in self.store.seen(node_object.FOLDER).items() if node_object.is_name(key)}
         changed = [key for key, one in seen.items() if self._nodes.get(key, ("", {}))[0] != one.version]
         if changed:
+            self._changed_at = time.monotonic()
             with ThreadPoolExecutor(min(_TRANSFERS, len(changed)), thread_name_prefix="steno-fetch") as pool:
                 for key, piece in zip(changed, pool.map(self._node, changed), strict=True):
                     why = unusable(piece)

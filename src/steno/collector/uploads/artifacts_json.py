@@ -67,10 +67,12 @@ def put(store: ObjectStore, node: int, mine: list[dict[str, Any]]) -> None:
     Of several nodes at once the last to write has looked at all: who finds another one's rows changed after it has
     written does so again. Raises what the store raises.
     """
-    store.write(f"{node_object.FOLDER}/{node_name(node)}.artifacts.json", json.dumps(mine).encode())
+    own = f"{node_object.FOLDER}/{node_name(node)}.artifacts.json"
+    store.write(own, json.dumps(mine).encode())
     seen = _seen(store)
     for _ in range(_TRIES):
-        store.write(NAME, json.dumps(united(_read(store, key) for key in sorted(seen)), indent=1).encode())
+        keys = sorted({*seen, own})  # a list may be late
+        store.write(NAME, json.dumps(united(_read(store, key) for key in keys), indent=1).encode())
         before, seen = seen, _seen(store)
         if seen == before:
             return

@@ -64,7 +64,8 @@ def join(store: ObjectStore, run_dir: Path, node: int, streams: Iterable[Stream]
 def _join(store: ObjectStore, node: int, facts: Mapping[str, Any], ranks: set[int], after: int) -> tuple[int, int]:
     """(the attempt joined or opened, the newest there is)."""
     world = facts.get("world_size")
-    mine = {"world_size": world, "rewind": facts.get("rewind"), "node": node_name(node)}
+    # Who has recorded in the run before goes on with it, as those do that have nothing of it on their disks.
+    mine = {"world_size": world, "rewind": facts.get("rewind"), "node": node_name(node), "resumes": after > 0}
     for _ in range(_TRIES):
         opened, taken = _listed(store)
         latest = opened[0] if opened else 0
@@ -116,12 +117,26 @@ def awaits(store: ObjectStore, rank: Any, world: Any) -> bool:
 def _listed(store: ObjectStore) -> tuple[list[int], dict[int, set[int]]]:
     """(the attempts, the newest first; by attempt, the ranks that have recorded in it)."""
     keys = list(store.listing(_FOLDER))
-    opened = sorted({int(found[1]) for key in keys if (found := _OPENED.fullmatch(key))}, reverse=True)
+    opened = {int(found[1]) for key in keys if (found := _OPENED.fullmatch(key))}
+    # A list may be late, and asking for one object is not: attempts follow each other.
+    latest = max(opened, default=0)
+    while _facts(store, latest + 1):
+        latest += 1
+        opened.add(latest)
     taken: dict[int, set[int]] = {}
     for key in keys:
         if found := _CLAIM.fullmatch(key):
             taken.setdefault(int(found[1]), set()).update(_ranks(found[3]))
-    return opened, taken
+    return sorted(opened, reverse=True), taken
+
+
+def opened_at(store: ObjectStore) -> float | None:
+    """When the newest attempt was opened, by the store's clock; None: there is none, or the store does not say."""
+    opened, _ = _listed(store)
+    try:
+        return store.look(f"{_FOLDER}/{opened[0]:04d}.json").modified if opened else None
+    except FileNotFoundError:
+        return None
 
 
 def _world(store: ObjectStore, number: int) -> Any:

@@ -153,7 +153,8 @@ def is_over(store: ObjectStore, family: Mapping[str, Any]) -> bool:
     """Whether a run goes on no more for who comes: all of its nodes have ended, or none gave news for ten minutes.
 
     One whose rank is not among those that recorded is a part of it that comes late, and is awaited as long. All is told
-    by the store, whose clock alone is asked.
+    by the store, whose clock alone is asked. An attempt that was opened meanwhile is news too: of who opened it a list
+    that is late says nothing yet.
     """
     nodes = {key: one for key, one in store.seen(node_object.FOLDER).items() if node_object.is_name(key)}
     held = {key: node_object.parsed(store.read(key)) for key in nodes}
@@ -163,6 +164,8 @@ def is_over(store: ObjectStore, family: Mapping[str, Any]) -> bool:
             return True
         going = list(nodes.values())
     times = [one.modified for one in going or [store.look(RUN)]]
+    opened = attempts.opened_at(store)
+    times += [] if opened is None else [opened]
     now = store.now()
     if now is None or None in times:
         return False

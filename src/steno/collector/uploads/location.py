@@ -47,6 +47,8 @@ class Location:
         self.about = b""
         """The run.json that is there."""
         self._listing: dict[str, int] = {}
+        self._own: dict[str, int] = {}
+        """What this process has sent: a list may be late."""
         self.sent = Sent(node_dir / f"sent-{role}.jsonl", "")
 
     @property
@@ -136,7 +138,7 @@ class Location:
             same = self.store.holds(one.key, one.size, sha256)
         if not same:
             self.store.send(Sending(one.key, one.path, one.size, sha256, moved))
-        self._listing[one.key] = one.size
+        self._listing[one.key] = self._own[one.key] = one.size
         self.sent.add(one.key, Arrived(one.size, sha256, one.mtime_ns))
 
     def holds(self, key: str, size: int) -> bool:
@@ -149,12 +151,13 @@ class Location:
 
     def look_again(self) -> None:
         """Ask the store anew what it has: other nodes send too."""
-        self._listing = self.store.listing()
+        self._listing = self.store.listing() | self._own
 
     def remove(self, key: str) -> None:
         """Take away what has been replaced."""
         self.store.remove(key)
         self._listing.pop(key, None)
+        self._own.pop(key, None)
         self.sent.drop(key)
 
     def size(self, key: str) -> int:

@@ -346,7 +346,9 @@ class Uploader:
         """This node has ended. Who finds that all have writes the run's manifest, for whoever has no steno."""
         if not self._has_ended(location):
             return
-        there = {key: node_object.parsed(location.store.read(key)) for key in self._nodes(location)}
+        own = node_object.key(self._node)  # a list may be late
+        keys = sorted({*self._nodes(location), own})
+        there = {key: node_object.parsed(location.store.read(key)) for key in keys}
         # Of nodes that share this directory some may never come back: all is known of them here.
         here = {row["node"] for name in ("parts", "streams") for row in whole.get(name, ())}
         for node in here - {one["node"] for one in there.values() if one.get("ended")} - {self._node}:
