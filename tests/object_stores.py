@@ -101,6 +101,9 @@ class Gate:
         """(method, path with query, bytes sent)"""
         self.answered = 0
         """Bytes of all answers, without their headers."""
+        self.at_once = self.most_at_once = 0
+        """Requests that are there now, and the most that were."""
+        self.counting = threading.Lock()
         self._server = None
         self.open()
 
@@ -182,6 +185,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self):
         gate = self.gate
+        with gate.counting:
+            gate.at_once += 1
+            gate.most_at_once = max(gate.most_at_once, gate.at_once)
+        try:
+            self._pass(gate)
+        finally:
+            with gate.counting:
+                gate.at_once -= 1
+
+    def _pass(self, gate):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         gate.seen.append((self.command, self.path, len(body)))
         if gate.delay:

@@ -317,8 +317,8 @@ def read_head(data: bytes) -> BinsHead:
         raise CorruptError("the index of a file of bins does not add up")
     widths = np.left_shift(np.int64(1), logarithms.astype(np.int64))
     at += 13 * keys
-    # Bins have 128 points on average, or their key has none: a file cannot say that it unfolds into more.
-    if keys and not all(0 < int(one[-1]) <= min(rows // 128, _MOST_ROWS) for one in ends):
+    # Bins have 32 points on average, or their key has none: a file cannot say that it unfolds into more.
+    if keys and not all(0 < int(one[-1]) <= min(rows // 32, _MOST_ROWS) for one in ends):
         raise CorruptError("the index of a file of bins does not add up")
     blocks = np.frombuffer(data, _BLOCK, coarse + fine, at + text)
     starts = size + np.cumsum(blocks["size"], dtype=np.int64) - blocks["size"]

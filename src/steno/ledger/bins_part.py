@@ -25,8 +25,11 @@ FEWEST_POINTS: Final = 1024
 """A key with fewer in the part has no bins: its points are read as fast."""
 BIN_POINTS: Final = 256
 """So many points, at the least, has a bin whose steps are as dense as its key's are in the part."""
-_CROWDED: Final = BIN_POINTS // 2
-"""Bins of fewer points on average cost too many bytes: they are made wider, or are not there."""
+RANKS_BIN_POINTS: Final = 64
+"""The same of bins over all ranks: the points of a single step are in one where there are so many ranks.
+
+A bin takes about as much as nine points, and many ranks are never looked at by their points alone.
+"""
 
 
 def write(part: Path, bins: PartBins, of: PartIdentity) -> None:
@@ -64,11 +67,18 @@ class PartBins:
         names: of all keys of the part, in order; `BinInput.key` counts in them.
         totals: by key, how many points it has in the part.
         fewest: keys with fewer points have no bins.
+        bin_points: so many has a bin.
     """
 
-    def __init__(self, names: Sequence[str], totals: NDArray[np.int64], fewest: int = FEWEST_POINTS) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        totals: NDArray[np.int64],
+        fewest: int = FEWEST_POINTS,
+        bin_points: int = BIN_POINTS,
+    ) -> None:
         self.names = list(names)
-        self._totals = totals
+        self._totals, self._bin_points = totals, bin_points
         self._wanted = totals >= fewest
         self._pieces: list[Bins] = []
 
@@ -87,7 +97,7 @@ class PartBins:
                 return
             points = points.take(np.flatnonzero(np.repeat(self._wanted[numbers], sizes)))
             numbers, heads, sizes = _runs(points.key)
-        dense = _dense(points, heads, sizes)
+        dense = _dense(points, heads, sizes, self._bin_points)
         # Of a key that goes on in another row group the width is chosen when all of it is there.
         dense = np.where(sizes < self._totals[numbers], np.maximum(dense // 4, 1), dense)
         self._pieces.append(of_points(points, int(dense[0]) if (dense == dense[0]).all() else np.repeat(dense, sizes)))
@@ -99,7 +109,7 @@ class PartBins:
     def levels(self) -> tuple[list[str], Bins, Bins]:
         """The keys that have bins, and the bins of level 1 and 2."""
         bins = concat(self._pieces)
-        fine = settled(bins, self._totals) if len(bins) else none()
+        fine = settled(bins, self._totals, self._bin_points) if len(bins) else none()
         if not len(fine):
             return [], none(), none()
         number, place = np.unique(fine.key, return_inverse=True)
@@ -121,7 +131,7 @@ def _runs(key: NDArray[np.integer] | int) -> tuple[NDArray[np.int64], NDArray[np
     return key[heads].astype(np.int64), heads, np.diff(heads, append=len(key))
 
 
-def _dense(points: BinInput, heads: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+def _dense(points: BinInput, heads: NDArray[np.int64], sizes: NDArray[np.int64], bin_points: int) -> NDArray[np.int64]:
     """By key, the width in which as many points lie as a bin must have, were they spread evenly."""
     new = np.zeros(len(points.value), np.bool_)
     new[heads] = True
@@ -131,21 +141,24 @@ def _dense(points: BinInput, heads: NDArray[np.int64], sizes: NDArray[np.int64])
     begins = np.flatnonzero(new)
     ends = np.append(begins[1:], len(new)) - 1
     spans = points.step[ends].astype(np.float64) - points.step[begins] + 1
-    return _widths(np.add.reduceat(spans, np.searchsorted(begins, heads)), sizes)
+    return _widths(np.add.reduceat(spans, np.searchsorted(begins, heads)), sizes, bin_points)
 
 
-def _widths(spans: NDArray[np.float64], points: NDArray[np.int64]) -> NDArray[np.int64]:
+def _widths(spans: NDArray[np.float64], points: NDArray[np.int64], bin_points: int) -> NDArray[np.int64]:
     """The smallest powers of two in which a bin has enough points, given the steps that they are spread over."""
-    exponents = np.ceil(np.log2(np.maximum(spans * BIN_POINTS / points, 1)) - 1e-9)
+    exponents = np.ceil(np.log2(np.maximum(spans * bin_points / points, 1)) - 1e-9)
     return np.left_shift(np.int64(1), np.minimum(exponents, WIDEST.bit_length() - 1).astype(np.int64))
 
 
-def settled(bins: Bins, totals: NDArray[np.int64]) -> Bins:
-    """All bins of a key at one width, and no key's that has too many of them for its points (`totals`, by key)."""
-    bins = unite(bins, _final(bins))
+def settled(bins: Bins, totals: NDArray[np.int64], bin_points: int = BIN_POINTS) -> Bins:
+    """All bins of a key at one width, and no key's that has too many of them for its points (`totals`, by key).
+
+    Bins with fewer points than half of `bin_points` on average cost too many bytes: they are made wider, or left out.
+    """
+    bins = unite(bins, _final(bins, bin_points))
     while True:
         number, heads, sizes = _runs(bins.key)
-        crowded = sizes * _CROWDED > totals[number]
+        crowded = sizes * (bin_points // 2) > totals[number]
         widest = bins.width[heads] >= WIDEST
         if not crowded.any():
             return bins
@@ -157,7 +170,7 @@ def settled(bins: Bins, totals: NDArray[np.int64]) -> Bins:
         bins = unite(bins, np.repeat(np.where(crowded, bins.width[heads] * 2, bins.width[heads]), sizes))
 
 
-def _final(bins: Bins) -> NDArray[np.int64]:
+def _final(bins: Bins, bin_points: int) -> NDArray[np.int64]:
     """By bin, the width that all points of its key ask for, and none of its bins is wider than."""
     order = np.lexsort((bins.first.step, bins.attempt, bins.rank, bins.key))
     key, rank, attempt = bins.key[order], bins.rank[order], bins.attempt[order]
@@ -168,7 +181,7 @@ def _final(bins: Bins) -> NDArray[np.int64]:
     ends = np.append(begins[1:], len(new)) - 1
     spans = bins.last.step[order][ends].astype(np.float64) - bins.first.step[order][begins] + 1
     points = np.add.reduceat(bins.count[order], heads)
-    wanted = _widths(np.add.reduceat(spans, np.searchsorted(begins, heads)), points)
+    wanted = _widths(np.add.reduceat(spans, np.searchsorted(begins, heads)), points, bin_points)
     widest = np.maximum(wanted, np.maximum.reduceat(bins.width[order], heads))
     return widest[np.searchsorted(number, bins.key)]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from steno import bounds
 from steno.ledger.bins import BinInput
-from steno.ledger.bins_part import FEWEST_POINTS, PartBins
+from steno.ledger.bins_part import BIN_POINTS, FEWEST_POINTS, RANKS_BIN_POINTS, PartBins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,8 @@ def rebuilt(part: Path, fewest: int = FEWEST_POINTS, *, over_ranks: bool = False
                 totals[name] = totals.get(name, 0) + count
         names = sorted(totals)
         numbers = {name: number for number, name in enumerate(names)}
-        bins = PartBins(names, np.array([totals[name] for name in names], np.int64), fewest)
+        bin_points = RANKS_BIN_POINTS if over_ranks else BIN_POINTS
+        bins = PartBins(names, np.array([totals[name] for name in names], np.int64), fewest, bin_points)
         for number in groups:
             table = file.read_row_group(number, [*_COLUMNS, *_ODD], use_threads=False)
             key = np.concatenate([np.empty(0, np.int32), *_keys(table["key"], numbers)])

@@ -14,7 +14,7 @@ from steno.errors import CorruptError
 from steno.ledger import bins_format, bins_rebuild
 from steno.ledger.bins import MARKED, WIDEST, Bins, concat, none, unite
 from steno.ledger.bins_name import name_of
-from steno.ledger.bins_part import settled
+from steno.ledger.bins_part import BIN_POINTS, RANKS_BIN_POINTS, settled
 from steno.record import node_name
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ _RANK_AT: Final = 40
 """In a file over ranks the number of a mark's record has its rank from this bit on."""
 MOST_BINS: Final = 4096
 """Of a key; half as many at the least, where it has the points: enough for 2,000 points of it."""
+_BETWEEN: Final = 512, 2048
+"""Over ranks no key has more bins than the one and fewer than the other: its level 2 would be too wide for a chart of
+500 bins, and level 1 would be up to four times as much as is wanted, of each of many nodes."""
 _ALL_BINS: Final = 1 << 18
 """Of a level of a file."""
 _NAME: Final = re.compile(r"metrics/([0-9a-f]{16})-(parts|ranks)-(\d{6,18})-(\d{6,18})\.bins")
@@ -143,7 +146,9 @@ def united(pieces: Iterable[Named], parts: Sequence[Part], *, over_ranks: bool =
         place = np.array([numbers[name] for name in some], np.int32)
         renamed.append(replace(bins, key=place[bins.key]))
     bins = concat([one for one in renamed if len(one)])
-    fine = _few(settled(bins, np.bincount(bins.key, bins.count, len(names)).astype(np.int64))) if len(bins) else none()
+    totals = np.bincount(bins.key, bins.count, len(names)).astype(np.int64) if len(bins) else np.empty(0, np.int64)
+    bin_points = RANKS_BIN_POINTS if over_ranks else BIN_POINTS
+    fine = _few(settled(bins, totals, bin_points), over_ranks=over_ranks) if len(bins) else none()
     if not len(fine):
         return b""
     number, again = np.unique(fine.key, return_inverse=True)
@@ -156,11 +161,15 @@ def united(pieces: Iterable[Named], parts: Sequence[Part], *, over_ranks: bool =
     return bins_format.encoded(of, [names[at] for at in number.tolist()], levels)
 
 
-def _few(bins: Bins) -> Bins:
+def _few(bins: Bins, *, over_ranks: bool) -> Bins:
     """No key with too many bins."""
     most = min(MOST_BINS, _ALL_BINS // max(len(np.unique(bins.key)), 1))
     while True:
-        crowded: Any = (np.bincount(bins.key) > most)[bins.key] & (bins.width < WIDEST)
+        count = np.bincount(bins.key)
+        many = count > most
+        if over_ranks:
+            many |= (count > _BETWEEN[0]) & (count < _BETWEEN[1])
+        crowded: Any = many[bins.key] & (bins.width < WIDEST)
         if not crowded.any():
             return bins
         bins = unite(bins, np.where(crowded, bins.width * 2, bins.width))

@@ -24,6 +24,8 @@ _PIECES: Final = 9_000
 """S3 takes 10,000."""
 _AT_ONCE: Final = 8
 """Pieces of a file that are on their way; so many and one more are in memory."""
+READS_AT_ONCE: Final = 16
+"""Requests of a reader; botocore's own pool has 10 connections."""
 DIGEST: Final = "steno-sha256"
 """The object's metadata that has its SHA-256."""
 
@@ -39,17 +41,19 @@ class Bucket(Protocol):
     """Held while data goes out."""
 
 
-def options() -> dict[str, Any]:
+def options(*, patient: bool) -> dict[str, Any]:
     """What s3fs is made with, beside what the user's own fsspec configuration says."""
     import fsspec
 
     conf = fsspec.config.conf.get("s3") or {}
-    ours = {
-        # One attempt: botocore's own hidden retries would make an outage look like a slow store.
-        "retries": {"total_max_attempts": 1},
-        # Each request has its MD5, which every server of this API checks; not all know the newer checksums.
-        "request_checksum_calculation": "when_required",
-    }
+    ours: dict[str, Any] = {"max_pool_connections": READS_AT_ONCE}
+    if not patient:
+        ours = {
+            # One attempt: botocore's own hidden retries would make an outage look like a slow store.
+            "retries": {"total_max_attempts": 1},
+            # Each request has its MD5, which every server of this API checks; not all know the newer checksums.
+            "request_checksum_calculation": "when_required",
+        }
     return {"config_kwargs": {**ours, **(conf.get("config_kwargs") or {})}}
 
 

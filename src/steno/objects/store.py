@@ -6,6 +6,7 @@ import bisect
 import contextlib
 import datetime as dt
 import hashlib
+import inspect
 import os
 import secrets
 import threading
@@ -64,6 +65,9 @@ class ObjectStore:
         self.protocol = protocol_of(url)
         self.fs, root = _file_system(url, self.protocol, patient)
         self.root = str(root).rstrip("/")
+        # Else s3fs asks for an object's size first, for it might be worth several requests.
+        takes = inspect.signature(self.fs.cat_file).parameters if self.is_s3 else ()
+        self._in_one = {"max_concurrency": 1} if "max_concurrency" in takes else {}
 
     def __repr__(self) -> str:
         return f"<ObjectStore {self.url}>"
@@ -194,7 +198,7 @@ class ObjectStore:
         """
         place = self.place(key)
         if ranges is None:
-            data: bytes = self.fs.cat_file(place)
+            data: bytes = self.fs.cat_file(place, **self._in_one)
             return data
         spans = _joined(ranges)
         begins, ends = [begin for begin, _ in spans], [end for _, end in spans]
@@ -296,8 +300,8 @@ def _file_system(url: str, protocol: str, patient: bool) -> tuple[Any, str]:
 
     # What others write meanwhile must be seen, and an instance that a parent process made is not ours.
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": protocol != "memory"}
-    if protocol in _S3 and not patient:
-        options |= s3.options()
+    if protocol in _S3:
+        options |= s3.options(patient=patient)
     fs, root = fsspec.core.url_to_fs(url, **options)
     if protocol in _S3 and not patient:
         fs.retries = 1  # the uploader waits and tries again itself, and counts it

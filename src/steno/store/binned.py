@@ -12,6 +12,7 @@ from steno.ledger.bins import concat
 from steno.store import part_rows
 from steno.store import points as points_
 from steno.store.engine import require
+from steno.store.together import each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def read(
     for numbers, parts in whole.items():
         rows.append(sealed(engine, run_dir, parts, keys, numbers, choice))
     inside, outside = _unsealed(engine, run_dir, view, keys, choice, level)
-    found += inside
+    found += [overview.folded(bins) for bins in inside] if over_ranks else inside
     rows += outside
     if run_dir not in engine.origins:  # bins must not hide that a part was lost
         require(run_dir / part.name for part in view.metrics)
@@ -85,10 +86,14 @@ def _many(
     """Adds the bins out of files over many parts; gives the parts that are left, with the keys that have no answer."""
     left: list[tuple[Part, Sequence[int]]] = []
     files = engine.binfiles(run_dir, ())
-    for one in engine.covered(run_dir, view.metrics, over_ranks=over_ranks):
+    covered = engine.covered(run_dir, view.metrics, over_ranks=over_ranks)
+    many = [one for one in covered if one.source is not None]
+    answers = each(lambda one: files.read(run_dir, one.whole, keys, choice, level, one.source), many)
+    of = {one.whole.name: answer for one, answer in zip(many, answers, strict=True)}
+    for one in covered:
         wanted: Sequence[int] = range(len(keys))
-        if one.source is not None:
-            answer = files.read(run_dir, one.whole, keys, choice, level, one.source)
+        answer = of.get(one.whole.name) if one.source is not None else None
+        if answer is not None:
             # What a window or a rewind cuts is known better by the bins of each part.
             wanted = sorted({stretch.key for stretch in answer.raw})
             whole = answer.bins.take(~np.isin(answer.bins.key, wanted))

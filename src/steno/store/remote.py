@@ -10,7 +10,6 @@ import secrets
 import shlex
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import confirmed, edits, files, runfile
@@ -30,6 +29,7 @@ from steno.store.engine import Covered, PartGone
 from steno.store.image import WHOLE_BYTES, DiffersError, Image
 from steno.store.news import LastNews
 from steno.store.stretches import Stretches
+from steno.store.together import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from steno.record import Ref
     from steno.store.image import Bytes
 
-_TRANSFERS: Final = 8
 _FRESH_SECS: Final = 1.0
 _QUIET_SECS: Final = 60.0
 """A run that is over, and of which not all ranks have recorded, may have nodes that are not listed yet, so long."""
@@ -172,16 +171,15 @@ class Remote:
     def _manifest(self) -> dict[str, Any]:
         """What all nodes say together; of a run whose nodes are not there, its manifest."""
         seen = {key: one for key, one in self.store.seen(node_object.FOLDER).items() if node_object.is_name(key)}
-        changed = [key for key, one in seen.items() if self._nodes.get(key, ("", {}))[0] != one.version]
+        changed = [name for name, one in seen.items() if self._nodes.get(name, ("", {}))[0] != one.version]
         if changed:
             self._changed_at = time.monotonic()
-            with ThreadPoolExecutor(min(_TRANSFERS, len(changed)), thread_name_prefix="steno-fetch") as pool:
-                for key, piece in zip(changed, pool.map(self._node, changed), strict=True):
-                    why = unusable(piece)
-                    if why:
-                        raise CorruptError(f"what a node says in {self.url} cannot be used: {why}")
-                    if isinstance(piece.get("node"), int):
-                        self._nodes[key] = (seen[key].version, piece)
+        for name, piece in zip(changed, each(self._node, changed), strict=True):
+            why = unusable(piece)
+            if why:
+                raise CorruptError(f"what a node says in {self.url} cannot be used: {why}")
+            if isinstance(piece.get("node"), int):
+                self._nodes[name] = (seen[name].version, piece)
         pieces = {key: piece for key, (_, piece) in self._nodes.items() if key in seen}
         self._spans = [span for piece in pieces.values() for span in _spans(piece)]
         if not pieces:
@@ -249,9 +247,7 @@ class Remote:
         names = sorted(name for name in sizes if name.endswith(".json") and sizes[name] <= edits.LINE_BYTES)
         names = names[-_MOST_EDITS:]
         missing = [name for name in names if name not in self._edited]
-        if missing:
-            with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
-                self._edited.update(zip(missing, pool.map(self._line, missing), strict=True))
+        self._edited.update(zip(missing, each(self._line, missing), strict=True))
         path = self.dir / edits.FILE
         data = b"".join(self._edited[name] for name in names)
         if data != (path.read_bytes() if path.exists() else b""):
@@ -287,11 +283,7 @@ class Remote:
             PartGone: one is no longer there; the manifest has been read anew.
             CorruptError: it is damaged in the store.
         """
-        missing = [part for part in wanted if not self._has(part)]
-        if not missing:
-            return
-        with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
-            list(pool.map(self._part, missing))
+        each(self._part, [part for part in wanted if not self._has(part)])
 
     def near(
         self, wanted: Iterable[Part], keys: Sequence[str], steps: tuple[int | None, int | None] = (None, None)
@@ -303,10 +295,7 @@ class Remote:
         """
         asked = (*keys, None, *steps)
         missing = [part for part in wanted if (part.name, asked) not in self._is_near and not self._has(part)]
-        if not missing:
-            return
-        with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
-            list(pool.map(lambda part: self._near(part, keys, steps), missing))
+        each(lambda part: self._near(part, keys, steps), missing)
         self._is_near.update((part.name, asked) for part in missing)
 
     def _near(self, part: Part, keys: Sequence[str], steps: tuple[int | None, int | None]) -> None:
@@ -350,11 +339,7 @@ class Remote:
         Whether it is intact and its part's is judged by whoever reads it.
         """
         names = [name_of(part.name) for part in wanted]
-        missing = [name for name in names if name not in self._without and not (self.dir / name).exists()]
-        if not missing:
-            return
-        with ThreadPoolExecutor(min(_TRANSFERS, len(missing)), thread_name_prefix="steno-fetch") as pool:
-            list(pool.map(self._bins, missing))
+        each(self._bins, [name for name in names if name not in self._without and not (self.dir / name).exists()])
 
     def _bins(self, name: str) -> None:
         try:

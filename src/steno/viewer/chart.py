@@ -17,6 +17,7 @@ from steno.store.bins.several import answers as several
 from steno.viewer import answers, asked
 from steno.viewer.drawn import Drawer
 from steno.viewer.exact import lines
+from steno.viewer.over_ranks import odd_lines
 from steno.viewer.span import whole_bins
 from steno.viewer.wire import MEDIA_TYPE, Columns
 
@@ -44,6 +45,8 @@ class _Answer:
     curves: Curves
     problems: list[dict[str, str]]
     limit: int
+    together: int
+    """Curves that there are, each of all ranks; over ranks as many are drawn as the limit allows."""
 
 
 class Charts:
@@ -73,22 +76,25 @@ class Charts:
         if isinstance(found, StenoError):
             return {"id": id, **answers.said(found)}
         curves, problems = found.curves, found.problems
-        drawer, ranks, why = Drawer(columns, self._catalogue.id_of), card.get("ranks"), ""
+        drawer, ranks, why = Drawer(columns, self._catalogue.id_of), _over_ranks(card), ""
         if card.get("group") is not None:
             made = drawer.groups(curves)
-        elif ranks in _OVER_RANKS:
-            made, why = drawer.ranks(curves, ranks, found.limit)
+        elif ranks == "band":
+            made = drawer.bands(curves, found.limit)
         else:
             made, why = drawer.lines(curves, found.limit)
-        drawn = sum(one["kind"] in {"points", "bins"} for one in made)
+        lines, drawn = len(curves), sum(one["kind"] in {"points", "bins"} for one in made)
+        if ranks is not None:
+            lines, drawn = found.together, len(made)
+            why = "" if lines <= found.limit else f"the first {found.limit:,} of {lines:,} are drawn"
         return {
             "id": id,
             "bin": curves.width,
-            "lines": len(curves),
+            "lines": lines,
             "points": curves.total,
             "monotonic": all(one.is_monotonic for one in curves.curves),
             "left_out": {
-                "lines": len(curves) - drawn if why else 0,
+                "lines": lines - drawn if why else 0,
                 "runs": len({one["run"] for one in problems}),
                 "why": why,
             },
@@ -112,14 +118,17 @@ class Charts:
         for shown, some in alike.items():
             problems, by_path, places = self._places(shown)
             made = _answered([one for _, one, _ in some], places)
-            for (at, _, limit), curves in zip(some, made, strict=True):
+            for (at, request, limit), answer in zip(some, made, strict=True):
+                curves, together = answer, 0 if isinstance(answer, StenoError) else len(answer)
+                if _over_ranks(cards[at]) == "odd":
+                    curves = _odd(request, answer, limit, places)
                 if isinstance(curves, StenoError):
                     found[at] = curves
                     continue
                 said = [
                     {"run": by_path.get(one.run, one.run), "error": one.why, "remedy": ""} for one in curves.left_out
                 ]
-                found[at] = _Answer(curves, [*problems, *said], limit)
+                found[at] = _Answer(curves, [*problems, *said], limit, together)
         return [one for one in found if one is not None]
 
     def _places(self, ids: Sequence[str]) -> tuple[list[dict[str, str]], dict[str, str], list[Path | RunSummary]]:
@@ -186,6 +195,24 @@ def _answered(questions: Sequence[CurveRequest], places: Sequence[Path | RunSumm
         return [found for one in questions for found in _answered([one], places)]
 
 
+def _over_ranks(card: Mapping[str, Any]) -> str | None:
+    """What is drawn of all ranks together; groups have them together anyway."""
+    ranks: str | None = card.get("ranks")
+    return ranks if ranks in _OVER_RANKS and card.get("group") is None else None
+
+
+def _odd(
+    request: CurveRequest, together: Curves | StenoError, limit: int, places: Sequence[Path | RunSummary]
+) -> Curves | StenoError:
+    """Of each run and key the rank that deviates most, or why there is none."""
+    if isinstance(together, StenoError):
+        return together
+    try:
+        return odd_lines(request, together, limit, lambda asked: several([asked], places)[0])
+    except StenoError as error:
+        return error
+
+
 def _question(card: Mapping[str, Any]) -> CurveRequest:
     keys = asked.texts(card, "keys", _MOST_KEYS)
     if not keys:
@@ -197,7 +224,7 @@ def _question(card: Mapping[str, Any]) -> CurveRequest:
         x,
         whole_bins(span, width) if edges and x == "step" else span,
         width,
-        "all" if card.get("ranks") in _OVER_RANKS else card.get("ranks"),
+        None if _over_ranks(card) else card.get("ranks"),
         _smooth(card.get("smooth")),
         edges=edges,
     )

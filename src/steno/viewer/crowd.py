@@ -1,4 +1,4 @@
-"""Many lines as one band, and which of them deviate most: where a card has more than it can show, and over ranks."""
+"""Many lines as one band, and which of them deviate most: where a card has more lines than it can show."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from steno.store.bins.curve import BinPoints
 from steno.viewer.axis import as_numbers
 from steno.viewer.crowd import DEVIANT, band, most_deviant
+from steno.viewer.over_ranks import band_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from steno.store.bins.answer import Curves
     from steno.store.bins.curve import Curve, CurveBins, CurvePoints, GroupCurve, Smoothed
     from steno.viewer.crowd import Band
+    from steno.viewer.over_ranks import RankBand
     from steno.viewer.wire import Columns
 
 
@@ -49,18 +50,18 @@ class Drawer:
         why = f"{count:,} lines: the band is over all of them, and the {len(chosen)} that deviate most are drawn"
         return [self._band(found), *(self._line(curves.curves[at], curves.width) for at in chosen)], why
 
-    def ranks(self, curves: Curves, kind: str, limit: int) -> tuple[list[dict[str, Any]], str]:
-        """Of each run and key the ranks' band, or the rank that deviates most; and words of what is not drawn."""
-        made = []
-        every = groupby(curves.curves, lambda one: (one.dir, one.key))
-        runs = [list(lines) for _, lines in every]
-        for lines in runs[:limit]:
-            found = band(lines, curves.width)
-            if kind == "band":
-                made.append({**self._band(found), "run": self._id_of(lines[0].dir), "key": lines[0].key, "rank": None})
-            else:
-                made.append(self._line(lines[most_deviant(found, 1)[0]], curves.width))
-        return made, "" if len(runs) <= limit else f"the first {limit:,} of {len(runs):,} runs are drawn"
+    def bands(self, curves: Curves, limit: int) -> list[dict[str, Any]]:
+        """Of each run and key the band over its ranks, which its curve has together."""
+        return [
+            {
+                **self._band(band_of(one, curves.width)),
+                "run": self._id_of(one.dir),
+                "key": one.key,
+                "rank": None,
+                "points": one.total,
+            }
+            for one in curves.curves[:limit]
+        ]
 
     def groups(self, curves: Curves) -> list[dict[str, Any]]:
         """A series per group and key."""
@@ -129,7 +130,7 @@ class Drawer:
         column[row[there]] = line.value[there]
         return self._columns.add(column, narrow=True)
 
-    def _band(self, found: Band) -> dict[str, Any]:
+    def _band(self, found: Band | RankBand) -> dict[str, Any]:
         return {
             "kind": "band",
             "rows": len(found.bin),
@@ -165,7 +166,7 @@ def _drawable(end: BinPoints | None) -> BinPoints:
     if end is not None:
         return end.take(slice(1 if np.isfinite(end.value[0]) else 0))
     none = np.empty(0)
-    return BinPoints(none, none.astype(np.int64), none.astype("datetime64[ns]"), none.astype(np.int32), none)
+    return BinPoints(none, none.astype(np.int64), none.astype("datetime64[ns]"), *(none.astype(np.int32),) * 2, none)
 
 
 def _between(ends: Ends, inside: NDArray[Any], name: str) -> NDArray[Any]:

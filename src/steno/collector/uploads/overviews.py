@@ -1,8 +1,8 @@
 """The files of bins over many parts of this node, made for its store: a few of them cover a run of any length.
 
 When FEW parts are in none of these files, one is made of them; two that are neighbours become one as soon as the later
-one has as many parts as the earlier one. When the node has ended, one has all. Nothing is removed: what a larger file
-covers stays where it is.
+one has as many parts as the earlier one. When the node has ended, one has all, if there are FEWEST_AT_END; of many
+ranks one part is enough. Nothing is removed: what a larger file covers stays where it is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from steno.ledger.snapshot import Part
 
 FEW: Final = 8
-_FEWEST_AT_END: Final = 4
+FEWEST_AT_END: Final = 4
 
 Span = tuple[int, int, int, int]
 """Ids of the first and the last part, the bytes of the file, and those of the file over ranks, 0 without one."""
@@ -63,11 +63,13 @@ class Overviews:
                 if span is not None and span[0] == node_name(self._node):
                     self._there.setdefault(span[2:], {})[span[1]] = location.size(key)
         cover = self._cover(mine)
-        wanted = self._wanted(mine, cover, ended=ended)
+        kinds = (True, False) if ranks >= overview.RANKS else (False,)
+        fewest = 1 if True in kinds else FEWEST_AT_END
+        wanted = self._wanted(mine, cover, fewest if ended else None)
         if wanted and (wanted[0].id, wanted[-1].id) not in self._unusable:
             began = time.process_time()
             # The one over ranks first: the other one says that both are there.
-            for over_ranks in (True, False) if ranks >= overview.RANKS else (False,):
+            for over_ranks in kinds:
                 self._make(location, wanted, over_ranks=over_ranks)
             self.cpu_secs += time.process_time() - began
             cover = self._cover(mine)
@@ -90,11 +92,11 @@ class Overviews:
         return cover
 
     @staticmethod
-    def _wanted(parts: Sequence[Part], cover: Sequence[Span], *, ended: bool) -> Sequence[Part]:
-        """The parts that a new file is to be over, if it is time for one."""
-        if ended:
+    def _wanted(parts: Sequence[Part], cover: Sequence[Span], at_end: int | None) -> Sequence[Part]:
+        """The parts that a new file is to be over, if it is time for one; at the end so many are enough."""
+        if at_end is not None:
             whole = len(cover) == 1 and (cover[0][0], cover[0][1]) == (parts[0].id, parts[-1].id)
-            return () if whole or len(parts) < _FEWEST_AT_END else parts
+            return () if whole or len(parts) < at_end else parts
         begin = 0 if not cover else next((at for at, part in enumerate(parts) if part.id > cover[-1][1]), len(parts))
         if len(parts) - begin < FEW:
             return ()

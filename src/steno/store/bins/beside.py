@@ -92,7 +92,8 @@ def wide(bins: Bins, points: Points, width: int) -> Bins:
 def united(bins: Bins, width: int, *, by_rank: bool) -> tuple[Bins, Rows]:
     """Bins of series over all attempts, by key (and rank) and start; and the points that they name.
 
-    `record` of a mark is the row of its point; `rank` stays where there is a series for each.
+    `record` of a mark is the row of its point; `rank` stays where there is a series for each, else `node` is the rank
+    of each mark, see `binned.read`.
     """
     # The attempt of each mark goes with the number of its record, which decides between equal steps of one attempt.
     packed: dict[str, Any] = {
@@ -109,7 +110,7 @@ def united(bins: Bins, width: int, *, by_rank: bool) -> tuple[Bins, Rows]:
         x=np.concatenate([one.step for one in marks]),
         step=np.concatenate([one.step for one in marks]),
         time=np.concatenate([one.time for one in marks]),
-        rank=np.tile(wider.rank, 4),
+        rank=np.tile(wider.rank, 4) if by_rank else np.concatenate([one.node for one in marks]).astype(np.int32),
         attempt=(record & ((1 << _ATTEMPT_BITS) - 1)).astype(np.int32),
         node=np.concatenate([one.node for one in marks]),
         record=record >> _ATTEMPT_BITS,

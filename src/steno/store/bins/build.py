@@ -98,7 +98,9 @@ def _curves(
 def _beyond(reading: Reading, side: int, question: Question) -> dict[int, BinPoints]:
     """By member, the point next to the range on a side."""
     rows = reading.beyond(range(len(reading.members)), side)
-    found = BinPoints(_axis(rows.x, question), rows.step, rows.time.view("datetime64[ns]"), rows.attempt, rows.value)
+    found = BinPoints(
+        _axis(rows.x, question), rows.step, rows.time.view("datetime64[ns]"), rows.rank, rows.attempt, rows.value
+    )
     return {member: found.take(slice(at, at + 1)) for at, member in enumerate(rows.series.tolist())}
 
 
@@ -154,7 +156,8 @@ def _place(marks: Marks, absent: NDArray[np.bool_] | None, rows: Rows, question:
     import numpy as np
 
     at = marks.record
-    columns = [_axis(rows.x, question)[at], rows.step[at], rows.time.view("datetime64[ns]")[at], rows.attempt[at]]
+    every = _axis(rows.x, question), rows.step, rows.time.view("datetime64[ns]"), rows.rank, rows.attempt
+    columns = [column[at] for column in every]
     if absent is not None:
         for column in columns:
             column[absent] = np.zeros((), column.dtype)

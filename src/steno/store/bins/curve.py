@@ -49,6 +49,7 @@ class BinPoints:
     x: NDArray[Any]
     step: NDArray[np.int64]
     time: NDArray[np.datetime64]
+    rank: NDArray[np.int32]
     attempt: NDArray[np.int32]
     value: NDArray[np.float64]
 
@@ -57,7 +58,7 @@ class BinPoints:
 
     def take(self, rows: slice) -> BinPoints:
         """Those of some bins."""
-        return BinPoints(self.x[rows], self.step[rows], self.time[rows], self.attempt[rows], self.value[rows])
+        return BinPoints(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -163,7 +163,7 @@ class Exact:
             """By the run as it was looked at, and anew where its parts went away since."""
 
             def once() -> T:
-                now, held[:] = (held or [self._look(run)])[0], []
+                now, held[:] = (held or [_wanted(self._look(run), question)])[0], []
                 answer = read(now)
                 if len(self._lost(run, now)) > len(lost):
                     raise LostMoreError(str(run.dir))
@@ -203,7 +203,7 @@ class Exact:
 
     def _run(self, number: int, shown: RunToRead, question: Question) -> _Run:
         """The run, and its points by key, or folded. No points: there are so many that bins are of use."""
-        moment, every = self._look(shown), range(len(question.keys))
+        moment, every = _wanted(self._look(shown), question), range(len(question.keys))
         is_long = _is_long(moment, question)
         if is_long and question.x == "step" and _has_all(shown, moment):
             return moment, None, self._lost(shown, moment), []
@@ -316,6 +316,11 @@ def _each(read: Callable[[int, RunToRead], T], shown: Sequence[RunToRead]) -> li
         return [read(0, shown[0])]
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="steno-bins") as pool:
         return list(pool.map(read, range(len(shown)), shown))
+
+
+def _wanted(moment: Moment, question: Question) -> Moment:
+    """What of a run a question is about: what is over a key has that key's points of all ranks."""
+    return moment if question.by_key else moment.of_ranks(question.ranks)
 
 
 def _is_long(moment: Moment, question: Question) -> bool:

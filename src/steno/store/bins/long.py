@@ -13,6 +13,7 @@ from steno.store.binfiles import Level
 from steno.store.bins import beside
 from steno.store.bins.engine import SMOOTHED_POINTS, Facts, Member, Whole
 from steno.store.bins.rows import Rows, concat
+from steno.store.together import each
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from steno.store.bins.folded import Folded
     from steno.store.bins.in_memory import InMemory
     from steno.store.bins.question import Question
-    from steno.store.engine import Engine
+    from steno.store.engine import Covered, Engine
     from steno.store.points import Points
 
 POINTS_A_BIN: Final = 128
@@ -103,7 +104,13 @@ class Long:
             self._engine.covered(source.dir, source.view.metrics, over_ranks=source.over_ranks),
         )
         files = self._engine.binfiles(source.dir, [one.whole for one in covered if one.source is None])
-        coarse = min(sum(files.count(source.dir, one.whole, key, 2, one.source) for one in covered) for key in keys)
+
+        def counts(one: Covered) -> list[int]:
+            return [files.count(source.dir, one.whole, key, 2, one.source) for key in keys]
+
+        found = each(counts, [one for one in covered if one.source is not None])
+        found += [counts(one) for one in covered if one.source is None]
+        coarse = min(map(sum, zip(*found, strict=True)), default=0)
         # With half as many bins as are asked for they are no wider than those of the answer. A window has only some
         # of them, and ranks and attempts have their own: if too wide ones are read, others are read after them.
         is_open = source.choice.first is None and source.choice.last is None

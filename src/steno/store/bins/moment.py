@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from steno import inside, runfile
 from steno.errors import RunNotFoundError
 from steno.ledger.listed import read_manifest
-from steno.ledger.snapshot import Part, Snapshot, Stream
+from steno.ledger.snapshot import LOST_LEDGER, Part, Snapshot, Stream
 from steno.record import START, node_name
 from steno.store import attempts as attempts_
 from steno.store import info, records
 from steno.store.unsealed import RunView, Unsealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Any, Final
 
@@ -48,11 +48,21 @@ class Moment:
     running: bool
     is_settled: bool = False
     """Whether it has ended, and its manifest says all."""
+    has_all_streams: bool = False
+    """Whether the streams are known of all that the parts have; else a ledger was lost."""
 
     @property
     def view(self) -> RunView:
         """The points as other readers take them."""
         return RunView(Snapshot(parts=self.parts), self.chunks, self.ids)
+
+    def of_ranks(self, ranks: Sequence[int] | None) -> Moment:
+        """Without the parts of nodes that none of these ranks has recorded on."""
+        if ranks is None or not self.has_all_streams:
+            return self
+        some = {stream.node for stream in self.streams if stream.rank in ranks}
+        others = {stream.node for stream in self.streams} - some
+        return replace(self, parts=tuple(part for part in self.parts if part.node not in others))
 
     @property
     def token(self) -> Hashable:
@@ -106,17 +116,19 @@ def look(shown: RunToRead, engine: Engine, live: LivePoints) -> Moment:
             shown.dir, lambda: manifest, parts, (), {}, tuple(Stream(**row) for row in manifest["streams"]), (),
             lambda: _starts(engine, shown.dir, live), running=False,
         )  # fmt: skip
-        return replace(ended, is_settled=True)
+        lost = any(row.get("kind") == LOST_LEDGER for row in manifest.get("losses") or ())
+        return replace(ended, is_settled=True, has_all_streams=not lost)
     view = live.view(shown.dir)
     snapshot = view.snapshot
     said = info.damage(
         snapshot.losses, {**_unreadable(snapshot.unreadable), **({"manifest.json": wrong} if wrong else {})}
     )
     state = info.state_of(shown.dir, snapshot, manifest)
-    return _moment(
+    found = _moment(
         shown.dir, lambda: read_manifest(shown.dir)[0], snapshot.parts, view.chunks, view.ids, snapshot.streams,
         tuple(said), lambda: _starts(engine, shown.dir, live), running=state in {"", "running"},
     )  # fmt: skip
+    return replace(found, has_all_streams=not any(loss.kind == LOST_LEDGER for loss in snapshot.losses))
 
 
 def _moment(
