@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 
 import numpy as np
@@ -126,6 +127,31 @@ def test_nothing_in_it_is_markup_and_rows_are_hidden_and_sorted(browse, viewer, 
     file.get_by_role("button", name="config.lr", exact=True).click()
     file.wait_for_function("() => document.querySelector('.row[data-run]').dataset.run === 'digits/r0'")
     assert viewed.Picture(file.locator('article[data-key="train/loss"]')).columns()
+
+
+def test_a_view_of_a_thousand_runs_has_what_fits_into_20_mb_and_says_what_does_not(browse, tmp_path):
+    rng, place = np.random.default_rng(0), tmp_path / "runs"
+    for at in range(4):  # between two copies of a run lies more than gzip looks back
+        run = steno.init(project="p", name=f"r{at:04}", dir=str(place))
+        for step, (one, other) in enumerate(rng.normal(size=(2800, 2)).tolist()):
+            run.log({"a/noise": one, "b/noise": other}, step=step)
+        assert run.finish(60)
+        written.copied(place / "p" / f"r{at:04}", [f"r{like:04}" for like in range(at + 4, 1000, 4)])
+    for at in range(1000):
+        path = place / "p" / f"r{at:04}" / "run.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "created": at}))
+    target = tmp_path / "runs.html"
+    with viewer_server.serving(place) as asker:
+        answer = asker.post("/api/export", {"view": "runs=all", "width": 1600})
+    assert answer.status == 200
+    assert 10_000_000 < len(answer.body) <= 20_000_000
+    target.write_bytes(answer.body)
+    file = browse(target.as_uri(), offline=True)
+    card = ready(file, "a/noise")
+    assert card.locator(".stands").inner_text().startswith("1,000 lines, 2.8 M points")
+    assert viewed.Picture(card).columns()
+    assert "1,000 runs, 1 chart" in file.locator(".fileline").inner_text()
+    assert "1 chart is left out, for want of room" in file.locator(".fileline").inner_text()
 
 
 def test_a_view_without_runs_is_said_on_the_page(browse, viewer):

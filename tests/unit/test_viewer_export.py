@@ -156,6 +156,14 @@ def test_where_there_is_little_room_charts_are_coarser_then_left_out_and_the_fil
             export.file("runs=all", most_bytes=most)
 
 
+def test_the_runs_are_read_once_for_many_charts(export, monkeypatch):
+    asked, apart = [], export._charts.apart
+    monkeypatch.setattr(export._charts, "apart", lambda given: asked.append(given["cards"]) or apart(given))
+    head, _ = inside(export.file("runs=all")[0])
+    assert [[card["keys"][0] for card in cards] for cards in asked] == [head["keys"]["keys"], ["loss"]]
+    assert [card["width"] for card in asked[1]] == [4096]
+
+
 def test_a_view_without_runs_is_said(export):
     for view in ("runs=none", "where=config.lr>5", "runs=all&hide=digits/r0&where=config.seed==0"):
         with pytest.raises(UsageError, match="draws no run"):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import gzip
-import json
-import struct
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -15,26 +12,25 @@ from starlette.responses import Response
 import steno
 from steno import runfile
 from steno.errors import UsageError
-from steno.viewer import address, answers, asked, guarded, onefile
+from steno.viewer import address, asked, guarded, onefile
+from steno.viewer.fitting import Fitting, Size, joined
 from steno.viewer.private import Private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from starlette.requests import Request
 
     from steno.viewer.address import Address
     from steno.viewer.catalogue import Catalogue
     from steno.viewer.chart import Charts
+    from steno.viewer.fitting import Level
     from steno.viewer.run import OneRun
     from steno.viewer.runs import Runs
 
 _SHOWN_BINS: Final = 450
 """As the page asks for at its usual size: with them the file shows what the page shows."""
-_FINER: Final = (4096, 2048, 1024, 0)
-"""Bins for what is zoomed in the file; with 0 there are only those that are shown."""
-_MOST_ROWS: Final = 2_000_000
-"""Bins of one chart: more are not computed for a file."""
+_FEWEST_BINS: Final = 100
 _MOST_CHARTS: Final = 1000
 _PAGE_ROWS: Final = 1000
 
@@ -55,7 +51,7 @@ class Export:
     async def export(self, request: Request) -> Response:
         """`api/export`."""
         given = await asked.body(request)
-        title, width = asked.text(given, "title"), asked.whole(given, "width", _SHOWN_BINS, 100, 4096)
+        title, width = asked.text(given, "title"), asked.whole(given, "width", _SHOWN_BINS, _FEWEST_BINS, 4096)
         view = asked.text(given, "view") or ""
         made, _ = await run_in_threadpool(self.file, view, title=title, width=width)
         name = quote(f"{title or 'runs'}.html", safe="")
@@ -93,7 +89,12 @@ class Export:
         room = onefile.room(most_bytes) - len(_packed(head, [])) - 200 * len(keys)
         if room <= 0:
             raise _too_large("the table alone", most_bytes)
-        levels, left = self._fitted(wanted, drawn, keys[:_MOST_CHARTS], width, room, ids, private)
+        sizes = [Size(*one) for one in zip(keys, head["keys"]["points"], head["keys"]["runs"], strict=True)]
+        fitting = Fitting(self._charts, wanted, drawn, ids, private)
+        levels, left = fitting.fit(sizes[:_MOST_CHARTS], width, room)
+        while keys and not levels and width > _FEWEST_BINS:  # not even one chart as it is shown
+            width = max(width // 2, _FEWEST_BINS)
+            levels, left = fitting.fit(sizes[:_MOST_CHARTS], width, room)
         if keys and not levels:
             raise _too_large("the first chart alone", most_bytes)
         head["left_out"] = [*left, *keys[_MOST_CHARTS:]]
@@ -156,46 +157,6 @@ class Export:
             },
         }
 
-    def _fitted(
-        self, wanted: Address, drawn: list[str], keys: list[str], width: int, room: int, ids: dict[str, str],
-        private: Private,
-    ) -> tuple[list[tuple[dict[str, Any], bytes]], list[str]]:  # fmt: skip
-        """(charts with their bytes, the keys that do not fit): as fine as there is room for."""
-        shown: dict[str, list[tuple[dict[str, Any], bytes]]] = {}
-        ask = wanted.card()
-
-        def level(key: str, bins: int, span: list[float] | None) -> tuple[dict[str, Any], bytes, bool]:
-            card = {"id": "c", "keys": [key], "width": bins, "range": span, **ask}
-            head, rest = _split(self._charts.batch({"runs": drawn, "cards": [card]}))
-            (answer,) = head["cards"]
-            whole = all(one["kind"] == "points" for one in answer.get("series", ()))
-            data = gzip.compress(_joined({"cards": [_renamed(answer, ids, private)]}, rest), 6, mtime=0)
-            return {"key": key, "width": bins, "range": span}, data, whole
-
-        for finer in _FINER:
-            if finer and (finer <= width or finer * len(drawn) > _MOST_ROWS):
-                continue
-            made: list[tuple[dict[str, Any], bytes]] = []
-            used = 0
-            for count, key in enumerate(keys):
-                if key not in shown:
-                    head, data, whole = level(key, width, None)
-                    shown[key] = [({**head, "whole": whole}, data)]
-                    if wanted.zoom and not whole:
-                        shown[key].append(level(key, width, wanted.zoom)[:2])
-                parts = list(shown[key])
-                if finer and not parts[0][0]["whole"]:
-                    parts.append(level(key, finer, None)[:2])
-                used += sum(len(data) for _, data in parts)
-                if used > room:
-                    if not finer:
-                        return made, keys[count:]
-                    break
-                made += parts
-            else:
-                return made, []
-        return [], []
-
 
 def _too_large(what: str, most_bytes: int) -> asked.TooMuchError:
     return asked.TooMuchError(
@@ -219,38 +180,10 @@ def _new_ids(rows: list[dict[str, Any]], private: Private) -> dict[str, str]:
     return made
 
 
-def _renamed(card: dict[str, Any], ids: Mapping[str, str], private: Private) -> dict[str, Any]:
-    """A chart's header with the file's ids, and nothing that is private."""
-    card = {name: private.text(one) if name in {"error", "remedy"} else one for name, one in card.items()}
-    for one in card.get("series", ()):
-        if one.get("run") is not None:
-            one["run"] = ids.get(one["run"], "")
-        if "runs" in one:
-            one["runs"] = [ids.get(run, "") for run in one["runs"]]
-        if "group" in one:
-            one["group"] = [private.value("", value) for value in one["group"]]
-    if "problems" in card:
-        card["problems"] = [
-            {"run": ids.get(one["run"], ""), "error": "it could not be read", "remedy": ""} for one in card["problems"]
-        ]
-    return card
-
-
-def _split(answer: bytes) -> tuple[dict[str, Any], bytes]:
-    (size,) = struct.unpack_from("<I", answer)
-    return json.loads(answer[4 : 4 + size]), answer[4 + size :]
-
-
-def _joined(head: Any, rest: bytes) -> bytes:
-    text = answers.encoded(head)
-    text += b" " * (-(4 + len(text)) % 8)
-    return struct.pack("<I", len(text)) + text + rest
-
-
-def _packed(head: dict[str, Any], levels: list[tuple[dict[str, Any], bytes]]) -> bytes:
+def _packed(head: dict[str, Any], levels: list[Level]) -> bytes:
     """uint32 length of the index, the index as JSON, and the charts, each compressed by itself."""
     charts, at = [], 0
-    for one, data in levels:
-        charts.append({**one, "offset": at, "length": len(data)})
-        at += len(data)
-    return _joined({**head, "charts": charts}, b"".join(data for _, data in levels))
+    for one in levels:
+        charts.append({**one.head(), "offset": at, "length": len(one.data)})
+        at += len(one.data)
+    return joined({**head, "charts": charts}, b"".join(one.data for one in levels))
