@@ -163,7 +163,7 @@ import os, sys, time, steno
 disk, store, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 run = steno.init("bench", dir=disk, store=store, live_secs=1)
 for step in range(count):
-    run.log({"a": step + run.rank / 128 + 1000 * run.world_size}, step=step)
+    run.log({"a": step + run.rank / 128 + 1000 * int(os.environ["WORLD_SIZE"])}, step=step)
 run.flush(300)
 print("logged", run.attempt, flush=True)
 if sys.stdin.readline() == "end\\n":

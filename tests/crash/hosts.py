@@ -58,7 +58,7 @@ def can_make() -> bool:
 
 
 def _unshare() -> list[str]:
-    return ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
+    return ["unshare", "--uts", "--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -66,7 +66,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Host:
-    """Processes with a host name and process ids of their own; everything else they share."""
+    """Processes with a host name, process ids and a network of their own; everything else they share."""
 
     def __init__(self, name: str, *command: str, **env: str) -> None:
         self.process = subprocess.Popen(

@@ -12,9 +12,10 @@ import pytest
 from hosts import Host, acked, environment, faults, finish, freezing, sync, trainer, wait_for
 
 import steno
+from clocks import shifted
 
 pytestmark = pytest.mark.skipif(
-    not hosts.can_make(), reason="hosts need the right to make UTS, PID and mount namespaces"
+    not hosts.can_make(), reason="hosts need the right to make UTS, network, PID and mount namespaces"
 )
 
 
@@ -168,3 +169,28 @@ def test_a_clock_that_is_an_hour_off_changes_nothing(tmp_path, started, hours):
     assert [host.end() for host in started] == ["True", "True"]
     assert sync(tmp_path).returncode == 0
     assert faults(tmp_path, 1, 2) == []
+
+
+def test_hosts_whose_clocks_differ_share_a_directory_without_a_lock_between_them(tmp_path, started):
+    """As on NFS: two hours lie between their clocks, the file server's is a third one, and their process ids are equal."""
+    clock = shifted(tmp_path)
+    for number, secs in ((1, -3600), (2, 3600)):
+        started.append(trainer(tmp_path, number, pause=0.005, **clock(secs)))
+    wait_for(lambda: len(acked(tmp_path, 1)) > 100 and len(acked(tmp_path, 2)) > 100)
+    with steno.open(tmp_path / "p" / "r") as reader:
+        wait_for(lambda: {"x1", "x2"} <= set(reader.keys()))
+        assert reader.info.state == "running"
+    time.sleep(2 * hosts.LEASE_SECS)
+    for number in (1, 2):
+        finish(tmp_path, number)
+    assert [host.end() for host in started] == ["True", "True"]
+    assert journals(tmp_path, "*/adopted-*") == []
+    assert sync(tmp_path).returncode == 0
+    assert faults(tmp_path, 1, 2) == []
+    with steno.open(tmp_path / "p" / "r") as reader:
+        early, late = reader.series("x1"), reader.series("x2")
+        assert 7000 < (late.time[0] - early.time[0]) / 1e9 < 7400
+        assert not set(early.node) & set(late.node)
+        pids = reader.sql("select payload->>'pid' from records where kind = 'start'").fetchall()
+        assert len(pids) == 2
+        assert len(set(pids)) == 1

@@ -179,7 +179,7 @@ def test_a_rendezvous_id_that_comes_back_is_another_run(store, tmp_path):
 def test_an_elastic_host_that_is_replaced_is_of_the_same_run(file_store, tmp_path):
     hosts = [Host(tmp_path / f"disk{rank}", file_store, torchrun(rank, 2)).begun() for rank in range(2)]
     eventually(lambda: len(objects_of_nodes(file_store, f"p/{hosts[0].name}")) == 2)
-    eventually(lambda: all(one["shared"] for one in objects_of_nodes(file_store, f"p/{hosts[0].name}")))
+    eventually(lambda: all(one["streams"] for one in objects_of_nodes(file_store, f"p/{hosts[0].name}")))
     hosts[1].vanish()
     hosts[0].end()
     # The agent of the first host counts a restart, the new one's none, and the rendezvous has moved.
@@ -192,9 +192,11 @@ def test_an_elastic_host_that_is_replaced_is_of_the_same_run(file_store, tmp_pat
     assert runs_in(file_store) == [f"p/{hosts[0].name}"]
     assert state(url) == "finished"  # who was replaced is not waited for
     shared = sorted(str(one["shared"]) for one in objects_of_nodes(file_store, f"p/{hosts[0].name}"))
-    assert shared == ["{'1': 1, '2': 2}", "{'1': 1}", "{'1': 2}"]
+    assert shared == ["{'1': 1, '2': 2}", "{'1': 1}", "{'2': 2}"]
     with steno.open(url) as reader:
         assert reader.info.ranks == (0, 1)
+        for rank in range(2):
+            assert len(reader.series("loss", rank=rank, attempt=2)) == 20
         assert len(reader.series("loss", rank=0, attempt="all")) == 40
         assert len(reader.series("loss", rank=1, attempt="all")) >= 20
 
@@ -210,9 +212,15 @@ def test_a_world_that_shrinks_and_grows_has_an_attempt_for_each_size(file_store,
             host.end()
     (path,) = runs_in(file_store)
     shared = sorted(str(one["shared"]) for one in objects_of_nodes(file_store, path))
-    assert shared == ["{'1': 1, '2': 2, '3': 3}", "{'1': 1, '2': 2, '3': 3}", "{'1': 1, '2': 3}"]
+    assert shared == ["{'1': 1, '2': 2, '3': 3}", "{'1': 1, '2': 2, '3': 3}", "{'1': 1, '3': 3}"]
     eventually(lambda: state(f"{file_store}/{path}") == "finished")
-    assert steno.open(f"{file_store}/{path}").info.world_size == 3
+    with steno.open(f"{file_store}/{path}") as reader:
+        assert reader.info.world_size == 3
+        ranks = {
+            one: {rank for rank in range(3) if len(reader.series("loss", rank=rank, attempt=one))} for one in (1, 2, 3)
+        }
+        assert ranks == {1: {0, 1, 2}, 2: {0, 1}, 3: {0, 1, 2}}
+        assert len(reader.series("loss", attempt="all")) == 8 * 20
 
 
 def slurm(rank, world, cluster="a", restart=0):
@@ -235,7 +243,12 @@ def test_two_clusters_with_one_job_number_are_two_runs_and_a_requeued_job_is_one
         host.end()
     assert runs_in(file_store) == ["p/slurm-77-0", "p/slurm-77-0-2"]
     found = objects_of_nodes(file_store, "p/slurm-77-0-2")
-    assert sorted(str(one["shared"]) for one in found) == ["{'1': 1}"] * 2 + ["{'1': 2}"] * 2
+    assert sorted(str(one["shared"]) for one in found) == ["{'1': 1}"] * 2 + ["{'2': 2}"] * 2
+    with steno.open(f"{file_store}/p/slurm-77-0-2") as reader:
+        eventually(lambda: [one.attempt for one in reader.info.attempts] == [1, 2])
+        for attempt, rank in itertools.product((1, 2), (0, 1)):
+            found = reader.series("loss", rank=rank, attempt=attempt)
+            assert found.value.tolist() == [step + rank / 8 for step in range(20)]
 
 
 @pytest.mark.parametrize(("minutes", "runs"), [(9, 1), (15, 2)])
@@ -243,7 +256,7 @@ def test_who_comes_late_joins_what_goes_on(file_store, tmp_path, minutes, runs):
     """A host gave news so many minutes ago; that the other has none is not waited for."""
     first = Host(tmp_path / "disk0", file_store, torchrun(0, 2)).begun()
     path = f"p/{first.name}"
-    eventually(lambda: any(one["shared"] for one in objects_of_nodes(file_store, path)))
+    eventually(lambda: any(one["streams"] for one in objects_of_nodes(file_store, path)))
     first.vanish()
     before = time.time() - minutes * 60
     for place in (tmp_path / "store" / path).glob("*/*.json"):  # the attempt was opened before that
@@ -256,7 +269,7 @@ def test_who_comes_late_joins_what_goes_on(file_store, tmp_path, minutes, runs):
 def test_a_straggler_joins_a_run_that_goes_on(file_store, tmp_path):
     first = Host(tmp_path / "disk0", file_store, torchrun(0, 2)).begun()
     path = f"p/{first.name}"
-    eventually(lambda: any(one["shared"] for one in objects_of_nodes(file_store, path)))
+    eventually(lambda: any(one["streams"] for one in objects_of_nodes(file_store, path)))
     # The run is 15 minutes old; its node gives news all the while.
     run_json = tmp_path / "store" / path / "run.json"
     os.utime(run_json, (time.time() - 900, time.time() - 900))
@@ -279,7 +292,7 @@ def test_a_launcher_that_names_no_job_gives_random_ids_and_says_so_once(file_sto
 def test_a_node_that_gives_no_news_is_silent_and_after_an_hour_its_run_has_crashed(file_store, tmp_path, monkeypatch):
     host = Host(tmp_path / "disk0", file_store, torchrun(0, 2)).begun()
     path = f"p/{host.name}"
-    eventually(lambda: any(one["shared"] for one in objects_of_nodes(file_store, path)))
+    eventually(lambda: any(one["streams"] for one in objects_of_nodes(file_store, path)))
     host.vanish()
     url = f"{file_store}/{path}"
     assert (steno.open(url).info.state, steno.open(url).info.silent) == ("running", {})

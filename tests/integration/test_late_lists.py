@@ -80,7 +80,7 @@ def test_a_host_with_the_run_on_its_disk_and_one_without_go_on_in_one_attempt(mo
     disks, store = [tmp_path / "disk0", tmp_path / "disk1"], f"file://{tmp_path}/store"
     first = [Host(disks[rank], store, torchrun(rank, 2), "{'live_secs': 0.5}").begun() for rank in range(2)]
     path = f"p/{first[0].name}"
-    eventually(lambda: all(one["shared"] for one in objects_of_nodes(store, path)))
+    eventually(lambda: all(one["streams"] for one in objects_of_nodes(store, path)))
     eventually(lambda: len([one for one in objects_of_nodes(store, path) if one["unsealed"]]) == 2)
     first[1].vanish()
     first[0].end()

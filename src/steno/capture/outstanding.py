@@ -110,7 +110,8 @@ def left(started: StartedRun, parts: Sequence[str], feeds: Sequence[str]) -> str
 def refused(started: StartedRun) -> str:
     """The line of the values that this attempt logged and no column can hold; empty when there are none."""
     found = status(started.dir).get("refused") or {}
-    if not found.get("values") or found.get("attempt") != started.attempt:
+    # In a run that hosts share the attempt may have a higher number than this process knows.
+    if not found.get("values") or int(found.get("attempt") or 0) < started.attempt:
         return ""
     parts = [f"{key!r} {'once' if times == 1 else f'{times} times'} ({reason})" for key, times, reason in found["most"]]
     more = f", and of {found['keys'] - len(parts)} more keys" if found["keys"] > len(parts) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from steno import files, host, inside
@@ -40,6 +41,7 @@ class Journal:
         say: tells a person, once per key.
         poison: directory for what cannot be read.
         node: the number of this collector's node.
+        numbered: by the number of an attempt that the writer knows, the one of its rows.
 
     """
 
@@ -60,6 +62,7 @@ class Journal:
         say: Callable[[str, str], None],
         poison: Path,
         node: int = 0,
+        numbered: Callable[[int], int] = int,
     ) -> None:
         self.found = found
         self.name = found.stream
@@ -73,6 +76,7 @@ class Journal:
         self.retired: list[tuple[int, int]] = []
         """(segment, generation of the posting that emptied it)"""
         self._node = node
+        self._numbered = numbered
         self._poster = poster
         self._marker = marker
         self._say = say
@@ -226,7 +230,7 @@ class Journal:
                 self._fresh, self.idle = True, False
                 whole = piece.end - piece.start < limit_bytes
                 limit_bytes -= piece.end - piece.start
-                yield self._info, piece
+                yield replace(self._info, attempt=self._numbered(self._info.attempt)), piece
                 if whole and not closed and self._is_open:
                     return  # what has come meanwhile comes with the next posting
                 continue

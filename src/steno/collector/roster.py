@@ -38,6 +38,7 @@ class Roster:
         marker: told what is being decoded.
         elsewhere: watches those of other machines.
         say: tells a person, once per key.
+        numbered: see `Journal`.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Roster:
         marker: Marker,
         elsewhere: Elsewhere,
         say: Callable[[str, str], None],
+        numbered: Callable[[int], int] = int,
     ) -> None:
+        self._numbered = numbered
         self.journals: dict[str, Journal] = {}
         self.more = False
         """The last `read` has left something that is there already."""
@@ -82,7 +85,7 @@ class Roster:
                 continue
             self.journals[found.stream] = Journal(
                 found, self._poster, self._marker, say=self._say, poison=self._run_dir / ".steno" / "poison",
-                node=self._node,
+                node=self._node, numbered=self._numbered,
             )  # fmt: skip
         self._seen = stamp
         return True

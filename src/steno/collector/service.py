@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from steno import files, host, inside, machinery, runfile, statusfile
 from steno.collector import catalogue, ledgers
 from steno.collector.artifacts import Artifacts
+from steno.collector.attempt_numbers import AttemptNumbers
 from steno.collector.carding import Carding
 from steno.collector.durable import Syncer
 from steno.collector.elsewhere import Elsewhere
@@ -201,7 +202,10 @@ class Service:
             self.run_dir, self.node, self.poster,
             lease_secs=self._adopt_secs, at_once=self._adopt, once=self.once, say=self.say,
         )  # fmt: skip
-        self.roster = Roster(self.run_dir, self.node.number, self.poster, self.marker, elsewhere, self.say)
+        self.numbers = AttemptNumbers(self.run_dir, self.node.dir, connection, self._lock)
+        self.roster = Roster(
+            self.run_dir, self.node.number, self.poster, self.marker, elsewhere, self.say, self.numbers.of
+        )
         self.syncer = Syncer(self.node.ledger, lambda: self.poster.generation, self.media.sync, self.say)
         self.reader = Reader(self.run_dir)
         self.artifacts = Artifacts(self.run_dir, self.node, connection, self.poster, self.say)
@@ -271,11 +275,12 @@ class Service:
             self.carding.sealed()
         self.roster.look(now)
         found = False
-        for slices in self.roster.read(cut):
+        is_held = not self.once and self.numbers.is_awaited(self._attempt, now)
+        for slices in self.roster.read(cut) if not is_held else ():
             found = found or bool(slices)
             self._post(slices)
         more = self.roster.more
-        if self._expected.open and not more and not self.roster.has_left_over:
+        if self._expected.open and not is_held and not more and not self.roster.has_left_over:
             self._expected.judge()
         self._end_journals()
         self._problem = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,16 @@ def segments(place: Path) -> list[str]:
     """The paths of its segments, in order."""
     found = (entry.path for entry in files.scan(place) if entry.name.endswith(".seg") and entry.name[0] != ".")
     return sorted(found)
+
+
+def identity(place: Path) -> fmt.SegmentIdentity | None:
+    """Whose journal it is, as its first segment says; None: it has none that can be read."""
+    for path in segments(place):
+        with contextlib.suppress(OSError, CorruptError), open(inside.opened(path), "rb") as file:
+            found = read_identity(os.pread(file.fileno(), fmt.HEADER_BYTES, 0))
+            if found is not None:
+                return found
+    return None
 
 
 def is_closed(path: str) -> bool:

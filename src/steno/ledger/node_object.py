@@ -1,9 +1,10 @@
 """What a node says of itself in a store, one object `nodes/ID.json`, and what those of a run come to.
 
-    {"node": .., "ended": false, "world_size": 64, "shared": {"1": 2}, "parts": [..], "unsealed": "", ..}
+    {"node": .., "ended": false, "world_size": 64, "shared": {"1": 1}, "parts": [..], "unsealed": "", ..}
 
 It is replaced whole, after the parts that it names: one GET is one moment of one node. `shared` says which of the run's
-attempts this node's are. A large one is compressed with gzip: a long run's has 15,000 parts.
+attempts this node's are, where its rows have other numbers, and `begun` which it is in while it has no rows. A large
+one is compressed with gzip: a long run's has 15,000 parts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import inside
 from steno.ledger import manifest
 from steno.ledger.snapshot import Stream, run_state
 from steno.record import node_name
@@ -98,17 +100,17 @@ def standing(held: list[dict[str, Any]] | list[Mapping[str, Any]], ages: Mapping
     world = max((one for one in sizes if isinstance(one, int)), default=None)
     ranks = {row.rank for rows in streams.values() for row in rows if row.attempt == latest}
 
-    def is_replaced(rows: list[Stream]) -> bool:
-        """Whether the latest attempt has all of these ranks, or has no room for them."""
-        return bool(rows) and all(
-            row.attempt < latest and (row.rank in ranks or (world is not None and row.rank >= world)) for row in rows
+    def is_replaced(places: set[tuple[int, int]]) -> bool:
+        """Whether the latest attempt has all of these (attempt, rank), or has no room for them."""
+        return bool(places) and all(
+            attempt < latest and (rank in ranks or (world is not None and rank >= world)) for attempt, rank in places
         )
 
     silent: dict[str, float] = {}
     longest, is_live = 0.0, False
     for one in held:
         rows, age = streams[one["node"]], ages.get(one["node"], 0.0)
-        if one.get("ended") or is_replaced(rows):
+        if one.get("ended") or is_replaced({(row.attempt, row.rank) for row in rows} or _begun(one)):
             continue
         if age <= float(one.get("silent_secs") or SILENT_SECS):
             is_live = True
@@ -122,6 +124,18 @@ def standing(held: list[dict[str, Any]] | list[Mapping[str, Any]], ages: Mapping
         "judged": True,
         "silent": silent,
         "world_size": world,
+    }
+
+
+def _begun(one: Mapping[str, Any]) -> set[tuple[int, int]]:
+    """(attempt, rank) of what a node has begun of which it has posted nothing."""
+    found = one.get("begun")
+    return {
+        (number, rank)
+        for key, ranks in (found.items() if isinstance(found, dict) else ())
+        if (number := inside.number(key)) is not None and isinstance(ranks, list)
+        for rank in ranks
+        if isinstance(rank, int)
     }
 
 

@@ -14,11 +14,14 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import files
+from steno import files, host
+from steno.journal import remaining
+from steno.ledger.streams import find
 from steno.record import node_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from steno.ledger.snapshot import Stream
@@ -36,29 +39,48 @@ _SPANS: Final = 32
 """A key has room for no more."""
 
 
-def noted(node_dir: Path) -> dict[str, int]:
-    """By this node's number, as text, the run's."""
-    found = files.read_json(node_dir / NOTE).get("attempts")
-    return {key: value for key, value in found.items() if isinstance(value, int)} if isinstance(found, dict) else {}
-
-
-def join(store: ObjectStore, run_dir: Path, node: int, streams: Iterable[Stream]) -> dict[str, int]:
-    """As `noted`, with what has begun meanwhile. Raises what the store raises."""
-    node_dir = run_dir / ".steno" / "nodes" / node_name(node)
+def known(run_dir: Path, node_dir: Path) -> dict[int, int]:
+    """By the number that processes of this node began an attempt with, the run's."""
     resumed = files.read_json(run_dir / ".steno" / "stores" / RESUMED).get("attempt")
-    known = {**({str(resumed): resumed} if isinstance(resumed, int) else {}), **noted(node_dir)}
-    ranks: dict[int, set[int]] = {}
+    found = files.read_json(node_dir / NOTE).get("attempts")
+    noted = found.items() if isinstance(found, dict) else ()
+    first = {resumed: resumed} if isinstance(resumed, int) else {}
+    return first | {int(key): value for key, value in noted if key.isdecimal() and isinstance(value, int)}
+
+
+def join(store: ObjectStore, run_dir: Path, node: int, streams: Iterable[Stream]) -> dict[int, int]:
+    """As `known`, with what has begun meanwhile, whether or not it is posted. Raises what the store raises."""
+    node_dir = run_dir / ".steno" / "nodes" / node_name(node)
+    found = known(run_dir, node_dir)
+    ranks = begun(run_dir)
     for one in streams:
-        if one.node == node and one.primary:
+        # Rows that were posted since it was known have the run's number.
+        if one.node == node and one.primary and one.attempt not in found.values():
             ranks.setdefault(one.attempt, set()).add(one.rank)
-    before = max(known.values(), default=0)
-    for number in sorted(ranks):
-        if str(number) not in known:
-            facts = files.read_json(run_dir / ".steno" / "attempts" / f"{number:04d}.json")
-            before, latest = _join(store, node, facts, ranks[number], before)
-            known[str(number)] = before
-            files.write_json(node_dir / NOTE, {"attempts": known, "latest": max(latest, number)}, sync=True)
-    return known
+    before = max(found.values(), default=0)
+    for number in sorted(ranks.keys() - found.keys()):
+        facts = files.read_json(run_dir / ".steno" / "attempts" / f"{number:04d}.json")
+        before, latest = _join(store, node, facts, ranks[number], before)
+        found[number] = before
+        said = {str(own): one for own, one in found.items()}
+        files.write_json(node_dir / NOTE, {"attempts": said, "latest": max(latest, number)}, sync=True)
+    return found
+
+
+def begun(run_dir: Path) -> dict[int, set[int]]:
+    """By the number that their processes know, the ranks of attempts that have a journal of this machine."""
+    found: dict[int, set[int]] = {}
+    for journal in find(run_dir):
+        if journal.stream.startswith(f"{host.stem()}-"):
+            identity = remaining.identity(journal.dir)
+            if identity is not None and identity.primary:
+                found.setdefault(identity.attempt, set()).add(identity.rank)
+    return found
+
+
+def published(found: Mapping[int, int], recorded: AbstractSet[int]) -> dict[str, int]:
+    """What a node's object says of its attempts, by the number that its rows have: those of attempts `recorded`."""
+    return {str(one if one in recorded and own not in recorded else own): one for own, one in found.items()}
 
 
 def _join(store: ObjectStore, node: int, facts: Mapping[str, Any], ranks: set[int], after: int) -> tuple[int, int]:

@@ -273,7 +273,7 @@ class Uploader:
 
     # -- publishing --------------------------------------------------------------------------------------
 
-    def _said(self, snapshot: Snapshot, shared: Mapping[str, int], *, ended: bool) -> dict[str, Any]:
+    def _said(self, snapshot: Snapshot, shared: Mapping[int, int], *, ended: bool) -> dict[str, Any]:
         """What this node's object says, but for the parts that a store does not have yet."""
         mine = manifest.piece(snapshot, self._node)
         # A checkpoint must be found as soon as it is there, not when its entry is sealed.
@@ -283,16 +283,27 @@ class Uploader:
         mine["entries"] = [dataclasses.asdict(one) for one in sorted(unsealed, key=lambda one: one.record)]
         mine["unsealed"] = self._unsealed.text
         mine["step"] = max(self._unsealed.step, known_step(self._node_dir))
-        mine["attempts"] = manifest.attempts(self._run_dir, mine["streams"])
+        recorded = {row["attempt"] for row in mine["streams"]}
+        mine["attempts"] = [
+            row
+            for row in manifest.attempts(self._run_dir, mine["streams"])
+            if row["attempt"] in recorded or shared.get(row["attempt"], row["attempt"]) == row["attempt"]
+        ]
         mine |= {
             "ended": ended,
             "silent_secs": max(_SILENT_SECS, 10 * self._unsealed.every_secs),
-            "shared": dict(shared),
+            "shared": attempts.published(shared, recorded),
+            "begun": {} if recorded else self._begun(shared),
             "host": host.name(),
         }
         latest = max((row["attempt"] for row in mine["attempts"]), default=1)
         facts = files.read_json(self._run_dir / ".steno" / "attempts" / f"{latest:04d}.json")
         return {**mine, "world_size": facts.get("world_size")}
+
+    def _begun(self, shared: Mapping[int, int]) -> dict[str, list[int]]:
+        """By the run's number of an attempt, the ranks that are in it, while nothing of them is posted."""
+        found = attempts.begun(self._run_dir)
+        return {str(shared.get(number, number)): sorted(ranks) for number, ranks in found.items()}
 
     def _greet(self, written: int) -> None:
         """Say that this node is there, before anything that takes time."""
