@@ -8,8 +8,10 @@ import time
 
 import numpy as np
 import pytest
+from run_programs import wait_for
 
 from steno.capture.recorder import Recorder
+from steno.capture.stream import Stream
 from steno.collector import catalogue, roster
 from steno.collector.journals import Journal
 from steno.collector.reading import PIECE_BYTES, Marker
@@ -62,6 +64,58 @@ def test_whatever_the_limit_nothing_is_lost(journal, poster, limit):
     assert seen == [float(i) for i in range(2000)]
     assert poster.connection.execute("select count(*) from losses").fetchone()[0] == 0
     assert journal.said == []
+
+
+@pytest.mark.parametrize("act", [None, "rewind"])
+@pytest.mark.parametrize("used", ["not yet", "as well", "closed"])
+def test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it(tmp_path, poster, monkeypatch, used, act):
+    """Both threads of a writer make segments: the caller's 1 may come into sight after the keeper's 2."""
+    monkeypatch.setenv("STENO_SEGMENT_BYTES", str(64 << 10))
+    monkeypatch.setattr(Stream, "mend", lambda _: [])
+    recorder = Recorder(tmp_path, run_id="r", report=lambda *line: pytest.fail(str(line)))
+    logged = []
+
+    def log(count):
+        for _ in range(count):
+            recorder.log({"x": float(len(logged))})
+            logged.append(float(len(logged)))
+
+    log(1)
+    found = streams.find(tmp_path)[0]
+    wait_for(lambda: (found.dir / "000003.seg").exists())
+    late, aside = found.dir / "000001.seg", found.dir / "late"
+    late.rename(aside)
+    while recorder.appender.current.number == 0:
+        log(1)
+    marker = Marker(tmp_path / "reading")
+    journal = Journal(found, poster, marker, say=lambda *line: pytest.fail(str(line)), poison=tmp_path)
+    seen = []
+
+    def read():
+        journal.look(time.monotonic())
+        batch = poster.post(list(journal.read(1 << 20, time.monotonic_ns())))
+        journal.posted(poster.next_record - 1)
+        seen.extend(one.values["x"] for one in (batch.records() if batch else ()))
+
+    for _ in range(3):
+        read()
+    assert seen == logged[: len(seen)]
+    if act == "rewind":
+        journal.rewind()
+    aside.rename(late)
+    if used == "as well":
+        while recorder.appender.current.number == 1:
+            log(1)
+    elif used == "closed":
+        recorder.close()
+        journal.hurry()
+    for _ in range(10):
+        read()
+    assert seen == logged
+    assert journal.drained == (used == "closed")
+    recorder.close()
+    journal.close()
+    marker.close()
 
 
 def test_a_tailer_takes_one_frame_where_the_limit_has_room_for_none(journal):

@@ -84,6 +84,8 @@ class Journal:
         self._tailer: Tailer | None = None
         self._info = StreamInfo(found.stream, 0, 0)
         self._number = -1
+        self._before = -1
+        """The segment before the one at hand that is done with: what lies between them, if anything, comes first."""
         self._numbers: list[int] = []
         self._listed_at = -1
         self._next_look = 0.0
@@ -214,6 +216,8 @@ class Journal:
             if tailer is None:
                 return
             closed = tailer.closed  # before reading: nothing can come after it
+            if self._is_early(tailer, closed):
+                continue
             if tailer.untouched and self._is_open and not closed:
                 if not self._is_passed_over(tailer):
                     return
@@ -239,6 +243,24 @@ class Journal:
             # What was just read is in the ledger with the next posting, what was read before already is.
             self.retired.append((self._number, self._poster.generation + int(self._fresh)))
             self._drop()
+
+    def _is_early(self, tailer: Tailer, closed: bool) -> bool:
+        """Whether a segment that comes before this one has appeared after it: reading goes back to it.
+
+        The writer's two threads both make segments, so one may appear before another of a lower number. The writer
+        uses them in order. So once this one is used, whatever was used before it is in the directory.
+        """
+        if self._number == self._before + 1 or tailer.offset > fmt.HEADER_BYTES:
+            return False
+        settled = closed or not self._is_open or not tailer.untouched
+        self._numbers = sorted(segments(self.found.dir))  # after the look at this one
+        if any(self._before < one < self._number for one in self._numbers):
+            tailer.close()
+            self._tailer, self._number = None, self._before
+            return True
+        if settled:
+            self._before = self._number - 1
+        return False
 
     def _is_passed_over(self, tailer: Tailer) -> bool:
         """Whether the writer uses a later segment and has left this one empty: a Ctrl-C between taking and using it."""
@@ -295,6 +317,7 @@ class Journal:
         self._say(f"poison {path} {offset}", f"{path}: the frame at {offset} was set aside in .steno/poison ({why})")
 
     def _current(self) -> Tailer | None:
+        before = self._number
         while self._tailer is None:
             number = next((one for one in self._numbers if one > self._number), None)
             if number is None:
@@ -309,7 +332,7 @@ class Journal:
                 self._number = number
                 self._give_up(path, error)
                 continue
-            self._tailer, self._number = tailer, number
+            self._tailer, self._number, self._before = tailer, number, before
             self._info = StreamInfo.of(tailer.identity)
             if tailer.offset > fmt.HEADER_BYTES:
                 # A collector killed between its commit and its mark: the writer has not been told yet.
@@ -342,7 +365,7 @@ class Journal:
         self._close_emptied()
         self._fresh = False
         self.retired = [(number, at) for number, at in self.retired if at <= self._poster.generation]
-        self._number = max((number for number, _ in self.retired), default=min(self._numbers, default=0) - 1)
+        self._number = max((number for number, _ in self.retired), default=-1)
 
     @property
     def unposted(self) -> bool:
