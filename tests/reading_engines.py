@@ -58,7 +58,38 @@ def _clickhouse(place: Path) -> Iterator[str]:
             curves.MOST_POINTS = most
 
 
-ENGINES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {"files": _files}
+@contextlib.contextmanager
+def _store(place: Path) -> Iterator[str]:
+    """An S3 server to which the uploader of each node has brought what there is."""
+    import pytest
+
+    import object_stores
+    from steno import files
+    from steno.collector.uploads.location import Location
+    from steno.collector.uploads.uploader import Uploader
+    from steno.ledger import manifest
+    from steno.ledger.read import Reader
+
+    with object_stores.moto_server() as port, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STENO_CACHE_DIR", str(place.with_name("cache")))
+        for name, value in object_stores.environment(f"http://127.0.0.1:{port}").items():
+            patch.setenv(name, value)
+        object_stores.client(port).create_bucket(Bucket="runs")
+        for run_dir in sorted((place / "tests").iterdir()):
+            (run_dir / ".steno" / "stores").mkdir()
+            files.write_json(run_dir / ".steno" / "stores" / "store.json", {"url": "s3://runs/x"})
+            for node_dir in sorted((run_dir / ".steno" / "nodes").iterdir()):
+                node = int(node_dir.name, 16)
+                snapshot = Reader(run_dir).snapshot()
+                if not snapshot.batches:  # as a collector says that the node has ended
+                    files.write_json(node_dir / "manifest.json", manifest.piece(snapshot, node))
+                uploader = Uploader(run_dir, node, {"store": "s3://runs/x"})
+                uploader._locations["store"] = Location("store", "s3://runs/x", node_dir, uploader._gate)
+                assert uploader._sweep()
+        yield "s3://runs/x"
+
+
+ENGINES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {"files": _files, "store": _store}
 """By name."""
 if importlib.util.find_spec("chdb") is not None:  # `scripts/test-integrations engines` installs it
     ENGINES["clickhouse"] = _clickhouse

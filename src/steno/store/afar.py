@@ -309,6 +309,17 @@ def listed(url: str, *, archived: bool) -> tuple[list[RunSummary], str]:
     return newest(afar, archived=archived), ""
 
 
+def below(url: str) -> list[AfarSummary]:
+    """Every run below a URL that can be opened, open.
+
+    Raises:
+        StenoError: the store cannot be listed, and nothing is known of it.
+    """
+    found, _ = listed(url, archived=True)
+    open_all(found)
+    return [one for one in found if isinstance(one, AfarSummary) and one.door is not None]
+
+
 def open_all(runs: Iterable[object]) -> None:
     """Open those of a list that are in a store, several at once; one that cannot be says so when it is asked."""
     shut = [one.door for one in runs if isinstance(one, AfarSummary) and one.door and one.door.known() is None]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno import paths
+from steno.errors import RunNotFoundError
 from steno.store import engines
 from steno.store import runs as runs_
 from steno.store import sql as sql_
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from steno.store.remote import Remote
     from steno.store.source import Source
 
 
@@ -38,7 +40,7 @@ def sql(
 
     Args:
         query: DuckDB's SQL over the tables below.
-        runs: a run (or its URL), several, or a directory of runs; None: all runs under `dir`.
+        runs: a run (or its URL), several, a directory of runs, or the URL of a store; None: all runs under `dir`.
         values: what stands in the query as `?`.
         dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
 
@@ -61,7 +63,7 @@ def sql(
         UsageError: the query is wrong.
     """
     engine = Engine()  # one for all: a database takes tens of milliseconds to make
-    place = dir if runs is None and engines.is_of_one(dir) else runs
+    place = dir if runs is None and paths.is_url(dir) else runs
     wanted = [place] if place is None or isinstance(place, str | os.PathLike) else list(place)
     other, names = engines.only(wanted, "steno.sql")
     if other is not None:
@@ -86,8 +88,8 @@ class _Place:
         self._below = ""
         self._paths: list[str] = []
         if given is not None and paths.is_url(given):
-            run = FilesRun(remote(given), engine)
-            self._readers[str(run.dir)] = run
+            for run in (FilesRun(one, engine) for one in _remotes(os.fspath(given))):
+                self._readers[str(run.dir)] = run
         elif given is None or (Path(given).is_dir() and not runs_.is_run(Path(given))):
             self._below = str(runs_.place_of(dir) if given is None else Path(given))
             self._paths = list(runs_.run_paths(Path(self._below)))
@@ -111,6 +113,19 @@ class _Place:
         if path not in self._readers:
             self._readers[path] = FilesRun(path, self._engine)
         return _source(self._readers[path])
+
+
+def _remotes(url: str) -> list[Remote]:
+    """The run at a URL of an object store, or all runs below it."""
+    try:
+        return [remote(url)]
+    except RunNotFoundError:
+        from steno.store.afar import below  # loads what lists stores
+
+        found: list[Remote] = [one.opened() for one in below(url)]
+        if not found:
+            raise
+        return found
 
 
 def _source(run: FilesRun) -> Source:

@@ -36,8 +36,8 @@ def bins(
 
     Args:
         keys: one or several.
-        runs: what `steno.runs` gives, a run or several by name, directory or URL, a directory of runs; None: all
-            runs under `dir`.
+        runs: what `steno.runs` gives, a run or several by name, directory or URL, a directory of runs, the URL of a
+            store; None: all runs under `dir`.
         x: "step"; "time"; "relative": since the run's first record, without the gaps between attempts; or a key:
             its last value at or before each record. Such a curve is all its points in order of record, in which x
             may fall; `is_monotonic` says whether it does not.

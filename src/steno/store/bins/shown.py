@@ -9,7 +9,7 @@ from steno import paths
 from steno.errors import RunNotFoundError, StenoError, UsageError
 from steno.store import engines
 from steno.store import runs as runs_
-from steno.store.afar import AfarSummary, open_all
+from steno.store.afar import AfarSummary, below, open_all
 from steno.store.bins.answer import LeftOut
 from steno.store.bins.engine import RunToRead
 from steno.store.reader import RunReader
@@ -74,9 +74,9 @@ def _runs(one: Any, dir: str | os.PathLike[str] | None) -> Iterator[RunToRead]:
         if url is not None and engines.is_of_one(url):
             yield from _of_engine(url)
         else:
-            yield _named(one.dir) if url is None else _far(url)
-    elif one is None and engines.is_of_one(dir):
-        yield from _of_engine(str(dir))
+            yield from [_named(one.dir)] if url is None else _far(url)
+    elif one is None and paths.is_url(dir):
+        yield from _runs(dir, None)
     elif one is None or isinstance(one, str | os.PathLike):
         for path in runs_.resolve(one, dir):
             yield _named(path)
@@ -93,11 +93,20 @@ def _of_engine(url: str) -> Iterator[RunToRead]:
         yield from _runs(one, None)
 
 
-def _far(url: str) -> RunToRead:
+def _far(url: str) -> Iterator[RunToRead]:
+    """The run at a URL of an object store, or all runs below it."""
     from steno.store.remote import Remote
 
-    remote = Remote(url)
-    return _named(remote.dir, remote)
+    try:
+        remote = Remote(url)
+    except RunNotFoundError:
+        found = below(url)
+        if not found:
+            raise
+        for one in found:
+            yield from _runs(one, None)
+    else:
+        yield _named(remote.dir, remote)
 
 
 def _named(path: Path, remote: Remote | None = None) -> RunToRead:
