@@ -147,3 +147,15 @@ def test_an_upload_at_work_is_told_with_its_pace():
     assert "2 of 5 files (1.0 MB) are to go at 1.0 MB/s, about 1 s; last error: it was down. It goes on" in said
     assert "goes on" not in uploading.line(Path("runs/r"), facts, running=False)
     assert "steno sync runs/r" in uploading.line(Path("runs/r"), facts, running=False)
+
+
+def test_readers_of_s3_share_a_client_as_long_as_the_environment_is_the_same(monkeypatch):
+    """It keeps the credentials that it was made with; uploaders retry by themselves and have their own."""
+    pytest.importorskip("s3fs")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "one")
+    first, second = (ObjectStore(f"s3://bucket/{name}", patient=True) for name in ("a", "b/c"))
+    assert second.fs is first.fs
+    assert (first.root, second.root) == ("bucket/a", "bucket/b/c")
+    assert ObjectStore("s3://bucket/a").fs is not first.fs
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "two")
+    assert ObjectStore("s3://bucket/a", patient=True).fs is not first.fs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 
@@ -27,6 +28,12 @@ def known(request, tmp_path_factory):
     ]
     with ENGINES[request.param](place) as where:
         yield where, {one.name: one for one in models}
+        for at in [at for at in _readers if at.startswith(where)]:
+            _readers.pop(at).close()
+
+
+_readers = {}
+"""By URL or path: a run is opened once, for an object store takes its time."""
 
 
 @pytest.fixture
@@ -40,7 +47,10 @@ def models(known):
 
 
 def opened(place, model):
-    return steno.open(f"{place}/tests/{model.name}")
+    at = f"{place}/tests/{model.name}"
+    if at not in _readers:
+        _readers[at] = steno.open(at)
+    return contextlib.nullcontext(_readers[at])
 
 
 def same_float(found, wanted):

@@ -7,9 +7,11 @@ import contextlib
 import datetime as dt
 import hashlib
 import inspect
+import math
 import os
 import secrets
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, overload
@@ -295,7 +297,25 @@ def _seen(facts: Mapping[str, Any]) -> Seen:
     return Seen(size, f"{facts.get('ETag') or facts.get('etag') or facts.get('ino')}:{modified}:{size}", modified)
 
 
+_SHARED_SECS: Final = 300.0
+"""Credentials may be others then."""
+_shared: dict[tuple[int, int], tuple[float, Any]] = {}
+"""By process and environment, when a reader's client of S3 was made, and it: to make one takes 140 ms of CPU."""
+
+
 def _file_system(url: str, protocol: str, patient: bool) -> tuple[Any, str]:
+    if protocol not in _S3 or not patient:
+        return _new_file_system(url, protocol, patient)
+    here = os.getpid(), hash((protocol, *sorted(os.environ.items())))
+    since, fs = _shared.get(here, (-math.inf, None))
+    if time.monotonic() - since > _SHARED_SECS:
+        fs, _ = _new_file_system(url, protocol, patient)
+        _shared.clear()
+        _shared[here] = time.monotonic(), fs
+    return fs, url.partition("://")[2]
+
+
+def _new_file_system(url: str, protocol: str, patient: bool) -> tuple[Any, str]:
     import fsspec
 
     # What others write meanwhile must be seen, and an instance that a parent process made is not ours.
