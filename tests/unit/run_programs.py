@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import under_test
+from steno import machinery
 from steno.capture.start.collector_process import COLLECTORS
 from steno.journal.tailer import Tailer
 
@@ -125,3 +126,8 @@ def wait_for(what, timeout: float = 60.0):
             return found
         time.sleep(0.01)
     raise AssertionError("it did not come to pass in time")
+
+
+def put_away(run_dir: Path) -> None:
+    """Wait until the collector has left a run that has ended: nothing of its directory changes any more."""
+    wait_for(lambda: not list(run_dir.glob(".steno*")) and machinery.is_retired(run_dir))

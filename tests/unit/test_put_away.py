@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from run_programs import put_away
 
 import steno
 from durable_recorder import ALL, Recorder, drawn
@@ -31,11 +32,6 @@ def eventually(holds, secs=60.0):
 
 def begin(place, **more):
     return steno.init(project="p", name="r", dir=place, config={"lr": 0.1}, **more)
-
-
-def put_away(run_dir):
-    """Wait until the collector has left the run, and put its machinery away."""
-    return eventually(lambda: not list(run_dir.glob(".steno*")) and machinery.is_retired(run_dir))
 
 
 def log(run, count, keys=5):
@@ -86,7 +82,7 @@ def test_five_hundred_points_are_six_files_in_three_directories_and_40_kb(tmp_pa
     run = begin(tmp_path)
     log(run, 100)
     assert run.finish(30)
-    assert put_away(run.dir)
+    put_away(run.dir)
     found, folders = files_of(run.dir)
     assert len(found) <= 6, found
     assert len(folders) + 1 <= 3, folders
@@ -147,7 +143,7 @@ def test_a_run_goes_on_with_its_counters_destinations_and_artifacts(ended):
         assert reader.info.state == "running"
         assert reader.series("k1").step.tolist() == list(range(50))
     assert run.finish(60)
-    assert put_away(ended)
+    put_away(ended)
     with steno.open(ended) as reader:
         info = reader.info
         assert (info.state, [one.attempt for one in info.attempts], info.losses) == ("finished", [1, 2], ())
@@ -162,7 +158,7 @@ def test_a_run_goes_on_with_its_counters_destinations_and_artifacts(ended):
     run = begin(ended.parent.parent, resume=True, rewind=45)
     log(run, 1)
     assert run.finish(60)
-    assert put_away(ended)
+    put_away(ended)
     with steno.open(ended) as reader:
         assert reader.series("k1").step.tolist() == list(range(46))
         assert [one.rewind for one in reader.info.attempts] == [None, None, 45]
@@ -180,7 +176,7 @@ def test_sync_has_nothing_to_do_and_a_new_destination_gets_all(ended):
     values = [json.loads(line) for line in (ended / "metrics.jsonl").read_text().splitlines()]
     assert sum("k1" in one.get("values", {}) for one in values) == 40
     assert len((ended / "metrics.csv").read_text().splitlines()) == 41
-    assert put_away(ended)
+    put_away(ended)
 
 
 def test_a_run_whose_destination_lacks_something_keeps_its_ledger(tmp_path):
@@ -272,7 +268,7 @@ def test_another_machine_goes_on_with_it(ended):
     run = begin(ended.parent.parent, resume=True)
     run.log({"k1": -1.0})
     assert run.finish(60)
-    assert put_away(ended)
+    put_away(ended)
     with steno.open(ended) as reader:
         assert reader.info.losses == ()
         assert len(reader.series("k1")) == 41
@@ -290,7 +286,7 @@ def test_a_copy_of_it_is_a_run_like_any_other(ended, tmp_path):
     run = begin(tmp_path / "copies", resume=True)
     log(run, 1)
     assert run.finish(60)
-    assert put_away(copy)
+    put_away(copy)
     with steno.open(copy) as reader:
         assert len(reader.series("k1")) == 41
 

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from run_programs import put_away
 
 import steno
 from steno.ledger import card, read
@@ -36,10 +37,7 @@ def recorded(tmp_path_factory):
             run.log({"val/acc": number / 10 + step / 100, f"only{number}": float(step)}, step)
         run.summary["best"] = number
         assert run.finish(60)
-        deadline = time.monotonic() + 30
-        while not any(one.ended for one in card.read(run.dir).values()):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        put_away(run.dir)
     return where
 
 
