@@ -155,6 +155,27 @@ def test_the_crosshair_is_in_all_cards_and_values_are_sorted(browse, viewer):
     assert max(places) - min(places) < 2
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_values_at_the_cursor_are_on_the_screen(browse, viewer, width):
+    page = browse(f"{viewer.url}#filter=^(train|lr)&smooth=ema~20")
+    page.set_viewport_size({"width": width, "height": 844})
+    ready(page)
+    over = page.locator(".cards article .u-over").last  # the card at the right, where there are two beside each other
+    over.scroll_into_view_if_needed()
+    box = over.bounding_box()
+    for part in (0.05, 0.3, 0.48, 0.52, 0.95):
+        over.hover(position={"x": part * box["width"], "y": 40})
+        page.locator(".tip .when").wait_for()
+        low, high = page.locator(".tip").evaluate(
+            "(node) => [node.getBoundingClientRect().left, node.getBoundingClientRect().right]"
+        )
+        assert 0 <= low < high <= width, part
+        outside = page.evaluate(
+            "[...document.querySelectorAll('.tip b')].filter((one) => one.getBoundingClientRect().right > document.querySelector('.tip').getBoundingClientRect().right)"
+        )
+        assert outside == [], part
+
+
 def test_x_may_be_logarithmic(browse, viewer):
     """tensorboard#1147."""
     page = browse(f"{viewer.url}{ONE}&logX=1")

@@ -111,5 +111,7 @@ def test_a_grouped_card_says_which_colour_is_which_group(browse, viewer):
     page = browse(f"{viewer.url}#group=config.opt.name&runs=all&filter=loss")
     said = ready(page).locator(".groups")
     said.wait_for()
-    assert "config.opt.name = adam (6)" in said.inner_text()
-    assert "config.opt.name = sgd (6)" in said.inner_text()
+    assert {one.strip() for one in said.locator("> span").all_inner_texts()} == {"adam (6)", "sgd (6)"}
+    assert {*said.get_attribute("title").split(" · ")} == {"config.opt.name = adam (6)", "config.opt.name = sgd (6)"}
+    page = browse(f"{viewer.url}#group=config.opt.name&group=config.lr&runs=all&filter=loss")
+    assert "config.opt.name = adam, config.lr = 0.1 (3)" in ready(page).locator(".groups").inner_text()

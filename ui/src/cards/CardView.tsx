@@ -24,18 +24,22 @@ interface Props {
 }
 
 export const HEAD = 26;
-export const FOOT = 20;
+/** What is said below the axis begins in its margin. */
+export const FOOT = 12;
 
 /** Which colour is which group; the hover and the full size name all of them. */
 function Groups({ card }: { card: Card }) {
   const groups = card.series.map((one, at) => ({ one, look: lookOf(one, at) })).filter((each) => each.one.kind === "group");
   if (groups.length < 2) return null;
   const text = groups.map((each) => each.look.label).join(" · ");
+  // The toolbar says by what the runs are grouped: with one name the values alone are as clear.
+  const [name, more] = view.value.group ?? [];
+  const short = (label: string) => (name !== undefined && more === undefined && label.startsWith(`${name} = `) ? label.slice(name.length + 3) : label);
   return (
     <span class="groups" title={text}>
       {groups.slice(0, 4).map((each) => (
         <span key={each.look.label}>
-          <i style={{ background: each.look.colour }} /> {each.look.label}
+          <i style={{ background: each.look.colour }} /> {short(each.look.label)}
         </span>
       ))}
       {groups.length > 4 && <span>and {groups.length - 4} more</span>}

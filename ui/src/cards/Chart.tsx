@@ -58,14 +58,30 @@ function Values({ rows, x, most }: { rows: Row[]; x: number; most: number }) {
   );
 }
 
-function Tip({ id, all, card, width }: { id: string; all: Drawn[]; card: Card; width: number }) {
+/** So many pixels a line of values needs with its range. */
+const WIDE = 300;
+
+/** Beside the cursor, where there is room on the screen. */
+function place(host: HTMLElement, left: number, width: number): { style: Record<string, string>; narrow: boolean } {
+  const chart = host.getBoundingClientRect();
+  const pane = (host.closest("dialog, .cards") ?? document.documentElement).getBoundingClientRect();
+  const before = chart.left + left + 44 - pane.left - 6;
+  const after = pane.right - chart.left - left - 76 - 6;
+  const [wanted, other] = left > width / 2 ? [before, after] : [after, before];
+  const turned = wanted < WIDE && other > wanted;
+  const room = turned ? other : wanted;
+  const side = left > width / 2 !== turned ? { right: `${width - left - 44}px` } : { left: `${left + 76}px` };
+  return { style: { ...side, maxWidth: `${Math.max(room, 120)}px` }, narrow: room < WIDE };
+}
+
+function Tip({ id, all, card, width, host }: { id: string; all: Drawn[]; card: Card; width: number; host: { current: HTMLElement | null } }) {
   const at = cursor.value;
-  if (!at || at.id !== id) return null;
+  if (!at || at.id !== id || !host.current) return null;
   const rows = readings(all, at.x, card);
   if (rows.length === 0) return null;
-  const right = at.left > width / 2;
+  const { style, narrow } = place(host.current, at.left, width);
   return (
-    <div class="tip" style={right ? { right: `${width - at.left - 44}px` } : { left: `${at.left + 76}px` }}>
+    <div class={narrow ? "tip narrow" : "tip"} style={style}>
       <Values rows={rows} x={at.x} most={12} />
     </div>
   );
@@ -130,7 +146,7 @@ export function Chart({ id, name, card, width, height, onPlot }: Props) {
   return (
     <div class="chart" style={{ height: `${height}px` }}>
       <div ref={host} />
-      <Tip id={id} all={all} card={card} width={width} />
+      <Tip id={id} all={all} card={card} width={width} host={host} />
       <Notes card={card} all={all} found={found} />
     </div>
   );

@@ -36,6 +36,13 @@ function nearestOfAll(x: ArrayLike<number>, length: number, at: number): number 
   return best;
 }
 
+/** Whether x is beyond the first or the last row by more than the rows there are apart: the series has nothing there. */
+function beyond(x: ArrayLike<number>, rows: number, at: number, bin: number): boolean {
+  if (rows < 2 || !Number.isFinite(at)) return false; // at infinity each has its last value
+  const [first, second, before, last] = [x[0], x[1], x[rows - 2], x[rows - 1]] as [number, number, number, number];
+  return at < first - Math.max(second - first, bin) || at > last + Math.max(last - before, bin);
+}
+
 export function reading(series: Series, at: number, bin: number, monotonic: boolean): Reading | null {
   const find = monotonic ? nearest : nearestOfAll;
   const { columns } = series;
@@ -43,12 +50,12 @@ export function reading(series: Series, at: number, bin: number, monotonic: bool
   if (series.kind === "points") {
     const { x, y } = columns;
     const row = x && y ? find(x, series.rows, at) : -1;
-    if (!x || !y || row < 0) return null;
+    if (!x || !y || row < 0 || (monotonic && beyond(x, series.rows, at, bin))) return null;
     return { x: x[row] as number, value: y[row] as number, min: null, max: null, n: null, smooth: smooth(row) };
   }
   if (series.kind === "bins") {
     const { last, last_x, first_x, min, max, count } = columns;
-    if (!last || !last_x || !first_x) return null;
+    if (!last || !last_x || !first_x || (monotonic && beyond(last_x, series.rows, at, bin))) return null;
     let row = find(last_x, series.rows, at);
     // The bin that holds x comes before one whose end is nearer.
     if (row >= 0 && row + 1 < series.rows && at >= (first_x[row + 1] as number)) row += 1;
@@ -64,7 +71,7 @@ export function reading(series: Series, at: number, bin: number, monotonic: bool
   }
   const { bin: edges, mean, min, max, n } = columns;
   const row = edges && mean ? find(edges, series.rows, bin === 1 ? at : at - bin / 2) : -1;
-  if (!edges || !mean || row < 0) return null;
+  if (!edges || !mean || row < 0 || beyond(edges, series.rows, at, bin)) return null;
   return {
     x: edges[row] as number,
     value: mean[row] as number,

@@ -81,7 +81,7 @@ export class Plot {
         y: { distr: data.logY ? 3 : 1, range: () => this.data.y },
       },
       axes: [
-        { ...axis(2, 26), space: data.time ? 84 : 64, ...(data.time ? { values: (_: uPlot, at: (number | null)[]) => times(at) } : own(data.logX, 64, data.whole)) },
+        { ...axis(2, 22), space: data.time ? 84 : 64, ...(data.time ? { values: (_: uPlot, at: (number | null)[]) => times(at) } : own(data.logX, 64, data.whole)) },
         { ...axis(3, 58), space: 32, ...own(data.logY, 22, false) },
       ],
       series: [{}, { paths: () => null, points: { show: false } }],

@@ -1,6 +1,6 @@
 // What tiles of several kinds say: that something is wrong, and how to have the file.
 import type { ComponentChildren } from "preact";
-import { short } from "../parts/words";
+import { bytes } from "../parts/words";
 import { address } from "./data";
 import type { Item } from "./types";
 
@@ -17,7 +17,7 @@ export function Save({ item, what }: { item: Item; what: string }) {
   return (
     <a class="save" href={address(item.run, item.file)} download={`${item.key.replaceAll("/", "_")}-${item.step}.${item.file.split(".").at(-1) ?? "bin"}`}>
       {what}
-      {item.bytes !== null && ` (${short(item.bytes)} bytes)`}
+      {item.bytes !== null && ` (${bytes(item.bytes)})`}
     </a>
   );
 }

@@ -1,4 +1,4 @@
-// Whether all that was recorded is where it shall be: destinations, object stores, collectors, losses, and what to do.
+// Whether all that was recorded is where it should be: destinations, object stores, collectors, losses, and what to do.
 import { bytes, count, many, seconds } from "../parts/words";
 import * as client from "../wire/runclient";
 import type { Destination, HealthAnswer, Lost, NodeRow, Upload } from "../wire/ofrun";
@@ -65,10 +65,15 @@ function nodeLine(one: NodeRow): string {
   return [`the collector of ${one.host || `node ${one.node}`} is ${one.collector}`, age, waiting, failed, one.error ?? ""].filter(Boolean).join(", ");
 }
 
+/** A collector that left when all was done is no news. */
+function hasLeft(one: NodeRow): boolean {
+  return one.collector === "not running" && !one.error && !one.artifacts?.["waiting"] && !one.artifacts?.["failed"];
+}
+
 /** In one line: what is well, or how much is not. */
 export function verdict(found: HealthAnswer, losses: Lost[]): { good: boolean; text: string } {
   const trouble = found.advice.length + losses.length + found.destinations.filter((one) => BAD.has(one.state) && !found.advice.some((line) => line.includes(one.name))).length;
-  if (trouble === 0) return { good: true, text: "All that was recorded is where it shall be." };
+  if (trouble === 0) return { good: true, text: "All that was recorded is where it should be." };
   return { good: false, text: trouble === 1 ? "One thing needs a look." : `${count(trouble)} things need a look.` };
 }
 
@@ -109,7 +114,7 @@ export function Health({ run, losses, unposted }: { run: string; losses: Lost[];
             {storeLine(one)}
           </li>
         ))}
-        {found.nodes.map((one) => (
+        {found.nodes.filter((one) => !good || !hasLeft(one)).map((one) => (
           <li class={one.error ? "bad" : "quiet"} key={one.node}>
             {nodeLine(one)}
           </li>

@@ -22,6 +22,13 @@ const isNumber = (value: Value | undefined) => typeof value === "number" || (typ
 /** Of a column, while the row has the columns that are shown. */
 const value = (one: RunRow, name: string) => (one.values.length === columns.value.length ? one.values[columns.value.indexOf(name)] : undefined);
 
+/** A moment of this year without the year, which its title has: names need the room. */
+function shortly(value: Value | undefined, column: string): string {
+  const text = cell(value, column);
+  const year = `${new Date().getFullYear()}-`;
+  return column === "started" && text.startsWith(year) ? text.slice(year.length) : text;
+}
+
 function Delta({ value, base, column }: { value: Value | undefined; base: Value | undefined; column: string }) {
   if (column === "started" || !isNumber(value) || !isNumber(base)) return null;
   const delta = numberOf(value) - numberOf(base);
@@ -92,7 +99,7 @@ function Row({ row, index, top, pinned }: { row: RunRow; index: number; top: num
       </span>
       {visible.map((name) => (
         <span role="cell" key={name} class={isNumber(value(row, name)) ? "cell number" : "cell"} title={cell(value(row, name), name)}>
-          {cell(value(row, name), name)}
+          {shortly(value(row, name), name)}
           {!pinned && inCell(name, value(row, name)) && <InCell run={row.run} field={name as "tags"} value={value(row, name)} />}
           {base && base.run !== row.run && <Delta value={value(row, name)} base={value(base, name)} column={name} />}
         </span>
@@ -211,8 +218,8 @@ export function Table() {
     if (at.value >= 0 && at.value < count) virtual.to(at.value);
   }, [at.value]);
   const visible = view.value.columns;
-  const wide = (name: string) => (name === "started" ? 156 : Math.min(200, Math.max(92, 36 + 7.3 * name.length)));
-  const template = `58px minmax(var(--name), 2fr) 84px ${visible.map((name) => (name === "started" ? "156px" : `minmax(${wide(name)}px, 1fr)`)).join(" ")}`;
+  const wide = (name: string) => (name === "started" ? 122 : Math.min(200, Math.max(92, 36 + 7.3 * name.length)));
+  const template = `58px minmax(var(--name), 2fr) 84px ${visible.map((name) => (name === "started" ? "122px" : `minmax(${wide(name)}px, 1fr)`)).join(" ")}`;
   const width = visible.reduce((sum, name) => sum + wide(name), 142);
   const base = baselineRow.value;
   const { value: trouble } = problem;
