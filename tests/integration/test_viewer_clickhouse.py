@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 import steno
 from steno.clickhouse.connection import Connection
 from steno.publish import clickhouse as publishing
+from steno.store.clickhouse.database import Database
 from steno.store.stock import stock_of
 from steno.viewer.app import Viewer
 from steno.viewer.handed import hand_on
@@ -80,6 +81,18 @@ def test_runs_of_a_database_are_listed_and_drawn(published, ask):
     series = client.get("/api/series", params={"run": "p/b", "key": "loss"})
     assert series.status_code == 200, series.text
     assert series.text.count("\n") >= STEPS
+
+
+def test_the_metrics_of_all_runs_are_asked_for_once(published, ask, monkeypatch):
+    asked = []
+    rows = Database.rows
+    monkeypatch.setattr(Database, "rows", lambda *given: asked.append(given[1]) or rows(*given))
+    client = ask(published)
+    for column in ("loss.max", "loss.last"):
+        told = client.post("/api/runs", json={"columns": [column], "sort": "-loss.max"}).json()
+        assert [row["run"] for row in told["rows"]] == ["p/b", "p/a"]
+    assert [row["values"] for row in told["rows"]] == [[value(STEPS - 1, scale)] for scale in (2.0, 1.0)]
+    assert sum(".points" in query for query in asked) == 1
 
 
 def test_the_url_of_one_run_shows_that_run(published, ask):

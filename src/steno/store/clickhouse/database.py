@@ -13,6 +13,7 @@ from urllib.parse import quote
 from steno.clickhouse.connection import Connection, RefusedError
 from steno.errors import RunNotFoundError, UsageError
 from steno.store.attempts import Attempt
+from steno.store.clickhouse.summaries import Summaries
 from steno.store.run_summary import RunSummary
 
 if TYPE_CHECKING:
@@ -33,14 +34,11 @@ class Database:
 
     Args:
         place: which one.
-        metrics: what `RunSummary.metrics` is of one of its runs.
     """
 
-    def __init__(
-        self, place: DatabaseUrl, metrics: Callable[[ListedDatabaseRun], Mapping[str, Mapping[str, Any]]]
-    ) -> None:
+    def __init__(self, place: DatabaseUrl) -> None:
         self.place = place
-        self._metrics = metrics
+        self._summaries = Summaries(self)
         self._lock = threading.Lock()
         self._connection: tuple[int, Connection] | None = None
 
@@ -62,7 +60,7 @@ class Database:
         where = "" if archived else " where not archived"
         most = "" if limit is None else f" limit {int(limit)}"
         query = f"select {_COLUMNS} from {{db}}.runs_now{where} order by coalesce(started, 0) desc, project, name{most}"
-        return [self._summary(row) for row in self.rows(query).to_pylist()]
+        return self._listed(self.rows(query).to_pylist())
 
     def card(self, name: str) -> ListedDatabaseRun:
         """What is known of the run `project/name`. Raises RunNotFoundError."""
@@ -74,7 +72,14 @@ class Database:
         found = self.rows(query, {"project": project, "name": rest}).to_pylist() if rest else []
         if not found:
             raise RunNotFoundError(f"there is no run {name!r} in {self.place.url}: `steno runs` lists those that are")
-        return self._summary(found[0])
+        return self._listed(found)[0]
+
+    def _listed(self, rows: Sequence[Mapping[str, Any]]) -> list[ListedDatabaseRun]:
+        found = [self._summary(row) for row in rows]
+        ask = self._summaries.of_list(found)
+        for one in found:
+            one.__dict__.update(ask=ask)
+        return found
 
     def _summary(self, row: Mapping[str, Any]) -> ListedDatabaseRun:
         url = f"{self.place.url}/{row['project']}/{row['name']}"
@@ -101,7 +106,7 @@ class Database:
             url=url,
         )
         known = tuple(Attempt(number, started or 0, rewind) for number, started, rewind in attempts)
-        one.__dict__.update(begun=known, ask=self._metrics)
+        one.__dict__.update(begun=known)
         return one
 
     def sql(self, query: str, values: Sequence[Any] | None, runs: Sequence[str]) -> pa.Table:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
 
 from steno.clickhouse import place as places
 from steno.store.clickhouse.curves import DatabaseCurves
 from steno.store.clickhouse.database import Database
 from steno.store.clickhouse.run import DatabaseRun
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from steno.store.clickhouse.database import ListedDatabaseRun
 
 
 def parted(url: str) -> tuple[DatabaseEngine, str]:
@@ -29,12 +23,6 @@ def parted(url: str) -> tuple[DatabaseEngine, str]:
 
 class DatabaseEngine(Database):
     """See `seam.ReadingEngine`."""
-
-    def __init__(self, place: places.DatabaseUrl) -> None:
-        super().__init__(place, self._summary_of)
-
-    def _summary_of(self, one: ListedDatabaseRun) -> Mapping[str, Mapping[str, Any]]:
-        return DatabaseRun(self, one).summary()
 
     def run(self, name: str) -> DatabaseRun:
         """See `ReadingEngine`."""

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.store import points as points_
-from steno.store.attempts import choose
+from steno.store.clickhouse.summaries import summaries
 from steno.store.info import Info
 from steno.store.records import entries_of
 
@@ -29,15 +29,6 @@ OF_POINTS: Final = (
 )
 """Columns as `points.of_arrow` takes them."""
 _OF_RUN: Final = "project = {project:String} and run = {run:String}"
-_ORDER: Final = "(step, attempt, rank, record)"
-_NUMBER: Final = "isNotNull(value) and not isNaN(value)"
-_SUMMARY: Final = f"""
-    select toString(key) as key, count() as count, argMax((value, exact, text, ref, step, rank), {_ORDER}) as last,
-        countIf({_NUMBER}) as numbers,
-        argMinIf((value, step, rank), (value, step, attempt, rank), {_NUMBER}) as least,
-        argMinIf((value, step, rank), (-value, step, attempt, rank), {_NUMBER}) as most
-    from {{db}}.points final where {_OF_RUN} and """
-"""What follows says which points count."""
 
 
 class DatabaseRun:
@@ -102,16 +93,9 @@ class DatabaseRun:
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """See `EngineRun`."""
-        query = f"{_SUMMARY}{choose(self.attempts(), 'latest').sql()} group by key"
-        found: dict[str, dict[str, Any]] = {}
-        for row in sorted(self._rows(query).to_pylist(), key=lambda row: row["key"]):
-            *value, step, rank = row["last"].values()
-            about = {"last": _value(*value), "count": row["count"], "last_step": step, "last_rank": rank}
-            for end, name in (("min", "least"), ("max", "most")):
-                place = list(row[name].values()) if row["numbers"] else [None, None, None]
-                about |= dict(zip((end, f"{end}_step", f"{end}_rank"), place, strict=True))
-            found[row["key"]] = about
-        return found
+        card = self._now()
+        found = summaries(self._database, [card])[card.project, card.id]
+        return {key: dict(about) for key, about in found.items()}
 
     def points(self, keys: Sequence[str], choose: Choose, without: Sequence[str] = ()) -> list[Points]:
         """See `EngineRun`."""
@@ -144,15 +128,3 @@ class DatabaseRun:
     def sql(self, query: str, values: Sequence[Any] | None) -> pa.Table:
         """See `EngineRun`."""
         return self._database.sql(query, values, [f"{self._card.project}/{self._card.name}"])
-
-
-def _value(value: float | None, exact: int | None, text: str | None, ref: str | None) -> Any:
-    from steno.ledger.schema import read_ref
-
-    if exact is not None:
-        return exact
-    if ref is not None:
-        return read_ref(ref)
-    if text is not None:
-        return text if value is None else int(text)
-    return value
