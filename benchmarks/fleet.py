@@ -270,32 +270,53 @@ def joining(count: int = 64) -> None:
     )
 
 
-def requests(secs: float = 45.0) -> None:
-    """What one node asks of a store, counted there, in the words of docs/fleet.md."""
-    rows = []
+RECORDING = """
+import os, sys, time, steno
+run = steno.init("bench", dir=sys.argv[1], store=sys.argv[2], live_secs=float(sys.argv[3]))
+run.log({"a": 0.0}, step=0)
+run.flush(60)
+step = 0
+while not os.path.exists(sys.argv[4]):
+    step += 1
+    if sys.argv[5] == "recording":
+        run.log({"a": float(step)}, step=step)
+    time.sleep(0.1)
+run.finish(timeout=120)
+"""
+
+
+def requests(secs: float = 360.0) -> None:
+    """What a node asks of a store, counted there while four of them record at once, in the words of docs/fleet.md."""
+    nodes = (("recording", 5.0), ("recording", 40.0), ("recording", 0.0), ("nothing recorded", 5.0))
     with object_stores.moto_server() as port, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         gate = object_stores.Gate(port)
         os.environ.update(object_stores.environment(gate.url))
-        object_stores.client(port).create_bucket(Bucket="fleet")
-        for what, live in (("recording", 5.0), ("recording", 40.0), ("recording", 0.0), ("nothing recorded", 5.0)):
-            run = steno.init("bench", dir=name, store="s3://fleet/runs", live_secs=live)
-            run.log({"a": 0.0}, step=0)
-            object_stores.eventually(lambda run=run: gate.sent(of=f"{run.name}/nodes/"))
-            run.flush(30)
-            time.sleep(max(live, 5.0) + 2)
-            before, began = len(gate.seen), time.monotonic()
-            step = 0
-            while time.monotonic() - began < max(secs, 2.5 * live):
-                step += 1
-                if what == "recording":
-                    run.log({"a": float(step)}, step=step)
-                time.sleep(0.1)
-            seen, hours = gate.seen[before:], (time.monotonic() - began) / 3600
-            written = sum(one[0] in {"PUT", "POST"} for one in seen)
-            rows.append([what, live, written / hours, (len(seen) - written) / hours])
-            run.finish(timeout=60)
+        programs = []
+        for number, (what, live) in enumerate(nodes):
+            object_stores.client(port).create_bucket(Bucket=f"fleet-{number}")
+            words = [f"{name}/{number}", f"s3://fleet-{number}/runs", str(live), f"{name}/stop", what]
+            programs.append(subprocess.Popen([sys.executable, "-c", RECORDING, *words]))
+        for number in range(len(nodes)):
+            object_stores.eventually(lambda of=f"fleet-{number}": gate.sent(of=of), secs=WAIT_SECS)
+        time.sleep(60)  # beyond what the beginning takes, and the first card
+        before, began = len(gate.seen), time.monotonic()
+        time.sleep(secs)
+        seen, hours = gate.seen[before:], (time.monotonic() - began) / 3600
+        (Path(name) / "stop").touch()
+        for one in programs:
+            one.wait()
         gate.close()
-        _measure.table("requests of one node", ["what", "live_secs", "that write, an hour", "others, an hour"], rows)
+    rows = []
+    for number, (what, live) in enumerate(nodes):
+        mine = [(method, path) for method, path, _ in seen if path.startswith(f"/fleet-{number}")]
+        written = [path for method, path in mine if method in {"PUT", "POST"}]
+        cards = sum("/_cards/" in path for path in written)
+        rows.append([what, live, (len(written) - cards) / hours, cards / hours, (len(mine) - len(written)) / hours])
+    _measure.table(
+        f"requests of one node, from {secs:.0f} s",
+        ["what", "live_secs", "that write, an hour", "cards, an hour", "others, an hour"],
+        rows,
+    )
 
 
 TRACED = """

@@ -11,8 +11,9 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Thread
 
 import pyarrow.parquet as pq
 import pytest
@@ -282,6 +283,46 @@ def test_a_catalogue_is_of_one_store(place, uri, tmp_path):
 def test_a_catalogue_that_is_none(given, said):
     with pytest.raises(UsageError, match=said):
         catalogues.open_catalogue(given)
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """A REST catalogue that gives tables their places itself, as lakana-server 0.20 does."""
+
+    def _answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def do_GET(self):
+        if self.path.startswith("/v1/config"):
+            self._answer(200, {"defaults": {}, "overrides": {}})
+        else:
+            self._answer(404, {"error": {"message": "no such table", "type": "NoSuchTableException", "code": 404}})
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.endswith("/tables"):
+            error = {"message": "table locations are assigned; do not supply one", "type": "ValidationError"}
+            self._answer(422, {"error": {**error, "code": 422}})
+        else:
+            self._answer(200, {"namespace": ["steno"], "properties": {}})
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_catalogue_that_refuses_a_tables_place_is_one_error(place):
+    write(place)
+    with HTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(StenoError, match="refuses the table steno.metrics at .*do not supply one"):
+                publish(place, f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_place_that_is_none(tmp_path):

@@ -78,14 +78,26 @@ def table(catalogue: Any, name: str, root: str) -> Any:
     """One of steno's tables, `metrics`, `records` or `runs`, as it is now; made where it is not there.
 
     Raises:
-        StenoError: the table of that name is another store's.
+        StenoError: the table of that name is another store's, or the catalogue refuses it.
     """
-    from pyiceberg.exceptions import NoSuchTableError
+    from pyiceberg import exceptions
 
+    refusals = {
+        exceptions.RESTError, exceptions.BadRequestError, exceptions.ForbiddenError, exceptions.UnauthorizedError
+    }  # fmt: skip
     try:
-        found = catalogue.load_table(f"{NAMESPACE}.{name}")
-    except NoSuchTableError:
-        found = _made(catalogue, name, root)
+        try:
+            found = catalogue.load_table(f"{NAMESPACE}.{name}")
+        except exceptions.NoSuchTableError:
+            found = _made(catalogue, name, root)
+    except exceptions.RESTError as error:
+        if type(error) not in refusals:  # a server that is down, or busy
+            raise
+        said = scrub(f"{type(error).__name__}: {error}")
+        raise StenoError(
+            f"the catalogue refuses the table {NAMESPACE}.{name} at {root}: {said}. "
+            "It must let a table lie where its files are, and the token must have the right to make one"
+        ) from None
     if str(found.location()).rstrip("/") != root:
         raise StenoError(
             f"the table {NAMESPACE}.{name} of this catalogue is of {found.location()}, not of {root}: "
