@@ -290,7 +290,8 @@ def test_a_whole_number_of_torch_is_a_step():
 @pytest.mark.parametrize(
     "step",
     [4.5, "4", b"4", math.nan, math.inf, 1j, [4], Hostile(), object(), 2**63, -(2**63) - 1, 2.0**63, np.uint64(2**63),
-     np.array([4.5]), Decimal("NaN"), 10**400],
+     np.array([4.5]), Decimal("NaN"), 10**400, pytest.param(10**5000, id="huge"),
+     pytest.param(np.array(10**5000, object), id="huge object")],
 )  # fmt: skip
 def test_any_other_step_is_refused_aloud_and_never_raises(step):
     said = []
@@ -322,6 +323,18 @@ def test_steps_are_kept_from_the_loop_to_the_reader(tmp_path, monkeypatch):
 def test_whole_says_what_is_none(bad):
     with pytest.raises((TypeError, ValueError)):
         whole(bad)
+
+
+def test_what_is_nested_too_deeply_is_reported_once_not_at_every_level():
+    deep, cyclic = {"x": object()}, {}
+    cyclic["again"] = cyclic
+    for _ in range(20):
+        deep = {"a": deep}
+    said = []
+    snapshot = Snapshot(lambda key, message: said.append(key))
+    prepared, _ = snapshot.prepare({"deep": deep, "cyclic": cyclic, "in a list": [deep], "good": 1.0})
+    assert len(said) == 3
+    assert prepared["good"] == 1.0
 
 
 # -- what raises when it is looked at -----------------------------------------------------------------------

@@ -456,3 +456,55 @@ def test_two_channels_are_gray_and_alpha_where_the_axes_say_so():
     pixels = RGB[:, :, :2]
     assert np.array_equal(back(Image(pixels, axes="HWC")), pixels)
     assert back(Video(np.stack([pixels]), axes="THWC")).shape == (1, *pixels.shape)
+
+
+class _Unreadable:
+    def __array__(self, dtype=None, copy=None):
+        raise OSError("gone")
+
+
+@pytest.mark.parametrize("kind", [Image, Histogram, Object3D, lambda data: Audio(data, sample_rate=8000), Video])
+def test_an_array_that_cannot_be_read_is_one_error_whatever_refuses_it(kind):
+    for data in (_Unreadable(), [10**400, 1], np.array([None, 10**400])):
+        with pytest.raises(UsageError):
+            kind(data)
+
+
+@pytest.mark.parametrize("fps", [10**400, -1, float("nan"), "8", None, object()])
+def test_no_number_of_frames_per_second_is_one_error(fps):
+    with pytest.raises(UsageError, match="frames per second"):
+        Video(np.zeros((2, 8, 8, 3), np.uint8), fps=fps)
+
+
+@pytest.mark.parametrize("edges", [[10**400, 2 * 10**400], [1, 10**400]])
+def test_edges_beyond_any_float_are_one_error(edges):
+    with pytest.raises(UsageError):
+        Histogram(np.arange(3.0), bins=edges)
+    with pytest.raises(UsageError):
+        Histogram(counts=[10**400], edges=[0, 1])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_tensor_of_any_type_is_read_and_one_without_an_array_is_refused_with_the_remedy():
+    torch = pytest.importorskip("torch")
+    ones = torch.ones(4, 4)
+    for data in (
+        *(ones.to(getattr(torch, name)) for name in dir(torch) if name.startswith("float8_e4m3") or name == "bfloat16"),
+        torch.quantize_per_tensor(ones, 0.5, 0, torch.quint8),
+        ones.to(torch.complex64).conj(),
+        ones.to(torch.complex32),
+        (ones * -1j).conj().imag,  # a view that negates
+    ):
+        assert Histogram(data).__steno__()
+        assert back(Image(data)).min() == 255
+    for data, remedy in (
+        (ones.to_sparse(), "to_dense"),
+        (ones.to_sparse_csr(), "to_dense"),
+        (ones.to("meta"), "on a device"),
+        (torch.nested.nested_tensor([ones[0], ones[0, :2]]), "unbind"),
+    ):
+        for kind in (Image, Histogram, Object3D, Video):
+            with pytest.raises(UsageError, match=remedy):
+                kind(data)
+        with pytest.raises(UsageError):
+            Table(data)

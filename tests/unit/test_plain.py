@@ -92,6 +92,7 @@ KINDS = [
     (math.inf, math.inf),
     (collections.OrderedDict, "collections.OrderedDict"),
     (b"x", "b'x'"),
+    (10**5000, "<an integer of 16610 bits>"),
 ]
 
 
@@ -168,3 +169,20 @@ def test_a_configuration_may_be_any_of_these_as_a_whole(tmp_path, monkeypatch):
         with steno.init("p", f"r{number}", given) as run:
             pass
         assert json.loads((run.dir / "run.json").read_text())["config"] == kept
+
+
+def test_a_small_tensor_is_its_numbers_and_a_large_one_text():
+    torch = pytest.importorskip("torch")
+    assert plain({"weights": torch.tensor([[1.0, 2.5]])}) == {"weights": [[1.0, 2.5]]}
+    assert plain(torch.zeros(2000)).startswith("tensor(")
+
+
+def test_a_key_that_has_no_text_costs_the_configuration_nothing():
+    class Key:
+        def __str__(self):
+            raise RuntimeError
+
+        __repr__ = __str__
+
+    assert plain({Key(): 1, "a": 2, 10**5000: 3}) == {"<Key>": 1, "a": 2, "<int>": 3}
+    assert as_config({Key(): 1, "a": 2}) == {"<Key>": 1, "a": 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from steno.capture.plain import fields
+from steno.capture.plain import fields, key_text
 from steno.errors import NoRunError, UsageError
 from steno.habits import CONFIG
 from steno.utf8 import escaped
@@ -82,7 +82,7 @@ class JournalledMapping(_Named):
         if isinstance(more.get("allow_val_change"), bool):
             del more["allow_val_change"]
         given = (one if isinstance(one, Iterable) else as_config(one) for one in others)
-        changes = {escaped(str(key)): value for key, value in dict(*given, **more).items()}
+        changes = {key_text(key): value for key, value in dict(*given, **more).items()}
         if changes:
             self._values.update(changes)
             self._changed(changes)
@@ -137,4 +137,4 @@ def as_config(config: Any) -> dict[str, Any]:
     if found is None:
         known = "a mapping, a dataclass, a pydantic model or an argparse.Namespace"
         raise UsageError(f"config must be {known}, not {type(config).__name__}: pass config={{...}}")
-    return {escaped(str(key)): value for key, value in found}
+    return {key_text(key): value for key, value in found}

@@ -40,7 +40,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return escaped(str.__str__(value))
     if isinstance(value, int):
-        return int(value) if -_INT_LIMIT <= value < _INT_LIMIT else str(int(value))
+        return int(value) if -_INT_LIMIT <= value < _INT_LIMIT else _digits(int(value))
     if isinstance(value, float):
         return float(value)
     if depth > _DEPTH:
@@ -56,7 +56,7 @@ def _structured(value: Any, depth: int) -> Any:
         return escaped(os.fsdecode(value))
     found = fields(value)
     if found is not None:
-        return {escaped(str(key)): plain(item, depth + 1) for key, item in found}
+        return {key_text(key): plain(item, depth + 1) for key, item in found}
     if isinstance(value, AbstractSet):
         return sorted((plain(item, depth + 1) for item in value), key=repr)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview) and len(value) <= _LONGEST:
@@ -127,12 +127,30 @@ def _unresolved(value: Any) -> dict[Any, Any]:
 
 
 def _of_device(value: Any, depth: int) -> Any:
-    """A number of torch's or JAX's; text for what is larger, or would have to be waited for."""
+    """A number or a small array of torch's or JAX's; text for what is larger, or would have to be waited for."""
     ready = getattr(value, "is_ready", None)
     if getattr(value, "is_cuda", False) or (ready is not None and not ready()):
         return f"<{type(value).__name__} on a device>"
     size = value.numel() if hasattr(value, "numel") else getattr(value, "size", 0)
-    return plain(value.item(), depth + 1) if size == 1 else _text(value)
+    if size == 1:
+        return plain(value.item(), depth + 1)
+    return plain(value.tolist(), depth + 1) if 1 < size <= _ARRAY_SIZE else _text(value)
+
+
+def key_text(key: Any) -> str:
+    """A key of any type as text; never raises, whatever its text does."""
+    try:
+        return escaped(str(key))
+    except Exception:
+        return _text(key)
+
+
+def _digits(value: int) -> str:
+    """A number as text. Python refuses to write one of many thousand digits, since it takes long."""
+    try:
+        return str(value)
+    except ValueError:
+        return f"<an integer of {value.bit_length()} bits>"
 
 
 def _text(value: Any) -> str:

@@ -57,6 +57,10 @@ class PendingValue:
     value: Any
 
 
+class _Told(Unrecordable):
+    """Nothing of a value could be recorded, and all of it is reported."""
+
+
 class _WithTraced(list[PendingValue]):
     """Takes values that exist only while a function is compiled, as well."""
 
@@ -122,6 +126,8 @@ class Snapshot:
                 out[name] = self.value(name, value, 0, pending)
             except Traced:
                 raise
+            except _Told:
+                pass
             except (Unrecordable, UsageError) as why:
                 self._bad(name, f"{name!r} was left out: {why}")
             except Exception as error:
@@ -287,10 +293,14 @@ class Snapshot:
             path = f"{key}/{name}"
             try:
                 out[name] = self.value(path, item, depth + 1, pending)
+            except _Told:
+                pass
             except (Unrecordable, UsageError) as why:
                 self._bad(path, f"{path!r} was left out: {why}")
         if not out:
-            msg = "nothing in it could be recorded" if value else "it is empty"
+            if value:
+                raise _Told
+            msg = "it is empty"
             raise Unrecordable(msg)
         return out
 
@@ -306,7 +316,8 @@ class Snapshot:
             try:
                 out.append(self.value(f"{key}/{index}", item, depth + 1, pending))
             except (Unrecordable, UsageError) as why:
-                self._bad(f"{key}/{index}", f"'{key}/{index}' was left out: {why}")
+                if why.__class__ is not _Told:
+                    self._bad(f"{key}/{index}", f"'{key}/{index}' was left out: {why}")
                 out.append(_Ext(fmt.EXT_LOST, escaped(str(why)).encode()))
         return out
 
@@ -371,7 +382,9 @@ class Snapshot:
                 )
                 return None
         if number is not None and number not in _STEPS:
-            self._bad("step", f"step={number} does not fit 64 bits: the record was numbered automatically")
+            self._bad(
+                "step", f"step={safe_repr(number)[:80]} does not fit 64 bits: the record was numbered automatically"
+            )
             return None
         return number
 

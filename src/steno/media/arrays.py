@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
 from steno.utf8 import escaped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_NUMPY_FLOATS: Final = frozenset({"torch.float16", "torch.float32", "torch.float64"})
 
 
 def as_array(data: Any, what: str, *, may_be_empty: bool = False) -> NDArray[Any]:
@@ -27,16 +29,11 @@ def as_array(data: Any, what: str, *, may_be_empty: bool = False) -> NDArray[Any
     if isinstance(data, np.ndarray):
         array: NDArray[Any] = unmasked(data)
     elif module == "torch" and hasattr(data, "detach"):
-        tensor = data.detach()
-        if tensor.device.type != "cpu":
-            tensor = tensor.cpu()
-        if str(tensor.dtype) in {"torch.bfloat16", "torch.float8_e4m3fn", "torch.float8_e5m2"}:
-            tensor = tensor.float()
-        array = tensor.numpy()
+        array = _of_torch(data, what)
     else:
         try:
             array = np.asarray(data)
-        except (ValueError, TypeError, RuntimeError) as error:
+        except Exception as error:
             msg = f"{what}: {type(data).__name__} is not an array of numbers: {error}"
             raise UsageError(msg) from error
     if array.dtype.kind == "V" and array.dtype.type.__module__ == "ml_dtypes":
@@ -46,7 +43,7 @@ def as_array(data: Any, what: str, *, may_be_empty: bool = False) -> NDArray[Any
     elif array.dtype.kind in "OUS" and data is not None:
         try:
             array = array.astype(np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
     if array.dtype.kind not in "buif":
         msg = f"{what}: an array of dtype {array.dtype} holds no numbers; convert it to uint8 or float32"
@@ -57,6 +54,31 @@ def as_array(data: Any, what: str, *, may_be_empty: bool = False) -> NDArray[Any
         msg = f"{what}: the array is empty (shape {array.shape})"
         raise UsageError(msg)
     return array
+
+
+def _of_torch(tensor: Any, what: str) -> NDArray[Any]:
+    """A tensor of any layout, type and device that has its values in one array."""
+    reason = ""
+    try:
+        layout = str(tensor.layout).removeprefix("torch.")
+        if tensor.is_meta:
+            reason = "a meta tensor has no values; record a tensor on a device"
+        elif tensor.is_nested:
+            reason = "a nested tensor is no array; record x.to_padded_tensor(0.0), or each of x.unbind()"
+        elif layout != "strided":
+            reason = f"a {layout} tensor is no array; record x.to_dense() or x.values()"
+        else:
+            host = tensor.detach().cpu()
+            if host.is_quantized:
+                host = host.dequantize()
+            if host.is_complex():
+                host = host.real
+            if host.is_floating_point() and str(host.dtype) not in _NUMPY_FLOATS:
+                host = host.float()
+            return host.resolve_neg().numpy()  # type: ignore[no-any-return]
+    except Exception as error:
+        raise UsageError(f"{what}: torch cannot read the tensor here: {error}") from error
+    raise UsageError(f"{what}: {reason}")
 
 
 def left_out(data: Any, what: str) -> str:

@@ -92,7 +92,7 @@ def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
             return pa.table({escaped(str(name)): _column([row.get(name) for row in rows]) for name in names})
     except UsageError:
         raise
-    except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+    except Exception as error:
         msg = f"Table: {type(data).__name__} cannot be read: {error}"
         raise UsageError(msg) from error
     msg = f"Table: {type(data).__name__} is not a frame, a dict of columns or a sequence of dicts; rows need columns="

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import bounds
-from steno.errors import UsageError
+from steno.errors import UsageError, safe_repr
 from steno.media.arrays import as_array, captioned, is_torch, joined, left_out
 from steno.media.gif import write_gif
 from steno.media.pixels import grid, on_white, out_of_range, pixel_bytes
@@ -64,8 +64,12 @@ class Video:
         self._caption = captioned(caption)
         self._ext: str | None = None
         self._axes = ""
-        if not (isinstance(fps, (int, float)) or hasattr(fps, "__float__")) or not float(fps) > 0:
-            msg = f"Video: fps={fps!r} is not a number of frames per second"
+        try:
+            right = float(fps) > 0 and not isinstance(fps, str)
+        except Exception:
+            right = False
+        if not right:
+            msg = f"Video: fps={safe_repr(fps)} is not a number of frames per second"
             raise UsageError(msg)
         self._fps = min(float(fps), _MOST_FPS)
         if format not in {"mp4", "gif"}:
