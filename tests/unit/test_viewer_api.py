@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -261,6 +262,20 @@ def test_more_lines_than_a_card_shows_are_a_band_over_all(asker, place):
     every = [exact(place, f"p/r{number}", "train/loss") for number in range(3)]
     low = [one.value[np.isfinite(one.value) & (one.step < card["bin"])].min() for one in every]
     np.testing.assert_allclose(band["columns"]["min"][0], min(low), rtol=1e-6)
+
+
+def test_each_resource_is_documented(place):
+    page = (Path(__file__).parents[2] / "docs" / "viewer-api.md").read_text(encoding="utf-8")
+    found = {one.path.partition("{")[0].strip("/") for one in application(place).routes} - {"api", "ask.js", ""}
+    assert len(found) > 20
+    assert [one for one in sorted(found) if f"`{one}" not in page] == []
+
+
+def application(place):
+    from steno.viewer.app import Viewer
+    from steno.viewer.security import Rules
+
+    return Viewer(place, "runs", Rules(None, "0" * 8))._application()._plain
 
 
 STRANGE = viewer_server.strange("p/r0", "few", "step")

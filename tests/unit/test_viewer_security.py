@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote, urljoin
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import steno
 import viewer_server
@@ -76,6 +82,118 @@ def test_a_wrong_token_in_the_address_gives_no_cookie(asker):
     answer = asker.ask("/?token=wrong", token=None)
     assert (answer.status, answer.headers["location"]) == (303, "./")
     assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/\u00e9\u20ac",
+        "/%0d%0aX-Evil:%201",
+        "/%00",
+        "//evil.example",
+        "/..//evil.example/",
+        "/%5c%5cevil.example",
+        "/a?b=%0d%0a",
+    ],
+)
+def test_the_address_without_the_token_is_relative_whatever_it_was(asker, path):
+    begin = "&" if "?" in path else "?"
+    answer = asker.ask(f"{quote(path, safe='/%?=')}{begin}token={asker.token}", token=None)
+    assert answer.status == 303, answer.body
+    assert "x-evil" not in answer.headers
+    target = urljoin("http://here.example/prefix/x", answer.headers["location"])
+    assert target.startswith("http://here.example/prefix/")
+    assert asker.token not in answer.headers["location"]
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_what_a_proxy_says_of_itself_changes_nothing(asker, token):
+    """No address is built from it: whoever sends such headers could send people elsewhere."""
+    said = {
+        "X_Forwarded_Host": "evil.example", "X_Forwarded_Proto": "https", "X_Forwarded_Prefix": "/evil", "X_Forwarded_For": "6.6.6.6",
+        "Forwarded": "host=evil.example;proto=https", "X_Script_Name": "/evil", "X_Original_Url": "/evil", "X_Rewrite_Url": "/evil",
+    }  # fmt: skip
+    for path in ("/", "/api/server", "/api/runs", f"/?token={asker.token}", "/none", "/api/none"):
+        plain, forwarded = asker.ask(path, token=token), asker.ask(path, token=token, **said)
+        assert forwarded.status == plain.status
+        assert forwarded.body == plain.body
+        assert {name: value for name, value in forwarded.headers.items() if name != "date"} == {
+            name: value for name, value in plain.headers.items() if name != "date"
+        }
+    refused = asker.ask(
+        "/api/runs", "POST", {}, X_Steno="1", Origin="https://evil.example", X_Forwarded_Host="evil.example"
+    )
+    assert refused.status == 403
+
+
+SEGMENT = st.sampled_from(
+    ["..", ".", "", "p", "a", "p%2Fa", "media", "run.json", "secret.txt", "link.png", "%2e%2e", "..%2f..", "%00", "%2f", "%5c", "%ff", "latest"]
+) | st.text(max_size=4).map(lambda text: quote(text.encode(errors="replace"), safe=""))  # fmt: skip
+RANGE = st.none() | st.sampled_from(["bytes=0-3", "bytes=-1", "bytes=9-1", "bytes=", "lines=1-2"]) | st.text(
+    st.characters(min_codepoint=32, max_codepoint=126), max_size=12
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["media", "artifact"])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(SEGMENT, max_size=6), span=RANGE)
+def test_whatever_file_is_asked_for_is_one_of_a_run_or_refused(asker, kind, steps, span):
+    answer = asker.ask(f"/api/{kind}/{'/'.join(steps)}", **({} if span is None else {"Range": span}))
+    assert answer.status in {400, 404, 422}, (answer.status, answer.body)
+    assert answer.json["error"]
+    assert b"not a run's" not in answer.body
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(SEGMENT, max_size=5))
+def test_whatever_address_of_the_page_is_asked_for_is_a_file_of_the_page_or_refused(asker, steps):
+    answer = asker.ask(f"/{'/'.join(steps)}")
+    assert answer.status in {200, 400, 404}, (answer.status, answer.body)
+    assert b"not a run's" not in answer.body
+    assert answer.status != 200 or answer.body == asker.ask("/").body
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(given_=viewer_server.strange("token"))
+def test_no_other_text_than_the_token_lets_anybody_in(asker, given_):
+    answer = asker.ask("/api/login", "POST", {"token": given_}, token=None, X_Steno="1", Sec_Fetch_Site="same-origin")
+    assert answer.status in {400, 401}, (answer.status, answer.body)
+    assert "set-cookie" not in answer.headers
+
+
+def test_the_token_is_in_no_output_no_answer_and_no_file(place, state, tmp_path):
+    """Whatever is asked with it, in each of its three ways; a log is kept and sent to others."""
+    env = {**os.environ, "XDG_STATE_HOME": str(state)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "steno", "view", str(place), "--port", "0", "--no-browser"],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        token = (state / "steno" / "viewer-token").read_text()
+        said = process.stdout.readline()
+        address = re.search(r"http://\S+", said)[0]
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes() + Path(f"/proc/{process.pid}/environ").read_bytes()
+        asker = viewer_server.Asker(SimpleNamespace(address=address, url=f"{address}?token={token}"))
+        answers = [
+            asker.ask(path) for path in ("/", "/none", "/api/none", "/api/server", "/api/runs", "/api/config?run=x")
+        ]
+        answers += [
+            asker.ask(f"/t/{token}{path}", token=None) for path in ("/", "/api/none", "/api/runs?where=(", "/%ff")
+        ]
+        answers += [asker.ask(f"{path}?token={token}", token=None) for path in ("/", "/x", "/api/runs")]
+        answers += [
+            asker.post(path, {"view": "runs=all", "cards": 1}) for path in ("/api/export", "/api/chart", "/api/login")
+        ]
+        assert answers[-3].status == 200
+        for answer in answers:
+            assert token.encode() not in answer.body
+            assert token not in str([one for one in answer.headers.items() if one[0] != "set-cookie"])
+    finally:
+        process.terminate()
+        said += process.communicate(timeout=20)[0]
+    assert "Traceback" not in said
+    assert token not in said
+    assert token.encode() not in command
 
 
 def test_the_token_in_the_path_opens_every_address_below_it(asker):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -127,7 +127,8 @@ class Guard:
             return None
         rest = urlencode([(name, value) for name, value in pairs if name != "token"])
         # Relative, since only the browser knows under which prefix a proxy has put us.
-        place = f"./{scope['path'].rpartition('/')[2]}{f'?{rest}' if rest else ''}"
+        last = quote(scope["path"].rpartition("/")[2], safe="", errors="replace")
+        place = f"./{last}{f'?{rest}' if rest else ''}"
         answer = Response(status_code=303, headers={"Location": place})
         if token_.same(given[-1], self._rules.token or ""):
             self._rules.give_cookie(answer)

@@ -87,7 +87,7 @@ def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
     viewer = Viewer(root, options.dir, rules, edit=options.allow_edit)
     config = uvicorn.Config(
         viewer.app, log_level="error", access_log=False, lifespan="on", timeout_graceful_shutdown=1,
-        server_header=False, date_header=False, timeout_keep_alive=30,
+        server_header=False, date_header=False, proxy_headers=False, timeout_keep_alive=30,
     )  # fmt: skip
     opened: list[str] = []
     server = _server_type()(config, viewer.live.end, opened)

@@ -59,7 +59,7 @@ def _read(path: Path) -> str | None:
 
 def same(given: str, token: str) -> bool:
     """Whether they are equal, in a time that does not tell how much of them is."""
-    return secrets.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+    return secrets.compare_digest(given.encode("utf-8", "surrogatepass"), token.encode())
 
 
 def identity(root: str, port: int) -> str:
