@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -39,6 +40,24 @@ def record(tmp_path, name, **more):
     pid = run.health()["collector"]["pid"]
     assert run.finish(60)
     return pid
+
+
+def test_a_collector_that_has_sealed_nothing_yet_has_no_pyarrow(tmp_path):
+    """Of 64 runs that begin at once each has one, and pyarrow would take 6 MiB of each."""
+    code = """
+        import pathlib, steno
+        run = steno.init(dir="runs")
+        run.log({"x": 1.0})
+        assert run.flush(60)
+        print(pathlib.Path(f"/proc/{run.health()['collector']['pid']}/maps").read_text())
+        assert run.finish(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    maps = subprocess.run(
+        command, cwd=tmp_path, env=under_test.environment(), capture_output=True, text=True, check=True
+    ).stdout
+    assert "sqlite" in maps
+    assert "libarrow" not in maps
 
 
 def check(tmp_path, name, rows=20):

@@ -12,7 +12,7 @@ from steno.record import ARTIFACT
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from steno.record import Entry
@@ -67,8 +67,10 @@ def rows(
         yield record, step, rank, attempt, json.loads(payload), None if outcome is None else json.loads(outcome)
 
 
-def adopt(connection: sqlite3.Connection, paths: Iterable[Path]) -> None:
+def adopt(connection: sqlite3.Connection, paths: Sequence[Path]) -> None:
     """Fill the table from parts of kind "records", after the ledger was lost; in the caller's transaction."""
+    if not paths:  # pyarrow takes 6 MiB of a collector that has sealed nothing yet
+        return
     import pyarrow.parquet as pq
 
     found = []
