@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from steno.ledger import card
+from steno.record import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,8 +71,42 @@ class OfCard(Mapping[str, Mapping[str, Any]]):
             found[f"{end}_rank"] = place[3] if place else None
         return found
 
+    def briefly(self) -> Iterator[tuple[str, Any, int]]:
+        """(key, its last value, its count), without what else a row says."""
+        for key, (count, last, _, _) in sorted(self._rows.items()):
+            yield key, card.special_of(last[0]) if isinstance(last[0], dict) else last[0], count
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._rows))
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """The keys of a run, in order; of each its kind and its points."""
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    """`number`, `text`, or the kind of the files."""
+    counts: array[int]
+
+
+def keys_of(metrics: Mapping[str, Mapping[str, Any]]) -> RunKeys:
+    """The keys that a run's metrics are of."""
+    if isinstance(metrics, OfCard):
+        rows = list(metrics.briefly())
+    else:
+        rows = [(key, one.get("last"), int(one.get("count") or 0)) for key, one in sorted(metrics.items())]
+    return RunKeys(
+        tuple(key for key, _, _ in rows),
+        tuple(_kind(last) for _, last, _ in rows),
+        array("q", (count for _, _, count in rows)),
+    )
+
+
+def _kind(last: Any) -> str:
+    if isinstance(last, Ref):
+        return last.kind
+    return "text" if isinstance(last, str) else "number"

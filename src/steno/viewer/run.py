@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.concurrency import run_in_threadpool
 
-from steno.record import Ref
+from steno.store import stamps
+from steno.store.bins.kept import WeightedCache
+from steno.store.card_metrics import OfCard, RunKeys, keys_of
 from steno.store.listing import RunSelection
 from steno.viewer import answers, asked
 
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from steno.store.run_summary import RunSummary
     from steno.viewer.catalogue import Catalogue
+
+_BYTES_KEPT: Final = 32 << 20
 
 
 class OneRun:
@@ -25,6 +30,8 @@ class OneRun:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._kept = WeightedCache[RunKeys](_BYTES_KEPT)
+        self._alike = WeightedCache[tuple[str, ...]](_BYTES_KEPT)
 
     async def keys(self, request: Request) -> Response:
         """`api/keys`."""
@@ -40,23 +47,27 @@ class OneRun:
         if ids is None:
             archived = asked.yes(given, "archived")
             ids = [run for run, one in listed.items() if archived or not one.archived]
-        runs: Counter[str] = Counter()
-        points: Counter[str] = Counter()
-        kinds: dict[str, str] = {}
+        alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[RunKeys]] = {}
         problems = []
         for run in ids:
             try:
                 if run not in listed:
                     self._catalogue.source(run)
                     continue  # it is there, and `where` does not choose it
-                found = dict(listed[run].metrics)
+                found = self._keys(listed[run])
             except Exception as error:  # one damaged run costs its own keys alone
                 problems.append({"run": run, **answers.said(error)})
                 continue
-            for key, one in found.items():
-                runs[key] += 1
-                points[key] += int(one.get("count") or 0)
-                kinds.setdefault(key, _kind(one.get("last")))
+            alike.setdefault((found.names, found.kinds), []).append(found)
+        runs: Counter[str] = Counter()
+        points: Counter[str] = Counter()
+        kinds: dict[str, str] = {}
+        for (names, said), some in alike.items():
+            totals = map(sum, zip(*(one.counts for one in some), strict=True))
+            for key, kind, count in zip(names, said, totals, strict=True):
+                runs[key] += len(some)
+                points[key] += count
+                kinds.setdefault(key, kind)
         keys = sorted(runs)
         return {
             "keys": keys,
@@ -67,8 +78,24 @@ class OneRun:
             "problems": problems,
         }
 
+    def _keys(self, run: RunSummary) -> RunKeys:
+        """The run's keys, kept of one that has ended for as long as it stays as it is."""
+        marks = None if run.url or run.ended is None else stamps.of_ended(run.path)
+        found = None if marks is None else self._kept.get((run.path, marks))
+        if found is None:
+            metrics = run.metrics
+            found = self._shared(keys_of(metrics))
+            if marks is not None and isinstance(metrics, OfCard):
+                self._kept.put((run.path, marks), found, found.counts.itemsize * len(found.counts) + 1000)
+        return found
 
-def _kind(last: Any) -> str:
-    if isinstance(last, Ref):
-        return last.kind
-    return "text" if isinstance(last, str) else "number"
+    def _shared(self, found: RunKeys) -> RunKeys:
+        """The same with the texts that another run has already: most runs have the same keys."""
+        shared = []
+        for texts in (found.names, found.kinds):
+            one = self._alike.get(texts)
+            if one is None:
+                one = texts
+                self._alike.put(texts, texts, sum(map(len, texts)) + 60 * len(texts))
+            shared.append(one)
+        return RunKeys(shared[0], shared[1], found.counts)
