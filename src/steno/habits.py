@@ -99,6 +99,44 @@ ARTIFACT: Final = {
 }
 """Arguments of `log_artifact` elsewhere."""
 
+_CAPTION: Final = "log it beside its caption: run.log({key: value, 'caption': steno.Text(…)})"
+
+MEDIA: Final = {
+    "Audio": {"data_or_path": "data=… takes an array or a path"},
+    "Figure": {"val": "figure=… takes a matplotlib or plotly figure", "data_or_path": "steno.Image takes a path"},
+    "Histogram": {
+        "sequence": "data=… takes the numbers",
+        "np_histogram": "counts=… and edges=… take what numpy.histogram returned",
+        "num_bins": "bins=… takes their number",
+    },
+    "Html": {
+        "inject": "the page is kept as it is",
+        "data_is_not_path": "a str is the page itself, a pathlib.Path its file",
+    },
+    "Image": {
+        "data_or_path": "data=… takes an array, a PIL image, a figure or a path",
+        "mode": "PIL's Image.convert(mode) changes the mode before",
+        "grouping": "log a list of images under one key",
+        "classes": "masks={name: {'data': array, 'classes': {number: name}}} has them",
+        "file_type": "an array is kept as PNG; the path of a file in another format is kept as it is",
+        "normalize": "floats in [0, 1] and integers in 0..255 are taken as they are",
+    },
+    "Object3D": {
+        "data_or_path": "vertices=… takes an array of shape (N, 3); steno.log_artifact(path) keeps a file",
+    },
+    "Table": {
+        "dataframe": "data=… takes a frame",
+        "rows": "data=… takes rows, with columns=…",
+        "dtype": "types are those of the data",
+        "optional": "every column may hold None",
+        "allow_mixed_types": "a column of several types is kept as text",
+        "log_mode": "each call of run.log records the whole table",
+    },
+    "Text": {"data": "text=… takes the text", "caption": _CAPTION},
+    "Video": {"data_or_path": "data=… takes an array or a path"},
+}
+"""Arguments of W&B's media classes, by the class here."""
+
 
 def missing(what: str, name: str, words: dict[str, str]) -> str:
     """That `what` has no `name`, and what to write in its place, where that is known."""

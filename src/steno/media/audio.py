@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import bounds
 from steno.errors import UsageError
+from steno.media.arguments import named
 from steno.media.arrays import as_array, captioned, extent, is_torch, joined, left_out
 from steno.media.raw import Captured, Raw, capture, capture_file, regular_file
 
@@ -40,6 +41,7 @@ class Audio:
 
     __slots__ = ("_caption", "_channels_first", "_data", "_ext", "_rate", "remark")
 
+    @named
     def __init__(self, data: Any, sample_rate: int = 44100, caption: str | None = None) -> None:
         self._data: Any
         self.remark = ""

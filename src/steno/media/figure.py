@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
 from steno.media import image
+from steno.media.arguments import named
 from steno.media.arrays import captioned
 from steno.media.pixels import rendered
 from steno.media.raw import Captured, Raw, capture, capture_bytes
@@ -34,6 +35,7 @@ class Figure:
 
     __slots__ = ("_caption", "_json", "_pixels")
 
+    @named
     def __init__(self, figure: Any, caption: str | None = None) -> None:
         self._caption = captioned(caption)
         self._json: bytes | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
 from steno.histograms import count, equal_edges
+from steno.media.arguments import named
 from steno.media.arrays import as_array, joined, left_out, seen
 from steno.media.raw import Captured, Raw, capture
 
@@ -49,6 +50,7 @@ class Histogram:
 
     __slots__ = ("_bins", "_data", "_meta", "remark")
 
+    @named
     def __init__(
         self,
         data: Any = None,

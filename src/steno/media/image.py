@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
+from steno.media.arguments import named
 from steno.media.arrays import as_array, captioned, extent, is_torch, joined, left_out, text_of, unmasked
 from steno.media.pixels import grid, out_of_range, pixel_bytes, rendered
 from steno.media.raw import CHUNK_BYTES, FORGET_BYTES, Captured, Raw, capture, capture_file, regular_file
@@ -49,6 +50,7 @@ class Image:
 
     __slots__ = ("_axes", "_boxes", "_caption", "_data", "_ext", "_masks", "_shape", "remark")
 
+    @named
     def __init__(
         self,
         data: Any,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno import bounds
 from steno.errors import UsageError
+from steno.media.arguments import named
 from steno.media.arrays import as_array, captioned, extent
 from steno.media.raw import Captured, Raw, capture
 
@@ -38,6 +39,7 @@ class Object3D:
 
     __slots__ = ("_arrays", "_caption", "_config", "remark")
 
+    @named
     def __init__(
         self,
         vertices: Any,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno import bounds
 from steno.errors import UsageError
+from steno.media.arguments import named
 from steno.media.arrays import captioned, text_of
 from steno.media.raw import Captured, Raw, capture_bytes
 from steno.utf8 import escaped
@@ -36,6 +37,7 @@ class Table:
 
     __slots__ = ("_caption", "_columns", "_data", "_rows")
 
+    @named
     def __init__(self, data: Any, columns: Sequence[str] | None = None, caption: str | None = None) -> None:
         import pyarrow as pa
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
+from steno.media.arguments import named
 from steno.media.arrays import captioned, text_of
 from steno.media.raw import Captured, Raw, capture_bytes
 
@@ -28,6 +29,7 @@ class Text:
 
     __slots__ = ("_text",)
 
+    @named
     def __init__(self, text: str) -> None:
         self._text = text_of(text, "Text")
 
@@ -55,6 +57,7 @@ class Html:
 
     __slots__ = ("_caption", "_data")
 
+    @named
     def __init__(self, data: Any, caption: str | None = None) -> None:
         self._caption = captioned(caption)
         if isinstance(data, os.PathLike):

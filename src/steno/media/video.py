@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import bounds
 from steno.errors import UsageError, safe_repr
+from steno.media.arguments import named
 from steno.media.arrays import as_array, captioned, is_torch, joined, left_out
 from steno.media.gif import write_gif
 from steno.media.pixels import grid, on_white, out_of_range, pixel_bytes
@@ -49,6 +50,7 @@ class Video:
 
     __slots__ = ("_axes", "_caption", "_data", "_ext", "_format", "_fps", "remark")
 
+    @named
     def __init__(
         self,
         data: Any,
