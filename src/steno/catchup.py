@@ -73,6 +73,9 @@ def sync(
         confirm: places to go to that the run names: URLs, and destinations as in `to`, with all their options.
         adopt: post the journals of other machines immediately. A writer that lives all the same goes on in a new one.
 
+    Returns:
+        What was posted, delivered and sent, and what is left.
+
     Raises:
         RunNotFoundError: there is no run.
         UsageError: the store cannot be used, or the run is kept in another one.

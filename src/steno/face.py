@@ -106,6 +106,9 @@ def init(
         store: URL of an object store, "s3://bucket/prefix", in which the collector keeps the run as well, at
             `<store>/<project>/<name>`; `steno.open` reads it there. Credentials are the environment's.
 
+    Returns:
+        The run; `steno.log` and its kin record into it.
+
     Raises:
         UsageError: an argument, a setting, an environment variable or the directory cannot be used.
         RunNotFoundError: `resume="must"`, or `rewind` without `resume="allow"`, and there is no such run.
@@ -178,7 +181,11 @@ def _enter(ending: Ending, *, current: bool = True, **how: bool) -> None:
 
 
 def current() -> Run | None:
-    """The run that `steno.log` records into, or None."""
+    """The run that `steno.log` records into, or None.
+
+    Returns:
+        The run, None: there was no `init`, or the run is finished.
+    """
     return None if RUNS.current is None else RUNS.current.run
 
 

@@ -27,7 +27,14 @@ _account: Final = Account(full="oldest")
 
 
 def is_jax_array(x: Any) -> bool:
-    """Whether x is a JAX array or tracer. Does not import jax."""
+    """Whether x is a JAX array or tracer. Does not import jax.
+
+    Args:
+        x: anything.
+
+    Returns:
+        True for an array on any device, and for a tracer.
+    """
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(x, (jax.Array, jax.core.Tracer))
 

@@ -174,14 +174,22 @@ class Batch:
     """By record index: what only some records carry, such as `{"level": 3}`."""
 
     def widths(self) -> NDArray[np.int64]:
-        """Points per record, shape (n,)."""
+        """Count the points of each record.
+
+        Returns:
+            Shape (n,).
+        """
         import numpy as np
 
         lengths = np.fromiter((len(keys) for keys in self.sets), np.int64, len(self.sets))
         return lengths[self.set] if len(self.sets) else np.zeros(len(self.set), np.int64)
 
     def splits(self) -> NDArray[np.int64]:
-        """Record `i` owns the points `splits[i]:splits[i + 1]`; shape (n + 1,)."""
+        """Say where each record's points are.
+
+        Returns:
+            Shape (n + 1,): record `i` owns the points `splits[i]:splits[i + 1]`.
+        """
         import numpy as np
 
         out = np.zeros(len(self.set) + 1, np.int64)
@@ -189,7 +197,11 @@ class Batch:
         return out
 
     def records(self) -> Iterator[Record]:
-        """The records in order, each one's values sorted by key: the same however the batch was stored."""
+        """The records in order, each one's values sorted by key: the same however the batch was stored.
+
+        Returns:
+            An iterator; late values are records of their own.
+        """
         splits, odd = self.splits(), self.special
         orders = [sorted(range(len(keys)), key=keys.__getitem__) for keys in self.sets]
         columns = (self.record, self.time, self.step, self.rank, self.attempt, self.set, splits[:-1])

@@ -107,14 +107,18 @@ class Run(metaclass=_Shown):
 
     @property
     def config(self) -> JournalledMapping:
-        """The configuration; `config["lr"] = 0.1` and `config.lr = 0.1` are journalled. Secrets are masked in what is
-        written, by their keys."""
+        """The configuration; `config["lr"] = 0.1` and `config.lr = 0.1` are journalled.
+
+        Secrets are masked in what is written, by their keys.
+        """
         return self._config
 
     @property
     def summary(self) -> JournalledMapping:
-        """Values of the user's that stand for the run, set like the configuration's; last, min and max of every key are
-        computed when read, beside them."""
+        """Values of the user's that stand for the run, set as those of `config` are.
+
+        Readers compute last, min and max of every key themselves.
+        """
         return self._summary
 
     def __dir__(self) -> list[str]:
@@ -171,7 +175,11 @@ class Run(metaclass=_Shown):
         return f"<steno.Run {self.project}/{self.name} rank {self.rank}, {state}, in {self.dir}>"
 
     def health(self) -> dict[str, Any]:
-        """Counts that tell whether recording goes well: reports, drops, feeds, collector, uploads, tasks and more."""
+        """Counts that tell whether recording goes well: reports, drops, feeds, collector, uploads, tasks and more.
+
+        Returns:
+            A new dict of plain values; the collector's are as fresh as its status file, a second or so.
+        """
         started = self._started
         current = status(self.dir)
         recorded = started.recorder.health()
@@ -412,7 +420,14 @@ class Run(metaclass=_Shown):
         return self._ending.end(end, why, timeout=seconds) and not left
 
     async def afinish(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - finish's own bound, kept by it
-        """`finish` for a coroutine: the event loop, and the tasks on it, go on meanwhile."""
+        """`finish` for a coroutine: the event loop, and the tasks on it, go on meanwhile.
+
+        Args:
+            timeout: seconds in all, as for `finish`.
+
+        Returns:
+            True: all is posted and delivered, as for `finish`.
+        """
         import asyncio
         from concurrent.futures import Future
 

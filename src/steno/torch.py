@@ -35,6 +35,10 @@ def _log(data: Mapping[str, Any], step: int | None = None) -> None:
     Takes tensors and numbers, nested dicts too. It becomes the custom operator `steno::log`, which has an effect,
     so it is neither moved nor removed; outside a compiled function it does what `steno.log` does. Thread-safe.
 
+    Args:
+        data: tensors and numbers by key; nested dicts flatten with "/".
+        step: a whole number; None: the run's next automatic step.
+
     Raises:
         NoRunError: there was no `steno.init`.
         UsageError: a value is neither a tensor nor a number.

@@ -78,6 +78,10 @@ class JournalledMapping(_Named):
         """Set several at once, journalled as one change; from all that `init` takes for a configuration, or from pairs.
 
         W&B's `allow_val_change` is understood, and means nothing: every value may change.
+
+        Args:
+            others: mappings, or pairs of key and value.
+            more: keys given by name.
         """
         if isinstance(more.get("allow_val_change"), bool):
             del more["allow_val_change"]

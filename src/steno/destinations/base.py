@@ -27,7 +27,11 @@ class Destination(Protocol):
     """
 
     def open(self, run: RunInfo) -> None:
-        """Begin, or go on after a restart. Raise `steno.Stop` when misconfigured; anything else is tried again."""
+        """Begin, or go on after a restart.
+
+        `run` says which run it is and where its files stand.
+        Raise `steno.Stop` when misconfigured; anything else is tried again.
+        """
 
     def write(self, batch: Batch) -> None:
         """Deliver the batch: returning means delivered.

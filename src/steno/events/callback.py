@@ -18,6 +18,10 @@ class Callback:
     process, in the order in which the loop said `run.event(...)`, so they may take their time or raise: the loop
     does not notice. What they raise is counted in `run.health()["feeds"]` and said once; no call is repeated. Calls
     that are outstanding when the process dies are lost; the run itself has the events. A forked child does not call.
+
+    Args of each method:
+        state: the loop as it stood at the event; immutable.
+        logger: records values and files at that place.
     """
 
     def run_event(self, event: Event, state: State, logger: EventLogger) -> None:
@@ -31,7 +35,11 @@ class Callback:
         """After `close`, unless that raised. Nothing more can be logged."""
 
     def state_dict(self) -> dict[str, object]:
-        """Nothing; for callbacks whose own state a program saves."""
+        """Nothing; for callbacks whose own state a program saves.
+
+        Returns:
+            An empty dict.
+        """
         return {}
 
     def load_state_dict(self, state: dict[str, object]) -> None:

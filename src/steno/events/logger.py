@@ -39,7 +39,11 @@ class EventLogger:
         """The state that was handed to the destination last."""
 
     def data(self, log_level: Any, data: Mapping[str, Any]) -> None:
-        """Record a dict of values; the level as a `LogLevel`, its number or its name.
+        """Record a dict of values at a level.
+
+        Args:
+            log_level: a `LogLevel`, its number or its name.
+            data: values by key, as for `Run.log`.
 
         Raises:
             ValueError: an unknown level.
@@ -47,29 +51,56 @@ class EventLogger:
         self._log(data, int(self.state.timestamp.batch), level=LogLevel(log_level))
 
     def data_fit(self, data: Mapping[str, Any]) -> None:
-        """Record what is said once in a training."""
+        """Record what is said once in a training.
+
+        Args:
+            data: values by key, as for `Run.log`.
+        """
         self.data(LogLevel.FIT, data)
 
     def data_epoch(self, data: Mapping[str, Any]) -> None:
-        """Record what is said once in an epoch."""
+        """Record what is said once in an epoch.
+
+        Args:
+            data: values by key, as for `Run.log`.
+        """
         self.data(LogLevel.EPOCH, data)
 
     def data_batch(self, data: Mapping[str, Any]) -> None:
-        """Record what is said once in a batch."""
+        """Record what is said once in a batch.
+
+        Args:
+            data: values by key, as for `Run.log`.
+        """
         self.data(LogLevel.BATCH, data)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Record a dict of values under a step; None: the batch."""
+        """Record a dict of values under a step.
+
+        Args:
+            metrics: values by key, as for `Run.log`.
+            step: None: the batch that the loop stood at.
+        """
         self._log(metrics, int(self.state.timestamp.batch) if step is None else step)
 
     def log_hyperparameters(self, hyperparameters: Mapping[str, Any]) -> None:
-        """Merge values into the run's configuration."""
+        """Merge values into the run's configuration.
+
+        Args:
+            hyperparameters: plain values by key.
+        """
         self._run().config.update(hyperparameters)
 
     def file_artifact(
         self, log_level: Any, artifact_name: str, file_path: str | os.PathLike[str], *, overwrite: bool = False
     ) -> None:
-        """Keep a file with the run, as it is now. Fields of the name are filled in, {epoch} and {batch} by the state.
+        """Keep a file with the run, as it is now.
+
+        Args:
+            log_level: a `LogLevel`, its number or its name.
+            artifact_name: its name; fields are filled in, {epoch} and {batch} by the state.
+            file_path: the file or directory.
+            overwrite: whether the name may be taken already.
 
         Raises:
             ValueError: an unknown level.
@@ -82,6 +113,11 @@ class EventLogger:
         self, log_level: Any, existing_artifact_name: str, symlink_artifact_name: str, overwrite: bool = False
     ) -> None:
         """Give an artifact another name.
+
+        Args:
+            log_level: a `LogLevel`, its number or its name.
+            existing_artifact_name, symlink_artifact_name: names, with fields as for `file_artifact`.
+            overwrite: whether the new name may be taken already.
 
         Raises:
             ValueError: an unknown level.

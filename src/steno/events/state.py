@@ -50,7 +50,11 @@ class State:
         return self.timestamp
 
     def get_elapsed_duration(self) -> Time | None:
-        """The share of `max_duration` that is done, in "dur"; None if that is not known."""
+        """The share of `max_duration` that is done, in "dur".
+
+        Returns:
+            A `Time` in "dur"; None: no `max_duration` is known that can be divided by.
+        """
         if self.max_duration is None:
             return None
         if self.max_duration.unit == "dur" or not self.max_duration.value:

@@ -49,6 +49,12 @@ class Time:
     def parse(cls, text: str) -> Time:
         """The time of a text such as "10ep", "500ba" or "0.5dur".
 
+        Args:
+            text: a number and a unit: ep, ba, sp, tok or dur.
+
+        Returns:
+            The number with its unit.
+
         Raises:
             ValueError: it is none.
         """
@@ -63,7 +69,11 @@ class Time:
             raise ValueError(msg) from None
 
     def to_timestring(self) -> str:
-        """As text, "10ep"."""
+        """Write it as text.
+
+        Returns:
+            Such as "10ep", which `parse` reads.
+        """
         return f"{self.value}{self.unit}"
 
     def _number(self, other: Any) -> Any:

@@ -57,7 +57,13 @@ class Timestamp:
             object.__setattr__(self, field.name, made)
 
     def get(self, unit: Any) -> Time:
-        """The count in that unit: "ep", "ba", "sp" or "tok".
+        """The count in a unit.
+
+        Args:
+            unit: "ep", "ba", "sp" or "tok", or the name of one.
+
+        Returns:
+            The count since the beginning.
 
         Raises:
             ValueError: another unit; the share of the duration is `State.get_elapsed_duration`.
@@ -71,13 +77,28 @@ class Timestamp:
         raise ValueError(msg)
 
     def copy(self, **changes: Any) -> Timestamp:
-        """Another one with these fields changed."""
+        """Another one with these fields changed.
+
+        Args:
+            changes: fields by name, as the constructor takes them.
+
+        Returns:
+            A new one.
+        """
         return replace(self, **changes)
 
     def to_next_batch(
         self, samples: int | Time = 0, tokens: int | Time = 0, duration: timedelta | float = _ZERO
     ) -> Timestamp:
-        """The position when a batch of that many samples and tokens, that took so long, is done."""
+        """The position when a batch of that many samples and tokens, that took so long, is done.
+
+        Args:
+            samples, tokens: how many the batch had.
+            duration: a timedelta, or seconds.
+
+        Returns:
+            A new one.
+        """
         spent = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
         return replace(
             self,
@@ -93,25 +114,51 @@ class Timestamp:
         )
 
     def to_next_epoch(self) -> Timestamp:
-        """The position when the epoch is done: what is counted within it begins again at 0."""
+        """The position when the epoch is done: what is counted within it begins again at 0.
+
+        Returns:
+            A new one.
+        """
         return self.in_epoch(int(self.epoch) + 1)
 
     def in_epoch(self, epoch: int) -> Timestamp:
-        """The position at the beginning of that epoch."""
+        """The position at the beginning of that epoch.
+
+        Args:
+            epoch: counted from 0.
+
+        Returns:
+            A new one.
+        """
         return self.copy(
             epoch=epoch, batch_in_epoch=0, sample_in_epoch=0, token_in_epoch=0, epoch_wct=_ZERO, batch_wct=_ZERO
         )
 
     def get_state(self) -> dict[str, Time | timedelta]:
-        """The fields by name, as they are."""
+        """The fields by name, as they are.
+
+        Returns:
+            Every field, as `Time` or timedelta.
+        """
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def state_dict(self) -> dict[str, Any]:
-        """The fields as plain values: ints, and timedeltas."""
+        """The fields as plain values: ints, and timedeltas.
+
+        Returns:
+            What `load_state_dict` takes, and pickle and torch.save.
+        """
         return {name: int(one) if isinstance(one, Time) else one for name, one in self.get_state().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> Timestamp:
-        """The position that `state_dict` gave; this one stays as it is."""
+        """The position that `state_dict` gave; this one stays as it is.
+
+        Args:
+            state: what `state_dict` gave.
+
+        Returns:
+            A new one.
+        """
         return replace(self, **state)
 
     def _against(self, other: Any) -> tuple[Time, Time]:

@@ -93,7 +93,11 @@ class Artifact:
         return {one.name: self._member(path, one) for one in manifest.files}
 
     def listing(self) -> list[tuple[str, int, str | None]]:
-        """(relative name, bytes, digest) of each file of a directory, by its manifest alone; of a file, of that file.
+        """List the files of a directory by its manifest alone; of a file, that file.
+
+        Returns:
+            (relative name, bytes, digest) of each; the digest is hexadecimal SHA-256, or None where there
+            is none.
 
         Raises:
             FileNotFoundError: the manifest is not in this copy of the run.
@@ -105,7 +109,14 @@ class Artifact:
         return [(one.name, one.size, one.content if content.is_digest(one.content) else None) for one in manifest.files]
 
     def download(self, to: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write a copy to `to`, a file or a directory; whole or not at all, its digest verified. Returns the path.
+        """Write a copy to `to`, a file or a directory: whole or not at all, its digest verified.
+
+        Args:
+            to: the path of the copy; directories above it are made.
+            overwrite: whether what is there is replaced.
+
+        Returns:
+            The path of the copy.
 
         Raises:
             UsageError: something is there, and `overwrite` is not given; or it cannot be written.

@@ -54,7 +54,11 @@ class RunList(list[RunSummary]):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def table(self) -> Table:
-        """As rich draws it."""
+        """As rich draws it.
+
+        Returns:
+            A `rich.table.Table`, one row per run.
+        """
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -77,6 +81,9 @@ class RunList(list[RunSummary]):
         """A row per run: identity, state, times, tags, `config.*` flattened, `KEY.last`, `.min`, `.max` of each metric.
 
         Reads the points of each run.
+
+        Returns:
+            A `pandas.DataFrame` in the list's order.
 
         Raises:
             UsageError: pandas is not installed.

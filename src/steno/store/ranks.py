@@ -213,7 +213,11 @@ class Stragglers(list[Straggler]):
         return console.file.getvalue().rstrip("\n")  # type: ignore[attr-defined, no-any-return]
 
     def table(self) -> Table:
-        """As rich draws it."""
+        """As rich draws it.
+
+        Returns:
+            A `rich.table.Table`, one row per rank.
+        """
         from rich import box
         from rich.table import Table
 

@@ -53,6 +53,9 @@ def open_run(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None 
             object store, such as "s3://bucket/prefix/project/name".
         dir: where runs are kept, for names; None: STENO_DIR, else `runs`.
 
+    Returns:
+        The reader; it sees what was posted up to each of its calls.
+
     Raises:
         RunNotFoundError: there is no such run.
         UsageError: several runs have that name, or the store cannot be read.
@@ -119,13 +122,20 @@ class RunReader:
 
         A part is read whole the first time (about 5 GB/s from memory); other methods compare what they read. Parts
         without a checksum (older ones, or copies without ledger and manifest) are taken for intact.
+
+        Returns:
+            A `Loss` for each damage that was found; empty: every part is intact.
         """
         own = self._files("verify")
         again(lambda: own.engine.files(self.dir, own.view().snapshot.parts))
         return tuple(loss for path, loss in own.engine.losses.items() if Path(path) == self.dir / loss.name)
 
     def keys(self) -> list[str]:
-        """Every key that has a point in the run, sorted; those whose points a rewind hides included."""
+        """Every key that has a point in the run, sorted; those whose points a rewind hides included.
+
+        Returns:
+            The sorted keys; empty: nothing was posted yet.
+        """
         return self._run.keys()
 
     @property
@@ -172,6 +182,9 @@ class RunReader:
                 second ones, in order of step; `step` then counts from 0. Automatic steps are counted over all
                 ranks together, so that no two ranks have the same: they are aligned by "index".
 
+        Returns:
+            The points; each array has its dtype and unit at `Series`.
+
         Raises:
             UsageError: a run that has ended has no such key, or an argument is not what it may be.
             CorruptError: a part that is listed is not there.
@@ -212,6 +225,9 @@ class RunReader:
         Args:
             key, attempt, steps, x: as for `series`.
 
+        Returns:
+            One `Straggler` for each rank that shares a step with another; prints as a table.
+
         Raises:
             UsageError: a run that has ended has no such key, or an argument is not what it may be.
             CorruptError: a part that is listed is not there.
@@ -240,6 +256,9 @@ class RunReader:
                 stands; "time": on (time, rank, attempt); "record": one row per call.
             as_: "pandas", "polars" or "arrow". A value that is not there is null (NaN in pandas).
             rank, attempt, steps: as for `series`.
+
+        Returns:
+            A `pandas.DataFrame`, a `polars.DataFrame` or a `pyarrow.Table`, in order of the join's columns.
 
         Raises:
             UsageError: unknown key (of a run that has ended), `on` or `as_`, or the library is not installed.
@@ -272,6 +291,9 @@ class RunReader:
         Args:
             key, rank, attempt: as for `series`.
 
+        Returns:
+            One `MediaItem` for each value; its file is read when its `value` is.
+
         Raises:
             UsageError: a run that has ended has no such key.
             CorruptError: a part that is listed is not there.
@@ -296,13 +318,20 @@ class RunReader:
             name: an artifact's or an alias's, which is followed.
             digest: the first 6 digits or more; with `name`, among the versions of that.
 
+        Returns:
+            That version of it.
+
         Raises:
             UsageError: there is none, or several contents have such a digest.
         """
         return artifacts_.chosen(self._artifact_index(), self.dir.name, name, digest)
 
     def artifacts(self) -> list[Artifact]:
-        """What the names of the run's artifacts mean now, in the order of logging; `versions` has the older ones."""
+        """What the names of the run's artifacts mean now, in the order of logging; `versions` has the older ones.
+
+        Returns:
+            One `Artifact` for each name; none for aliases.
+        """
         current = self._artifact_index().current.values()
         return sorted((one for one in current if not isinstance(one, str)), key=lambda one: (one.time, one.record))
 
@@ -320,6 +349,9 @@ class RunReader:
         Args:
             kind: only those of this kind (see `steno.record`).
             last: only the last so many; None: all.
+
+        Returns:
+            The entries; their times are in ns since 1970, UTC.
         """
         return self._run.entries(kind, last)
 
@@ -339,6 +371,9 @@ class RunReader:
             match: only those that hold this text, whatever its case; a printed line is searched without its colours.
             offset: of the first; below 0: counted from the end.
             limit: at most so many.
+
+        Returns:
+            The entries of the page, and how many there are in all.
         """
         from steno.store import entrypages
 
@@ -351,12 +386,23 @@ class RunReader:
         """The newest records and entries, then each new one once, until the run has ended and all of it was given.
 
         A device value that comes late gives a further `Record` of the same number.
+
+        Args:
+            last: how many of the newest come first.
+            follow: False: it ends with what is there now.
+            poll_secs: seconds between two looks for new ones.
+
+        Returns:
+            An iterator; times are in ns since 1970, UTC.
         """
         own = self._files("tail")
         return records_.tail(own.engine, self.dir, own.view, own.state, last=last, follow=follow, poll_secs=poll_secs)
 
     def batches(self) -> Iterator[Batch]:
         """Every batch posted by now, in order, what rewinds hide included; one part is in memory at a time.
+
+        Returns:
+            An iterator over `Batch`es, columns of records.
 
         Raises:
             CorruptError: a part that is listed is not there.
@@ -412,6 +458,13 @@ class RunReader:
 
         It is read whole, at one moment; take it with `.df()`, `.pl()`, `.fetchall()` or `.to_arrow_table()`.
 
+        Args:
+            query: one statement of DuckDB's SQL.
+            values: for the `?` in it.
+
+        Returns:
+            The result, a relation of DuckDB's.
+
         Raises:
             UsageError: the query is wrong.
         """
@@ -426,13 +479,16 @@ class RunReader:
         keys: str | Iterable[str] | None = None,
         long: bool = False,
     ) -> int:
-        """Write the points to one file, csv, jsonl or parquet; returns how many. See `steno.store.export`.
+        """Write the points to one file, csv, jsonl or parquet. See `steno.store.export`.
 
         Args:
             to: "csv", "jsonl" or "parquet".
             path: the file, replaced.
             keys: only these; None: all.
             long: of csv, one row per point instead of one per record.
+
+        Returns:
+            How many points were written.
 
         Raises:
             UsageError: unknown format, no such key, or the file cannot be written.
@@ -457,6 +513,9 @@ class RunReader:
 
         Args:
             port, host, browser, token, allow_edit: as for `steno.view`.
+
+        Returns:
+            The viewer, which serves until it is closed or the process ends.
 
         Raises:
             UsageError: as for `steno.view`.

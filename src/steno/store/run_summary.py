@@ -78,7 +78,14 @@ class RunSummary:
         return metrics(self.path)
 
     def value(self, name: str) -> Any:
-        """What a name of the `where` language means here; `where.MISSING` if there is nothing of the name."""
+        """What a name of the `where` language means here; `where.MISSING` if there is nothing of the name.
+
+        Args:
+            name: as the language spells it, such as `config.lr`.
+
+        Returns:
+            A number, a text or a truth value.
+        """
         if name == "started":
             return where_.MISSING if self.started is None else dt.datetime.fromtimestamp(self.started / 1e9, dt.UTC)
         if name in FIELDS:

@@ -65,7 +65,14 @@ class Series:
         return self._objects(lambda found: isinstance(found, Ref))
 
     def take(self, rows: NDArray[Any]) -> Series:
-        """The series at these rows (numbers, shape (m,))."""
+        """The series at these rows (numbers, shape (m,)).
+
+        Args:
+            rows: numbers of rows, an integer array of shape (m,).
+
+        Returns:
+            A new series of m points.
+        """
         return Series(
             self.key,
             self.step[rows],

@@ -37,6 +37,9 @@ def make_batch(
         attempt: of all records.
         entries: as they are.
         stored: lay it out as one that was read back from a part: keys in order, a set for each record.
+
+    Returns:
+        The batch; its times follow from `first`, not from the clock.
     """
     import numpy as np
 

@@ -27,7 +27,7 @@ class MemoryDestination:
         self.closed = False
 
     def open(self, run: RunInfo) -> None:
-        """Begin; what was kept before stays."""
+        """Begin; what was kept before stays, and `run` is looked at by nobody."""
         self.run, self.closed = run, False
 
     def write(self, batch: Batch) -> None:
@@ -43,15 +43,30 @@ class MemoryDestination:
         self.closed = True
 
     def records(self) -> list[Record]:
-        """All records so far, in the order they came."""
+        """All records so far, in the order they came.
+
+        Returns:
+            The records; empty before the first batch.
+        """
         return [record for batch in tuple(self.batches) for record in batch.records()]
 
     def entries(self) -> list[Entry]:
-        """All entries so far, in the order they came."""
+        """All entries so far, in the order they came.
+
+        Returns:
+            The entries; empty before the first batch.
+        """
         return [entry for batch in tuple(self.batches) for entry in batch.entries]
 
     def series(self, key: str) -> list[tuple[int, object]]:
-        """(step, value) of one key, in the order they came."""
+        """(step, value) of one key, in the order they came.
+
+        Args:
+            key: a key; one that has no points gives an empty list.
+
+        Returns:
+            The points, as (step, value).
+        """
         return [(record.step, record.values[key]) for record in self.records() if key in record.values]
 
 
@@ -73,11 +88,15 @@ class FailingDestination:
         self.kept = MemoryDestination()
 
     def open(self, run: RunInfo) -> None:
-        """Begin."""
+        """Begin; `run` is not looked at."""
         self.kept.open(run)
 
     def write(self, batch: Batch) -> None:
-        """Raise, or keep the batch once the failures are used up."""
+        """Raise, or keep the batch once the failures are used up.
+
+        Raises:
+            Exception: the `error` that the constructor was given.
+        """
         if self.times is None or self.raised < self.times:
             self.raised += 1
             raise self.error
@@ -107,7 +126,7 @@ class SlowDestination:
         self.kept = MemoryDestination()
 
     def open(self, run: RunInfo) -> None:
-        """Begin."""
+        """Begin; `run` is not looked at."""
         self.kept.open(run)
 
     def write(self, batch: Batch) -> None:
@@ -137,7 +156,7 @@ class HangingDestination:
         self._released = threading.Event()
 
     def open(self, run: RunInfo) -> None:
-        """Begin."""
+        """Begin; `run` is not looked at."""
         self.kept.open(run)
 
     def write(self, batch: Batch) -> None:

@@ -116,7 +116,11 @@ class LateMetrics(Mapping[str, Any]):
         return dict, (self.to_dict(),)
 
     def to_dict(self) -> dict[str, Any]:
-        """A real dict of all values, in order; waits for the device."""
+        """A real dict of all values, in order; waits for the device.
+
+        Returns:
+            A new dict of Python numbers and lists; None for a value that could not be fetched.
+        """
         return dict(self._arrived())
 
     def _arrived(self) -> dict[str, Any]:

@@ -117,6 +117,9 @@ class GlobalSummaryWriter(Writer):
 
         After `close` it is the same one, which the next `add_*` opens again.
 
+        Returns:
+            The writer.
+
         Raises:
             UsageError: the directory cannot be used.
         """

@@ -50,19 +50,42 @@ class Logger(abc.ABC):
 
     @abc.abstractmethod
     def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
-        """Log one number."""
+        """Log one number.
+
+        Args:
+            name: its key.
+            value: the number.
+            step: None: the next automatic one.
+        """
 
     @abc.abstractmethod
     def log_video(self, name: str, video: Any, step: int | None = None, **kwargs: Any) -> None:
-        """Log a video of shape (N, T, C, H, W)."""
+        """Log a video of shape (N, T, C, H, W).
+
+        Args:
+            name: its key.
+            video: the frames.
+            step: None: the next automatic one.
+            kwargs: options of the logger, such as `fps`.
+        """
 
     @abc.abstractmethod
     def log_hparams(self, cfg: Any) -> None:
-        """Log the configuration: a dict or a DictConfig."""
+        """Log the configuration: a dict or a DictConfig.
+
+        Args:
+            cfg: the configuration; nested keys stay nested.
+        """
 
     @abc.abstractmethod
     def log_histogram(self, name: str, data: Any, **kwargs: Any) -> None:
-        """Log how numbers are distributed."""
+        """Log how numbers are distributed.
+
+        Args:
+            name: its key.
+            data: numbers of any shape.
+            kwargs: options of the logger, such as `bins`.
+        """
 
     @abc.abstractmethod
     def __repr__(self) -> str:
@@ -138,7 +161,13 @@ class RunLogger(Logger):
         return f"RunLogger(exp_name={self.exp_name!r}, log_dir={str(self.log_dir)!r}, experiment={self.experiment!r})"
 
     def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
-        """Log one value: a number, or what else `run.log` takes. Does not wait for a device."""
+        """Log one value: a number, or what else `run.log` takes. Does not wait for a device.
+
+        Args:
+            name: its key.
+            value: copied before it returns.
+            step: None: the run's next automatic step.
+        """
         if getattr(value, "is_cpu", False):
             # A number takes the shortest path.
             value = at_hand({name: value}, converted({name: value}))[name]
@@ -164,6 +193,7 @@ class RunLogger(Logger):
             fps: frames per second.
             format: "mp4" or "gif".
             caption: shown with it.
+            kwargs: none; another option is refused.
 
         Raises:
             UsageError: wrong shape, dtype or range; or an option it does not know.
@@ -179,6 +209,9 @@ class RunLogger(Logger):
     def log_hparams(self, cfg: Any) -> None:
         """Merge a dict, DictConfig, dataclass or namespace into the run's configuration.
 
+        Args:
+            cfg: the configuration; nested keys stay nested.
+
         Raises:
             UsageError: none of them.
         """
@@ -192,6 +225,7 @@ class RunLogger(Logger):
             data: numbers of any shape; waits for those on a device.
             step: None: the run's next automatic step.
             bins: how many, their edges, or a rule; see `steno.Histogram`.
+            kwargs: none; another option is refused.
 
         Raises:
             UsageError: empty, or no numbers; or an option it does not know.
@@ -201,6 +235,11 @@ class RunLogger(Logger):
 
     def log_str(self, name: str, value: str, step: int | None = None) -> None:
         """Log a text.
+
+        Args:
+            name: its key.
+            value: the text.
+            step: None: the run's next automatic step.
 
         Raises:
             UsageError: not a str.
@@ -219,7 +258,14 @@ class RunLogger(Logger):
         return bool(self.experiment.flush(timeout, files=True))
 
     def close(self, timeout: float | None = None) -> bool:
-        """`Run.finish`: True: all is posted and delivered."""
+        """End the run, as `Run.finish` does.
+
+        Args:
+            timeout: seconds in all; None: as `Run.finish` has it.
+
+        Returns:
+            True: all is posted and delivered.
+        """
         return bool(self.experiment.finish(timeout))
 
     def __enter__(self) -> Self:

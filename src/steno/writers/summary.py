@@ -142,6 +142,9 @@ class SummaryWriter(Writer):
     def export_scalars_to_json(self, path: str | os.PathLike[str]) -> None:
         """Write what `add_scalars` was given since the last call: {sub-run's directory: [[time, step, value], …]}.
 
+        Args:
+            path: the file, replaced.
+
         Raises:
             OSError: the file cannot be written; then nothing is forgotten.
         """
@@ -158,6 +161,13 @@ class SummaryWriter(Writer):
     @contextlib.contextmanager
     def use_metadata(self, *, global_step: int | None = None, walltime: float | None = None) -> Iterator[Self]:
         """Within the block, what `add_*` is not told: its step, its time. Holds for all threads of this writer.
+
+        Args:
+            global_step: the step of calls without one; None: as outside of the block.
+            walltime: seconds since 1970; None: now.
+
+        Returns:
+            A context manager, which gives this writer.
 
         Raises:
             UsageError: neither is given, or another block is around this one.

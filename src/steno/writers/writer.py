@@ -84,7 +84,11 @@ class Writer:
         return str(self._place.path)
 
     def get_logdir(self) -> str:
-        """The logdir's absolute path."""
+        """The logdir's absolute path.
+
+        Returns:
+            An absolute path.
+        """
         return self.logdir
 
     @property
@@ -211,6 +215,11 @@ class Writer:
     ) -> None:
         """Record several pictures as a grid: an array with a leading axis "N", or a list ("CHW" or "HWC").
 
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            img_tensor: values as for `add_image`.
+            dataformats: the axes of an array: "NCHW", "NHWC", "NHW".
+
         Raises:
             UsageError: wrong shape or dtype, or empty; nothing was recorded.
         """
@@ -259,6 +268,11 @@ class Writer:
     ) -> None:
         """Record a matplotlib figure, or a list of them as a grid; drawn here, about 50 ms, and then closed.
 
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            figure: a figure, or a list of them.
+            close: whether matplotlib may forget the figure.
+
         Raises:
             UsageError: no figure; nothing was recorded.
         """
@@ -276,6 +290,12 @@ class Writer:
     ) -> None:
         """Record a film, shown as a GIF: uint8, or floats in [0, 1], else clipped; several side by side.
 
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            vid_tensor: shape (N, T, C, H, W), C of 1, 3 or 4.
+            fps: frames per second.
+            dataformats: the array's axes.
+
         Raises:
             UsageError: wrong shape or dtype, or empty; nothing was recorded.
         """
@@ -291,6 +311,11 @@ class Writer:
     ) -> None:
         """Record a sound: (frames,) or (frames, channels), floats in [-1, 1], else clipped, or integer samples.
 
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            snd_tensor: the samples.
+            sample_rate: in Hz.
+
         Raises:
             UsageError: wrong shape or dtype, or empty; nothing was recorded.
         """
@@ -301,6 +326,10 @@ class Writer:
     ) -> None:
         """Record Markdown; TensorBoard shows it under `tag/text_summary`.
 
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            text_string: the text.
+
         Raises:
             UsageError: no str; nothing was recorded.
         """
@@ -308,6 +337,10 @@ class Writer:
 
     def add_tensor(self, tag: str, tensor: Any, global_step: int | None = None, walltime: float | None = None) -> None:
         """Record a tensor as it is, of any shape and dtype: `steno.open(logdir).media(tag)` gives it back.
+
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            tensor: an array or tensor; it is copied here.
 
         Raises:
             UsageError: no tensor of numbers; nothing was recorded.
@@ -355,6 +388,14 @@ class Writer:
     ) -> None:
         """Record a precision-recall curve that is counted already: six rows of one length.
 
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            true_positive_counts, false_positive_counts, true_negative_counts, false_negative_counts: at
+                each threshold.
+            precision, recall: at each threshold, in [0, 1].
+            num_thresholds: 1 to 127; more are cut to 127.
+            weights: accepted for compatibility, ignored.
+
         Raises:
             UsageError: rows of different lengths; nothing was recorded.
         """
@@ -375,6 +416,13 @@ class Writer:
     ) -> None:
         """Record meshes or point clouds: vertices and colors (batch, n, 3), faces (batch, m, 3).
 
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            vertices: float coordinates x, y, z.
+            colors: integers in 0..255, one color per vertex; None: one color.
+            faces: numbers of three vertices each; None: a cloud of points.
+            config_dict: three.js options of TensorBoard's scene.
+
         Raises:
             UsageError: wrong shape or dtype, or empty; nothing was recorded.
         """
@@ -390,6 +438,13 @@ class Writer:
         metadata_header: Any = None,
     ) -> None:
         """Record points for the projector: (n, dimensions), with n labels and n square pictures, or without.
+
+        Args:
+            tag, global_step, walltime: see `add_scalar`.
+            mat: numbers, one row per point.
+            metadata: labels: texts, or rows of texts.
+            label_img: pictures of shape (n, C, H, W).
+            metadata_header: names of the columns, where a label is a row.
 
         Raises:
             UsageError: wrong shapes, or not as many labels or pictures as points; nothing was recorded.
@@ -431,6 +486,9 @@ class Writer:
     def add_custom_scalars(self, layout: Mapping[str, Mapping[str, Any]]) -> None:
         """Say which tags make a chart: {category: {title: ["Multiline", tags]}} or ["Margin", [value, lower, upper]].
 
+        Args:
+            layout: categories with their charts; it replaces the last one.
+
         Raises:
             UsageError: anything else; nothing was recorded.
         """
@@ -439,19 +497,35 @@ class Writer:
     def add_custom_scalars_multilinechart(
         self, tags: list[str], category: str = "default", title: str = "untitled"
     ) -> None:
-        """Have several tags in one chart; see `add_custom_scalars`."""
+        """Have several tags in one chart; see `add_custom_scalars`.
+
+        Args:
+            tags: one or several.
+            category, title: where the chart stands, and its heading.
+        """
         self.add_custom_scalars({category: {title: ["Multiline", tags]}})
 
     def add_custom_scalars_marginchart(
         self, tags: list[str], category: str = "default", title: str = "untitled"
     ) -> None:
-        """Have a tag in a chart with its lower and upper bounds; see `add_custom_scalars`."""
+        """Have a tag in a chart with its lower and upper bounds; see `add_custom_scalars`.
+
+        Args:
+            tags: of the value, its lower and its upper bound.
+            category, title: where the chart stands, and its heading.
+        """
         self.add_custom_scalars({category: {title: ["Margin", tags]}})
 
     def add_graph(
         self, model: Any, input_to_model: Any = None, verbose: bool = False, use_strict_trace: bool = True
     ) -> None:
         """Record a torch module's graph; it is traced here.
+
+        Args:
+            model: a `torch.nn.Module`.
+            input_to_model: the arguments to trace it with.
+            verbose: whether the graph is printed.
+            use_strict_trace: as `torch.jit.trace` has `strict`.
 
         Raises:
             UsageError: torch is missing, or the module cannot be traced; nothing was recorded.
@@ -468,6 +542,9 @@ class Writer:
     ) -> None:
         """Record an ONNX model's graph, from a file; `prototxt` is torch's word for it.
 
+        Args:
+            onnx_model_file: the file's path.
+
         Raises:
             UsageError: the package onnx is missing, or the file is no model; nothing was recorded.
         """
@@ -482,6 +559,9 @@ class Writer:
 
     def add_openvino_graph(self, xmlname: str | os.PathLike[str]) -> None:
         """Record the graph of a model in OpenVINO's XML.
+
+        Args:
+            xmlname: the file's path.
 
         Raises:
             UsageError: the file is no model; nothing was recorded.
@@ -503,6 +583,9 @@ class Writer:
 
     def close(self, timeout: float = 30.0) -> bool:
         """Flush, and end the recording when this is the process's last writer on the logdir; `add_*` opens it again.
+
+        Args:
+            timeout: seconds at most.
 
         Returns:
             False: not all was delivered within the time; nothing is lost, the collector goes on.

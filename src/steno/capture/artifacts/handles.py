@@ -38,12 +38,21 @@ class ArtifactHandle:
         self._error: Exception | None = None
 
     def settle(self, digest: str | None, error: Exception | None) -> None:
-        """Told once what came of it."""
+        """Say what came of it; steno calls this, once.
+
+        Args:
+            digest: the content's; None: it came to nothing, or is an alias.
+            error: why it came to nothing.
+        """
         self._digest, self._error = digest, error
         self._done = True
 
     def done(self) -> bool:
-        """Whether it is stored, or came to nothing; with `link=` the alias too."""
+        """Whether it is stored, or came to nothing; with `link=` the alias too.
+
+        Returns:
+            True: stored, or it came to nothing; `error` tells which.
+        """
         if not self._done:
             self._look()
         return self._done and (self.link is None or self.link.done())
@@ -87,6 +96,12 @@ class ArtifactHandle:
 
     def result(self, timeout: float | None = None) -> str | None:
         """Wait, and return the digest.
+
+        Args:
+            timeout: seconds, as for `wait`.
+
+        Returns:
+            The content's digest, hexadecimal; None for a run that records nothing.
 
         Raises:
             TimeoutError: not done within the time, or there is no collector.

@@ -65,6 +65,16 @@ def scan(
 
     Each step is a record; pass `step=` to `steno.log`, traced or not, to number it, else they are numbered in order.
     The arguments and what is returned are those of `jax.lax.scan`.
+
+    Args:
+        f: the step: (carry, x) to (carry, y); it may call `steno.log`.
+        init: the first carry.
+        xs: arrays that are scanned over their first axis; None: `length` says how often.
+        length: how many steps.
+        more: other options of `jax.lax.scan`.
+
+    Returns:
+        (the last carry, the stacked y).
     """
     import jax
 

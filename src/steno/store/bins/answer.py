@@ -40,8 +40,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """Curves of many runs over one axis, with bins of the same edges. A plain value, safe to share between threads; its
-    arrays are read-only.
+    """Curves of many runs over one axis, with bins of the same edges.
+
+    A plain value, safe to share between threads; its arrays are read-only.
 
     What it holds is complete: every run that was asked for has a curve for each key that it has points of in the
     range, or stands in `left_out`.
@@ -81,7 +82,15 @@ class Curves:
         return sum(curve.total for curve in self.curves)
 
     def curve(self, run: str | None = None, key: str | None = None, rank: int | None = None) -> Curve:
-        """The one curve of a run, a key, a rank; None: any.
+        """The one curve of a run, a key and a rank.
+
+        Args:
+            run: its `project/name`; None: any.
+            key: None: any.
+            rank: None: any.
+
+        Returns:
+            The curve; its arrays are read-only.
 
         Raises:
             LookupError: there is none such, or several.
@@ -103,6 +112,9 @@ class Curves:
 
         Args:
             as_: "pandas", "polars" or "arrow".
+
+        Returns:
+            A `pandas.DataFrame`, a `polars.DataFrame` or a `pyarrow.Table`.
 
         Raises:
             UsageError: an unknown library, or one that is not installed.

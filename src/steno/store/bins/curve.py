@@ -57,7 +57,14 @@ class BinPoints:
         return len(self.value)
 
     def take(self, rows: slice) -> BinPoints:
-        """Those of some bins."""
+        """Those of some bins.
+
+        Args:
+            rows: the bins, by their places.
+
+        Returns:
+            New arrays of the points of those bins.
+        """
         return BinPoints(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
