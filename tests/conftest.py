@@ -11,6 +11,7 @@ A test that holds a time against a bound is marked `timing`, and may run again. 
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import shutil
@@ -46,6 +47,18 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("timing"):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
+def pytest_collectstart():
+    """Nothing of what is imported and collected goes again: to look for garbage there is a third of the time."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Leave out what the libraries of all tests hold: a collection of garbage in a test would look at a million objects."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter):

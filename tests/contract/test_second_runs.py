@@ -31,7 +31,7 @@ def outcome(place, *options):
         shutil.copy(TESTS / name, place)
     shutil.copy(TESTS.parent / "pyproject.toml", place)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *options, "test_once.py"],
+        [sys.executable, "-m", "pytest", "-q", "-n", "1", "-p", "no:cacheprovider", *options, "test_once.py"],
         cwd=place, env=under_test.environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout

@@ -35,9 +35,9 @@ def journals(root, pattern: str = "*") -> list:
     return sorted((root / "p" / "r" / ".steno" / "journal").glob(pattern))
 
 
-@pytest.mark.parametrize("seed", [11, 12, 13])
-def test_a_host_that_was_frozen_loses_nothing_and_has_nothing_twice(tmp_path, seed):
-    found, count, _ = freezing(seed, tmp_path)
+def test_a_host_that_was_frozen_loses_nothing_and_has_nothing_twice(tmp_path):
+    """One moment of many: `hosts.py --rounds 100` takes a hundred."""
+    found, count, _ = freezing(11, tmp_path)
     assert found == []
     assert count > 2 * hosts.FRESH
 
