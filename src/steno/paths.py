@@ -45,3 +45,17 @@ def local(what: str, given: Any, remedy: str = "") -> str:
         msg = f"{what}={mask('', text)!r} is a URL, and {what} is a path on this machine; {remedy}"
         raise UsageError(msg.rstrip("; "))
     return os.path.expanduser(text)
+
+
+def absolute(what: str, given: Any, remedy: str = "") -> str:
+    """The same as `local` takes, from the root on.
+
+    Raises:
+        UsageError: no path, a URL, or a relative path while the current directory is removed.
+    """
+    path = local(what, given, remedy)
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        msg = f"{what}={path!r} starts from the current directory, which was removed"
+        raise UsageError(f"{msg}: change to another, or give a whole path") from None

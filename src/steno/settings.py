@@ -92,7 +92,7 @@ def _one_of(*allowed: str) -> Kind:
 
 
 def _path(value: Any) -> Path:
-    return Path(os.path.abspath(paths.local("the path", value)))
+    return Path(paths.absolute("the path", value))
 
 
 def _text(value: Any) -> str:

@@ -87,3 +87,14 @@ def test_paths_are_taken(path):
 def test_what_is_no_path_is_said():
     with pytest.raises(steno.UsageError, match="dir=5: a path is needed"):
         paths.local("dir", 5)
+
+
+def test_a_relative_path_from_a_removed_directory_is_one_error_with_the_remedy(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for call in (steno.init, steno.runs, steno.SummaryWriter):
+        with pytest.raises(steno.UsageError, match="removed: change to another, or give a whole path"):
+            call()
+    assert list(steno.runs(dir=tmp_path)) == []

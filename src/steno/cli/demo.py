@@ -60,7 +60,7 @@ def demo(
     started = dt.datetime.now(dt.UTC).astimezone()
     # The process number keeps two demos that begin in the same second apart.
     name = f"{started:%Y%m%d-%H%M%S}-{os.getpid()}"
-    place = os.path.abspath(paths.local("--dir", options.runs_dir(dir)))
+    place = paths.absolute("--dir", options.runs_dir(dir))
     plan = digits.Plan(place, "digits", name, steps, workers, ("tensorboard",))
     with _viewer(place) if view else contextlib.nullcontext():
         _train(terminal.console(), plan)

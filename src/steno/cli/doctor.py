@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steno import examine
+from steno import examine, paths
 from steno.cli import choosing, options, terminal
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = Fal
     versions = examine.versions()
     native = examine.hot_path()
     strangers = distribution.strangers()
-    here = report.filesystems if report else examine.filesystems(("runs", Path(place)), ("here", Path.cwd()))
+    here = (
+        report.filesystems
+        if report
+        else examine.filesystems(("runs", Path(place)), ("here", Path(paths.absolute("here", "."))))
+    )
     if json:
         data = dataclasses.asdict(report) if report else {"filesystems": [dataclasses.asdict(one) for one in here]}
         terminal.print_json({**data, "versions": versions, "strangers": strangers, "native": native})

@@ -172,4 +172,6 @@ def place_of(dir: str | os.PathLike[str] | None) -> Path:
     if paths.is_url(dir):
         msg = f"{dir} is an object store: steno.runs lists its runs; here name one by its URL, {dir}/project/name"
         raise UsageError(msg)
-    return Path(paths.local("dir", settings.read("STENO_DIR", "runs") if dir is None else dir))
+    given = settings.read("STENO_DIR", "runs") if dir is None else dir
+    paths.absolute("dir", given)  # raises where there is no place that a relative one starts from
+    return Path(paths.local("dir", given))

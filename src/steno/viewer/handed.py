@@ -36,7 +36,7 @@ def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> 
         raise UsageError(f"a file needs what the viewer needs: pip install 'stenolog[view]' ({error.name})") from None
     from steno.viewer.kept import KeptViews
 
-    root = place if paths.is_url(place) else Path(os.path.abspath(os.path.expanduser(place)))
+    root = place if paths.is_url(place) else Path(paths.absolute("dir", place))
     text = "runs=all" if view is None else KeptViews(root).get(view).view
     if where is not None:
         text = f"{urlencode({'where': where})}&{text}"  # the first of a name counts

@@ -80,7 +80,7 @@ def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
         raise UsageError(f"--no-token with --host {options.host} would show the runs to everybody: take one of the two")
     sock = _listen(options.host, options.port)
     port = sock.getsockname()[1]
-    root = options.dir if paths.is_url(options.dir) else Path(os.path.abspath(os.path.expanduser(options.dir)))
+    root = options.dir if paths.is_url(options.dir) else Path(paths.absolute("dir", options.dir))
     token = token_.of_user()[0] if options.token else None
     hosts = LOOPBACK | {name.lower() for name in options.allow_hosts}
     rules = Rules(token, token_.identity(str(root), port), frozenset(hosts))

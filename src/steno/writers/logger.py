@@ -152,7 +152,7 @@ class RunLogger(Logger):
 
     def _create_experiment(self) -> Any:
         in_a_store = "RunLogger(…, store='s3://bucket/prefix') keeps the run in an object store too"
-        place = os.path.abspath(paths.local("log_dir", self.log_dir, in_a_store))
+        place = paths.absolute("log_dir", self.log_dir, in_a_store)
         return init_beside(
             project=os.path.basename(place), name=self.exp_name, dir=os.path.dirname(place), **self._options
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,7 @@ def check(logdir: Any, *, suffix: str, version: str) -> Request:
     Raises:
         UsageError: it is no path, or the environment cannot be used.
     """
-    place = Path(os.path.abspath(paths.local("logdir", logdir, _TO_A_STORE)))
+    place = Path(paths.absolute("logdir", logdir, _TO_A_STORE))
     request = requests.check(
         version=version, dir=place.parent,
         destinations=[("tensorboard", {"suffix": suffix})] if suffix else ["tensorboard"],

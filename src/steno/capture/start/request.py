@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -108,7 +107,7 @@ def check(
     if isinstance(tags, str):
         tags = (tags,)
     return Request(
-        root=Path(os.path.abspath(paths.local("dir", dir or read("STENO_DIR", "runs"), _IN_A_STORE))),
+        root=Path(paths.absolute("dir", dir or read("STENO_DIR", "runs"), _IN_A_STORE)),
         project=project,
         name=name,
         config=dict(config or {}),
