@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import files_below
 import under_test
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
@@ -75,11 +76,9 @@ def record(place: Path, name: str, options: dict[str, Any], **env: str) -> Path:
 
 
 def no_secret_below(place: Path) -> None:
-    for path in place.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            data = path.read_bytes()
-            found = [name for name, marker in SECRETS.items() if marker.encode() in data]
-            assert not found, f"{found} in {path}"
+    for path, data in files_below.contents(place).items():
+        found = [name for name, marker in SECRETS.items() if marker.encode() in data]
+        assert not found, f"{found} in {path}"
 
 
 def points(run_dir: Path) -> Points:

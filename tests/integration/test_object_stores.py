@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import files_below
 import object_stores
 import steno
 import under_test
@@ -120,7 +121,7 @@ def test_a_finished_run_is_read_from_its_store_as_from_its_directory(gate, s3, b
     # No secret in any file, in what was printed, or in what lies in the store.
     said = "".join(capfd.readouterr()) + shown.stdout + shown.stderr
     places = {"printed": said.encode(), **object_stores.objects(s3, bucket)}
-    places |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    places |= {str(path): data for path, data in files_below.contents(tmp_path).items()}
     for where, data in places.items():
         for name, secret in SECRETS.items():
             assert secret.encode() not in data, f"{name} in {where}"

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import files_below
 import steno
 from steno.capture.start.identity import command
 from steno.destinations.services.foreign import refuse_secrets
@@ -251,7 +252,7 @@ def test_no_secret_is_in_any_file_of_a_run(tmp_path):
     assert event.payload["command"] == ["x", "--cookie", "***"]
     (artifact,) = book.artifacts()
     assert artifact.metadata == {"api_key": "***"}
-    found = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()}
+    found = files_below.contents(tmp_path / "runs")
     assert len(found) > 5
     assert {str(path): data[data.find(b"SECRET") :][:12] for path, data in found.items() if b"SECRET" in data} == {}
 
