@@ -71,7 +71,7 @@ class Asker:
         if data is not None:
             body = data if isinstance(data, bytes) else json.dumps(data).encode()
             sent.setdefault("Content-Type", "application/json")
-        with contextlib.closing(http.client.HTTPConnection(self.host, self.port, timeout=20)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(self.host, self.port, timeout=60)) as connection:
             connection.putrequest(method, path, skip_host="Host" in sent, skip_accept_encoding=True)
             for name, value in sent.items():
                 connection.putheader(name, value)

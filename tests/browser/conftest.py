@@ -45,7 +45,7 @@ def browse(chromium):
             context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
             contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         viewed.listen(page, complaints, expect)
         page.goto(address)
         return page

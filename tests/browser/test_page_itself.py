@@ -32,7 +32,7 @@ def test_an_empty_directory_says_what_to_do_and_the_first_run_appears(browse, tm
         assert "steno.init" in page.locator("main pre").inner_text()
         run = steno.init(project="p", name="first", dir=str(tmp_path / "none"))
         run.log({"loss": 1.0})
-        page.locator('[data-run="p/first"]').wait_for(timeout=10_000)
+        page.locator('[data-run="p/first"]').wait_for()
         ready(page, "loss")
         assert run.finish(60)
 
@@ -71,7 +71,7 @@ def test_the_page_fits_the_screen(browse, viewer, theme, size):
     page.locator("article canvas").first.wait_for()
     # What is drawn follows a new size in the frames after it.
     fits = "([wide, high]) => document.documentElement.scrollWidth <= wide && document.documentElement.scrollHeight <= high"
-    page.wait_for_function(fits, arg=list(size), timeout=10_000)
+    page.wait_for_function(fits, arg=list(size))
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 200) == (theme == "dark")
 

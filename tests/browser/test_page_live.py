@@ -86,16 +86,16 @@ def test_points_a_new_run_and_its_end_appear(viewer, train, browse):
     card = ready(page, "loss")
     page.locator(".way.live").wait_for()
     one.log(90)
-    page.get_by_text("1 line, 100 points").wait_for(timeout=5000)
+    page.get_by_text("1 line, 100 points").wait_for()
     two = train("two")
     two.log(5)
     began = time.monotonic()
-    page.locator('[data-run="live/two"]').wait_for(timeout=10_000)
+    page.locator('[data-run="live/two"]').wait_for()
     print("a new run after", time.monotonic() - began)
-    page.get_by_text("2 lines, 105 points").wait_for(timeout=10_000)
+    page.get_by_text("2 lines, 105 points").wait_for()
     assert card.count() == 1
     one.end()
-    page.locator('[data-run="live/one"] .state.finished').wait_for(timeout=20_000)
+    page.locator('[data-run="live/one"] .state.finished').wait_for()
     two.end()
 
 
@@ -113,12 +113,12 @@ def test_seven_tabs_share_one_stream_and_the_next_takes_over(viewer, train, brow
         page.locator(".way.live").wait_for()
     one.log(10)
     for page in (first, *others):
-        page.get_by_text("1 line, 20 points").wait_for(timeout=5000)
+        page.get_by_text("1 line, 20 points").wait_for()
     assert asked == [[]] * 6
     first.close()
     one.log(10)
     for page in others:
-        page.get_by_text("1 line, 30 points").wait_for(timeout=10_000)
+        page.get_by_text("1 line, 30 points").wait_for()
     assert sum(map(len, asked)) >= 1
     one.end()
 
@@ -142,7 +142,7 @@ def test_a_hidden_tab_asks_nothing_and_catches_up(viewer, train, browse):
     page.wait_for_timeout(1500)
     assert asked == []
     page.evaluate("() => { window.away = false; document.dispatchEvent(new Event('visibilitychange')); }")
-    page.get_by_text("1 line, 20 points").wait_for(timeout=5000)
+    page.get_by_text("1 line, 20 points").wait_for()
     one.end()
 
 
@@ -169,7 +169,7 @@ def test_the_page_says_when_the_viewer_is_gone(viewer, train, browse):
     page.get_by_role("searchbox", name="Filter charts").fill("lo")
     page.get_by_role("combobox", name="Which runs").fill('name == "one"')
     page.keyboard.press("Enter")
-    page.get_by_text("Is `steno view` still running?").first.wait_for(timeout=5000)
+    page.get_by_text("Is `steno view` still running?").first.wait_for()
 
 
 def test_where_the_stream_is_held_back_the_page_polls_and_says_so(viewer, train, browse):
@@ -183,7 +183,7 @@ def test_where_the_stream_is_held_back_the_page_polls_and_says_so(viewer, train,
     page.evaluate("window.later = 30_000")
     page.locator(".way.polling").wait_for()
     one.log(10)
-    page.get_by_text("1 line, 20 points").wait_for(timeout=10_000)
+    page.get_by_text("1 line, 20 points").wait_for()
     one.end()
 
 
@@ -197,8 +197,8 @@ def test_a_run_that_vanishes_is_said_and_the_others_stay(viewer, train, browse, 
     ready(page, "loss")
     page.locator(".way.live").wait_for()
     shutil.rmtree(tmp_path / "live" / "one")
-    page.locator('[data-run="live/one"]').wait_for(state="detached", timeout=10_000)
-    page.get_by_text("1 line, 10 points").wait_for(timeout=10_000)
+    page.locator('[data-run="live/one"]').wait_for(state="detached")
+    page.get_by_text("1 line, 10 points").wait_for()
     page.goto(f"{viewer.address}#runs=none&show=live/one&show=live/two")
     page.reload()
     page.locator(".warn, .damaged").first.wait_for()

@@ -207,13 +207,13 @@ def test_new_steps_appear_and_an_older_one_stays(browse, tmp_path):
         for step in (1, 2):
             run.log({"sample": steno.Image(pictured.picture(step))}, step=step)
             assert run.flush(30)
-            card.locator(f'.tile[data-step="{step}"] img').wait_for(timeout=15_000)
+            card.locator(f'.tile[data-step="{step}"] img').wait_for()
         card.get_by_role("slider", name="Step").focus()
         page.keyboard.press("ArrowLeft")
         card.locator('.tile[data-step="1"]').wait_for()
         run.log({"sample": steno.Image(pictured.picture(3))}, step=3)
         assert run.flush(30)
-        page.wait_for_function("() => document.querySelector('.stepper input').max === '3'", timeout=15_000)
+        page.wait_for_function("() => document.querySelector('.stepper input').max === '3'")
         assert card.locator('.tile[data-step="1"]').count() == 1
         page.close()
 

@@ -97,7 +97,7 @@ def test_a_run_whose_end_nobody_saw_is_gone_and_one_that_was_seen_to_die_is_cras
                 os.kill(pid, signal.SIGKILL)
     with viewer_server.viewing(tmp_path) as viewer:
         page = browse(viewer.url)
-        page.locator('[data-run="p/seen"]').get_by_text("crashed", exact=True).wait_for(timeout=30_000)
+        page.locator('[data-run="p/seen"]').get_by_text("crashed", exact=True).wait_for()
         page.locator('[data-run="p/unseen"]').get_by_text("gone", exact=True).wait_for()
         page.close()
 
@@ -125,7 +125,7 @@ def test_without_locks_the_page_polls(browse, tmp_path):
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
             try:
                 assert program.stdout.readline() == "logged\n"
-                page.locator('[data-run="p/silent"]').wait_for(timeout=15_000)
+                page.locator('[data-run="p/silent"]').wait_for()
             finally:
                 program.stdin.close()
                 assert program.wait(60) == 0

@@ -43,9 +43,7 @@ def test_a_store_that_is_out_of_reach_is_said_with_the_age_of_what_is_shown(brow
         assert "as it was" in banner.inner_text()
         assert "cannot be listed" in banner.get_attribute("title")
         age = banner.inner_text()
-        page.wait_for_function(
-            "old => !document.querySelector('.way.away')?.textContent.includes(old)", arg=age, timeout=20_000
-        )
+        page.wait_for_function("old => !document.querySelector('.way.away')?.textContent.includes(old)", arg=age)
         ready(page, "loss")
         page.set_viewport_size({"width": 390, "height": 844})
         assert beyond(page) == []

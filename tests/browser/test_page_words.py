@@ -183,7 +183,7 @@ def test_markdown_holds_nothing_that_runs_loads_or_stands_in_the_way(browse, vie
 
 def test_a_text_that_takes_for_ever_is_shown_as_it_was_written(browse, viewer):
     page, card = opened(browse, viewer, "endless")
-    card.locator("pre, .markdown :not(:empty)").first.wait_for(timeout=15_000)
+    card.locator("pre, .markdown :not(:empty)").first.wait_for()
     assert page.evaluate("1 + 1") == 2
 
 

@@ -34,7 +34,7 @@ def write(place, name, *, project="digits", steps=3000, config=None, seed=0, **o
 
 def sealed(run):
     """The parts of a run that has ended, once its collector has written them and its manifest."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while True:
         with contextlib.suppress(OSError, ValueError):
             if json.loads((run / "manifest.json").read_text()).get("state") == "finished":

@@ -76,7 +76,7 @@ class Host:
             stderr=subprocess.PIPE,
             text=True,
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         self._space = None
         while self._space is None and time.monotonic() < deadline:
             self._space = self._of_child()

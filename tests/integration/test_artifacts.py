@@ -81,7 +81,7 @@ def test_a_file_is_kept_as_it_was_and_found_by_name_alias_and_digest(tmp_path):
     assert handle.done()
     assert handle.error is None
     assert handle.link.done()
-    assert run.finish(20) is True
+    assert run.finish(60) is True
     book = ended(run.dir)
     found = book.artifact("latest")
     assert found == book.artifact("ckpt/007") == book.artifact(digest=sha(b"first")[:6])
@@ -98,7 +98,7 @@ def test_ten_versions_at_once_and_the_last_one_wins_while_old_ones_stay(tmp_path
     run = steno.init("p", "a")
     for number in range(10):
         run.log_artifact(put("f", b"%d" % number), overwrite=True)
-    assert run.finish(20)
+    assert run.finish(60)
     found = ended(run.dir).artifact("f")
     assert found.path.read_bytes() == b"9"
     assert [one.path.read_bytes() for one in found.versions] == [b"%d" % number for number in range(10)]
@@ -109,7 +109,7 @@ def test_equal_content_is_stored_once():
     run = steno.init("p", "a")
     for name in "abc":
         run.log_artifact(put("same"), name=name)
-    assert run.finish(20)
+    assert run.finish(60)
     book = ended(run.dir)
     assert len({book.artifact(name).path for name in "abc"}) == 1
     status = json.loads((node_dir(run.dir) / "status.json").read_text())["artifacts"]
@@ -135,7 +135,7 @@ def test_a_taken_name_is_refused_at_the_call_by_any_process(tmp_path):
     run.finish(20)
     """
     assert "refused" in ok(code, tmp_path, STENO_COLLECTOR="on")
-    assert run.finish(20)
+    assert run.finish(60)
     assert ended(run.dir).artifact("alias").name == "g"
 
 
@@ -155,7 +155,7 @@ def test_two_processes_at_once_and_the_loser_is_told_on_its_handle(tmp_path):
     print(type(error).__name__, flush=True)
     for number in range(20):
         run.log({"x": number})
-    assert run.finish(20)
+    assert run.finish(60)
     """
     processes = [start(code, tmp_path, STENO_COLLECTOR="on") for _ in range(3)]
     for process in processes:
@@ -189,7 +189,7 @@ def test_aliases_are_checked_and_follow_their_targets():
         run.log_artifact("f", name="latest")
     run.log_artifact(put("f", b"two"), name="a", overwrite=True)
     run.log_artifact(put("f", b"three"), name="b", link="best")
-    assert run.finish(20)
+    assert run.finish(60)
     book = ended(run.dir)
     assert book.artifact("latest").path.read_bytes() == b"two"
     assert book.artifact("best").path.read_bytes() == b"three"
@@ -212,7 +212,7 @@ def test_an_alias_is_published_only_when_its_target_is_complete():
     assert handle.result(30)
     assert seen >= {"old"}
     assert book.artifact("latest").name == "large"
-    assert run.finish(20)
+    assert run.finish(60)
 
 
 def test_a_missing_target_is_told_on_the_handle_and_in_the_run(tmp_path, monkeypatch):
@@ -222,7 +222,7 @@ def test_a_missing_target_is_told_on_the_handle_and_in_the_run(tmp_path, monkeyp
     handle = run.link_artifact("nothing", "alias")
     with pytest.raises(FileNotFoundError, match="'nothing'"):
         handle.result(20)
-    assert run.finish(20)
+    assert run.finish(60)
     book = ended(run.dir)
     with pytest.raises(steno.UsageError, match="none at all"):
         book.artifact("alias")
@@ -240,7 +240,7 @@ def test_a_directory_comes_back_as_it_was(tmp_path):
     again = run.log_artifact(top, name="again").result(20)
     assert digest == again
     shutil.rmtree(top)
-    assert run.finish(20)
+    assert run.finish(60)
     found = ended(run.dir).artifact("code")
     assert (found.kind, found.size, found.name) == ("dir", 10, "top")
     assert {name: path.read_bytes() for name, path in found.files.items()} == {
@@ -267,7 +267,7 @@ def test_a_link_costs_nothing_and_shares_the_bytes():
     run = steno.init("p", "a")
     path = put("f", b"linked")
     run.log_artifact(path, snapshot="link").result(20)
-    assert run.finish(20)
+    assert run.finish(60)
     assert ended(run.dir).artifact("f").path.samefile(path)
 
 
@@ -300,7 +300,7 @@ def test_misuse_is_an_error_at_the_call_and_leaves_no_trace(tmp_path):
     run.event("batch_end")
     run.event(steno.Event.EPOCH_END)
     assert run.link_artifact("a/3/0of1/{{step}}", "ep{epoch}-ba{batch:03d}", level="Fit").name == "ep4-ba001"
-    assert run.finish(20)
+    assert run.finish(60)
     with pytest.raises(steno.ClosedError):
         run.log_artifact(path)
     with pytest.raises(steno.ClosedError):
@@ -323,7 +323,7 @@ def test_the_current_run_takes_them(tmp_path):
     steno.init("p", "a")
     steno.log_artifact(put("f"), name="{run_name}").result(20)
     steno.link_artifact("a", "b")
-    assert steno.finish(20)
+    assert steno.finish(60)
     assert ended(tmp_path / "runs/p/a").artifact("b").name == "a"
 
 
@@ -345,7 +345,7 @@ def test_without_the_ledger_the_parts_tell_all():
     run.log_artifact(put("f", b"one"))
     run.log_artifact(put("f", b"two"), overwrite=True, link="latest")
     run.log_artifact(put("d/x", b"x").parent)
-    assert run.finish(20)
+    assert run.finish(60)
     ended(run.dir)
     shutil.rmtree(run.dir / ".steno")
     book = steno.open(run.dir)
@@ -357,7 +357,7 @@ def test_without_the_ledger_the_parts_tell_all():
 def test_a_lost_ledger_keeps_names_and_refusals():
     run = steno.init("p", "a")
     run.log_artifact(put("f", b"one"), link="latest")
-    assert run.finish(20)
+    assert run.finish(60)
     ended(run.dir)
     (node_dir(run.dir) / "ledger.sqlite").unlink()
     run = steno.init("p", "a", resume=True)
@@ -365,7 +365,7 @@ def test_a_lost_ledger_keeps_names_and_refusals():
     with pytest.raises(FileExistsError):
         run.log_artifact("f")
     run.log_artifact(put("f", b"two"), overwrite=True)
-    assert run.finish(20)
+    assert run.finish(60)
     assert ended(run.dir).artifact("latest").path.read_bytes() == b"two"
 
 
@@ -374,15 +374,15 @@ def test_a_rewind_frees_the_names_of_the_steps_it_hides():
     for step in (5, 10):
         run.log({"x": step}, step=step)
         run.log_artifact(put("f", b"old%d" % step), name="ckpt-{step}", step=step, link="latest")
-    assert run.finish(20)
+    assert run.finish(60)
     ended(run.dir)
     run = steno.init("p", "a", rewind=8)
-    assert run.flush(20)
+    assert run.flush(60)
     with pytest.raises(FileExistsError):
         run.log_artifact("f", name="ckpt-5", step=9)
     assert steno.open(run.dir).artifact("latest").name == "ckpt-5"
     run.log_artifact(put("f", b"new"), name="ckpt-{step}", step=10, link="latest")
-    assert run.finish(20)
+    assert run.finish(60)
     found = ended(run.dir).artifact("latest")
     assert found.path.read_bytes() == b"new"
     assert [one.path.read_bytes() for one in found.versions] == [b"old10", b"new"]
@@ -460,7 +460,7 @@ def test_forked_and_spawned_children_log_their_own():
         assert os.waitpid(pid, 0)[1] == 0
         spawned.join()
         assert spawned.exitcode == 0
-        assert run.finish(20)
+        assert run.finish(60)
     """
     ok(code, Path.cwd(), STENO_COLLECTOR="on")
     book = ended(Path.cwd() / "runs/p/a")
@@ -498,7 +498,7 @@ def test_the_command_lists_and_copies(tmp_path, capfd):
     run = steno.init("p", "a")
     run.log_artifact(put("f", b"one"), name="dir/model.pt")
     run.log_artifact(put("f", b"two"), name="dir/model.pt", overwrite=True, link="latest")
-    assert run.finish(20)
+    assert run.finish(60)
     ended(run.dir)
 
     def steno_(*arguments):
@@ -588,7 +588,7 @@ def test_a_signal_handler_may_log_an_artifact_inside_a_call():
 
     signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.002)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while counts[0] < 100 and time.monotonic() < end:
         counts[1] += 1
         run.log_artifact("f", name=f"main/{counts[1]}", link="latest")
@@ -630,7 +630,7 @@ def test_a_forked_child_does_not_wait_for_what_its_parent_logged():
         try:
             began = time.monotonic()
             assert run.health()["artifacts"] == {"logged": 0, "stored": 0, "failed": 0, "waiting": 0}
-            assert run._ending.artifacts.settle(time.monotonic() + 30)
+            assert run._ending.artifacts.settle(time.monotonic() + 60)
             code = 0 if time.monotonic() - began < 10 else 8
         finally:
             os._exit(code)

@@ -28,7 +28,7 @@ def run(tmp_path):
 
 
 def read(run):
-    assert run.finish(20)
+    assert run.finish(60)
     return steno.open(run.dir)
 
 
@@ -134,7 +134,7 @@ def test_a_pending_step_is_not_waited_for_either(run, busy):
         return (value * 0).astype(jnp.int32) + 9
 
     run.log({"warm": 1.0}, step=step_of(f(a)))
-    assert run.flush(20)
+    assert run.flush(60)
     step = step_of(f(a))
     began = time.perf_counter()
     run.log({"x": jnp.float32(2), "host": 1.0}, step=step)
@@ -149,7 +149,7 @@ def test_a_pending_step_is_not_waited_for_either(run, busy):
 def test_an_event_waits_for_no_device(run, busy):
     f, a = busy
     run.log({"warm": f(a)})
-    assert run.flush(20)
+    assert run.flush(60)
     batch = jnp.int32(7).block_until_ready()
     value = f(a)
     run.event("after_loss", loss=value, batch=batch)
@@ -167,7 +167,7 @@ def test_an_array_that_is_deleted_while_pending_is_a_clear_report(run, busy, cap
     value = f(a)
     run.log({"value": value, "host": 1.0})
     value.delete()
-    assert run.flush(20)
+    assert run.flush(60)
     assert "donated" in capfd.readouterr().err
     assert run.health()["device"]["failed"] == 1
     assert read(run).keys() == ["host"]
@@ -177,7 +177,7 @@ def test_a_record_whose_step_never_comes_is_kept(run, monkeypatch, capfd):
     monkeypatch.setattr("steno.devices._jax.at_hand", lambda value: False)
     monkeypatch.setattr("steno.devices._jax.host", lambda value: Refused("it is gone") if value.dtype == "i4" else 2.0)
     run.log({"host": 1.0, "x": jnp.float32(2)}, step=jnp.int32(9))
-    assert run.flush(20)
+    assert run.flush(60)
     assert "step was not read: it is gone" in capfd.readouterr().err
     book = read(run)
     assert points(book, "host") == {0: 1.0}
@@ -363,7 +363,7 @@ def f(x, i):
     return x
 jax.jit(f)(jnp.float64(1), jnp.int64(2**53 + 1))
 steno.jax.jit(f)(jnp.float64(1), jnp.int64(2**53 + 3))
-assert run.finish(20)
+assert run.finish(60)
 book = steno.open(run.dir)
 assert book.series("x").value.tolist() == [1 / 3] * 2
 assert book.series("i").step.tolist() == [2**53 + 1, 2**53 + 3]
@@ -534,7 +534,7 @@ def test_a_compiled_function_that_outlives_its_run_logs_into_the_next(tmp_path):
     plain = jax.jit(lambda x: (steno.log({"a": x}, step=1), x)[1])
     extra = steno.jax.jit(lambda x: (steno.log({"b": x}, step=1), x)[1])
     plain(1.0), extra(1.0)
-    assert first.finish(20)
+    assert first.finish(60)
     second = steno.init(dir=tmp_path, name="second")
     plain(2.0), extra(2.0)
     book = read(second)
@@ -559,7 +559,7 @@ def g(x):
     steno.log({"local": x.sum()}, step=jax.lax.axis_index("x"))
     return x
 jax.jit(jax.shard_map(g, mesh=mesh, in_specs=P("x"), out_specs=P("x")))(x)
-assert run.finish(20), run.health()
+assert run.finish(60), run.health()
 book = steno.open(run.dir)
 assert [book.series(f"sharded/{i}").value[0] for i in range(8)] == list(range(8))
 assert book.series("replicated").value.tolist() == [3.0]

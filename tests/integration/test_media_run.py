@@ -65,7 +65,7 @@ def test_every_kind_comes_back_decoded(run):
         },
         step=7,
     )
-    assert run.flush(20)
+    assert run.flush(60)
     book = steno.open(run.dir)
 
     def check():
@@ -88,7 +88,7 @@ def test_every_kind_comes_back_decoded(run):
         assert book.media("loss") == []
 
     check()  # posted, perhaps not encoded
-    assert run.finish(20)
+    assert run.finish(60)
     settled(run.dir)
     check()  # encoded and sealed
     assert all(
@@ -127,7 +127,7 @@ def test_bad_values_raise_in_the_caller_and_neighbours_of_lost_ones_are_kept(run
     value = steno.Image(path)
     path.unlink()  # the file goes between the making and the logging
     run.log({"loss": 1.0, "picture": value, "good": steno.Text("x")}, step=0)
-    assert run.flush(20)
+    assert run.flush(60)
     assert sorted(steno.open(run.dir).keys()) == ["good", "loss"]
     assert "picture" in str(run.health())
 
@@ -240,7 +240,7 @@ def test_a_large_value_fills_no_memory_and_holds_up_no_scalars(run):
     frames = np.zeros((LARGE_BYTES // (3 * side * side), side, side, 3), np.uint8)
     frames[:, :, 0] = 7
     run.log({"ready": 1.0, "small": steno.Image(frames[0])}, step=0)
-    assert run.flush(20)
+    assert run.flush(60)
     (collector,) = _collectors(run.dir)
     mine, its = psutil.Process().memory_info().rss, collector.memory_info().rss
     began = time.monotonic()

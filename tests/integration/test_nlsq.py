@@ -33,7 +33,7 @@ def test_every_iteration_of_a_fit_is_a_record(tmp_path, data, caplog, verbose):
         *data, p0=[1.0, 0.5], callback=callback(verbose=verbose, then=lambda **given: seen.append(given))
     )
     assert np.allclose(popt, [2.5, 1.3], atol=0.05)
-    assert run.finish(20)
+    assert run.finish(60)
     book = steno.open(run.dir)
     assert len(seen) > 2
     costs = book.series("optimization/cost")

@@ -252,7 +252,7 @@ def test_a_store_that_is_down_delays_only_itself_and_sync_ends_it(gate, s3, buck
     run = steno.init("p", "down", dir=tmp_path, store=f"s3://{bucket}/y", destinations=["jsonl"])
     for step in range(100):
         run.log({"a": float(step)}, step=step)
-    assert run.flush(20)
+    assert run.flush(60)
     eventually(lambda: uploads(run.dir).get("error"))
     began = time.monotonic()
     assert run.finish(timeout=3) is False

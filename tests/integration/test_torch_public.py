@@ -21,7 +21,7 @@ def run(tmp_path):
 
 
 def points(run, key):
-    assert run.finish(20)
+    assert run.finish(60)
     series = steno.open(run.dir).series(key)
     return dict(zip(series.step.tolist(), series.value.tolist(), strict=True))
 

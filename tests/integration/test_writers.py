@@ -590,7 +590,7 @@ def test_a_run_of_init_is_no_logdir(tmp_path):
         writer.add_scalar("x", 1.0, 1)
         run.log({"y": 2.0}, step=1)
         assert steno.current() is run
-    assert run.finish(10)
+    assert run.finish(60)
     assert steno.open(run.dir).keys() == ["y"]
     assert steno.open(tmp_path / "log").keys() == ["x"]
 

@@ -82,7 +82,7 @@ def test_all_plugins_are_active(server):
         "scalars", "images", "audio", "text", "histograms", "distributions", "pr_curves", "mesh", "hparams",
         "custom_scalars", "projector", "graphs",
     }  # fmt: skip
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:  # the projector looks for its files on a thread of its own
         enabled = {name for name, about in ask(server, "plugins_listing").items() if about["enabled"]}
         if enabled >= wanted:

@@ -72,7 +72,7 @@ class Place:
 
     def settle(self):
         """Go on until all has an outcome in the ledger, which is synced."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.artifacts.waiting and time.monotonic() < deadline:
             self.artifacts.add_outcomes()
             self.artifacts.posted(self.poster.post([]))
@@ -113,7 +113,7 @@ def test_content_is_stored_once_and_the_snapshots_go(place):
 
 def test_a_snapshot_stays_until_its_outcome_is_synced(place):
     place.post(place.file("a"))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while place.artifacts.waiting and time.monotonic() < deadline:
         place.artifacts.add_outcomes()
         place.artifacts.posted(place.poster.post([]))
@@ -129,7 +129,7 @@ def test_a_snapshot_stays_until_its_outcome_is_synced(place):
 def test_a_collector_that_dies_anywhere_is_succeeded(place, kill):
     place.post(place.file("a", b"one"), place.file("b", b"two"), place.link("latest", "b"))
     if kill >= 1:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while place.artifacts.done < 2 and time.monotonic() < deadline:
             time.sleep(0.002)
     if kill >= 2:

@@ -402,7 +402,7 @@ if pid == 0:
     import time, steno
     run = steno.init(name="drawn", capture="both", destinations=["console"])
     from steno.destinations import screen
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "stdout" not in screen._standing and time.monotonic() < deadline:
         run.log({"loss": 0.5}); time.sleep(0.05)
     assert "stdout" in screen._standing

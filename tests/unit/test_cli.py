@@ -162,7 +162,7 @@ def test_tail_follows_a_live_run(tmp_path, monkeypatch):
     """`steno tail` in another process prints records logged after it began, and leaves when the run has ended."""
     with steno.init(project="live", name="one", dir=tmp_path) as live:
         live.log({"x": 0.5})
-        assert live.flush(20)
+        assert live.flush(60)
         tail = subprocess.Popen(
             [sys.executable, "-m", "steno", "tail", str(live.dir), "--json"], stdout=subprocess.PIPE, text=True
         )

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.usefixtures("kept_ledger")
 def test_a_live_run_has_a_living_writer_and_a_collector(tmp_path):
     with steno.init(project="live", name="one", dir=tmp_path, destinations=["csv"]) as run:
         run.log({"x": 1.0})
-        assert run.flush(20)
+        assert run.flush(60)
         found = examine(run.dir)
         assert found.state == "running"
         assert [journal.alive for journal in found.journals] == [True]
         assert [node["collector"] for node in found.nodes] == ["running"]
         assert found.unposted_bytes == 0
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while examine(run.dir).destinations[0].get("delivered", 0) < 1 and time.monotonic() < deadline:
             time.sleep(0.05)
         (csv,) = examine(run.dir).destinations

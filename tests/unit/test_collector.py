@@ -119,7 +119,7 @@ def test_a_run_is_posted_delivered_sealed_and_left(run):
     for i in range(2000):
         recorder.log({"a": float(i), "b": i, "c": "text" if i % 100 == 0 else -i})
     recorder.entry("finish", {"state": "finished"})
-    assert recorder.flush(20)
+    assert recorder.flush(60)
     recorder.close()
 
     assert process.wait(60) == 0

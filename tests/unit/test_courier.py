@@ -258,7 +258,7 @@ def test_no_thread_is_left_when_couriers_leave(follow):
 
     courier.leave()
 
-    assert courier.join(5)
+    assert courier.join(60)
     assert courier.state == "closed"
     assert not [
         one

@@ -75,7 +75,7 @@ class AsObject(Road):
     def close(self):
         self.courier.leave()
         self.recorder.close()
-        assert self.courier.join(10)
+        assert self.courier.join(60)
 
 
 class ByName(Road):
@@ -133,7 +133,7 @@ class ByName(Road):
         self.stop()
         self.recorder.close()
         self.delivery.close(5.0, 5.0)
-        assert self.courier.join(10)
+        assert self.courier.join(60)
         self.journal.close()
         self.marker.close()
         self.connection.close()
@@ -528,7 +528,7 @@ def test_an_end_is_bounded_however_long_the_outage(road):
     began = time.monotonic()
     assert not way.end(0.5)
     assert time.monotonic() - began < 3.0
-    assert way.courier.join(5)
+    assert way.courier.join(60)
     assert down.kept.closed
     assert way.health()["skipped"] == 0
     assert way.health()["lag"] >= 10
@@ -554,7 +554,7 @@ def test_what_was_delivered_is_flushed_before_the_end(road):
     ordered = Ordered()
     way = road(ordered)
     way.log(*range(10))
-    assert way.courier.join(10)
+    assert way.courier.join(60)
     assert order == ["write", "flush", "close"]
     assert way.health()["delivered"] == way.health()["record"]
 
@@ -593,7 +593,7 @@ def test_close_comes_once_also_when_flush_and_close_raise(road):
     way.log(*range(10))
     until(lambda: len(raising.taken) == 10)
     way.courier.leave()
-    assert way.courier.join(10)
+    assert way.courier.join(60)
     assert raising.closes == 1
     assert "KeyboardInterrupt" in way.health()["error"] or "SystemExit" in way.health()["error"]
 

@@ -312,7 +312,7 @@ def test_a_run_in_a_store_has_an_object_for_each_edit(tmp_path, monkeypatch):
     objects[1].write_bytes(b"x" * 10_000_000)
     (objects[0].parent / "99999999999999999999-x.json").write_bytes(b'{"field": "notes", "value": "n2"}')
     assert (steno.open(url).info.name, steno.open(url).info.tags, steno.open(url).info.notes) == ("one", ("b",), "n2")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while first.info.notes != "n2":  # an open reader looks again
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -13,7 +13,7 @@ def test_records_without_points_take_no_automatic_step(tmp_path):
         run.log({"k": b"raw"})
         run.log({"k": []})
         run.log({"a": 1.0})
-        assert run.finish(timeout=20)
+        assert run.finish(timeout=60)
     series = steno.open(run.dir).series("a")
     assert series.step.tolist() == [0, 1]
     assert series.value.tolist() == [0.0, 1.0]

@@ -79,7 +79,7 @@ def test_what_is_logged_before_close_is_delivered_though_the_courier_has_just_lo
 
     between_look_and_rest(feed, act)
     feed.start()
-    assert feed.courier.join(10)
+    assert feed.courier.join(60)
     assert feed.kept.values == [1.0]
 
 

@@ -39,7 +39,7 @@ def run_dir(tmp_path):
     with steno.init(project="p", name="r", dir=tmp_path, destinations=["csv", "jsonl"]) as run:
         for number in range(RECORDS):
             run.log({"n": number})
-        assert run.flush(20)
+        assert run.flush(60)
     steno.sync(run.dir)
     for path in node_dir(run.dir).glob("ledger.sqlite*"):
         path.unlink()
@@ -125,7 +125,7 @@ def test_a_run_that_goes_on_takes_no_number_anew(run_dir, tmp_path):
     with steno.init(project="p", name="r", dir=tmp_path, resume=True) as run:
         for number in range(10):
             run.log({"n": 1000 + number})
-        assert run.finish(20)
+        assert run.finish(60)
     with steno.open(run_dir) as book:
         found = book.series("n")
         assert found.value.tolist() == [1000.0 + number for number in range(10)]
@@ -138,11 +138,11 @@ def test_a_run_that_goes_on_takes_no_number_anew(run_dir, tmp_path):
 
 def test_a_ledger_that_is_older_than_what_is_known_is_a_loss_too(run_dir, tmp_path):
     with steno.init(project="p", name="r", dir=tmp_path, resume=True) as run:
-        assert run.flush(20)
+        assert run.flush(60)
         kept = {path.name: path.read_bytes() for path in node_dir(run_dir).glob("ledger.sqlite*")}
         for number in range(50):
             run.log({"n": number})
-        assert run.finish(20)
+        assert run.finish(60)
     steno.sync(run_dir)
     for path in node_dir(run_dir).glob("ledger.sqlite*"):
         path.unlink()
@@ -228,7 +228,7 @@ def test_a_run_whose_machinery_was_removed_goes_on_behind_its_parts(run_dir, tmp
             run.log({"n": 1000 + turn})
             with steno.open(run_dir) as book:  # while it goes on too
                 assert len(book.series("n")) >= RECORDS
-            assert run.finish(20)
+            assert run.finish(60)
         steno.sync(run_dir)
         with steno.open(run_dir) as book:
             series = book.series("n")

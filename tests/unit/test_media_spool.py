@@ -258,7 +258,7 @@ def test_a_full_disk_is_waited_out(place, monkeypatch):
 
     monkeypatch.setattr(kinds, "encode", full)
     ref = place.take(Image(picture()))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while files.encoded(place.run_dir, ref) is None and time.monotonic() < deadline:
         time.sleep(0.005)
     assert files.encoded(place.run_dir, ref) is not None

@@ -95,7 +95,7 @@ def test_a_run_is_kept_or_refused_at_init(tmp_path, length):
         return
     run = steno.init(project="p", name="x", dir=root)
     run.log({"n": 1})
-    assert run.finish(20)
+    assert run.finish(60)
     assert len(steno.open(run.dir).series("n").value) == 1
 
 

@@ -138,7 +138,7 @@ def test_a_run_goes_on_with_its_counters_destinations_and_artifacts(ended):
     nodes = {path.name for path in ended.glob("card-*.json")}
     run = begin(ended.parent.parent, resume=True)
     log(run, 10)
-    assert run.flush(20)
+    assert run.flush(60)
     with steno.open(ended) as reader:
         assert reader.info.state == "running"
         assert reader.series("k1").step.tolist() == list(range(50))

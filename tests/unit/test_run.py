@@ -664,4 +664,4 @@ def test_sync_of_a_run_of_our_own_leaves_its_lock_alone(tmp_path, monkeypatch):
     code = f"from steno.host import is_locked; print(is_locked({str(alive)!r}))"
     assert ok(code, tmp_path).strip() == "True"
     assert not report.error
-    assert run.finish(timeout=20)
+    assert run.finish(timeout=60)

@@ -47,7 +47,7 @@ def test_a_run_is_read_and_delivered_when_finish_says_so():
     for step in range(50):
         run.log({"loss": float(step)}, step=step)
     run.summary["best"] = 1.5
-    assert run.finish(20) is True
+    assert run.finish(60) is True
     book = steno.open(run.dir)
     assert book.series("loss").value.tolist() == [float(step) for step in range(50)]
     assert (book.info.state, book.info.id, book.info.config["lr"]) == ("finished", run.id, 0.1)
@@ -60,7 +60,7 @@ def test_flush_means_that_another_process_reads_it():
     run = steno.init(name="a")
     for number in range(10):
         run.log({"a": float(number)})
-        assert run.flush(20)
+        assert run.flush(60)
         assert values(run.dir, "a") == [float(n) for n in range(number + 1)]
         assert run.step == number + 1
 
@@ -68,15 +68,15 @@ def test_flush_means_that_another_process_reads_it():
 def test_a_killed_collector_is_started_again_and_nothing_is_missing():
     run = steno.init(name="a")
     run.log({"a": 0.0})
-    assert run.flush(20)
+    assert run.flush(60)
     pid = run._started.watchdog.pid
     os.kill(pid, signal.SIGKILL)
     run.log({"a": 1.0})
-    assert run.flush(20)
+    assert run.flush(60)
     assert run._started.watchdog.pid not in {None, pid}
     assert run.health()["collector"].items() >= {"enabled": True, "alive": True, "deaths": 1}.items()
     assert values(run.dir, "a") == [0.0, 1.0]
-    assert run.finish(20)
+    assert run.finish(60)
 
 
 def test_journalled_without_a_collector_and_caught_up_later(monkeypatch):
@@ -193,7 +193,7 @@ def test_resume_counts_on_and_rewind_hides():
     first.finish(20)
     again = steno.init(name="a", resume=True)
     again.log({"a": 2.0})
-    assert again.flush(20)
+    assert again.flush(60)
     assert again.step == 11
     again.finish(20)
     rewound = steno.init(name="a", rewind=5)

@@ -116,7 +116,7 @@ def edit_again(run_dir):
 def go_on(run_dir):
     run = steno.init(project="p", name=run_dir.name, dir=run_dir.parent.parent, resume=True)
     run.log({"val/acc": 7.0})
-    assert run.flush(20)
+    assert run.flush(60)
     assert next(one for one in steno.runs(run_dir.parent.parent) if one.path == run_dir).state == "running"
     assert run.finish(30)
 
@@ -217,7 +217,7 @@ def test_runs_with_too_large_a_configuration_have_it_whole(tmp_path):
     run = steno.init(project="p", name="r", dir=tmp_path, config=config)
     run.log({"x": 1.0})
     assert run.finish(30)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not any(one.ended for one in card.read(run.dir).values()):
         assert time.monotonic() < deadline
         time.sleep(0.02)

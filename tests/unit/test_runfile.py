@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_says_it_once_and_is_recorded(run_dir, capsys):
     _spoil(run_dir, **{name: value for name, value in WRONG.items() if name != "id"})
     with steno.init(project="p", name="x", dir=run_dir.parent.parent, resume=True, tags=["u"], config={"b": 2}) as run:
         run.log({"n": 3.0})
-        assert run.flush(20)
+        assert run.flush(60)
     said = capsys.readouterr().err
     assert said.count("run.json") == 1
     assert "'tags' is a number and must be a list of texts" in said

@@ -398,7 +398,7 @@ def test_a_new_run_and_its_records_are_news(tmp_path):
         begun = time.monotonic()
         with steno.init(project="p", name="live", dir=str(tmp_path)) as run:
             run.log({"x": 1.0})
-            assert run.flush(10)
+            assert run.flush(60)
             name, id, data = next(stream)
             assert name == "news"
             assert data["list"]
@@ -406,7 +406,7 @@ def test_a_new_run_and_its_records_are_news(tmp_path):
             seen = False
             for _ in range(20):
                 run.log({"x": 2.0})
-                assert run.flush(10)
+                assert run.flush(60)
                 name, id, data = next(stream)
                 told = data["runs"].get("p/live")
                 if told is not None and told["keys"] is not None:

@@ -48,7 +48,7 @@ def begun(asker, path, body=b"", method="GET"):
 
 def settled(asker, files, threads):
     """Whether the process comes down to so many, soon after the last client is gone."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         now = held(asker)
         if now[1] <= files and now[0] <= threads:
