@@ -18,7 +18,7 @@ from run_programs import wait_for
 
 import steno
 from nodes import node_dir
-from steno.capture.start.collector_process import is_running
+from steno.capture.start.collector_process import COLLECTORS, is_running
 from steno.capture.start.watchdog import Watchdog
 from steno.host import is_locked
 from steno.journal.tailer import Tailer
@@ -28,6 +28,7 @@ from steno.journal.tailer import Tailer
 def _alone(monkeypatch, tmp_path):
     run_programs.no_launcher(monkeypatch)
     monkeypatch.chdir(tmp_path)
+    COLLECTORS.forget()  # one that an earlier test killed is replaced when the next is started, by this test's script
     yield
     if steno.current() is not None:
         steno.current().finish(0)
