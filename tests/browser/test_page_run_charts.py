@@ -65,6 +65,9 @@ def test_the_machine_has_a_section_under_the_same_cursor(browse, viewer):
     card = ready(page, "x/y", ".runpage")
     sections = page.locator(".runpage .section").all_inner_texts()
     assert sections[-1].split()[1] == "system"
+    # The cursor is in the charts that are there when it moves.
+    page.locator('.runpage article[data-key^="system/"] .u-cursor-x').first.wait_for(state="attached")
+    page.wait_for_function("() => !document.querySelector('article.loading')")
     card.locator(".u-over").hover()
     when = card.locator(".tip .when")
     when.wait_for()
