@@ -3,7 +3,7 @@
     {"time": "2026-11-30T15:37:29.123456Z", "by": "anna@host", "field": "notes", "value": "diverged"}
 
 One line for each change, added by one write of at most 4 KiB. The last line of a field wins, so writers need no lock.
-`tags` has a list of all tags, or {"add": […], "remove": […]}, so that two who add a tag at once lose neither.
+`tags` has a list of all tags, or {"add": […], "remove": […]}, so that two who add a tag together lose neither.
 A line that is none of this, as one that a full disk tore, costs itself alone. In an object store each line is an
 object of its own below `edits/`. Collectors neither read nor write them, and `run.json` stays as it was recorded.
 """

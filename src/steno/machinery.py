@@ -148,7 +148,7 @@ def _fill(hidden: Path, place: Path, held: Mapping[str, str]) -> None:
 
 
 def remove(run_dir: Path) -> bool:
-    """Take the machinery away, all at once; False: somebody has begun to record, and nothing has changed.
+    """Take the machinery away, all of it atomically; False: somebody has begun to record, and nothing has changed.
 
     Raises:
         OSError: it stays.

@@ -75,7 +75,7 @@ class JournalledMapping(_Named):
         return len(self._values)
 
     def update(self, *others: Any, **more: Any) -> None:
-        """Set several at once, journalled as one change; from all that `init` takes for a configuration, or from pairs.
+        """Set several values, journalled as one change; from all that `init` takes for a configuration, or from pairs.
 
         W&B's `allow_val_change` is understood, and means nothing: every value may change.
 
@@ -119,7 +119,7 @@ class Borrowed(_Named):
         return len(self._find())
 
     def update(self, *others: Any, **more: Any) -> None:
-        """Set several at once, journalled as one change."""
+        """Set several values, journalled as one change."""
         self._find().update(*others, **more)
 
     def __repr__(self) -> str:

@@ -42,7 +42,7 @@ def publish(
 
     Its parts go to an Iceberg catalogue, or their rows to ClickHouse; --cards is for steno's own lists.
 
-    It may be called at any time, by several at once, and be killed: everything is in the tables once. Exit status 1 if
+    It may be called at any time, by several together, and be killed: everything is in the tables once. Exit status 1 if
     a run could not be read, or a catalogue's table names files that are gone.
     """
     from steno.store.stock import stock_of

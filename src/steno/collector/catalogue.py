@@ -58,7 +58,7 @@ def claim(run_dir: Path) -> Node:
     nodes = run_dir / ".steno" / "nodes"
     nodes.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        # Two collectors of one machine may come at once; machines apart are told apart by mkdir alone.
+        # Two collectors of one machine may come together; machines apart are told apart by mkdir alone.
         handle = os.open(nodes, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, handle)
         with contextlib.suppress(OSError):

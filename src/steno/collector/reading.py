@@ -16,7 +16,7 @@ _BYTES = 4096
 _DEADLY = 2
 """Deaths at exactly one frame; one while a longer stretch was decoded does not count."""
 PIECE_BYTES = 64 << 10
-"""What is read at once of a stretch that a collector died in: frame by frame, megabytes would take minutes."""
+"""What is read in one go of a stretch that a collector died in: frame by frame, megabytes would take minutes."""
 
 
 class Marker:
@@ -39,7 +39,7 @@ class Marker:
         finally:
             os.close(handle)
         self._suspects: dict[tuple[str, int], tuple[int, int, int]] = {}
-        """(stream, segment) → (offset, bytes read at once there, deaths if that was one frame)"""
+        """(stream, segment) → (offset, bytes read in one go there, deaths if that was one frame)"""
         self.poison: tuple[str, int, int] | None = None
         self._learn()
 

@@ -31,7 +31,7 @@ def _is_ours(name: str) -> bool:
 
 
 class Store:
-    """The content of one run. Thread-safe; several machines may store at once.
+    """The content of one run. Thread-safe; several machines may store together.
 
     Killed at any instruction, the snapshot is still there and is stored again, to the same end.
 

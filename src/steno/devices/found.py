@@ -52,7 +52,7 @@ def adapter_of(kind: type) -> Adapter | None:
             from steno.devices._jax import JaxAdapter
 
             found = JaxAdapter()
-        # Two threads may meet the first value at once: one adapter stays.
+        # Two threads may meet the first value together: one adapter stays.
         found = _adapters.setdefault(library, found)
     return found
 

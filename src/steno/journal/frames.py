@@ -211,7 +211,7 @@ class Frames:
             self._pour(segment)
             with self.lock:
                 if not self.backlog:
-                    self.backlog_bytes = 0  # threads that counted at once may have miscounted
+                    self.backlog_bytes = 0  # threads that counted together may have miscounted
                     self._take(segment)
                     self._pour(segment)
                     return True

@@ -32,7 +32,7 @@ _frame_at: Final = fmt.FRAME.unpack_from
 _RUN: Final = 8
 """From so many frames of one length on, they are taken together."""
 _TOGETHER: Final = 512
-"""Frames copied at once: few enough to stay in the processor's cache."""
+"""Frames copied in one go: few enough to stay in the processor's cache."""
 _STUCK_SECS: Final = 5.0
 """How long a live writer's head may look torn before we look behind it."""
 

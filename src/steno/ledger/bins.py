@@ -432,7 +432,7 @@ def _winner(
 def _united_moments(
     bins: Bins, finite: NDArray[np.int64], heads: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and M2 of united bins, by Chan's formula for many at once."""
+    """Mean and M2 of united bins, by Chan's formula for many bins together."""
     if len(heads) == len(finite):
         return bins.mean, bins.m2
     number = np.add.reduceat(finite, heads)

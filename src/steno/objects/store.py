@@ -57,7 +57,7 @@ class ObjectStore:
 
     Args:
         url: as `steno.objects.url.check` returns it.
-        gate: held while data goes out: as many transfers at once as it lets in.
+        gate: held while data goes out: as many parallel transfers as it lets in.
         patient: leave retries to the file system's own; else each fault is raised at once.
     """
 
@@ -155,7 +155,7 @@ class ObjectStore:
             self.fs.pipe_file(self.place(key), data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write a small object unless one of this key is there; whether it was written. Of several at once one does.
+        """Write a small object unless one of this key is there; whether it was written. Of several together one does.
 
         That holds where `creates` does.
         """
@@ -195,8 +195,8 @@ class ObjectStore:
     def read(self, key: str, ranges: Sequence[tuple[int, int]] | None = None) -> bytes | list[bytes]:
         """A small object's content, or of any object these ranges of bytes (begin, end), in their order.
 
-        Ranges that are neighbours come in one request, others at once. One that leads beyond the object's end is cut
-        there. Raises FileNotFoundError.
+        Ranges that are neighbours come in one request, others in parallel. One that leads beyond the object's end is
+        cut there. Raises FileNotFoundError.
         """
         place = self.place(key)
         if ranges is None:

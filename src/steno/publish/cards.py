@@ -40,7 +40,7 @@ class Carded:
 
 
 def publish(stock: Stock) -> Carded:
-    """Have a card for each node of each run. It may be called at any time, by several at once, and be killed.
+    """Have a card for each node of each run. It may be called at any time, by several together, and be killed.
 
     Of a node that is at work only a card that is not there is made, and not if it comes meanwhile: the node's own is
     newer.

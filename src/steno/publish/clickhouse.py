@@ -51,7 +51,7 @@ def publish(stock: Stock, place: DatabaseUrl) -> Inserted:
     """Have the rows of all parts, their bins, and what each run comes to, in the tables.
 
     A part is marked as published after its rows. Rows that come again, since a publisher was killed or since several
-    publish at once, replace themselves; their token saves the work where it is remembered.
+    publish together, replace themselves; their token saves the work where it is remembered.
 
     Raises:
         StenoError: the store cannot be listed, or ClickHouse refuses or does not answer for minutes.

@@ -321,7 +321,7 @@ def below(url: str) -> list[AfarSummary]:
 
 
 def open_all(runs: Iterable[object]) -> None:
-    """Open those of a list that are in a store, several at once; one that cannot be says so when it is asked."""
+    """Open those of a list that are in a store, several in parallel; one that cannot be says so when it is asked."""
     shut = [one.door for one in runs if isinstance(one, AfarSummary) and one.door and one.door.known() is None]
     if len(shut) > 1:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-afar") as pool:

@@ -47,7 +47,7 @@ class Beside:
     def create(self, name: str, data: bytes) -> bool:
         """Write it unless it is there; whether it was written. Raises StenoError.
 
-        Of two at once one does, where the store knows the condition; elsewhere a look before must do.
+        Of two that try together one does, where the store knows the condition; elsewhere a look before must do.
         """
         with self._asked("written") as store:
             if self._has(store, name):

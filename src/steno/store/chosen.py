@@ -24,7 +24,7 @@ COLUMNS: Final = {
 }
 """What is read of a part, as SQL."""
 _SINGLY: Final = 16
-"""So many keys are asked for one by one, where only what holds them is read; more are cheaper all at once."""
+"""So many keys are asked for one by one, where only what holds them is read; more are cheaper all together."""
 
 
 def read_points(

@@ -146,7 +146,7 @@ class Engine:
             raise PartGone(str(run_dir / part.name)) from error
 
     def covered(self, run_dir: Path, parts: Sequence[Part], *, over_ranks: bool = False) -> list[Covered]:
-        """The parts as their bins are read: of a run in a store many at once."""
+        """The parts as their bins are read: of a run in a store many in parallel."""
         origin = self.origins.get(run_dir)
         many = [] if origin is None else origin.overviews(parts, over_ranks=over_ranks)
         there = {part.name for one in many for part in one.parts}

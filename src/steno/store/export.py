@@ -45,7 +45,7 @@ _FIXED = ("node", "record", "step", "time", "rank", "attempt")
 def export(
     engine: Engine, source: Source, to: str, path: Path, *, keys: Iterable[str] | None = None, long: bool = False
 ) -> int:
-    """Write the points that rewinds leave to `path`, replacing it at once when all is written; returns points.
+    """Write the points that rewinds leave to `path`, replacing it atomically when all is written; returns points.
 
     csv      one row per record: node, record, step, time, rank, attempt, a column for each key in their order;
              a column of ours steps aside as `_step` for a key of its name

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 WHOLE_BYTES: Final = 1 << 17
-"""A smaller part is read at once, and so is the end of a larger one, where its footer is."""
+"""A smaller part is read in one request, and so is the end of a larger one, where its footer is."""
 _PERHAPS_SAME: Final = ("rank", "attempt", "node")
 
 

@@ -429,7 +429,7 @@ class RunReader:
         """Change what people call the run and say of it, while it goes on or after it. See docs/edits.md.
 
         What was recorded stays as it is; this adds a line to `edits.jsonl` in the run's directory, or an object to
-        its store. Threads, processes and machines may edit one run at once: no edit is lost, and of one field the
+        its store. Threads, processes and machines may edit one run together: no edit is lost, and of one field the
         last wins. An edit is on the disk when this returns.
 
         Args:

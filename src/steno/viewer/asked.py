@@ -19,7 +19,7 @@ _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 class TooMuchError(UsageError):
-    """More is asked for than is answered at once."""
+    """More is asked for than one answer may have."""
 
 
 async def body(request: Request) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FINER: Final = (4096, 2048, 1024)
 """Bins for what is zoomed in the file, beside those that are shown at first."""
 _MOST_ROWS: Final = 2_000_000
-"""Bins of one chart, and of the charts that are computed at once: each run is opened once for all of these."""
+"""Bins of one chart, and of the charts that are computed together: each run is opened once for all of these."""
 _MOST_AT_ONCE: Final = 16
 _GUESSED: Final = 1.25
 """Bins that are guessed to need so many times the room are not computed to see that they do."""

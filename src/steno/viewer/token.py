@@ -37,7 +37,7 @@ def of_user() -> tuple[str, Path | None]:
             files.write_new(aside, secrets.token_urlsafe(32).encode(), mode=0o600)
             try:
                 with contextlib.suppress(FileExistsError):
-                    files.link(aside, path)  # of two at once, the first one's token stands
+                    files.link(aside, path)  # of two that come together, the first one's token stands
             finally:
                 files.unlink(aside)
             found = _read(path)

@@ -94,7 +94,7 @@ class Logger(abc.ABC):
     def log_metrics(
         self, metrics: Any, step: int | None = None, *, keys_sep: str = "/"
     ) -> dict[str, Any] | LateMetrics:
-        """Log many metrics at once.
+        """Log many metrics in one call.
 
         Where `experiment` is a `steno.Run` they are one record, there as a whole or not at all, and nothing waits
         for a device. Elsewhere everything is converted first, which waits, then given to `log_scalar` one by one;

@@ -26,7 +26,7 @@ BOUND_BYTES: Final = 64 << 20
 """Segments kept for a destination that is behind; beyond them its oldest records are skipped, counted."""
 _READ_BYTES: Final = 1 << 20
 _EXACT_BYTES: Final = 1 << 16
-"""Read at once for a destination that is told each call: what has been read no longer counts as skipped."""
+"""Read in one go for a destination that is told each call: what has been read no longer counts as skipped."""
 FIRST_WAIT_SECS: Final = 0.05
 LAST_WAIT_SECS: Final = 2.0
 _FLUSH_SECS: Final = 1.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 MOST: Final = 65_536
-"""Late values waiting at once."""
+"""Late values that may wait together."""
 MOST_BYTES: Final = 256 << 20
 _LOOK_SECS: Final = 0.005
 _HURRY_SECS: Final = 0.0005

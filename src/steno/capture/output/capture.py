@@ -28,7 +28,7 @@ BURST_LINES: Final = 10_000
 LINES_PER_SEC: Final = 200
 BURST_BYTES: Final = 4 << 20
 BYTES_PER_SEC: Final = 64 << 10
-"""A program may print much at once, and so much all the time; what goes beyond is counted."""
+"""A program may print much in a burst, and so much all the time; what goes beyond is counted."""
 _WAITING: Final = 2_000
 _AT_ONCE: Final = 1_000
 _PIECES: Final = 100

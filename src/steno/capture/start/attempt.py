@@ -84,7 +84,7 @@ def settle(
             that is its whole job has nobody to meet: in one `srun --pty bash` program after program has the same
             variables.
         is_open: whether a run is open in this very process, whose locks `is_live` cannot look at. It is joined where
-            `resume` or `rewind` asks for it, and stands aside else: who begins two runs at once wants two.
+            `resume` or `rewind` asks for it, and stands aside else: who begins two runs together wants two.
 
     Raises:
         RunNotFoundError: `resume=True`, or `rewind` without `resume="allow"`, and the run is not there.

@@ -108,7 +108,7 @@ class CollectorProcess:
                 assert self._process is not None
                 return Handed(self._process, run_dir)
             if self._busy is not None and self._process is not None and self._process.poll() is None:
-                return _of(self._spawn(run_dir, linger_secs, adopt_secs, ""))  # several runs at once
+                return _of(self._spawn(run_dir, linger_secs, adopt_secs, ""))  # several runs in one process
             self._dismiss(run_dir)
             started = self._spawn(run_dir, linger_secs, adopt_secs, "--more")
             if started is None:
@@ -225,7 +225,7 @@ def _of(started: tuple[subprocess.Popen[bytes], dict[str, str]] | None) -> subpr
 def _enter(run_dir: Path) -> int | None:
     """The lock of the one who starts a collector of this machine; None: one is there, or is coming up.
 
-    The collector inherits it and lets it go when it has its own: of many ranks that join at once one starts one.
+    The collector inherits it and lets it go when it has its own: of many ranks that join together one starts one.
 
     Raises:
         OSError: the file cannot be made.

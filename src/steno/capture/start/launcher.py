@@ -112,7 +112,7 @@ def _named(env: Mapping[str, str], launch: Launch) -> Named | None:
     if run_id := _rendezvous(env, launch):
         return Named(f"torchrun:{run_id}", unique=_UUID.fullmatch(run_id) is not None)
     if launch.world_size == 1:
-        return None  # in one step of SLURM or of MPI program after program may run, each alone, and at once
+        return None  # in one step of SLURM or of MPI program after program may run, each alone, and in parallel
     if launch.kind == "mpi":
         return Named(launch.job) if launch.job else None
     is_local = _first(env, "LOCAL_WORLD_SIZE") == launch.world_size

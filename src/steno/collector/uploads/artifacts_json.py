@@ -1,4 +1,4 @@
-"""Artifacts by name in a store, for programs without steno: one object, `artifacts.json`, replaced at once.
+"""Artifacts by name in a store, for programs without steno: one object, `artifacts.json`, replaced as a whole.
 
     {"names": {"model.pt": {"key": "artifacts/ab/ab..", "digest": "ab..", "size": 7, "step": 20}},
      "aliases": {"latest": "model.pt"}}
@@ -64,7 +64,7 @@ def rows(run_dir: Path, is_there: Callable[[str], bool]) -> list[dict[str, Any]]
 def put(store: ObjectStore, node: int, mine: list[dict[str, Any]]) -> None:
     """Say what this node's rows are, and what those of all nodes come to.
 
-    Of several nodes at once the last to write has looked at all: who finds another one's rows changed after it has
+    Of several nodes together the last to write has looked at all: who finds another one's rows changed after it has
     written does so again. Raises what the store raises.
     """
     own = f"{node_object.FOLDER}/{node_name(node)}.artifacts.json"

@@ -69,7 +69,7 @@ def find(root: ObjectStore, at: Callable[[str], ObjectStore], about: Mapping[str
         place = StorePlacement(path, str(about["id"]), born=True)
         if not _about(root, path):
             root.create(f"{path}/{RUN}", described(about, place))
-        if _about(root, path).get("id") == about["id"]:  # where nothing can be created, two may have come at once
+        if _about(root, path).get("id") == about["id"]:  # where nothing can be created, two may have come together
             return place
     raise DifferentError(f"{root.url}/{path} holds another run: give this one's store another prefix")
 

@@ -146,7 +146,7 @@ class Uploader:
                 self._wake.wait(pause_secs(min(spent, before_that), self._unsealed))
                 continue
             self.state = "retrying"
-            # Spread, for the uploaders of many runs that a store's return would wake at once.
+            # Spread, for the uploaders of many runs that a store's return would wake together.
             time.sleep(backoff.next() * random.uniform(0.7, 1.0))
             if self._counts.numbers()["retries"] == before:
                 backoff.reset()

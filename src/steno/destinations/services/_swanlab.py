@@ -27,7 +27,7 @@ _APART: Final = 2.0**-10
 """SwanLab drops a point whose x is that of the one before: a repeated step is moved by so little for each repeat."""
 _SETTLE_SECS: Final = 10.0
 _AT_ONCE: Final = 101
-"""SwanLab writes a hundred points at once, and the last one is a row's in part."""
+"""SwanLab writes a hundred points together, and the last one is a row's in part."""
 _POLL_SECS: Final = 0.05
 
 

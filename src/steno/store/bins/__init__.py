@@ -1,1 +1,1 @@
-"""Curves of many runs at once, by bins of equal steps or times: what `steno.bins` answers."""
+"""Curves of many runs together, by bins of equal steps or times: what `steno.bins` answers."""

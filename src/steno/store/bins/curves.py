@@ -1,4 +1,4 @@
-"""`steno.bins`: curves of many runs at once."""
+"""`steno.bins`: curves of many runs together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def bins(
     edges: bool = False,
     dir: str | os.PathLike[str] | None = None,
 ) -> Curves:
-    """Curves of many runs at once: each as its points where they are few, else as bins with exact extremes.
+    """Curves of many runs together: each as its points where they are few, else as bins with exact extremes.
 
     Bins are `[i * w, (i + 1) * w)`, with `w` a power of two of a step (of a second, from 1/512 s on, where x is a
     time), the same for all curves of an answer, the smallest that gives at most `width` bins. A series with at

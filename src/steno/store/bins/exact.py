@@ -311,7 +311,7 @@ def _within(rows: Rows, steps: Steps) -> Rows:
 
 
 def _each(read: Callable[[int, RunToRead], T], shown: Sequence[RunToRead]) -> list[T]:
-    """What is read of each run, of several at once."""
+    """What is read of each run, of several in parallel."""
     if len(shown) == 1:
         return [read(0, shown[0])]
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="steno-bins") as pool:
