@@ -35,6 +35,7 @@ def test_an_empty_directory_says_what_to_do_and_the_first_run_appears(browse, tm
         page.locator('[data-run="p/first"]').wait_for()
         ready(page, "loss")
         assert run.finish(60)
+        page.close()  # before its viewer, which it asks
 
 
 @pytest.fixture(scope="module")
