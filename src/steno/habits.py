@@ -1,4 +1,4 @@
-"""Names that W&B and MLflow have and steno has not: what to write in their place."""
+"""Names that W&B, MLflow and their command lines have and steno has not: what to write in their place."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ RUN: Final = {
     "entity": _SERVER,
     "get_url": _SERVER,
     "group": "steno.open(run.dir).info has it",
+    "job_type": "steno.init(job_type=…) makes it a tag: steno.open(run.dir).info.tags has it",
     "log_code": "run.json has the commit; " + _ARTIFACT,
     "log_figure": "run.log({key: steno.Figure(figure)})",
     "log_image": "run.log({key: steno.Image(array)})",
@@ -29,14 +30,18 @@ RUN: Final = {
     "log_param": _CONFIG,
     "log_params": _CONFIG,
     "log_table": "run.log({key: steno.Table(frame)})",
+    "mark_preempting": "a run that is begun again under its name goes on as its next attempt; nothing is marked before",
     "log_text": "run.log({key: text})",
     "notes": _EDIT,
+    "offline": _SERVER,
     "path": "run.dir is its directory, f'{run.project}/{run.name}' what commands understand",
     "restore": _READ,
     "resumed": "run.attempt > 1 says so",
     "save": _ARTIFACT,
     "set_tag": _EDIT,
     "set_tags": _EDIT,
+    "start_time": "steno.open(run.dir).info.started is it",
+    "sweep_id": _LOOP,
     "tags": _EDIT,
     "unwatch": "see run.watch",
     "upsert_artifact": _ARTIFACT,
@@ -53,6 +58,7 @@ MODULE: Final = {
     "MlflowClient": _RUNS,
     "Api": _RUNS,
     "Markdown": "steno.Text(text) is drawn as Markdown",
+    "Molecule": "steno.log_artifact(path) keeps its file; steno.Object3D takes points as an array of shape (N, 3)",
     "Plotly": "steno.Figure(figure) takes plotly's figures",
     "active_run": "steno.current() is the current run",
     "agent": _LOOP,
@@ -64,6 +70,8 @@ MODULE: Final = {
     "log_dict": _LOG,
     "log_input": "run.config has what a run was made from",
     "login": _SERVER,
+    "plot": "log the numbers: steno.Table(…), steno.Histogram(…), or any chart as steno.Figure(figure)",
+    "plot_table": "run.log({key: steno.Table(frame)})",
     "register_model": "steno has no model registry: steno.link_artifact(name, alias) names an artifact of a run",
     "run": "steno.current() is the current run",
     "search_runs": _RUNS,
@@ -98,6 +106,46 @@ ARTIFACT: Final = {
     "artifact_path": "name='directory/file' says where it is kept",
 }
 """Arguments of `log_artifact` elsewhere."""
+
+COMMANDS: Final = {
+    "agent": _LOOP,
+    "artifact": "'steno get RUN NAME --to PATH' copies an artifact, 'steno show RUN' lists them",
+    "artifacts": "'steno get RUN NAME --to PATH' copies an artifact, 'steno show RUN' lists them",
+    "board": "'steno view' shows the runs in a browser",
+    "dashboard": "'steno view' shows the runs in a browser",
+    "delete": "'steno rm RUN' removes a run",
+    "download": "'steno get RUN NAME --to PATH' copies an artifact",
+    "diff": "'steno compare RUN RUN' shows what differs",
+    "experiments": "'steno runs' lists the runs",
+    "follow": "'steno tail RUN' prints the records, and each new one",
+    "gc": "'steno rm RUN' removes a run; nothing else is collected",
+    "info": "'steno show RUN' shows a run",
+    "init": "there is nothing to set up: steno.init(project=…) in the program begins a run",
+    "list": "'steno runs' lists the runs",
+    "local": _SERVER,
+    "log": "'steno tail RUN' prints the records, 'steno show RUN' the values",
+    "login": _SERVER,
+    "logs": "'steno tail RUN' prints the records, 'steno show RUN' the values",
+    "ls": "'steno runs' lists the runs",
+    "offline": _SERVER,
+    "online": "'steno sync RUN --to NAME' sends a run to a destination",
+    "open": "'steno view' shows the runs in a browser, 'steno show RUN' one in the terminal",
+    "ps": "'steno runs' lists the runs and their states",
+    "pull": "'steno get RUN NAME --to PATH' copies an artifact",
+    "query": "'steno sql QUERY' asks the runs",
+    "remove": "'steno rm RUN' removes a run",
+    "server": "'steno view' shows the runs in a browser",
+    "serve": "'steno view' shows the runs in a browser",
+    "status": "'steno runs' lists the runs and their states, 'steno doctor RUN' looks for what is wrong",
+    "sweep": _LOOP,
+    "tags": "'steno tag RUN TAG' adds a tag",
+    "ui": "'steno view' shows the runs in a browser",
+    "upload": "'steno sync RUN --to NAME' sends a run to a destination",
+    "version": "'steno --version' prints it",
+    "watch": "'steno tail RUN' prints the records, and each new one",
+    "web": "'steno view' shows the runs in a browser",
+}
+"""Commands of `wandb`, `mlflow`, `tensorboard`, `git` and shells: which of ours does the same."""
 
 _CAPTION: Final = "log it beside its caption: run.log({key: value, 'caption': steno.Text(…)})"
 

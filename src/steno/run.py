@@ -171,8 +171,10 @@ class Run(metaclass=_Shown):
         return next_step(self._started.recorder, self.dir)
 
     def __repr__(self) -> str:
-        state = "recording" if self._ending.ended is None else "finished"
-        return f"<steno.Run {self.project}/{self.name} rank {self.rank}, {state}, in {self.dir}>"
+        own = f"steno.Run {self.project}/{self.name} rank {self.rank}"
+        if isinstance(self._started.recorder, Nothing):
+            return f"<{own}, off: it records nothing>"
+        return f"<{own}, {'recording' if self._ending.ended is None else 'finished'}, in {self.dir}>"
 
     def health(self) -> dict[str, Any]:
         """Counts that tell whether recording goes well: reports, drops, feeds, collector, uploads, tasks and more.

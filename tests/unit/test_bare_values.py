@@ -6,6 +6,7 @@ import enum
 import io
 import math
 import uuid
+from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -273,24 +274,26 @@ def test_other_media_do_not_take_what_a_mask_hides_for_a_value():
 @pytest.mark.parametrize(
     "step",
     [4, 4.0, np.float32(4), np.float64(4), np.int8(4), np.array(4), np.array(4.0), Decimal("4.0"), Fraction(8, 2),
-     -4.0, True, 2.0**62],
+     -4.0, True, 2.0**62, np.array([4]), np.array([[4.0]]), np.array([4], object), pd.Series([4])],
 )  # fmt: skip
 def test_a_whole_number_of_any_kind_is_a_step(step):
     said = []
-    assert Snapshot(lambda key, message: said.append(message)).step(step) == int(step)
+    assert Snapshot(lambda key, message: said.append(message)).step(step) == int(
+        step.item() if hasattr(step, "item") else step
+    )
     assert said == []
 
 
 def test_a_whole_number_of_torch_is_a_step():
     torch = pytest.importorskip("torch")
     snapshot = Snapshot(lambda key, message: pytest.fail(message))
-    assert [snapshot.step(step) for step in (torch.tensor(4), torch.tensor(4.0))] == [4, 4]
+    assert [snapshot.step(step) for step in (torch.tensor(4), torch.tensor(4.0), torch.tensor([4]))] == [4] * 3
 
 
 @pytest.mark.parametrize(
     "step",
     [4.5, "4", b"4", math.nan, math.inf, 1j, [4], Hostile(), object(), 2**63, -(2**63) - 1, 2.0**63, np.uint64(2**63),
-     np.array([4.5]), Decimal("NaN"), 10**400, pytest.param(10**5000, id="huge"),
+     np.array([4.5]), np.array([4, 5]), np.array([]), np.ma.masked_array([3], [True]), Decimal("NaN"), 10**400, pytest.param(10**5000, id="huge"),
      pytest.param(np.array(10**5000, object), id="huge object")],
 )  # fmt: skip
 def test_any_other_step_is_refused_aloud_and_never_raises(step):
@@ -323,6 +326,16 @@ def test_steps_are_kept_from_the_loop_to_the_reader(tmp_path, monkeypatch):
 def test_whole_says_what_is_none(bad):
     with pytest.raises((TypeError, ValueError)):
         whole(bad)
+
+
+@pytest.mark.parametrize(
+    "value", [deque([1, 2]), range(3), (one for one in [1]), zip([1], [2], strict=True), {1: 2}.values(), iter([1])]
+)
+def test_what_can_be_gone_through_is_answered_with_list(value):
+    said = []
+    Snapshot(lambda key, message: said.append(message)).prepare({"x": value})
+    assert len(said) == 1
+    assert said[0].endswith("log list(x)")
 
 
 def test_what_is_nested_too_deeply_is_reported_once_not_at_every_level():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 
 import steno
+from steno import habits
 from steno.cli import main
-from steno.cli.commands import app_for
+from steno.cli.commands import COMMANDS, app_for
 
 NAMES = [command.name for command in app_for([]).registered_commands]
 
@@ -86,6 +88,15 @@ def test_wrong_usage_is_status_2(run):
     assert run("tail")[0] == 2
     assert run("export", "digits/first", "--to", "xml")[0] == 2
     assert run("nonsense")[0] == 2
+
+
+def test_a_command_of_another_program_is_answered_with_ours(run):
+    status, _, err = run("ls")
+    assert status == 2
+    assert "'steno runs'" in err
+    for name, answer in habits.COMMANDS.items():
+        assert name not in COMMANDS
+        assert all(word in COMMANDS for word in re.findall(r"'steno (\w+)", answer))
 
 
 def test_runs_lists_the_newest_first(run):

@@ -51,6 +51,13 @@ def test_disabled_is_off(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("mode", ["off", "disabled"])
+def test_a_run_that_records_nothing_says_so(mode, tmp_path):
+    run = steno.init(mode=mode)
+    assert "off: it records nothing" in repr(run)
+    assert str(tmp_path) not in repr(run)
+
+
 def test_online_is_answered_with_the_destination():
     with pytest.raises(steno.UsageError, match="destinations=.*swanlab"):
         steno.init(mode="online")

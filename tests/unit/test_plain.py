@@ -186,3 +186,21 @@ def test_a_key_that_has_no_text_costs_the_configuration_nothing():
 
     assert plain({Key(): 1, "a": 2, 10**5000: 3}) == {"<Key>": 1, "a": 2, "<int>": 3}
     assert as_config({Key(): 1, "a": 2}) == {"<Key>": 1, "a": 2}
+
+
+def test_seeds_of_64_bits_are_numbers_for_every_reader(monkeypatch, tmp_path):
+    no_launcher(monkeypatch)
+    seed, seeds = 2**64 - 1, [2**63, -(2**63)]
+    with steno.init(project="p", name="r", dir=tmp_path, collector=False, config={"seed": seed, "seeds": seeds}) as run:
+        run.config.later = np.uint64(seed)
+        run.summary["best"] = seed
+        run.event("seeded", seed=seed)
+    steno.sync(run.dir)
+    with steno.open(run.dir) as book:
+        assert dict(book.info.config) == {"seed": seed, "seeds": seeds, "later": seed}
+        assert book.info.summary["best"] == seed
+        assert book.sql("select value::ubigint as v from config where key = 'seed'").fetchall() == [(seed,)]
+        (event,) = book.records("event")
+        assert event.payload["seed"] == seed
+    assert len(steno.runs(tmp_path, where=f"config.seed == {seed} and config.later > {seed - 1}")) == 1
+    assert [plain(2**64), plain(-(2**63) - 1)] == [str(2**64), str(-(2**63) - 1)]

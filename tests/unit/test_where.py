@@ -186,3 +186,10 @@ def test_anything_else_is_one_clear_error(text):  # fmt: skip
     else:
         said = f"where: {found.matches(lambda _: MISSING)}"
     assert said.startswith("where: ")
+
+
+def test_numbers_of_thousands_of_digits_are_compared_as_they_are():
+    """Python's own reading of a number refuses them."""
+    assert parse(f"x < {'9' * 5000}").matches({"x": 2**64}.get)
+    assert parse(f"x > -{'9' * 5000}").matches({"x": -1e308}.get)
+    assert not parse(f"x == {'9' * 5000}").matches({"x": math.inf}.get)

@@ -76,7 +76,7 @@ def real(value: Any) -> Any:
 
 
 def whole(value: Any) -> int:
-    """A step as an int: an integer, or a number of any kind without a fraction.
+    """A step as an int: an integer, or a number of any kind without a fraction, also as an array of one element.
 
     Raises:
         TypeError, ValueError, OverflowError: it is none.
@@ -84,7 +84,11 @@ def whole(value: Any) -> int:
     try:
         return int(operator.index(value))
     except TypeError:
-        number = value.item() if getattr(value, "shape", None) == () else value
+        number = value
+        if getattr(value, "size", 0) == 1 and hasattr(value, "dtype"):
+            number = value.tolist()  # of a masked element None, where item() is what lies below the mask
+            while isinstance(number, list):
+                (number,) = number
         if not isinstance(number, numbers.Number) or number != int(number):  # type: ignore[call-overload]
             raise
         return int(number)  # type: ignore[call-overload,no-any-return]

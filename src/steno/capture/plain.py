@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DEPTH: Final = 32
-_INT_LIMIT: Final = 2**63
+_INTEGERS: Final = range(-(2**63), 2**64)
+"""What msgpack holds; the seeds of torch and numpy are as large."""
 _LONGEST: Final = 100_000
 """Elements of a sequence; a longer one, say a `range`, is kept as text."""
 _TEXT_CHARS: Final = 1000
@@ -40,7 +41,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return escaped(str.__str__(value))
     if isinstance(value, int):
-        return int(value) if -_INT_LIMIT <= value < _INT_LIMIT else _digits(int(value))
+        return number if (number := int(value)) in _INTEGERS else _digits(number)
     if isinstance(value, float):
         return float(value)
     if depth > _DEPTH:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import numbers
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -27,8 +27,6 @@ from steno.media.raw import Captured
 from steno.utf8 import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from steno.capture.raws import FilePosition
     from steno.devices.base import Adapter
     from steno.media.raw import Buffer
@@ -233,7 +231,8 @@ class Snapshot:
             found = value
         if found.__class__ is not kind:
             return self.value(key, found, depth + 1, pending)
-        msg = f"{_describe(kind)} is not a number, string, array or dict; log float(x) or a dict of numbers"
+        remedy = "list(x)" if isinstance(value, Iterable) else "float(x) or a dict of numbers"
+        msg = f"{_describe(kind)} is not a number, string, array or dict; log {remedy}"
         raise Unrecordable(msg)
 
     def _media(self, key: str, made: Any, depth: int, pending: list[PendingValue]) -> Any:

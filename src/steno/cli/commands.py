@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
+
+from steno.habits import COMMANDS as OTHERS
 
 COMMANDS: Final = {
     "demo": ("demo", "demo", "steno demo --steps 300 --workers 4"),
@@ -31,10 +34,21 @@ COMMANDS: Final = {
 """By name: the file, the function, an example."""
 
 
+class _Program(TyperGroup):
+    """Answers a command of another program with ours."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer's."""
+        if args[0] not in self.commands and args[0] in OTHERS:
+            ctx.fail(f"No such command {args[0]!r}: {OTHERS[args[0]]}.")
+        return super().resolve_command(ctx, args)
+
+
 def app_for(arguments: list[str]) -> typer.Typer:
     """The program with the command that these arguments call, or with all where they call none."""
     app = typer.Typer(
         name="steno",
+        cls=_Program,
         help="Records what happens in a training run without slowing the step and without losing a record.",
         no_args_is_help=True,
         add_completion=False,

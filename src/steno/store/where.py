@@ -18,6 +18,7 @@ import math
 import operator
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
@@ -241,7 +242,8 @@ def _strange(rest: str) -> str:
 
 
 def _number(text: str) -> float:
-    return float(text) if any(char in text for char in ".eE") else int(text)
+    # Not int(text), which refuses thousands of digits.
+    return float(text) if any(char in text for char in ".eE") else int(Decimal(text))
 
 
 def _comparing(sign: str, left: Any, right: Any, *, is_negated: bool) -> Any:
