@@ -29,7 +29,7 @@ VARIABLES: Final[dict[str, str]] = {
     "STENO_RUN_AS": "rank, attempt and settings that those children take over; `init` exports it",
     "STENO_WRITER": "the global writer that multiprocessing children join; `GlobalSummaryWriter` exports it",
     "STENO_DIR": "where runs are kept; `runs` where unset",
-    "STENO_MODE": "`on` or `off`, when `init` is not told",
+    "STENO_MODE": "`on` or `off`, when `init` has no `mode`",
     "STENO_NATIVE": "`0`: `log` is Python's; `require`: `init` fails where there is no native module; unset or `1`: "
     "the native `log` where it is built",
     "STENO_KEEP_LEDGER": "1: runs that have ended keep their machinery, `.steno`, to be looked into",

@@ -9,6 +9,7 @@ import tensorboardX
 import torch.utils.tensorboard
 
 import steno
+from steno.errors import UsageError
 from steno.writers import everywhere
 
 X, X_GLOBAL = tensorboardX.SummaryWriter, tensorboardX.GlobalSummaryWriter
@@ -58,11 +59,13 @@ def test_a_step_is_no_argument_of_the_global_writer(tmp_path, monkeypatch):
     monkeypatch.setenv("STENO_WRITER", "")
     monkeypatch.setattr(everywhere, "_writer", None)
     with steno.GlobalSummaryWriter(tmp_path / "log", write_to_disk=False) as writer:
-        with pytest.raises(TypeError, match="global_step"):
+        with pytest.raises(UsageError, match=r"no argument 'global_step': .* use steno\.SummaryWriter to give steps"):
             writer.add_text("words", "a", global_step=3)
-        with pytest.raises(TypeError, match="positional"):
+        with pytest.raises(UsageError, match=r"no argument 'stp'; it takes tag, text_string, walltime$"):
+            writer.add_text("words", "a", stp=3)
+        with pytest.raises(UsageError, match="at most 3 positional arguments, and 4 were given"):
             writer.add_text("words", "a", 0.0, 3)
-        with pytest.raises(TypeError, match="positional"):
+        with pytest.raises(UsageError, match="positional"):
             writer.add_hparams({"a": 1}, {"b": 1}, "name", 3)
         writer.add_text("words", "a", 1.0)
         writer.add_text(walltime=1.0, text_string="a", tag="words")

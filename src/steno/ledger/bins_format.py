@@ -289,13 +289,20 @@ def head_bytes(data: bytes) -> int:
         CorruptError: it is no file of bins, or of another version.
     """
     if len(data) < _HEAD.size:
-        raise CorruptError("a file of bins is cut short")
+        raise _damaged("head", "the file is cut short")
     magic, version, _, _, _, _, _, _, index, *_ = _HEAD.unpack_from(data)
     if magic != MAGIC or version != VERSION:
-        raise CorruptError("it is no file of bins of this version")
+        raise CorruptError("a file of bins has another version or is none; its part is read instead")
     if index > LARGEST_HEAD:
-        raise CorruptError(f"the index of a file of bins would have {index:,} bytes")
+        raise CorruptError(f"the index of a file of bins would have {index:,} bytes, at most {LARGEST_HEAD:,} are read")
     return int(_HEAD.size + index)
+
+
+def _damaged(where: str, why: str) -> CorruptError:
+    return CorruptError(
+        f"the {where} of a file of bins is damaged: {why}; its part is read instead, and the run's next collector "
+        "makes the file again"
+    )
 
 
 def read_head(data: bytes) -> BinsHead:
@@ -307,19 +314,19 @@ def read_head(data: bytes) -> BinsHead:
     size = head_bytes(data)
     _, _, crc, part_bytes, rows, node, part_crc, keys, _, text, coarse, fine = _HEAD.unpack_from(data)
     if len(data) < size or _crc(memoryview(data)[_SEALED:size]) != crc:
-        raise CorruptError("the index of a file of bins is damaged")
+        raise _damaged("index", "its checksum is another")
     if size != _HEAD.size + 13 * keys + text + _BLOCK.itemsize * (coarse + fine):
-        raise CorruptError("the index of a file of bins does not add up")
+        raise _damaged("index", "its size is not that of the keys and blocks it counts")
     at = _HEAD.size
     names, *ends = (np.frombuffer(data, "<u4", keys, at + 4 * keys * column) for column in range(3))
     logarithms = np.frombuffer(data, np.uint8, keys, at + 12 * keys)
     if keys and int(logarithms.max()) >= WIDEST.bit_length():
-        raise CorruptError("the index of a file of bins does not add up")
+        raise _damaged("index", "it has a key whose bins are too wide")
     widths = np.left_shift(np.int64(1), logarithms.astype(np.int64))
     at += 13 * keys
     # Bins have 32 points on average, or their key has none: a file cannot say that it unfolds into more.
     if keys and not all(0 < int(one[-1]) <= min(rows // 32, _MOST_ROWS) for one in ends):
-        raise CorruptError("the index of a file of bins does not add up")
+        raise _damaged("index", "it counts more bins than its part can have")
     blocks = np.frombuffer(data, _BLOCK, coarse + fine, at + text)
     starts = size + np.cumsum(blocks["size"], dtype=np.int64) - blocks["size"]
     return BinsHead(
@@ -340,18 +347,18 @@ def read_block(head: BinsHead, block: int, level: int, body: bytes) -> Bins:
         CorruptError: it is damaged.
     """
     if not 0 <= block < len(head.blocks[level - 1]):
-        raise CorruptError("a block of a file of bins is not there")
+        raise _damaged("block", "it is not there")
     known = head.blocks[level - 1][block]
     begin, count = int(known["key"]), int(known["keys"])
     if len(body) != known["size"] or _crc(body) != known["crc"] or begin + count > len(head) or not count:
-        raise CorruptError("a block of a file of bins is damaged")
+        raise _damaged("block", "its checksum is another")
     ends = head.ends[level - 1]
     edges = np.concatenate([ends[begin - 1 : begin] if begin else [0], ends[begin : begin + count]]).astype(np.int64)
     sizes = edges[1:] - edges[:-1]
     rows = int(sizes.sum())
     most = _BLOCK_HEAD + rows * 8 * _COLUMNS
     if (sizes <= 0).any() or rows > _MOST_ROWS or not _BLOCK_HEAD <= known["unpacked"] <= most:
-        raise CorruptError("a block of a file of bins does not add up")
+        raise _damaged("block", "it counts more bins than it can have")
     widths = head.widths[begin : begin + count]
     numbers = np.arange(begin, begin + count, dtype=np.int32)
     if count == 1:
@@ -368,7 +375,7 @@ def _unpacked(data: bytes, key: NDArray[np.int32], width: NDArray[np.int64], nod
     sizes = data[1 : 1 + _COLUMNS]
     lows = np.frombuffer(data, "<i8", len(_INTS), 1 + _COLUMNS).tolist()
     if len(data) != _BLOCK_HEAD + rows * sum(sizes) or max(sizes) > 8:
-        raise CorruptError("a block of a file of bins does not add up")
+        raise _damaged("block", "its size is not that of the bins it counts")
     zeros, at = np.zeros(rows, np.int64), _BLOCK_HEAD
     columns: list[NDArray[Any]] = []
     for number, size in enumerate(sizes):
@@ -472,4 +479,4 @@ def _stretched(data: bytes, size: int) -> bytes:
     try:
         return bytes(pa.decompress(data, size, "zstd", asbytes=True))
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise CorruptError(f"a block of a file of bins is damaged: {error}") from error
+        raise _damaged("block", str(error)) from error

@@ -93,7 +93,7 @@ class AfarCatalogue(Catalogue):
     def _one(self, run: str) -> AfarSummary:
         found = self._runs().get(run)
         if found is None:
-            msg = f"no run {run!r} is in the store any more"
+            msg = f"the store has no run {run!r}: it was removed or renamed; load the list again"
             raise RunNotFoundError(msg)
         return found
 

@@ -63,7 +63,7 @@ class Catalogue:
             known = self._paths.get(run)
         found = known if known is not None and known.is_dir() else self.ids().get(run)
         if found is None:
-            msg = f"no run {run!r} is here any more"
+            msg = f"the directory has no run {run!r}: it was removed or renamed; load the list again"
             raise RunNotFoundError(msg)
         return found
 

@@ -78,7 +78,7 @@ class DatabaseCatalogue(Catalogue):
         """The run as `steno.bins` takes it. Raises RunNotFoundError."""
         found = self._runs().get(run)
         if found is None:
-            msg = f"no run {run!r} is in the database any more"
+            msg = f"the database has no run {run!r}: it was removed; load the list again"
             raise RunNotFoundError(msg)
         return found
 

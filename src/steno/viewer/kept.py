@@ -31,6 +31,7 @@ _MOST_BYTES: Final = 128 << 10
 _MOST: Final = 1000
 """Views that are listed."""
 _SUFFIX: Final = ".json"
+_GONE: Final = "its file was removed; save the view again"
 _AT_ONCE: Final = 8
 
 
@@ -92,7 +93,10 @@ class KeptViews:
     def _seen(self, name: str, version: str) -> KeptView:
         known = self._known.get(name)
         if known is None or known[0] != version or known[1].problem:
-            known = version, self._read(f"{name}{_SUFFIX}") or KeptView(name, "", "", "it is not there any more")
+            known = (
+                version,
+                self._read(f"{name}{_SUFFIX}") or KeptView(name, "", "", _GONE),
+            )
             self._known[name] = known
         return known[1]
 
@@ -167,7 +171,7 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise RunNotFoundError(f"there is no view {name!r} any more") from None
+        raise RunNotFoundError(f"there is no view {name!r}: it was removed or renamed; reload the page") from None
     except OSError as error:
         raise StenoError(f"the view {name!r} was not changed: {error.strerror or error}") from None
 

@@ -13,6 +13,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from steno import settings
+from steno.errors import UsageError
 from steno.writers import values
 from steno.writers.place import LogdirHandle, named
 from steno.writers.writer import Writer
@@ -26,13 +27,29 @@ def _counting(method: Callable[..., None]) -> Callable[..., None]:
     parameters = inspect.signature(method).parameters
     at = list(parameters).index("global_step")
     most = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters.values()) - 1
+    accepts_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    known = {
+        name: None
+        for name, one in parameters.items()
+        if name not in {"self", "global_step"} and one.kind in {one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY}
+    }
+    title, takes = f"GlobalSummaryWriter.{method.__name__}", f"it takes {', '.join(known)}"
 
     @functools.wraps(method)
     def counted(*args: Any, **named: Any) -> None:
         if "global_step" in named:
-            raise TypeError(f"{method.__name__}() has no argument 'global_step': steps count themselves")
+            raise UsageError(
+                f"{title} has no argument 'global_step': this writer numbers the steps itself; leave it out, or use "
+                "steno.SummaryWriter to give steps"
+            )
+        if not accepts_any and not named.keys() <= known.keys():
+            unknown = next(name for name in named if name not in known)
+            raise UsageError(f"{title} has no argument {unknown!r}; {takes}")
         if len(args) > most:
-            raise TypeError(f"{method.__name__}() takes {most} positional arguments but {len(args)} were given")
+            raise UsageError(
+                f"{title} takes at most {most - 1} positional arguments, and {len(args) - 1} were given; {takes}, and "
+                "no global_step: this writer numbers the steps itself"
+            )
         if len(args) > at:
             args = (*args[:at], None, *args[at:])
         method(*args, **named)
