@@ -232,6 +232,26 @@ def test_the_points_next_to_a_range_of_a_long_run_are_the_true_neighbours(tmp_pa
             neighbours(curves, None, low, high)
 
 
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("way", ["bins"], indirect=True)
+def test_the_points_next_to_a_range_are_found_in_parts_that_overlap(tmp_path, seed, way):
+    rng = np.random.default_rng(seed)
+    with Writer(tmp_path / "tests" / "r") as writer:
+        writer.attempt(1)
+        for part in range(5):
+            for rank in range(2):
+                steps = rng.integers(0, 500, 250) + int(rng.integers(-3, 4)) * 400
+                rows = [(step, {"loss": float(rank), "val": 1.0}) for step in steps.tolist()]
+                writer.log(*(rows if part != 2 else [(step, {"val": 2.0}) for step, _ in rows]), rank=rank)
+            if part < 4:
+                writer.seal()
+    for low in (-1300, -800, -1, 0, 256, 700, 1500):
+        for ranks in (None, "all"):
+            high = low + int(rng.integers(256))
+            curves = steno.bins(["loss", "val"], tmp_path, range=(low, high), width=20, ranks=ranks, edges=True)
+            neighbours(curves, None, low, high)
+
+
 @pytest.mark.parametrize("x", ["time", "relative"])
 def test_the_points_next_to_a_range_of_time_are_the_true_neighbours(tmp_path, x):
     made(tmp_path, "r", [(step, {"loss": math.sin(step)}) for step in range(3000)], "sealed")

@@ -12,7 +12,7 @@ from store_runs import Writer
 import steno
 from steno.errors import UsageError
 from steno.ledger import bins_format
-from steno.store import chunkbins
+from steno.store import binfiles, chunkbins
 from steno.store.bins import exact, sealed
 from steno.store.bins.groups import names_of
 from steno.store.bins.question import ask
@@ -152,18 +152,19 @@ def test_groups_over_a_key_are_refused():
         CurveRequest(ask(["loss"], "val", None, 64, None), ())
 
 
-def test_a_zoom_unpacks_the_narrow_bins_of_the_parts_that_it_overlaps_alone(tmp_path, monkeypatch, way):
+def four_parts(place, monkeypatch):
+    """A run that is read by its bins."""
     monkeypatch.setattr(exact, "POINTS_A_BIN", 0)
-    with Writer(tmp_path / "tests" / "r") as writer:
+    with Writer(place / "tests" / "r") as writer:
         writer.attempt(1)
-        for part in range(4):
-            writer.log(
-                *[
-                    (step, {"loss": math.sin(step / 40), "val": step % 13})
-                    for step in range(8192 * part, 8192 * part + 8192)
-                ]
-            )
+        for begin in range(0, 4 * 8192, 8192):
+            steps = range(begin, begin + 8192)
+            writer.log(*[(step, {"loss": math.sin(step / 40), "val": step % 13}) for step in steps])
             writer.seal()
+
+
+def test_a_zoom_unpacks_the_narrow_bins_of_the_parts_that_it_overlaps_alone(tmp_path, monkeypatch, way):
+    four_parts(tmp_path, monkeypatch)
     read, levels = bins_format.read_block, []
     monkeypatch.setattr(
         bins_format,
@@ -182,6 +183,25 @@ def test_a_zoom_unpacks_the_narrow_bins_of_the_parts_that_it_overlaps_alone(tmp_
             some = value[256 * index : 256 * index + 256]
             assert (curve.bins.min.value[at], curve.bins.max.value[at]) == (some.min(), some.max())
         assert (curve.before.step[0], curve.after.step[0]) == (18_431, 19_456)
+
+
+def test_a_zoom_looks_at_the_bins_of_the_parts_that_it_overlaps_alone(tmp_path, monkeypatch):
+    four_parts(tmp_path, monkeypatch)
+    monkeypatch.setattr(exact, "_kept", {})
+    choose, looked = binfiles.chosen, []
+    monkeypatch.setattr(
+        binfiles, "chosen", lambda bins, *more: looked.append(int(bins.start[0])) or choose(bins, *more)
+    )
+    asked = [CurveRequest(ask([key], "step", (18_432, 19_455), 4, None, edges=True)) for key in ("loss", "val")]
+    for one in answers(asked, tmp_path):
+        curve = one.curve()
+        assert (curve.before.step[0], curve.after.step[0]) == (18_431, 19_456)
+    assert set(looked) == {2 * 8192}
+    assert len(looked) <= 2 * 3  # for each key the range and what lies on its sides
+    looked.clear()
+    (curve,) = steno.bins("loss", tmp_path, range=(16_384, 24_575), width=4, edges=True).curves
+    assert (curve.before.step[0], curve.after.step[0]) == (16_383, 24_576)
+    assert sorted(looked) == [8192, 2 * 8192, 3 * 8192]
 
 
 def test_the_points_of_a_run_that_goes_on_are_sorted_once(tmp_path, monkeypatch, way):

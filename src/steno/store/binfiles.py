@@ -82,6 +82,18 @@ class AnsweredByBins:
     raw: tuple[Stretch, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """The bins of the keys of a block, from the first key on."""
+
+    place: tuple[str, tuple[int, int, int], int, int]
+    bins: Bins
+    first: int
+    spans: tuple[list[int], list[int]]
+    """By key the first and the last step of its points."""
+    by_key: dict[int, Bins]
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
     mark: tuple[int, int, int]
@@ -98,9 +110,7 @@ class BinFiles:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: OrderedDict[str, _File] = OrderedDict()
-        self._blocks: OrderedDict[tuple[str, tuple[int, int, int], int, int], tuple[Bins, dict[int, Bins | None]]] = (
-            OrderedDict()
-        )
+        self._blocks: OrderedDict[tuple[str, tuple[int, int, int], int, int], _Block] = OrderedDict()
         self._bytes = 0
         self._rows = 0
 
@@ -123,8 +133,11 @@ class BinFiles:
         pieces: list[Bins] = []
         raw: list[Stretch] = []
         file = self._file(path, part, source)
+        is_window = choice.first is not None or choice.last is not None
         for key, name in enumerate(keys):
             number = -1 if file is None else file.head.find(name)
+            if is_window and file is not None and number >= 0 and self._is_beside(path, file, number, choice):
+                continue
             wanted = 0 if file is None or number < 0 else level.of(file.head, number)
             found = self._wanted(path, file, number, wanted, choice, level) if file is not None and wanted else None
             if found is not None and level.is_plain and 2 * np.count_nonzero(is_plain(found)) < len(found):
@@ -138,6 +151,15 @@ class BinFiles:
                 pieces.append(replace(found, key=np.full(len(found), key, np.int32)))
             raw += [Stretch(key, *one) for one in cut]
         return AnsweredByBins(concat(pieces), tuple(raw))
+
+    def spans(self, run_dir: Path, part: Part, keys: Sequence[str]) -> list[tuple[int, int] | None]:
+        """The first and the last step of each key's points in a part; None where its bins do not say."""
+        path = os.path.join(run_dir, name_of(part.name))
+        file = self._file(path, part)
+        if file is None:
+            return [None] * len(keys)
+        numbers = [file.head.find(key) for key in keys]
+        return [self._span(path, file, number) if number >= 0 else None for number in numbers]
 
     def count(self, run_dir: Path, part: Part, key: str, level: int, source: Bytes | None = None) -> int:
         """How many bins of that level the part has for a key, without reading them."""
@@ -186,39 +208,63 @@ class BinFiles:
                     return wide
         return self._bins(path, file, number, wanted)
 
+    def _is_beside(self, path: str, file: _File, number: int, choice: Choice) -> bool:
+        """Whether no point of the key is in the range of steps."""
+        span = self._span(path, file, number)
+        return span is not None and (
+            (choice.last is not None and span[0] > choice.last) or (choice.first is not None and span[1] < choice.first)
+        )
+
+    def _span(self, path: str, file: _File, number: int) -> tuple[int, int] | None:
+        block = self._block(path, file, number, 2)
+        if block is None:
+            return None
+        firsts, lasts = block.spans
+        return firsts[number - block.first], lasts[number - block.first]
+
     def _bins(self, path: str, file: _File, number: int, level: int) -> Bins | None:
         """The bins of a key at a level; None where they cannot be read."""
-        head, block = file.head, file.head.block_of(number, level)
-        if block < 0:
+        block = self._block(path, file, number, level)
+        if block is None or len(block.spans[0]) == 1:
+            return None if block is None else block.bins
+        with self._lock:
+            found = block.by_key.get(number)
+            if found is None:
+                first, last = (int(np.searchsorted(block.bins.key, number, side)) for side in ("left", "right"))
+                found = block.by_key[number] = block.bins.take(slice(first, last))
+                if self._blocks.get(block.place) is block:
+                    self._rows += _ROWS_A_KEY
+            return found
+
+    def _block(self, path: str, file: _File, number: int, level: int) -> _Block | None:
+        """The block that has the bins of a key at a level; None where it cannot be read."""
+        head, at = file.head, file.head.block_of(number, level)
+        if at < 0:
             return None
-        place = (path, file.mark, level, block)
+        place = (path, file.mark, level, at)
         with self._lock:
             found = self._blocks.get(place)
             if found is not None:
                 self._blocks.move_to_end(place)
-        if found is None:
-            try:
-                read = bins_format.read_block(head, block, level, _bytes(path, file, *head.place(block, level)))
-                found = (read, {})
-            except (OSError, CorruptError, DiffersError):
-                return None
-            with self._lock:
-                if place not in self._blocks:
-                    self._blocks[place] = found
-                    self._rows += len(found[0])
-                while self._rows > _KEPT_ROWS and len(self._blocks) > 1:
-                    gone, of_keys = self._blocks.popitem(last=False)[1]
-                    self._rows -= len(gone) + _ROWS_A_KEY * len(of_keys)
-        every, by_key = found
-        if int(every.key[0]) == int(every.key[-1]) == number:
-            return every
+                return found
+        try:
+            bins = bins_format.read_block(head, at, level, _bytes(path, file, *head.place(at, level)))
+        except (OSError, CorruptError, DiffersError):
+            return None
+        found = _Block(place, bins, int(bins.key[0]), _spans(bins), {})
         with self._lock:
-            if number not in by_key:
-                first, last = (int(np.searchsorted(every.key, number, side)) for side in ("left", "right"))
-                by_key[number] = every.take(slice(first, last)) if first < last else None
-                if self._blocks.get(place) is found:
-                    self._rows += _ROWS_A_KEY
-            return by_key[number]
+            if place not in self._blocks:
+                self._blocks[place] = found
+                self._rows += len(bins)
+            while self._rows > _KEPT_ROWS and len(self._blocks) > 1:
+                gone = self._blocks.popitem(last=False)[1]
+                self._rows -= len(gone.bins) + _ROWS_A_KEY * len(gone.by_key)
+        return found
+
+
+def _spans(bins: Bins) -> tuple[list[int], list[int]]:
+    heads = np.flatnonzero(np.diff(bins.key, prepend=-1))
+    return np.minimum.reduceat(bins.first.step, heads).tolist(), np.maximum.reduceat(bins.last.step, heads).tolist()
 
 
 def _opened(path: str, mark: tuple[int, int, int], source: Bytes | None) -> _File:

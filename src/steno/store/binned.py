@@ -11,6 +11,7 @@ from steno.ledger import overview
 from steno.ledger.bins import concat
 from steno.store import part_rows
 from steno.store import points as points_
+from steno.store.attempts import Choice
 from steno.store.engine import require
 from steno.store.together import each
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from steno.ledger.bins import Bins
     from steno.ledger.snapshot import Part
-    from steno.store.attempts import Choice
     from steno.store.binfiles import BinFiles, Level, Stretch
     from steno.store.engine import Engine
     from steno.store.points import Points
@@ -44,6 +44,8 @@ def read(
     whole: dict[tuple[int, ...], list[Part]] = {}
     rows: list[Points] = []
     singly, files = _many(engine, run_dir, view, keys, choice, level, found, over_ranks=over_ranks)
+    if over_ranks and level.nearest is not None and choice == Choice(first=choice.first, last=choice.last):
+        singly = _near(files, engine, run_dir, singly, keys, level.nearest)
     for part, wanted in singly:
         if str(run_dir / part.name) in engine.losses:  # what is left of it is what counts
             whole.setdefault(tuple(wanted), []).append(part)
@@ -104,6 +106,37 @@ def _many(
         if wanted:
             left += [(part, wanted) for part in one.parts]
     return left, engine.binfiles(run_dir, [part for part, _ in left])
+
+
+def _near(
+    files: BinFiles, engine: Engine, run_dir: Path, parts: Sequence[tuple[Part, Sequence[int]]], keys: Sequence[str],
+    nearest: tuple[int, int],
+) -> list[tuple[Part, Sequence[int]]]:  # fmt: skip
+    """Of the parts of a run, all of whose points are meant, those that may have the one next to a step, by key."""
+    side, edge = nearest
+    best: dict[int, int] = {}
+    near: list[tuple[Part, dict[int, int | None]]] = []
+    for part, wanted in parts:
+        mine: dict[int, int | None] = dict.fromkeys(wanted)
+        near.append((part, mine))
+        if str(run_dir / part.name) in engine.losses:
+            continue
+        for number, span in zip(wanted, files.spans(run_dir, part, [keys[one] for one in wanted]), strict=True):
+            if span is None:
+                continue
+            # Mirrored, the first point from the step on is the last one before its mirror.
+            first, last, before = (span[0], span[1], edge) if side < 0 else (-span[1], -span[0], 1 - edge)
+            if first >= before:
+                del mine[number]
+                continue
+            mine[number] = min(last, before - 1)
+            best[number] = max(best.get(number, first), last if last < before else first)
+    found: list[tuple[Part, Sequence[int]]] = []
+    for part, at_most in near:
+        some = [number for number, most in at_most.items() if most is None or most >= best[number]]
+        if some:
+            found.append((part, some))
+    return found
 
 
 def sealed(
