@@ -7,6 +7,7 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+import shlex
 import sqlite3
 import time
 import warnings
@@ -316,36 +317,38 @@ def _advice(report: Report) -> Iterator[str]:
     here = {one.stream for one in report.journals if not one.problem.startswith("on host")}
     hosts = {node["node"]: node["host"] for node in report.nodes}
     elsewhere = [one for one in report.unposted if one["host"] != host.name()]
+    quoted = shlex.quote(str(report.dir))
+    sync = f"steno sync {quoted}"
     for one in elsewhere:
         if one["is_reachable"]:
-            yield f"{one['text']}: if that host is gone, steno sync --adopt {report.dir}"
+            yield f"{one['text']}: if that host is gone, steno sync --adopt {quoted}"
         elif report.state not in {"running", ""}:
-            yield f"{one['text']}: steno sync {report.dir}, there"
+            yield f"{one['text']}: {sync}, there"
     if report.unposted_bytes and not collecting and len(elsewhere) < len(report.unposted):
-        yield f"no collector runs and journals hold records that are not posted: steno sync {report.dir}"
+        yield f"no collector runs and journals hold records that are not posted: {sync}"
     elif not report.nodes and here:
-        yield f"no collector has ever run here: steno sync {report.dir}"
+        yield f"no collector has ever run here: {sync}"
     for one in report.destinations:
         if one.get("state") == "stopped":
-            yield f"{one['name']} has given up: {one.get('error')}; mend its options, then steno sync {report.dir}"
+            yield f"{one['name']} has given up: {one.get('error')}; mend its options, then {sync}"
         elif one.get("error") and one.get("lag"):
             yield f"{one['name']} is behind by {one['lag']} records and says: {one['error']}"
         elif one.get("lag") and not collecting and hosts.get(one["node"], host.name()) != host.name():
             yield f"{one['name']} lacks {one['lag']} records of host {hosts[one['node']]}, which delivers them itself"
         elif one.get("lag") and not collecting:
-            yield f"{one['name']} lacks {one['lag']} records: steno sync {report.dir}"
+            yield f"{one['name']} lacks {one['lag']} records: {sync}"
     waiting = sum((node["status"].get("artifacts") or {}).get("waiting", 0) for node in report.nodes)
     if waiting and not collecting:
-        yield f"{waiting} artifacts are not stored yet: steno sync {report.dir}"
+        yield f"{waiting} artifacts are not stored yet: {sync}"
     for place in report.unconfirmed:
         yield asked.line(Path(report.dir), place)
     for one in report.uploads:
         if one["state"] == "stopped":
-            yield f"uploads have given up: {one.get('error')}; then steno sync {report.dir}"
+            yield f"uploads have given up: {one.get('error')}; then {sync}"
         elif one["state"] == "retrying":
             yield f"uploads are tried again, the store says: {one.get('error')}"
         if one["state"] != "complete" and not collecting:
-            yield f"not all of the run is in its object store: steno sync {report.dir}"
+            yield f"not all of the run is in its object store: {sync}"
     for file_system in report.filesystems:
         if file_system.free_bytes < 1 << 30:
             yield f"only {file_system.free_bytes >> 20} MiB are free at {file_system.path}"

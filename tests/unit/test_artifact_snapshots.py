@@ -98,9 +98,12 @@ def test_a_file_that_says_nothing_of_its_size_is_read_to_its_end(place):
 
 def test_what_is_no_file_is_refused_and_nothing_hangs(place, tmp_path):
     os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
     for how in ("auto", "link"):
-        with pytest.raises(OSError, match="neither a file nor a directory"):
-            place.file(how, tmp_path / "pipe")
+        for name in ("pipe", "socket"):
+            with pytest.raises(OSError, match="neither a file nor a directory"):
+                place.file(how, tmp_path / name)
         with pytest.raises(FileNotFoundError):
             place.file(how, tmp_path / "missing")
     assert place.left() == []

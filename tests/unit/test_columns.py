@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import crc32c
+import msgspec
 import pytest
 from journal_language import Book, Reading
 
@@ -47,6 +48,40 @@ def test_a_step_beyond_64_bits_is_numbered_automatically_and_said_whatever_is_ab
     assert [step for step, _ in whole.records] == [step if step < TOP else None for step in steps] * 2
     assert all(found == values for _, found in whole.records)
     assert whole.lost == 0
+
+
+GOOD = {"kind": "image", "meta": {"ext": "png"}, "raw": {"data": b"x"}}
+ODD_MEDIA = [
+    [], 7, "text", None, {}, {"kind": 3}, {"kind": "image", "meta": [1]}, {**GOOD, "raw": 7}, {**GOOD, "raw": {}},
+    {**GOOD, "raw": {"file": "value-00", "at": "0", "size": 3}}, {**GOOD, "raw": {"file": 3, "at": 0, "size": 3}},
+    {**GOOD, "attached": [1]}, {**GOOD, "attached": 7}, {**GOOD, "attached": {"mask": []}},
+    {**GOOD, "attached": {"mask": {"kind": "image"}}}, {**GOOD, "attached": {3: GOOD}},
+    {**GOOD, "meta": {"attached": [1]}}, {**GOOD, "meta": {"attached": {"mask": 7}}}, {**GOOD, "meta": {"raw": "x"}},
+    {**GOOD, "meta": {7: 8}}, {"kind": "text"}, {"kind": "text", "meta": {"text": 7}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("media", ODD_MEDIA, ids=str)
+def test_a_media_value_of_another_form_costs_no_other_value(tmp_path, media, exact):
+    book = Book(tmp_path)
+    value = msgspec.msgpack.Ext(fmt.EXT_MEDIA, msgspec.msgpack.encode(media))
+    for step in range(3):
+        book.log({"a": float(step), **({"m": value, "list": [1.0, value, "t"]} if step == 1 else {})}, step)
+    tailer = Tailer(tmp_path / "000000.seg", exact=exact)
+    piece = tailer.read()
+    tailer.close()
+    book.close()
+    assert piece.step.tolist() == [0, 1, 2]
+    assert {"m", "list/1"} <= set(piece.refused)
+    assert piece.lost_bytes == 0
+    assert [key for number in piece.set.tolist() for key in piece.sets[number].keys] == [
+        "a",
+        "a",
+        "list/0",
+        "list/2",
+        "a",
+    ]
 
 
 @pytest.fixture

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
+import socket
 
 import pytest
 
 import steno
+from steno.errors import UsageError
 from steno.habits import MEDIA
 
 CLASSES = ("Audio", "Figure", "Histogram", "Html", "Image", "Object3D", "Table", "Text", "Video")
@@ -44,3 +47,31 @@ def test_too_many_arguments_are_counted(name):
 def test_an_argument_that_is_given_twice_is_named():
     with pytest.raises(steno.UsageError, match="steno.Text: text is given twice"):
         steno.Text("a", text="b")
+
+
+@pytest.mark.parametrize(
+    ("name", "ext"),
+    [("Image", "png"), ("Image", "gif"), ("Audio", "wav"), ("Audio", "mp3"), ("Video", "mp4"), ("Html", "html")],
+)
+def test_a_path_to_a_fifo_is_refused_and_never_waited_for(name, ext, tmp_path):
+    os.mkfifo(tmp_path / f"fifo.{ext}")
+    (tmp_path / f"link.{ext}").symlink_to(f"fifo.{ext}")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / f"socket.{ext}"))
+        for found in ("fifo", "link", "socket"):
+            with pytest.raises(UsageError, match="neither a file nor a directory"):
+                getattr(steno, name)(tmp_path / f"{found}.{ext}")
+
+
+def test_a_file_that_became_a_fifo_is_left_out_and_never_waited_for(tmp_path, capsys):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG" + b"\0" * 100)
+    image = steno.Image(path)
+    path.unlink()
+    os.mkfifo(path)
+    with steno.init(project="p", dir=tmp_path, collector=False) as run:
+        run.log({"image": image, "x": 1.0})
+    assert "neither a file nor a directory" in capsys.readouterr().err
+    steno.sync(run.dir)
+    with steno.open(run.dir) as book:
+        assert book.keys() == ["x"]

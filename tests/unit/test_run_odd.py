@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import threading
 
 import numpy as np
@@ -12,6 +14,7 @@ from run_programs import journals
 
 import steno
 from steno.errors import RecordError, UsageError
+from steno.examine import examine
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +136,14 @@ def test_a_rewind_that_no_step_can_follow_is_refused():
     steno.init(name="r").finish(0)
     with pytest.raises(UsageError, match=r"2\*\*62"):
         steno.init(name="r", rewind=2**70)
+
+
+def test_a_command_that_is_said_can_be_pasted_whatever_the_name_of_the_run(tmp_path, capsys):
+    name = "$(touch a) b'c"
+    run = steno.init(project="p", name=name, dir=tmp_path, collector=False)
+    run.log({"a": 1.0})
+    run.finish()
+    (said,) = re.findall(r"`(steno sync .*)` does", capsys.readouterr().err)
+    assert shlex.split(said) == ["steno", "sync", str(run.dir)]
+    (advice,) = examine(run.dir).advice
+    assert shlex.split(advice.partition(": ")[2]) == ["steno", "sync", str(run.dir)]

@@ -156,3 +156,11 @@ def test_a_point_has_the_level_of_its_record(tmp_path):
             assert reader.sql("select key, step, level from metrics order by all").fetchall() == wanted
     assert sql("select key, step, level from metrics order by all", dir=tmp_path).fetchall() == wanted
     assert sql("select count(*) from metrics where level <= 2", dir=tmp_path).fetchall() == [(3,)]
+
+
+@pytest.mark.parametrize("query", [None, 7, b"select 1", ["select 1"]])
+def test_what_is_no_text_is_no_query(place, query):
+    with pytest.raises(UsageError, match="a query is a text such as"):
+        sql(query, dir=place)
+    with steno.open(place / "tests" / "r0") as reader, pytest.raises(UsageError, match="a query is a text such as"):
+        reader.sql(query)

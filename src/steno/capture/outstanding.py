@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -99,11 +100,12 @@ def left(started: StartedRun, parts: Sequence[str], feeds: Sequence[str]) -> str
         rest.append(
             "A destination object gets the rest while this process lives, and no longer: the run has all records"
         )
+    quoted = shlex.quote(str(started.dir))
     if len(parts) > len(feeds) and is_running(started.dir):
         what = "the others" if feeds else "it"
-        rest.append(f"The collector goes on with {what}; `steno doctor {started.dir}` shows how far it is")
+        rest.append(f"The collector goes on with {what}; `steno doctor {quoted}` shows how far it is")
     elif len(parts) > len(feeds):
-        rest.append(f"`steno sync {started.dir}` does what is left")
+        rest.append(f"`steno sync {quoted}` does what is left")
     return f"the run {started.name!r} has ended and not all is done: {'; '.join(parts)}. {'. '.join(rest)}"
 
 

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 import time
@@ -251,7 +252,8 @@ def _report(console: Console, plan: digits.Plan) -> None:
         time.sleep(REFRESH_SECS)
     if state in {"", "running"}:
         raise StenoError(
-            f"the run is not posted to its end, see {reader.dir}/.steno; steno sync {reader.dir} goes on with it"
+            f"the run is not posted to its end, see {reader.dir}/.steno; "
+            f"steno sync {shlex.quote(str(reader.dir))} goes on with it"
         )
     console.print()
     terminal.print_text(console, chart_of(reader, "train/loss", ranks=None, points=400))

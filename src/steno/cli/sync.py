@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from json import loads as json_of
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,7 +129,7 @@ def _tell(place: Path, report: SyncReport, points: int) -> None:
     if report.error:
         terminal.say(report.error)
     if not report.complete:
-        terminal.say(f"something is left; steno doctor {place} says more")
+        terminal.say(f"something is left; steno doctor {shlex.quote(str(place))} says more")
 
 
 def _with_options(to: list[str], given: list[str]) -> list[str | tuple[str, dict[str, Any]]]:

@@ -171,12 +171,35 @@ def array_of(data: bytes) -> tuple[np.ndarray[Any, Any], str | None]:
 
 
 def _media(message: dict[str, Any]) -> Ref:
-    """A media value as captured: its bytes are still where `meta["raw"]` says, and it has no digest."""
+    """A media value as captured: its bytes are still where `meta["raw"]` says, and it has no digest.
+
+    Raises:
+        TypeError, ValueError, KeyError, AttributeError: it has not the form that readers and the posting rely on.
+    """
+    _require_media(message)
     meta = dict(message.get("meta") or {})
     for name in (RAW, "attached"):
         if name in message:
             meta[name] = message[name]
     return Ref("", str(message["kind"]), meta)
+
+
+def _require_media(message: Any) -> None:
+    meta, raw, attached = message.get("meta") or {}, message.get(RAW), message.get("attached", {})
+    if not (isinstance(message["kind"], str) and isinstance(meta, dict) and isinstance(attached, dict)):
+        raise TypeError("a media value has no kind, or its parts are no mappings")
+    if not all(isinstance(name, str) and name not in {RAW, "attached"} for name in meta):
+        raise ValueError("a media value has facts of names that are the journal's own")
+    if message["kind"] == "text" and raw is None and not isinstance(meta.get("text"), str):
+        raise ValueError("a text has no text")
+    if raw is not None and not isinstance(raw.get("data"), bytes):
+        at, size = raw["at"], raw["size"]
+        if not (isinstance(raw["file"], str) and at.__class__ is size.__class__ is int):
+            raise ValueError("a media value does not say where its bytes lie")
+    for name, one in attached.items():
+        if not isinstance(name, str) or RAW not in one:
+            raise ValueError("what is attached to a media value has no bytes")
+        _require_media(one)
 
 
 def summary(array: np.ndarray[Any, Any]) -> list[float]:

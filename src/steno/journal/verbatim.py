@@ -93,10 +93,13 @@ def _plain(value: Any) -> Any:
     if value.code == fmt.EXT_HOLE:
         return HOLE
     data = bytes(value.data)
-    if value.code == fmt.EXT_BIG:
-        return int(data)
-    if value.code == fmt.EXT_ARRAY:
-        return array_of(data)[0].copy()
-    if value.code == fmt.EXT_MEDIA:
-        return _media(msgspec.msgpack.decode(data))
+    try:
+        if value.code == fmt.EXT_BIG:
+            return int(data)
+        if value.code == fmt.EXT_ARRAY:
+            return array_of(data)[0].copy()
+        if value.code == fmt.EXT_MEDIA:
+            return _media(msgspec.msgpack.decode(data))
+    except Exception:
+        pass  # the flattening of the same value says why
     return _ABSENT

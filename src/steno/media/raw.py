@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import stat
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from steno import files
 from steno.errors import CorruptError, UsageError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _chunks(array: NDArray[Any]) -> Iterator[Buffer]:
 
 def _file_parts(head: bytes, path: str, size: int) -> Iterator[Buffer]:
     yield head
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=files.regular) as file:
         while size > 0:
             data = file.read(min(size, CHUNK_BYTES))
             if not data:
@@ -158,14 +158,13 @@ def regular_file(path: str | os.PathLike[str], kind: str, types: Mapping[str, st
         msg = f"{name}: not a type of file that steno.{kind} takes; use one of {', '.join(sorted(types))}"
         raise UsageError(msg)
     try:
-        state = os.stat(name)
-        with open(name, "rb") as file:
+        with open(name, "rb", opener=files.regular) as file:
             first = file.read(16)
     except OSError as error:
-        msg = f"{name} cannot be read: {error.strerror}"
+        msg = f"{name} cannot be read: {error.strerror or error}"
         raise UsageError(msg) from error
-    if not stat.S_ISREG(state.st_mode) or not first:
-        msg = f"{name} is empty or not a file"
+    if not first:
+        msg = f"{name} is empty"
         raise UsageError(msg)
     marks = _MARKS.get(ext)
     if marks is not None and not any(first[at:].startswith(mark) for at, mark in marks):

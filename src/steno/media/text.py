@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files
 from steno.errors import UsageError
 from steno.media.arguments import named
 from steno.media.arrays import captioned, text_of
@@ -62,10 +63,10 @@ class Html:
         self._caption = captioned(caption)
         if isinstance(data, os.PathLike):
             try:
-                with open(data, encoding="utf-8") as file:
+                with open(data, encoding="utf-8", opener=files.regular) as file:
                     data = file.read()
             except (OSError, UnicodeDecodeError) as error:
-                msg = f"Html: {os.fspath(data)} cannot be read: {error}"
+                msg = f"Html: {os.fspath(data)} cannot be read: {getattr(error, 'strerror', None) or error}"
                 raise UsageError(msg) from error
         elif hasattr(data, "read"):
             data = data.read()

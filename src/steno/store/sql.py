@@ -227,6 +227,8 @@ def query(engine: Engine, sources: Sequence[Source], text: str, values: Sequence
     """
     import duckdb
 
+    if not isinstance(text, str):
+        raise UsageError(f"a query is a text such as 'select * from metrics', not {type(text).__name__}")
     wanted = named(text)
     what = _asked(engine, text, values) if len(sources) >= FEWEST else ANYTHING
     try:

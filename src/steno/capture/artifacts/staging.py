@@ -199,12 +199,9 @@ class Staging:
             size = self._linked(source, target)
             if size is not None:
                 return size, "link"
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = files.regular(source)
         try:
             facts = os.fstat(fd)
-            if not stat.S_ISREG(facts.st_mode):
-                msg = f"{source} is neither a file nor a directory"
-                raise OSError(errno.EINVAL, msg)
             try:
                 # Nobody writes content that is found by its digest.
                 copy = files.create(target, 0o444)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,10 +73,11 @@ def line(run_dir: Path, left: Mapping[str, Any], *, running: bool) -> str:
     amount = f"{count} of {left.get('files')} files ({size / 1e6:.1f} MB) are to go" if count else "the end is to go"
     pace = f" at {left['rate'] / 1e6:.1f} MB/s, about {left['eta_secs']:.0f} s" if left.get("eta_secs") else ""
     error = f"; last error: {left['error']}" if left.get("error") else ""
+    quoted = shlex.quote(str(run_dir))
     rest = (
-        f"It goes on in the background, `steno doctor {run_dir}` shows it, finish(timeout=) waits for it; what a "
-        f"machine that goes away leaves, `steno sync {run_dir}` sends"
+        f"It goes on in the background, `steno doctor {quoted}` shows it, finish(timeout=) waits for it; what a "
+        f"machine that goes away leaves, `steno sync {quoted}` sends"
         if running and left["state"] != "stopped"
-        else f"`steno sync {run_dir}` sends it"
+        else f"`steno sync {quoted}` sends it"
     )
     return f"the upload to {places} is not done: {amount}{pace}{error}. {rest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import threading
 import time
@@ -162,7 +163,7 @@ class Watchdog:
             self._report(
                 "collector",
                 f"the collector {how}, {self.deaths} times now: this process only journals. "
-                f"Nothing is lost; see {log}, then `steno sync {self._run_dir}`",
+                f"Nothing is lost; see {log}, then `steno sync {shlex.quote(str(self._run_dir))}`",
             )
             return
         self._next = time.monotonic() + self._backoff.next()
