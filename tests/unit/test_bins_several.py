@@ -12,8 +12,8 @@ from store_runs import Writer
 import steno
 from steno.errors import UsageError
 from steno.ledger import bins_format
-from steno.store import binfiles, chunkbins
-from steno.store.bins import exact, sealed
+from steno.store import binfiles, chunk, chunkbins
+from steno.store.bins import exact
 from steno.store.bins.groups import names_of
 from steno.store.bins.question import ask
 from steno.store.bins.several import CurveRequest, answers
@@ -209,8 +209,8 @@ def test_the_points_of_a_run_that_goes_on_are_sorted_once(tmp_path, monkeypatch,
         writer.attempt(1)
         writer.log(*[(step, {"loss": float(step), "val": -float(step)}) for step in range(2000)])
         sorted_ = []
-        rows_of = sealed.rows_of
-        monkeypatch.setattr(sealed, "rows_of", lambda points: sorted_.append(len(points)) or rows_of(points))
+        made = chunk._made
+        monkeypatch.setattr(chunk, "_made", lambda *columns: sorted_.append(len(columns[1])) or made(*columns))
         monkeypatch.setattr(exact, "POINTS_A_BIN", 10**9)
         asked = [CurveRequest(ask([key], "step", None, 64, None)) for key in ("loss", "val")]
         answers(asked, tmp_path)

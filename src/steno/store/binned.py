@@ -210,7 +210,7 @@ def _unsealed(
         ]
     found: list[Points] = []
     for chunk in view.chunks:
-        some = chunk.take(numbers[chunk.key] >= 0)
+        some = chunk.points(numbers[chunk.keys] >= 0)
         mask = choice.mask(some)
         found.append(renumbered(some if mask is None else some.take(mask), numbers))
     return [], found

@@ -83,7 +83,9 @@ def _share(found: list[list[Points]], points: Points) -> None:
 def _unsealed(view: RunView, number: int, choice: Choice) -> list[Points]:
     pieces = []
     for chunk in view.chunks:
-        some = chunk.take(chunk.key == number)
+        some = chunk.of(number)
+        if some is None:
+            continue
         mask = choice.mask(some)
         pieces.append(some if mask is None else some.take(mask))
     return pieces

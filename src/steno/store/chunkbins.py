@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from steno.ledger.bins import Bins, none, of_points
+from steno.ledger.bins import Bins, concat, none, of_points
 from steno.store.binfiles import chosen, points_of
 from steno.store.bins.kept import WeightedCache
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
     from steno.store.attempts import Choice
     from steno.store.binfiles import Level
+    from steno.store.chunk import Chunk
     from steno.store.points import Points
 
 LEAST_ROWS: Final = 8192
 """A chunk of fewer points is counted anew."""
 _BIN_POINTS: Final = 16
 """About so many points has a bin: few, since a run that goes on is short at first."""
+_POINTS: Final = 1 << 16
+"""About so many are unpacked at a time: all of a chunk would take many times what it takes itself."""
 _ROWS_KEPT: Final = 400_000
 """Bins, about 250 bytes each."""
 
@@ -35,17 +38,17 @@ class ChunkBins:
     """
 
     def __init__(self) -> None:
-        self._runs = WeightedCache["list[tuple[Points, Bins]]"](_ROWS_KEPT)
+        self._runs = WeightedCache["list[tuple[Chunk, Bins]]"](_ROWS_KEPT)
 
     def read(
-        self, run_dir: Path, chunks: Sequence[Points], numbers: NDArray[np.int32], choice: Choice, level: Level
+        self, run_dir: Path, chunks: Sequence[Chunk], numbers: NDArray[np.int32], choice: Choice, level: Level
     ) -> tuple[list[Bins], list[Points]]:
         """The chosen points of keys, in bins and those that are in none.
 
         Args:
             run_dir: the run's directory.
             chunks: all of its points that no part has.
-            numbers: by `Points.key`, the position in the keys that are wanted, or -1.
+            numbers: by the number of a key, the position in the keys that are wanted, or -1.
             choice: which points.
             level: which bins.
         """
@@ -61,20 +64,33 @@ class ChunkBins:
         outside: list[Points] = []
         for chunk in chunks:
             bins = found.get(id(chunk))
-            rest = numbers[chunk.key] >= 0
-            if bins is not None:
-                some, rest = _parted(chunk, bins.take(numbers[bins.key] >= 0), rest, choice, level)
+            wanted = numbers[chunk.keys] >= 0
+            if bins is None:
+                rest = [chunk.points(wanted)] if wanted.any() else []
+            else:
+                some, rest = _parted(chunk, bins.take(numbers[bins.key] >= 0), wanted, choice, level)
                 inside.append(some)
-            if rest.any():
-                points = chunk.take(rest)
+            for points in rest:
                 mask = choice.mask(points)
                 outside.append(points if mask is None else points.take(mask))
         return inside, outside
 
 
-def _bins(chunk: Points) -> Bins:
-    order = np.lexsort((chunk.record, chunk.node, chunk.step, chunk.attempt, chunk.rank, chunk.key))
-    points = points_of(chunk.take(order))
+def _bins(chunk: Chunk) -> Bins:
+    found: list[Bins] = []
+    begin = 0
+    while begin < len(chunk.keys):
+        end = max(int(np.searchsorted(chunk.edges, chunk.edges[begin] + _POINTS, side="right")) - 1, begin + 1)
+        wanted = np.zeros(len(chunk.keys), bool)
+        wanted[begin:end] = True
+        found.append(_counted(chunk.points(wanted)))
+        begin = end
+    return concat(found)
+
+
+def _counted(every: Points) -> Bins:
+    order = np.lexsort((every.record, every.node, every.step, every.attempt, every.rank, every.key))
+    points = points_of(every.take(order))
     heads = np.flatnonzero(np.r_[True, np.diff(points.key) != 0])
     sizes = np.diff(heads, append=len(order))
     span = (np.maximum.reduceat(points.step, heads) - np.minimum.reduceat(points.step, heads)).astype(float) + 1
@@ -83,23 +99,24 @@ def _bins(chunk: Points) -> Bins:
 
 
 def _parted(
-    chunk: Points, bins: Bins, wanted: NDArray[np.bool_], choice: Choice, level: Level
-) -> tuple[Bins, NDArray[np.bool_]]:
-    """The bins that answer, and which of the wanted points of the chunk are in none of them."""
+    chunk: Chunk, bins: Bins, wanted: NDArray[np.bool_], choice: Choice, level: Level
+) -> tuple[Bins, list[Points]]:
+    """The bins that answer, and the points of the wanted keys of the chunk that are in none of them."""
+    left: list[Points] = []
     if level.width is not None:
         narrow = bins.width <= level.width
-        rest = wanted & ~np.isin(chunk.key, np.unique(bins.key[narrow])) if not narrow.all() else np.zeros_like(wanted)
+        rest = wanted & ~np.isin(chunk.keys, bins.key[narrow])
+        if rest.any():
+            left.append(chunk.points(rest))
         bins = bins.take(narrow)
-    else:
-        rest = np.zeros_like(wanted)
     edges = np.r_[0, np.flatnonzero(np.diff(bins.key)) + 1, len(bins)] if len(bins) else np.zeros(1, np.int64)
     pieces: list[NDArray[np.int64]] = []
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         rows, cut = chosen(bins.take(slice(begin, end)), choice, level)
         pieces.append(begin + rows)
-        if cut:
+        points = chunk.of(int(bins.key[begin])) if cut else None
+        if points is not None:
             firsts, lasts = np.array(cut, np.int64).T
-            mine = np.flatnonzero(chunk.key == bins.key[begin])
-            at = np.searchsorted(firsts, chunk.step[mine], side="right") - 1
-            rest[mine[(at >= 0) & (chunk.step[mine] <= lasts[at])]] = True
-    return (bins.take(np.concatenate(pieces)) if pieces else none()), rest
+            at = np.searchsorted(firsts, points.step, side="right") - 1
+            left.append(points.take((at >= 0) & (points.step <= lasts[at])))
+    return (bins.take(np.concatenate(pieces)) if pieces else none()), left

@@ -23,7 +23,7 @@ from steno.store.engine import Engine, PartGone, again, inherit
 from steno.store.info import Info, info_of, state_of
 from steno.store.source import Source
 from steno.store.summary import Summary, told
-from steno.store.unsealed import RunView, Unsealed
+from steno.store.unsealed import RunView, Unsealed, follow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ class FilesRun:
         self.engine = engine or Engine()
         if self.remote is not None:
             self.engine.origins[self.dir] = self.remote
-        self._unsealed = Unsealed(self.dir)
+        self._unsealed = follow(self.dir)
         self._summary = Summary(self.engine)
         self._pages: EntryPages | None = None
         self._starts: tuple[frozenset[str], list[Entry]] | None = None
@@ -78,6 +78,7 @@ class FilesRun:
     def close(self) -> None:
         """See `EngineRun`."""
         self.engine.close()
+        self._unsealed = Unsealed(self.dir)  # lets go of what no other reader holds
         self._begin()
 
     def view(self) -> RunView:

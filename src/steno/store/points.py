@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from steno.record import Batch
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -76,49 +75,6 @@ def taken(special: Mapping[int, Special], rows: NDArray[Any], length: int) -> di
     marked[old] = True
     places = np.flatnonzero(marked[rows])
     return {int(place): special[int(rows[place])] for place in places.tolist()}
-
-
-def of_batches(batches: Sequence[Batch], ids: dict[str, int]) -> Points:
-    """The points of batches in their order; `ids` (name → number) grows by the keys it does not know."""
-    return concat([_of_batch(batch, ids) for batch in batches])
-
-
-def _of_batch(batch: Batch, ids: dict[str, int]) -> Points:
-    import numpy as np
-
-    widths = batch.widths()
-    splits = batch.splits()
-    sizes = [len(keys) for keys in batch.sets]
-    flat = np.fromiter((ids.setdefault(key, len(ids)) for keys in batch.sets for key in keys), np.int32, sum(sizes))
-    starts = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes, out=starts[1:])
-    # Point p of record i has the key flat[start of its set + (p - start of the record)].
-    shift = np.repeat(starts[batch.set] - splits[:-1], widths) if len(batch) else np.empty(0, np.int64)
-    count = len(batch.value)
-    return Points(
-        key=flat[shift + np.arange(count)],
-        record=np.repeat(batch.record, widths),
-        step=np.repeat(batch.step, widths),
-        time=np.repeat(batch.time, widths),
-        rank=np.repeat(batch.rank, widths),
-        attempt=np.repeat(batch.attempt, widths),
-        batch=np.full(count, batch.id, np.int64),
-        node=np.full(count, batch.node, np.int64),
-        level=np.repeat(_levels(batch), widths),
-        value=batch.value,
-        special=batch.special,
-    )
-
-
-def _levels(batch: Batch) -> NDArray[np.int8]:
-    import numpy as np
-
-    found = np.zeros(len(batch), np.int8)
-    for row, what in batch.meta.items():
-        level = what.get("level")
-        if isinstance(level, int) and 0 < level <= MOST_LEVEL:
-            found[row] = level
-    return found
 
 
 def concat(pieces: Sequence[Points]) -> Points:

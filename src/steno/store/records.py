@@ -91,14 +91,17 @@ def newest(engine: Engine, run_dir: Path, view: RunView, count: int) -> list[Rec
     Raises:
         PartGone: a part was merged away meanwhile.
     """
+    import numpy as np
+
     if count <= 0:
         return []
     floors: dict[int, int] = {}
     for part in view.snapshot.parts:
         floors[part.node] = max(floors.get(part.node, 0), part.last)
     for chunk in view.chunks:
-        for node in set(chunk.node.tolist()):
-            floors[node] = max(floors.get(node, 0), int(chunk.record[chunk.node == node].max()))
+        of_node, record = chunk.shared["node"], chunk.shared["record"]
+        for node in np.unique(of_node).tolist():
+            floors[node] = max(floors.get(node, 0), int(record[of_node == node].max()))
     for entry in view.snapshot.entries:
         floors[entry.node] = max(floors.get(entry.node, 0), entry.record)
     found: list[Record | Entry] = []
@@ -111,7 +114,10 @@ def newest(engine: Engine, run_dir: Path, view: RunView, count: int) -> list[Rec
         paths = {kind: engine.files(run_dir, (part for part in parts if part.kind == kind)) for kind in kinds}
         table = engine.table(paths["metrics"], f"select {POINT_COLUMNS} from {{parts}} {where}")
         pieces = [] if table is None else [of_arrow(table, ids)]
-        pieces += [chunk.take((chunk.node == node) & (chunk.record > floor)) for chunk in view.chunks]
+        for chunk in view.chunks:
+            late = (chunk.shared["node"] == node) & (chunk.shared["record"] > floor)
+            if late.any():
+                pieces.append(chunk.take(late).points())
         found += records_of(concat(pieces), list(ids))
         table = engine.table(paths["records"], f"select {ENTRY_COLUMNS} from {{parts}} {where}")
         found += [] if table is None else entries_of(table)

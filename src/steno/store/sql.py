@@ -171,7 +171,7 @@ def _unsealed(place: int, source: Source) -> Iterator[pa.Table]:
     if source.view is not None:
         names = list(source.view.ids)
         for chunk in source.view.chunks:
-            yield _of_run(place, source.run, table_of(chunk, names))
+            yield _of_run(place, source.run, table_of(chunk.points(), names))
 
 
 def _of_run(place: int, run: str, table: pa.Table) -> pa.Table:

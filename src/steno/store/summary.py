@@ -61,11 +61,11 @@ class Summary:
                 found.add_rows(list(mine.ids), mine.rows, mine.reach)
         names = list(view.ids)
         for chunk in view.chunks:
-            late = chunk.batch > 0
+            late = chunk.shared["batch"] > 0
             for node, batch in covered.items():
-                late &= (chunk.node != node) | (chunk.batch > batch)
+                late &= (chunk.shared["node"] != node) | (chunk.shared["batch"] > batch)
             if late.any():
-                _add(found, names, chunk if late.all() else chunk.take(late))
+                _add(found, names, chunk.take(late).points())
         return found
 
     def _of_part(self, run_dir: Path, part: Part, after: int, hidden: tuple[tuple[int, int], ...]) -> Totals:

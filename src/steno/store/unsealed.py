@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from steno.ledger.read import Reader
-from steno.store.points import Points, concat, of_batches
+from steno.store.chunk import Chunk, concat, of_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,9 +28,9 @@ class RunView:
 
     snapshot: Snapshot
     """Its `batches` are empty here; the points are in `chunks`, its `entries` are all unsealed ones."""
-    chunks: tuple[Points, ...]
+    chunks: tuple[Chunk, ...]
     ids: Mapping[str, int]
-    """Key → `Points.key` in the chunks."""
+    """Key → its number in the chunks."""
 
     @property
     def metrics(self) -> list[Part]:
@@ -41,6 +43,16 @@ class RunView:
         return [part for part in self.snapshot.parts if part.kind == "records"]
 
 
+_followed: weakref.WeakValueDictionary[tuple[int, Path], Unsealed] = weakref.WeakValueDictionary()
+
+
+def follow(run_dir: Path) -> Unsealed:
+    """What follows a run in this process: one for all who read it, so that a point is held once."""
+    if not run_dir.is_absolute():  # it is another run after a `chdir`
+        return Unsealed(run_dir)
+    return _followed.setdefault((os.getpid(), run_dir), Unsealed(run_dir))
+
+
 class Unsealed:
     """Follows the unsealed batches of a run. Thread-safe; a forked child makes its own."""
 
@@ -51,7 +63,7 @@ class Unsealed:
 
     def _forget(self) -> None:
         self._seen: dict[int, int] = {}
-        self._chunks: list[Points] = []
+        self._chunks: list[Chunk] = []
         self._entries: list[Entry] = []
         self._ids: dict[str, int] = {}
         self._damaged: dict[tuple[int, str], Loss] = {}
@@ -110,7 +122,9 @@ class Unsealed:
             node: last for node, last in _sealed(snapshot, "metrics") if self._sealed.get(("metrics", node)) != last
         }
         for node, last in points.items():
-            kept = [chunk.take((chunk.node != node) | (chunk.batch > last)) for chunk in self._chunks]
+            kept = [
+                chunk.take((chunk.shared["node"] != node) | (chunk.shared["batch"] > last)) for chunk in self._chunks
+            ]
             self._chunks = [chunk for chunk in kept if len(chunk)]
             self._sealed["metrics", node] = last
         for node, last in _sealed(snapshot, "records"):

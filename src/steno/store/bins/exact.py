@@ -22,7 +22,6 @@ from steno.store.bins.moment import LivePoints, Moment, look
 from steno.store.bins.over_key import over
 from steno.store.bins.rows import Rows, concat, empty
 from steno.store.bins.spans import cuts, spans_of
-from steno.store.bins.unsealed import SortedChunks
 from steno.store.engine import Engine, PartGone, again
 from steno.store.image import DiffersError
 
@@ -43,7 +42,6 @@ _TIMES: Final = ("time", "relative")
 _RUNS_KEPT: Final = 20_000
 _BYTES_KEPT: Final = 256 << 20
 """Of the points of parts, unpacked."""
-_UNSEALED_KEPT: Final = 64 << 20
 _MOST_SERIES: Final = 1000
 """Of several questions; the points of short ones are in memory together."""
 
@@ -56,7 +54,6 @@ class Exact:
         self._live = LivePoints()
         self._moments = WeightedCache[Moment](_RUNS_KEPT)
         self._pieces = WeightedCache[Rows](_BYTES_KEPT)
-        self._unsealed = SortedChunks(_UNSEALED_KEPT)
 
     @property
     def most_series(self) -> int:
@@ -234,8 +231,9 @@ class Exact:
         for part in self._files.near(shown.dir, moment.parts, wanted, steps):
             for at, rows in self._part(shown.dir, part, wanted, damage, steps).items():
                 found.setdefault(numbers[at], []).append(rows)
-        for at, rows in self._unsealed.of(shown.dir, moment, wanted):
-            found.setdefault(numbers[at], []).append(rows)
+        for number, name in zip(numbers, wanted, strict=True):
+            for points in moment.unsealed(name):
+                found.setdefault(number, []).append(sealed.rows_of(points))
         # The other key's points are of all ranks: often only one of them records it.
         return {
             key: chosen(concat(pieces), moment, None if key == len(question.keys) else question.ranks)

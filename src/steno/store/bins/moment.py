@@ -15,7 +15,7 @@ from steno.ledger.snapshot import LOST_LEDGER, Part, Snapshot, Stream
 from steno.record import START, node_name
 from steno.store import attempts as attempts_
 from steno.store import info, records
-from steno.store.unsealed import RunView, Unsealed
+from steno.store.unsealed import RunView, Unsealed, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from steno.record import Entry
     from steno.store.bins.engine import RunToRead
+    from steno.store.chunk import Chunk
     from steno.store.engine import Engine
     from steno.store.points import Points
 
@@ -37,9 +38,9 @@ class Moment:
 
     parts: tuple[Part, ...]
     """Those that hold points."""
-    chunks: tuple[Points, ...]
+    chunks: tuple[Chunk, ...]
     ids: Mapping[str, int]
-    """Key → `Points.key` in the chunks."""
+    """Key → its number in the chunks."""
     choice: attempts_.Choice
     attempts: tuple[attempts_.Attempt, ...]
     streams: tuple[Stream, ...]
@@ -56,6 +57,12 @@ class Moment:
         """The points as other readers take them."""
         return RunView(Snapshot(parts=self.parts), self.chunks, self.ids)
 
+    def unsealed(self, key: str) -> list[Points]:
+        """The points of a key that are in no part yet, in pieces, in the order of the chunks."""
+        number = self.ids.get(key)
+        found = [chunk.of(number) for chunk in self.chunks] if number is not None else []
+        return [points for points in found if points is not None]
+
     def of_ranks(self, ranks: Sequence[int] | None) -> Moment:
         """Without the parts of nodes that none of these ranks has recorded on."""
         if ranks is None or not self.has_all_streams:
@@ -68,7 +75,7 @@ class Moment:
     def token(self) -> Hashable:
         """The same as long as the points are the same."""
         parts = tuple((part.name, part.rows, part.bytes, part.crc) for part in self.parts)
-        return parts, self.choice, tuple((len(chunk), int(chunk.record[-1])) for chunk in self.chunks)
+        return parts, self.choice, tuple((len(chunk), int(chunk.shared["record"][-1])) for chunk in self.chunks)
 
 
 class LivePoints:
@@ -82,7 +89,7 @@ class LivePoints:
     def view(self, run_dir: Path) -> RunView:
         """What is readable of a run now."""
         with self._lock:
-            one = self._kept.setdefault(run_dir, Unsealed(run_dir))
+            one = self._kept.get(run_dir) or self._kept.setdefault(run_dir, follow(run_dir))
             self._kept.move_to_end(run_dir)
         view = one.view()
         with self._lock:
@@ -135,7 +142,7 @@ def _moment(
     run_dir: Path,
     manifest: Callable[[], Mapping[str, Any]],
     parts: Iterable[Part],
-    chunks: tuple[Points, ...],
+    chunks: tuple[Chunk, ...],
     ids: Mapping[str, int],
     streams: tuple[Stream, ...],
     said: tuple[str, ...],
