@@ -320,7 +320,7 @@ def test_of_two_collectors_on_one_ledger_the_first_leaves(tmp_path, monkeypatch)
         second.wait(60)
         assert stored(program.dir) == list(range(total))
         log = lock.with_name("collector.log").read_text()
-        assert "another collector has begun on this run" in log
+        assert "another collector works on this run now" in log
 
 
 def _points(run_dir: Path) -> list[float]:

@@ -457,9 +457,9 @@ def test_any_mixture_is_posted_as_a_plain_model_says(postings, generator):
 
 
 def test_a_million_keys_leave_no_million_in_memory(poster, monkeypatch):
-    from steno.ledger import post
+    from steno.ledger import key_ids
 
-    monkeypatch.setattr(post, "_IDS_KEPT", 320)
+    monkeypatch.setattr(key_ids, "_IDS_KEPT", 320)
     seen = []
     for at in range(60):
         batch = poster.post(
@@ -475,7 +475,7 @@ def test_a_million_keys_leave_no_million_in_memory(poster, monkeypatch):
             ]
         )
         seen.append(batch)
-        assert len(poster._ids) <= 320 + 21
+        assert len(poster._keys) <= 320 + 21
 
     ids = dict(poster.connection.execute("select key, id from keys"))
 

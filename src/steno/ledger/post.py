@@ -16,6 +16,7 @@ import numpy as np
 from steno.journal.format import HEADER_BYTES
 from steno.ledger import artifacts, assemble, fence, handover, holes, schema, steps
 from steno.ledger.incoming import Own, StreamInfo
+from steno.ledger.key_ids import KeyIds
 from steno.ledger.refused import RefusedCounts
 from steno.ledger.sample import STREAM
 from steno.record import CONFIG, FINISH, MOVED, NOTE, SUMMARY, Batch, Entry, micros
@@ -23,13 +24,10 @@ from steno.record import CONFIG, FINISH, MOVED, NOTE, SUMMARY, Batch, Entry, mic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from steno.journal.decode import RawEntry, Slice
     from steno.ledger.assemble import Values
     from steno.ledger.sample import Sample
 
-_IDS_KEPT = 200_000
 _COUNTERS_KEPT = 200_000
 _NOTES_OF_REFUSAL = 100
 _SAMPLES_KEPT = 1_000
@@ -67,17 +65,12 @@ class Poster:
         """Everything kept in memory, from the ledger: at start, and after a transaction that failed."""
         fetch = self.connection.execute
         self._counters: dict[steps.Counter, int] = {}
-        self._sets: dict[tuple[str, ...], NDArray[np.int32]] = {}
-        self._ids: dict[str, int] = {}
-        self._sets_before: frozenset[tuple[str, ...]] = frozenset()
+        self._keys = KeyIds(self.connection)
         self._offsets: dict[tuple[str, int], int] = {
             (stream, segment): at for stream, segment, at in fetch("select * from offsets")
         }
         self._streams = {row[0] for row in fetch("select stream from streams")}
         self._scopes = dict(fetch("select stream, scope from adopted"))
-        row = fetch("select max(id) from keys").fetchone()
-        self._next_id = (row[0] or 0) + 1
-        self._all_known = self._next_id == 1
         self._refusals = fetch("select count(*) from losses where kind='refused'").fetchone()[0]
         self.next_record = self._counter(("node", "record")) or 1
         self.next_batch = self._counter(("node", "batch")) or 1
@@ -312,7 +305,7 @@ class Poster:
                     self.next_record - 1,
                     len(columns.record),
                     len(columns.value),
-                    self._fresh_names(keysets if table is not None else ()),
+                    self._keys.fresh_names([keyset.keys for keyset in keysets] if table is not None else []),
                     len(entries),
                     json.dumps(took, separators=(",", ":")),
                     schema.encode(columns),
@@ -359,53 +352,13 @@ class Poster:
             rank=table.rank,
             attempt=table.attempt,
             set=chosen,
-            sets=self._ids_of([keyset.keys for keyset in keysets]),
+            sets=self._keys.ids_of([keyset.keys for keyset in keysets]),
             value=table.value,
             special=table.special,
             meta=table.meta,
         ), keysets
 
-    # -- keys, counters ----------------------------------------------------------------------------------
-
-    def _ids_of(self, sets: Sequence[tuple[str, ...]]) -> list[NDArray[np.int32]]:
-        known = self._sets
-        new = [keys for keys in sets if keys not in known]
-        if new:
-            self._learn({key for keys in new for key in keys})
-            if len(known) > _IDS_KEPT // 16:
-                known.clear()
-                new = list(sets)
-                self._learn({key for keys in new for key in keys})
-            for keys in new:
-                known[keys] = np.array([self._ids[key] for key in keys], np.int32)
-        out = [known[keys] for keys in sets]
-        if len(self._ids) > _IDS_KEPT:
-            # A run whose keys never repeat must not fill the memory.
-            self._ids.clear()
-            known.clear()
-            self._all_known = False
-        return out
-
-    def _fresh_names(self, keysets: Sequence[Any]) -> int:
-        """Keys over the sets that the batch before did not have: a run of few wide sets is no storm of keys."""
-        before, self._sets_before = self._sets_before, frozenset(one.keys for one in keysets)
-        return sum(map(len, self._sets_before - before))
-
-    def _learn(self, keys: Iterable[str]) -> None:
-        """Have the ids of these keys in `_ids`, giving ids to new ones."""
-        wanted = [key for key in keys if key not in self._ids]
-        if not wanted:
-            return
-        if not self._all_known:
-            for at in range(0, len(wanted), 500):
-                some = wanted[at : at + 500]
-                marks = ",".join("?" * len(some))
-                self._ids.update(self.connection.execute(f"select key, id from keys where key in ({marks})", some))
-            wanted = [key for key in wanted if key not in self._ids]
-        rows = list(enumerate(wanted, self._next_id))
-        self.connection.executemany("insert into keys values(?, ?)", rows)
-        self._ids.update((key, id) for id, key in rows)
-        self._next_id += len(rows)
+    # -- counters ----------------------------------------------------------------------------------------
 
     def _counter(self, name: steps.Counter) -> int:
         found = self._counters.get(name)
