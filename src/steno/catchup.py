@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ERROR_CHARS: Final = 2000
 _POLL_SECS: Final = 0.05
 _ADOPTING_SECS: Final = 15.0
-"""A collector that adopts journals may take so long beside what it waits for."""
+"""A collector that adopts journals may take so long in addition to what it waits for."""
 ADOPT: Final = "adopt"
 """In a node's directory: its collector is to adopt journals of other machines immediately."""
 

@@ -16,7 +16,7 @@ _LISTS: Final = ("RECORD", "installed-files.txt", "SOURCES.txt")
 
 
 def strangers(package: str | None = None) -> list[str]:
-    """The distributions beside this package that have files in its folder, such as `Steno 0.1b3`."""
+    """The distributions next to this package that have files in its folder, such as `Steno 0.1b3`."""
     package = package or os.path.dirname(__file__)
     beside, folder = os.path.split(package)
     try:

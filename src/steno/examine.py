@@ -141,7 +141,7 @@ def examine(run_dir: Path) -> Report:
 
 
 def report_of(reader: RunReader) -> Report:
-    """What is known of a run without reading its parts, beside what this reader has found of them."""
+    """What is known of a run without reading its parts, in addition to what this reader has found of them."""
     run_dir, info = reader.dir, reader.info
     place = run_dir / ".steno"
     journals = list(_journals(run_dir))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _turns: dict[tuple[Path, str, str], int] = {}
 _FINISH, _NEW, _PREVIOUS, _BESIDE = _WAYS = ("finish_previous", "create_new", "return_previous", "beside")
-"""What `init` does about the current run; a logger's run stands beside it, or is the current one if there is none."""
+"""What `init` does about the current run; a logger's run stands next to it, or is the current one if there is none."""
 
 
 def _settings_by_name(init: Callable[_P, Run]) -> Callable[_P, Run]:
@@ -89,12 +89,12 @@ def init(
             `steno.LoggerDestination` or `steno.Callback`.
         settings: a `steno.Settings` with what experts set: the collector, journals, device values, `async_log`, this
             process's rank. A setting may be given by its own name too, as `init(linger=10)`. None: the environment's.
-        resume: "allow": the run is continued if it is there, else begun. "must" or True: it must be there and is
+        resume: "allow": the run is continued if it is there, else started. "must" or True: it must be there and is
             continued. "never" or False: it must not be there. With `store` one that is only there is continued too.
         rewind: continue the run from this step: earlier points from it on are hidden, and kept.
         reinit: what becomes of this process's current run. None, "finish_previous" or True: it is finished first, which
             a line says. "create_new": it goes on and stays the current one; log into the run that `init` returns.
-            "return_previous" or False: it is returned, and no run is begun.
+            "return_previous" or False: it is returned, and no run is started.
         tags, notes, group: for people.
         mode: "on", or "off": the same API, nothing recorded; None: STENO_MODE or "on".
         strict: raise RecordError for what cannot be recorded; for tests.

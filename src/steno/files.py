@@ -280,7 +280,7 @@ def aside(path: Path, hidden: Path | None = None, *, sync: bool = False) -> Iter
 
     Args:
         path: the file to be replaced.
-        hidden: the hidden file's name; by default one of its own beside the path.
+        hidden: the hidden file's name; by default one of its own next to the path.
         sync: have the disk hold the bytes first, so that a power loss leaves the old or the new.
     """
     hidden = beside(path) if hidden is None else hidden

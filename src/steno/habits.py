@@ -147,7 +147,7 @@ COMMANDS: Final = {
 }
 """Commands of `wandb`, `mlflow`, `tensorboard`, `git` and shells: which of ours does the same."""
 
-_CAPTION: Final = "log it beside its caption: run.log({key: value, 'caption': steno.Text(…)})"
+_CAPTION: Final = "log it together with its caption: run.log({key: value, 'caption': steno.Text(…)})"
 
 MEDIA: Final = {
     "Audio": {"data_or_path": "data=… takes an array or a path"},

@@ -180,7 +180,7 @@ _OURS: Final = frozenset(
 
 def _require(entry: os.DirEntry[str], *, may_link: bool = False) -> None:
     if may_link and entry.name not in _OURS:
-        return  # a user may have put what he likes beside our things
+        return  # a user may have put what he likes next to our things
     refuse_link(entry.path)
     if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
         raise CorruptError(f"{entry.path} is neither a file nor a directory: a run has no such thing")

@@ -85,7 +85,7 @@ def is_retired(run_dir: Path) -> bool:
 def restore(run_dir: Path) -> bool:
     """Make the machinery again, where it was put away, whole or not at all; whether it was.
 
-    Where somebody has begun some of it meanwhile, what is missing is made.
+    Where somebody has started some of it meanwhile, what is missing is made.
 
     Raises:
         OSError: there is no room, or no right to write.
@@ -148,7 +148,7 @@ def _fill(hidden: Path, place: Path, held: Mapping[str, str]) -> None:
 
 
 def remove(run_dir: Path) -> bool:
-    """Take the machinery away, all of it atomically; False: somebody has begun to record, and nothing has changed.
+    """Take the machinery away, all of it atomically; False: somebody has started to record, and nothing has changed.
 
     Raises:
         OSError: it stays.

@@ -225,7 +225,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What a destination is told about the run when it is opened."""
+    """What a destination knows about the run when it is opened."""
 
     dir: Path
     id: str

@@ -84,7 +84,7 @@ class Run(metaclass=_Shown):
                 with "/". Arrays and media are copied before it returns, so they may change afterwards.
             step: a whole number; None: the run's next automatic step.
             level: a `steno.LogLevel`, its number or its name.
-            arrays: "summary", "list" or "histogram": how this call's arrays are kept; None: as `init` was told.
+            arrays: "summary", "list" or "histogram": how this call's arrays are kept; None: as `init` says.
 
         Raises:
             RecordError: a value or step cannot be recorded, under `strict=True`; otherwise that is reported once per
@@ -253,7 +253,7 @@ class Run(metaclass=_Shown):
                 "copy". "link": a hard link, for files that are replaced and never rewritten.
             step: the step it belongs to, and the value of {step}.
             level: importance, as for `log`: a `steno.LogLevel`, its number or its name.
-            metadata: plain data that readers are told.
+            metadata: plain data that readers get.
 
         Returns:
             A handle that says what came of it; it need not be kept.

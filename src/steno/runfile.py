@@ -66,7 +66,7 @@ def parsed(data: bytes, path: str) -> tuple[dict[str, Any], str]:
 
 
 def require_format(run_dir: Path, *, writing: bool = False) -> None:
-    """Refuse a run that another steno must read, or, for one who would write into it, that another one has begun.
+    """Refuse a run that another steno must read, or, for one who would write into it, that another one has started.
 
     Raises:
         UsageError: it has a format that is not ours.

@@ -174,7 +174,7 @@ def mask(key: str, value: Any) -> Any:
 
 
 def masked_text(text: str) -> str:
-    """A text without the secrets in it that can be told by their form."""
+    """A text without the secrets in it that can be recognised by their form."""
     text = _KNOWN.sub(HIDDEN, text)
     if "/" in text:
         text = _URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)

@@ -133,7 +133,7 @@ class DirectoryFile:
     name: str
     """Relative to the directory, parts set apart by "/"; bytes that are no UTF-8 as surrogates."""
     content: str
-    """In a snapshot the file's name beside the manifest, in stored content its digest."""
+    """In a snapshot the file's name next to the manifest, in stored content its digest."""
     size: int
     mode: int
 

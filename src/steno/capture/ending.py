@@ -45,7 +45,7 @@ class Ending:
 
     Args:
         started: the run that was started.
-        report: told (key, message) once per key.
+        report: called with (key, message) once per key.
     """
 
     def __init__(self, started: StartedRun, report: Reporter) -> None:
@@ -298,7 +298,7 @@ class Ending:
             self.report("waiting", outstanding.waiting(self.started, parts, max(0.0, deadline - time.monotonic())))
 
     def replace(self) -> None:
-        """Say, before another `steno.init` ends it, that it does; who logs on is told too."""
+        """Say, before another `steno.init` ends it, that it does; who logs on gets a message too."""
         with RUNS.lock:
             is_news, self.is_replaced = not self.is_replaced, True
         if is_news:

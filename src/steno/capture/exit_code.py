@@ -1,4 +1,4 @@
-"""The code that a program leaves with by `sys.exit` or `exit`, which no hook of the interpreter is told."""
+"""The code that a program leaves with by `sys.exit` or `exit`, which no hook of the interpreter gets."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _outermost() -> FrameType | None:
 
 
 def _has_returned(frame: FrameType | None) -> bool:
-    """Whether a frame that runs no more has run to its end; False where that cannot be told."""
+    """Whether a frame that runs no more has run to its end; False where that is not known."""
     if frame is None or not 0 <= frame.f_lasti < len(frame.f_code.co_code):
         return False
     return opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN_")

@@ -19,7 +19,7 @@ class Keeper:
 
     Args:
         work: one round; must not raise.
-        report: told (key, message) when no thread can be started.
+        report: called with (key, message) when no thread can be started.
     """
 
     def __init__(self, work: Callable[[], float], report: Callable[[str, str], None]) -> None:

@@ -23,7 +23,7 @@ _TRACEBACK_CHARS: Final = 64 << 10
 
 
 class Hooks:
-    """The process's ends, told to one owner. One per process; `install` is for the main thread.
+    """The process's ends, reported to one owner. One per process; `install` is for the main thread.
 
     Args:
         at_exit: called by atexit, in this process only.

@@ -1,4 +1,4 @@
-"""The runs that are open in this process: the current one, those beside it, and how the process ends them."""
+"""The runs that are open in this process: the current one, those next to it, and how the process ends them."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ class OpenRuns:
     def enter(
         self, one: OpenRun, *, current: bool, hooks: bool = True, term: bool = True, joined: bool = False
     ) -> None:
-        """A run has begun.
+        """A run has started.
 
         Args:
             one: the run.
-            current: it becomes the current one, else it stands beside it.
+            current: it becomes the current one, else it stands next to it.
             hooks: whether the process's end is its end; False where nothing is recorded.
             term: whether SIGTERM is written down as well; see `Hooks.install`.
             joined: it is a run of the parent's: a child of multiprocessing that leaves it ends nothing.
@@ -117,7 +117,7 @@ class OpenRuns:
                 self._hooks.uninstall()
 
     def all(self) -> list[OpenRun]:
-        """Those beside the current one, then the current one."""
+        """Those next to the current one, then the current one."""
         return [*self._beside, *([] if self.current is None else [self.current])]
 
     def of(self, run: object) -> OpenRun:

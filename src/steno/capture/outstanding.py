@@ -129,7 +129,7 @@ def _collector(started: StartedRun) -> str:
         if not started.watchdog.enabled or started.watchdog.given_up:
             return "a collector, and none is at work"
         pid = started.watchdog.pid
-        return f"the collector{f' (process {pid})' if pid else ''}, which has not begun"
+        return f"the collector{f' (process {pid})' if pid else ''}, which has not started"
     current: dict[str, Any] = status(started.dir)
     process = f" (process {current['pid']})" if current.get("pid") else ""
     error = f", which says: {current['error']}" if current.get("error") else ""

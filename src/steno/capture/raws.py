@@ -46,7 +46,7 @@ class Raws:
 
     Args:
         directory: the stream's.
-        wanted: told that an arena should be made; must not raise.
+        wanted: called when an arena should be made; must not raise.
     """
 
     def __init__(self, directory: Path, wanted: Callable[[], None]) -> None:

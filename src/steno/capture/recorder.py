@@ -39,7 +39,7 @@ _TICK_SECS: Final = 1.0
 _RETRY_SECS: Final = 0.1
 """Between two looks whether the disk has room again."""
 _KEYS: Final = 1000
-"""So many keys are told apart in what is reported."""
+"""So many keys are distinguished in what is reported."""
 _DRIFT_NANOS: Final = 1_000_000
 _ARRIVAL_SECS: Final = 2.0
 
@@ -55,7 +55,7 @@ class Recorder:
         run_dir: the run's directory, which exists.
         run_id, rank, attempt, primary, arrays: see `steno.journal.format.SegmentIdentity`.
         strict: raise RecordError for a bad value instead of reporting it.
-        report: told (key, message) once per key; must not raise.
+        report: called with (key, message) once per key; must not raise.
         watch: called about once a second on the keeper thread.
         settings: None: those of the environment.
 
@@ -235,7 +235,7 @@ class Recorder:
             QUEUE.submit(late, self.fill(seq, keys, arrays), self.account)
 
     def start_fetching(self, pending: Sequence[PendingValue]) -> list[tuple[Late, list[str]]]:
-        """Start fetching device values, as they are now; (late values, their keys). What fails is told and counted."""
+        """Start fetching device values, as they are; (late values, their keys). What fails is reported and counted."""
         by_adapter: dict[int, list[PendingValue]] = {}
         for one in pending:
             by_adapter.setdefault(id(one.adapter), []).append(one)
@@ -448,7 +448,7 @@ class Recorder:
         return QUEUE.drain(self.account, deadline) and called
 
     def ensure_stream(self) -> str:
-        """The name of this process's journal, begun now if it has none yet, as in a forked child.
+        """The name of this process's journal, started now if it has none yet, as in a forked child.
 
         Raises:
             OSError: it cannot be made.

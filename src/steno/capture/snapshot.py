@@ -69,7 +69,7 @@ class Snapshot:
     Thread-safe; holds no value.
 
     Args:
-        report: told (key, what is wrong and the remedy).
+        report: called with (key, what is wrong and the remedy).
         strict: raise RecordError instead.
         put: copies the raw bytes of a media value, returns where they lie; raises OSError.
     """
@@ -156,7 +156,7 @@ class Snapshot:
             try:
                 return known(value)
             except ValueError:
-                # What else it may be, or why it cannot be recorded, is told below.
+                # What else it may be, or why it cannot be recorded, is reported below.
                 pass
         if kind is int:
             return integer(value)

@@ -39,7 +39,7 @@ class Stream:
     Args:
         run_dir: the run's directory.
         identity: what goes into every segment's identity besides its own numbers.
-        wanted: told that `stock` has something to make.
+        wanted: called when `stock` has something to make.
         settings: None: those of the environment.
     """
 

@@ -36,7 +36,7 @@ class Upkeep:
         stream: the journal.
         appender: writes it.
         retired: its segments that were left and are not known to be posted.
-        say: told (key, message).
+        say: called with (key, message).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is known of a run beside its curves: facts, artifacts, media, the values of its keys."""
+"""What is known of a run other than its curves: facts, artifacts, media, the values of its keys."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ MARKERS = "x+o*#@%="
 LOW = 12
 """Rows below which the vertical axis has only its ends marked."""
 MAX_LINES = 8
-"""More lines than colours cannot be told apart; the rest are named under the chart."""
+"""More lines than colours cannot be distinguished; the rest are named under the chart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Imported:
 
 
 def record(one: Imported, runs_dir: Path) -> None:
-    """Make the run; `one` is told what became of it.
+    """Make the run; `one` gets what became of it.
 
     What lies there is left alone, unless it is an earlier try's that was cut short.
 

@@ -46,7 +46,7 @@ def _keep_memory() -> None:
     """Have columns of a few MiB reuse memory: fresh pages for each cost the kernel more than the work on them.
 
     Nothing here multiplies matrices, so OpenBLAS needs no threads either, and Arrow's own pool would keep tens of MiB
-    beside that memory. To be called before numpy and pyarrow are loaded.
+    in addition to that memory. To be called before numpy and pyarrow are loaded.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

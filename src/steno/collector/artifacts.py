@@ -103,7 +103,7 @@ class Artifacts:
         self.done = self.failed = 0
         self._store = Store(run_dir, run_dir / STAGING / f".store-{node.dir.name}", self._read)
         self._remembered: dict[str, dict[str, Any]] = {}
-        """What was told of contents: a ledger that was lost may have known it, and the snapshot be gone since."""
+        """What was reported of contents: a ledger that was lost may have known it, and the snapshot be gone since."""
         IndexReader(run_dir, self._remember).look()
         self._index: IndexWriter | None = None
         self._lines: list[dict[str, Any]] = []

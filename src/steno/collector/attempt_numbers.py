@@ -40,7 +40,7 @@ class AttemptNumbers:
         self._since: dict[int, float] = {}
 
     def is_awaited(self, number: int, now: float) -> bool:
-        """Whether nothing is to be posted yet of an attempt that processes have begun."""
+        """Whether nothing is to be posted yet of an attempt that processes have started."""
         if number in self._settled or not number:
             return False
         known = attempts.known(self._run_dir, self._node_dir)

@@ -209,7 +209,7 @@ class Carding:
     # -- writing -----------------------------------------------------------------------------------------
 
     def sealed(self) -> None:
-        """A part was written: where there are more keys than a card holds, write them all down beside it."""
+        """A part was written: where there are more keys than a card holds, write them all down next to it."""
         if self._is_known and len(self._totals) > len(card.metrics_of(self._totals)):
             try:
                 card_table.write(self._run_dir, self._name, self._ledger(), self._batch, self._totals)

@@ -58,7 +58,7 @@ def claim(run_dir: Path) -> Node:
     nodes = run_dir / ".steno" / "nodes"
     nodes.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        # Two collectors of one machine may come together; machines apart are told apart by mkdir alone.
+        # Two collectors of one machine may come together; machines apart are distinguished by mkdir alone.
         handle = os.open(nodes, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, handle)
         with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ def claim(run_dir: Path) -> Node:
         files.write_json(hidden / "node.json", host.describe(), sync=True)
         files.sync_dir(hidden)
         # Drawn and not made of anything: a clone of this machine, another container on it and the same machine after
-        # a reboot are told apart by the ledger that they have, whatever they are called.
+        # a reboot are distinguished by the ledger that they have, whatever they are called.
         number = int.from_bytes(secrets.token_bytes(8), "big", signed=True)
         mine = nodes / node_name(number)
         files.rename(hidden, mine)
@@ -165,7 +165,7 @@ def _ledger(run_dir: Path, node_dir: Path) -> Path:
 
 
 def run_info(run_dir: Path, node: int, config: Mapping[str, Any], options: Mapping[str, Any]) -> RunInfo:
-    """What a destination is told about the run."""
+    """What a destination knows about the run."""
     facts = runfile.read(run_dir)[0]
     return RunInfo(
         dir=run_dir,

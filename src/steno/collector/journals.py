@@ -37,7 +37,7 @@ class Journal:
     Args:
         found: where it lies.
         poster: says how far each segment is posted.
-        marker: told what is being decoded.
+        marker: called with what is being decoded.
         say: tells a person, once per key.
         poison: directory for what cannot be read.
         node: the number of this collector's node.

@@ -1,4 +1,4 @@
-"""How far a node's ledger had come, by what lies beside it: a ledger that begins below that has lost something."""
+"""How far a node's ledger had come, by what lies next to it: a ledger that begins below that has lost something."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TAIL_BYTES: Final = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class KnownNumbers:
-    """The highest numbers that something beside the ledger knows, and what that is."""
+    """The highest numbers that something next to the ledger knows, and what that is."""
 
     record: int = 0
     batch: int = 0

@@ -1,4 +1,4 @@
-"""A collector's ledger as a file: begun, begun again after a loss, set aside, and written again while it is open."""
+"""A collector's ledger as a file: started, started anew after a loss, set aside, and written again while it is open."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Expectation:
             self._poster.note(
                 lost_ledger=str(self._node.ledger),
                 parts=adopted,
-                reason="the ledger was missing or damaged; what it held and no part or journal does is lost",
+                reason="the ledger was missing or damaged; what was in it and is in no part or journal is lost",
             )
 
     def judge(self) -> None:

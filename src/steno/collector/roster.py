@@ -35,7 +35,7 @@ class Roster:
         run_dir: the run's directory.
         node: the number of this collector's node.
         poster: takes what they hold.
-        marker: told what is being decoded.
+        marker: called with what is being decoded.
         elsewhere: watches those of other machines.
         say: tells a person, once per key.
         numbered: see `Journal`.
@@ -104,7 +104,7 @@ class Roster:
             files.unlink(found.pointer)
 
     def hurry(self) -> None:
-        """Look at all anew: somebody waits, or has just begun or ended."""
+        """Look at all anew: somebody waits, or has just started or ended."""
         self._next_scan = 0.0
         for journal in self.journals.values():
             journal.hurry()

@@ -140,7 +140,7 @@ class Service:
                     self._abandon()
                     continue
                 except Superseded:
-                    self.say("superseded", "another collector has begun on this run: this one leaves it to that")
+                    self.say("superseded", "another collector works on this run now, so this one ends")
                     return 0
                 if self._stop.is_set() or self.once or not self._has_writers():
                     return 0 if complete else 1

@@ -30,7 +30,7 @@ class Serving:
     """Runs a service per run, each on a thread of its own.
 
     The program writes a line of JSON, `{"run": directory, "linger": secs, "adopt": secs}`, to its standard input
-    for each further run. It leaves when all services have, and the program has closed the pipe or told nothing for a
+    for each further run. It leaves when all services have, and the program has closed the pipe or sent nothing for a
     while.
 
     Args:
@@ -44,7 +44,7 @@ class Serving:
         self._held = b""
         self._services: dict[Path, Service] = {}
         self._again: dict[Path, tuple[float, float]] = {}
-        """Runs that were told while their service was at work: it may have been about to leave."""
+        """Runs that came in while their service was at work: it may have been about to leave."""
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._done = threading.Event()
@@ -54,7 +54,7 @@ class Serving:
     def run(
         self, run_dir: Path, linger_secs: float, adopt_secs: float, *, adopt: bool = False, once: bool = False
     ) -> int:
-        """Collect this run and those that are told; the first one's exit status."""
+        """Collect this run and those that come in; the first one's exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self.stop())
         self._begin(run_dir, linger_secs, adopt_secs, adopt=adopt, once=once, is_first=True)
@@ -74,7 +74,7 @@ class Serving:
             elif self._source is None or self._stop.is_set():
                 return self.status
             elif time.monotonic() - idle_since >= IDLE_SECS and not self._listen(0.0):
-                return self.status  # nothing was told in this very moment either
+                return self.status  # nothing came in this very moment either
 
     def stop(self) -> None:
         """Have all services post what there is and leave. Safe in a signal handler."""
@@ -83,7 +83,7 @@ class Serving:
             service.stop()
 
     def _listen(self, seconds: float) -> bool:
-        """Begin what is told within the time; whether something was."""
+        """Begin what comes in within the time; whether something did."""
         assert self._source is not None
         poll = select.poll()
         poll.register(self._source, select.POLLIN)

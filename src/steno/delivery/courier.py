@@ -39,7 +39,7 @@ class Courier:
     factory: Callable[[], Destination]
     """Makes the destination; raises DestinationError or Stop when misconfigured."""
     run: RunInfo
-    """What `open` is told; its `position` is filled in."""
+    """What `open` gets; its `position` is filled in."""
     _: dataclasses.KW_ONLY
     fetch: Callable[[int], Batch | None]
     """A batch by its number, counted from 1; None while it is not there, CorruptError if it never will be."""
@@ -147,7 +147,7 @@ class Courier:
 
     @property
     def opened(self) -> bool:
-        """The destination has begun."""
+        """The destination has started."""
         return self._destination is not None
 
     @property

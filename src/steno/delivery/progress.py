@@ -21,7 +21,7 @@ class Progress:
     skipped: int = 0
     retries: int = 0
     errors: int = 0
-    """How often it raised since it was begun; a call that is not tried again counts here alone."""
+    """How often it raised since it was started; a call that is not tried again counts here alone."""
 
 
 def describe(

@@ -113,7 +113,7 @@ class Handover:
         """Give pieces until one is taken; `refused` gets the lone records that are not. False: none is taken now.
 
         What is taken behind refused records overtakes them: they come late, if the destination was down until just
-        now. So it is tried rarely beside the tries in order, but further each time the destination stays as it is: in
+        now. So it is tried rarely, next to the tries in order, but further each time the destination stays as it is: in
         the end a long stretch of bad records is passed.
         """
         began = risked = 0.0

@@ -152,7 +152,7 @@ def _id_in(run_dir: Path, _stamp: tuple[int, ...]) -> str:
 
 
 def line(run_dir: Path, place: str) -> str:
-    """What a person is told of a place that was not confirmed."""
+    """What a person is shown of a place that was not confirmed."""
     import shlex
 
     command = f"steno sync {shlex.quote(str(run_dir.absolute()))} --confirm {shlex.quote(place)}"

@@ -115,7 +115,7 @@ def normalise(spec: object) -> Spec:
 
 
 def is_listener(candidate: object) -> bool:
-    """Whether it is told each call by itself, as `Callback`s and `LoggerDestination`s are, Composer's among them."""
+    """Whether it gets each call by itself, as `Callback`s and `LoggerDestination`s are, Composer's among them."""
     four = all(callable(getattr(candidate, method, None)) for method in _METHODS)
     return isinstance(candidate, Callback) or (
         not four and all(callable(getattr(candidate, method, None)) for method in _LISTENS)

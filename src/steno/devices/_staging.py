@@ -93,8 +93,8 @@ class StagingRows:
         """Launch the copies of these tensors of this device, on its current stream.
 
         Raises:
-            Refused: there is no room for any of them; where there was for some, those are begun.
-            Exception: what torch says; none is begun.
+            Refused: there is no room for any of them; where there was for some, those are started.
+            Exception: what torch says; none is started.
         """
         # Freed here, not by the worker: freeing pinned memory records events, which would break a capture.
         self._used.clear()

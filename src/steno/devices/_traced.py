@@ -235,7 +235,7 @@ def is_traced(vectors: Sequence[Any]) -> bool:
 
 
 def call_back(vectors: Sequence[Any], sink: Callable[[list[Any]], None]) -> None:
-    """Have `sink` told the packed vectors each time the function runs: one operand, unordered.
+    """Hand `sink` the packed vectors each time the function runs: one operand, unordered.
 
     Only arrays that are sharded are operands of their own. The host's side only hands over references: touching JAX
     in a callback can lock up.

@@ -38,7 +38,7 @@ class Late(Protocol):
 
     @property
     def lane(self) -> Hashable:
-        """Values of one lane arrive in the order in which they were begun."""
+        """Values of one lane arrive in the order in which they were started."""
 
     @property
     def places(self) -> Sequence[int]:

@@ -1,1 +1,1 @@
-"""What happens in a training loop, and who is told: events, the loop's position, callbacks and destinations."""
+"""What happens in a training loop, and who receives it: events, the loop's position, callbacks and destinations."""

@@ -46,7 +46,7 @@ class Callback:
         """Nothing."""
 
     def init(self, state: State, logger: EventLogger) -> None:
-        """The run has begun; called by steno itself, once, before anything else."""
+        """The run has started; called by steno itself, once, before anything else."""
 
     def before_load(self, state: State, logger: EventLogger) -> None:
         """Before a checkpoint is loaded."""

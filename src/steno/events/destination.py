@@ -1,4 +1,4 @@
-"""The base class of destinations that are told each call by itself."""
+"""The base class of destinations that get each call by itself."""
 
 from __future__ import annotations
 

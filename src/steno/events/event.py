@@ -95,4 +95,4 @@ PREDICT_BATCH: Final = frozenset(
     {Event.PREDICT_BATCH_START, Event.PREDICT_BEFORE_FORWARD, Event.PREDICT_AFTER_FORWARD, Event.PREDICT_BATCH_END}
 )
 ASIDE: Final = EVAL_BATCH | PREDICT_BATCH
-"""Of batches beside the training's, which have counts of their own."""
+"""Of batches other than the training's, which have counts of their own."""

@@ -1,4 +1,4 @@
-"""What a callback or destination is told about the loop: a snapshot as of one record."""
+"""What a callback or destination knows about the loop: a snapshot as of one record."""
 
 from __future__ import annotations
 

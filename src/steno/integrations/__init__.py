@@ -1,1 +1,1 @@
-"""One file per training framework; `held` and `checkpoints` are what they share."""
+"""One file per training framework; `target_run` and `checkpoints` are what they share."""

@@ -27,7 +27,7 @@ class StenoWriter(KVWriter):  # type: ignore[misc,unused-ignore] # Stable-Baseli
 
     A `dump` is one record at the number of environment steps. Arrays become histograms; `Image`, `Video` and `Figure`
     media; an `HParam`'s hyperparameters go to the configuration, and its metrics, which only tell TensorBoard what
-    to show beside them, are left out. `record(..., exclude="steno")` keeps a key out.
+    to show next to them, are left out. `record(..., exclude="steno")` keeps a key out.
 
     Args:
         run: a run to record into; whoever made it ends it.

@@ -24,7 +24,7 @@ _made: weakref.WeakSet[steno.Run] = weakref.WeakSet()
 class TargetRun:
     """One run: the one that was given; else, without options, the user's current one; else one of its own.
 
-    Its own is made at the first `take`, beside any other, and only its own is ended by `end`. Used again after its
+    Its own is made at the first `take`, next to any other, and only its own is ended by `end`. Used again after its
     end it goes on as the run's next attempt. A pickled copy records into the same run, from its own process; so do
     a forked child and its parent, whichever of them made it.
 

@@ -22,7 +22,7 @@ class StenoLogger(Logger):  # type: ignore[misc,unused-ignore] # torchrl has no 
     Args:
         exp_name: the run's name.
         log_dir: the directory of its runs; its last part is their project.
-        video_fps: frames per second, where `log_video` is not told.
+        video_fps: frames per second, where `log_video` does not say.
         video_format: "mp4" or "gif".
         **options: what else `steno.init` takes: config, destinations, resume, tags, …
 

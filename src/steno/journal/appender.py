@@ -36,9 +36,9 @@ class Appender(Frames):
         options: what can be recorded of a (level, arrays mode, commit) given with a record, reporting the rest.
         fetch: called with (sequence number, values still on a device, arrays) after the record was appended.
         convert: by exact type, what makes a scalar encodable; grows as `prepare` meets types.
-        closed: told that somebody logs after `close`.
-        slow: told that a call has left the hot path.
-        met: told a record whose keys have no plan, after it was appended; must not raise.
+        closed: called when somebody logs after `close`.
+        slow: called when a call has left the hot path.
+        met: called with a record whose keys have no plan, after it was appended; must not raise.
 
     """
 

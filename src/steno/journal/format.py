@@ -59,7 +59,7 @@ CLOCK = 2  # [CLOCK, monotonic ns, wall ns]: wall = monotonic + offset from here
 RICH = 3  # [RICH, monotonic ns, seq, {key: value}, step | nil, meta]: a record with more to say
 ENTRY = 4  # [ENTRY, monotonic ns, seq, kind, payload, step | nil]
 FILL = 5  # [FILL, seq of the record, {key: value}], and the journal that has the record, if another one
-SIDE = 6  # [SIDE, file name, length, crc32c of the body]: the body lies in a file beside the segment
+SIDE = 6  # [SIDE, file name, length, crc32c of the body]: the body lies in a file next to the segment
 
 RESERVED = "\0reserved"
 """The one key, a hole, of a record that only holds a place: any FILL of it, an empty one too, closes it."""

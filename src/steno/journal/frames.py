@@ -36,10 +36,10 @@ class Frames:
 
     Args:
         next_segment: gives a fresh segment of at least that many bytes; raises OSError when it cannot.
-        rolled: told the segment that was left and the one taken.
+        rolled: called with the segment that was left and the one taken.
         side: writes a body too large for a segment to a file, returns its name; raises OSError.
-        failed: told an OSError once per bad spell.
-        strange: told that this process is a child of the one that writes, by a fork that Python was not told of; what
+        failed: called with an OSError once per bad spell.
+        strange: called when this process is a child of the writing one, by a fork that Python does not know of; what
             it records is dropped and counted.
 
     """

@@ -55,7 +55,7 @@ def build(core: Core, slow: Callable[..., None], put: Callable[..., None]) -> Ro
     can; the plans by keys are its token for what it has learned.
 
     Args:
-        core: gives the records' numbers, and is told what changes.
+        core: gives the records' numbers, and gets what changes.
         slow: takes what `log` was given and the hot path cannot take.
         put: takes a scope, a record, a step and a time.
     """

@@ -61,11 +61,11 @@ class Plain:
         return int(repr(self._count)[len("count(") : -1]) - 1
 
     def use(self, token: object, write: Any, nonce: int) -> bool:  # noqa: ARG002 - the native core's signature
-        """Nothing to be told."""
+        """Nothing to do."""
         return False
 
     def learn(self, token: object, scope: object, keys: tuple[str, ...], number: int) -> bool:  # noqa: ARG002
-        """Nothing to be told."""
+        """Nothing to do."""
         return False
 
     def log(self, twin: Callable[..., None]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""Where a process's journal lies: beside the run, or in a local directory when the run is on a network disk."""
+"""Where a process's journal lies: next to the run, or in a local directory when the run is on a network disk."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Pointer:
     dir: Path
     host: str
     problem: str = ""
-    """Why it cannot be followed here; what is behind one of another host cannot be told."""
+    """Why it cannot be followed here; what is behind one of another host is not known."""
 
     @property
     def is_here(self) -> bool:

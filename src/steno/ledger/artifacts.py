@@ -80,7 +80,7 @@ def adopt(connection: sqlite3.Connection, paths: Sequence[Path]) -> None:
             with pq.ParquetFile(path, memory_map=False) as file:  # `read_table` would import pandas
                 table = file.read(["record", "step", "rank", "attempt", "kind", "payload"], use_threads=False)
         except (OSError, ValueError, CorruptError):
-            continue  # damaged: told by whoever reads its entries
+            continue  # damaged: reported by whoever reads its entries
         found += [row for row in table.to_pylist() if row["kind"] == ARTIFACT]
     for row in sorted(found, key=lambda row: row["record"]):
         _enter(connection, row["record"], row["step"], row["rank"], row["attempt"], json.loads(row["payload"]))

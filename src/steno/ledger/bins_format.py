@@ -1,4 +1,4 @@
-"""The bytes of a file of bins, which lies beside a metrics part; `docs/bins-format.md` has them in words.
+"""The bytes of a file of bins, which lies next to a metrics part; `docs/bins-format.md` has them in words.
 
      0  8  "STENOBIN"                      48  4  bytes of the index
      8  4  VERSION                         52  4  bytes of all names in it
@@ -134,7 +134,7 @@ class BinsHead:
 
 
 def coarser(width: Any) -> Any:
-    """The width of level 2 beside one of level 1."""
+    """The width of level 2 that belongs to one of level 1."""
     return np.minimum(width, WIDEST // COARSER) * COARSER
 
 

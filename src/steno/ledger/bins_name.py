@@ -1,4 +1,4 @@
-"""The name of the file of bins that lies beside a metrics part."""
+"""The name of the file of bins that lies next to a metrics part."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def name_of(part: str) -> str:
 
 
 def part_named(name: str) -> str:
-    """The name of the part that a file of bins lies beside; any other name as it is."""
+    """The name of the part that a file of bins lies next to; any other name as it is."""
     return name.removesuffix(SUFFIX) + _PART if name.endswith(SUFFIX) else name

@@ -1,4 +1,4 @@
-"""The bins of one metrics part, made as its row groups go by, as the bytes of the file that lies beside it."""
+"""The bins of one metrics part, made as its row groups go by, as the bytes of the file that lies next to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ A bin takes about as much as nine points, and many ranks are never looked at by 
 
 
 def write(part: Path, bins: PartBins, of: PartIdentity) -> None:
-    """Put a file of bins beside the part, in place of one that is there; none where no key has bins.
+    """Put a file of bins next to the part, in place of one that is there; none where no key has bins.
 
     It is not synced, and may be there before its part is: what a power loss tears, and what is another part's by its
     head, answers for nothing and is made anew.

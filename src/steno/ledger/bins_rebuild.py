@@ -84,7 +84,7 @@ def _points(table: Any, key: NDArray[np.int32]) -> BinInput:
     if any(column is not None for column in given.values()):
         no = np.zeros(len(key), np.bool_)
         integers, texts, refs = (no if given[name] is None else given[name] for name in _ODD)
-        # A text beside a number is the digits of an int beyond 64 bits.
+        # A text together with a number is the digits of an int beyond 64 bits.
         other = refs | (texts & np.isnan(columns["value"]))
         exact = integers | (texts & ~other)
     return BinInput(key=key, node=0, other=other, exact=exact, **columns)

@@ -57,7 +57,7 @@ class Versioned(msgspec.Struct):
 
 
 class CardHead(Versioned):
-    """What a card says beside its rows. Times in ns since 1970, UTC; of this node's records alone."""
+    """What a card says in addition to its rows. Times in ns since 1970, UTC; of this node's records alone."""
 
     node: str
     ledger: str
@@ -90,7 +90,7 @@ class CardHead(Versioned):
     reach: int
     """The highest step of any point: a rewind to a later one hides nothing."""
     keys: int
-    """How many there are in all; `metrics` has all of them, or the table beside has."""
+    """How many there are in all; `metrics` has all of them, or the table next to it has."""
 
 
 class Card(CardHead):

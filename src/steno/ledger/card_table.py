@@ -1,4 +1,4 @@
-"""The rows of all keys of a node beside its card, as Parquet: where a card has no room for them."""
+"""The rows of all keys of a node next to its card, as Parquet: where a card has no room for them."""
 
 from __future__ import annotations
 

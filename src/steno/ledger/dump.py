@@ -34,7 +34,7 @@ def _plain(row: tuple[Any, ...]) -> list[Any]:
 
 
 def load(ledger: Path, node: int) -> None:
-    """Make a ledger again out of the text beside it, where there is one and no ledger.
+    """Make a ledger again out of the text next to it, where there is one and no ledger.
 
     Killed at any instruction, either the text is there, or the ledger is, whole.
 

@@ -79,7 +79,7 @@ def put_away(run_dir: Path) -> bool:
     if not whole.get("state") or {one["attempt"] for one in attempts(run_dir, ())} - {
         one.get("attempt") for one in whole.get("attempts", ())
     }:
-        return False  # somebody has just begun
+        return False  # somebody has just started
     held = machinery.pack(run_dir)
     if held is None:
         return False

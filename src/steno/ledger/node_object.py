@@ -128,7 +128,7 @@ def standing(held: list[dict[str, Any]] | list[Mapping[str, Any]], ages: Mapping
 
 
 def _begun(one: Mapping[str, Any]) -> set[tuple[int, int]]:
-    """(attempt, rank) of what a node has begun of which it has posted nothing."""
+    """(attempt, rank) of what a node has started of which it has posted nothing."""
     found = one.get("begun")
     return {
         (number, rank)

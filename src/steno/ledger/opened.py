@@ -23,7 +23,7 @@ _TRIES = 40
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection inside one read transaction, creating nothing beside the ledger.
+    """A read-only connection inside one read transaction, creating nothing next to the ledger.
 
     Raises:
         sqlite3.Error: it is not there or not readable.

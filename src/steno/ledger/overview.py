@@ -98,7 +98,7 @@ def unpacked(bins: Bins) -> Bins:
 
 
 def of_part(run_dir: Path, part: Part, *, over_ranks: bool = False) -> Named:
-    """The bins of all keys of a part: those beside it, or out of its points where a key has none there.
+    """The bins of all keys of a part: those next to it, or out of its points where a key has none there.
 
     Raises:
         OSError, ValueError, CorruptError: the part cannot be read.

@@ -458,7 +458,7 @@ def _values(points: PartPoints, group: _Group, marked: NDArray[np.bool_]) -> lis
         elif odd in _INT64:
             exact[at] = odd
         else:
-            text[at] = str(odd)  # beyond 64 bits: digits beside the nearest float
+            text[at] = str(odd)  # beyond 64 bits: digits, and the nearest float
     return [
         _array(group.value, pa.float64(), absent),
         _integers(exact, pa.int64()),

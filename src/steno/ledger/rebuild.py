@@ -247,7 +247,7 @@ class _Points:
                 elif kind == "ref":
                     self._odd[where] = read_ref(value)
                 elif kind == "text" and not np.isnan(piece["value"][at]):
-                    self._odd[where] = int(value)  # beyond 64 bits: digits beside the nearest float
+                    self._odd[where] = int(value)  # beyond 64 bits: digits, and the nearest float
                 else:
                     self._odd[where] = value
         self._pieces.append(piece)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # A sealed batch is in a part and has no row here. `names` counts keys over the sets that the batch before
 # has not, `took` is the JSON list of [stream, segment, end] it consumed: a part repeats them, so that a lost ledger
-# can be begun again exactly.
+# can be started anew exactly.
 # A stream in `fences` is posted by another node from then on; one in `adopted` was another node's, and its automatic
 # steps are numbered by counters whose scopes end with that suffix.
 # `missing` is a msgpack list of keys, or {keys, meta} where a record has meta: one row, however many holes.

@@ -71,7 +71,7 @@ class Sealer:
         self.lock = lock
         self.node = node
         self._binned: set[str] = set()
-        """Parts that are known to have their bins beside them."""
+        """Parts that are known to have their bins next to them."""
         self._same: Constants | None = None
 
     def clean(self) -> None:
@@ -89,7 +89,7 @@ class Sealer:
                     files.unlink(place / name)
 
     def _constants(self) -> Constants:
-        """What is the same in every row of the run's parts that this node writes; run.json stays as it was begun.
+        """What is the same in every row of the run's parts that this node writes; run.json stays as it was started.
 
         The run has the id that it has in its store, where it has one.
         """
@@ -454,7 +454,7 @@ def _latest(some: Iterable[Sequence[Sequence[Any]]]) -> list[list[Any]]:
 
 
 def adopt_parts(run_dir: Path, connection: sqlite3.Connection, node: int) -> int:
-    """Enter the parts that lie there into a ledger begun after a lost one; returns how many.
+    """Enter the parts that lie there into a ledger started after a lost one; returns how many.
 
     Numbers of records and batches go on after the highest sealed ones, the run's automatic steps after
     the highest sealed step, and journals from where the newest part says they were consumed. A damaged part

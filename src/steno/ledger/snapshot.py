@@ -136,7 +136,7 @@ def run_state(
         streams: the run's streams, of all nodes.
         live: names of streams whose writers are known to live now (`steno.ledger.streams.live`); None
             believes the ledgers, whose collector may have died with the run.
-        attempts: the numbers of those that were begun.
+        attempts: the numbers of those that were started.
         losses: with a ledger, what it knew of the end of an attempt is lost, and nobody can say that it finished.
     """
     found = _judged(streams)

@@ -1,4 +1,4 @@
-"""What a list of a store's runs needs of one node: one object beside those of all other runs of the project.
+"""What a list of a store's runs needs of one node: one object next to those of all other runs of the project.
 
     _cards/PROJECT/RUN.NODE               {"format": 1, "path": "digits/big", "run": {..}, .., "crc": ".."}
     _cards/PROJECT/RUN.edit-TIME-HEX      the line of an edit, as it is below `edits/` of the run

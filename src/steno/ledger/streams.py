@@ -80,7 +80,7 @@ def _stirs(run_dir: Path, name: str) -> bool:
 
 
 def attempts(run_dir: Path) -> list[int]:
-    """The numbers of the attempts that were begun."""
+    """The numbers of the attempts that were started."""
     names = (entry.name for entry in files.scan(run_dir / ".steno" / "attempts"))
     return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdecimal())
 

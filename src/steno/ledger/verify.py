@@ -288,7 +288,7 @@ def readable(path: Path, crc: str | None) -> Iterator[Path | None]:
 
 
 def note(node_dir: Path, facts: Mapping[str, Any]) -> None:
-    """Write a part's facts beside the ledger, for the case that it is lost. Raises OSError."""
+    """Write a part's facts next to the ledger, for the case that it is lost. Raises OSError."""
     node_dir.mkdir(parents=True, exist_ok=True)
     # After a line end: a line that a death cut short spoils no other.
     files.append(node_dir / NOTED, b"\n" + json.dumps(facts, separators=(",", ":")).encode())

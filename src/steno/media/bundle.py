@@ -22,7 +22,7 @@ class Bundle:
     Args:
         kind: "embedding", "graph" or "tensor".
         arrays: by name, any dtype and shape.
-        meta: what readers are told without opening the file; plain data.
+        meta: what readers get without opening the file; plain data.
         remark: what is changed so that it can be recorded.
     """
 

@@ -20,7 +20,7 @@ MOST_THRESHOLDS: Final = 127
 """What TensorBoard's plugin shows; the writers that ours follow cut there too."""
 _SMALLEST: Final = 1e-7
 _SLACK: Final = 1e-3
-"""Rounding leaves probabilities a little above 1, which count as 1: nobody is told."""
+"""Rounding leaves probabilities a little above 1, which count as 1: nobody is warned."""
 
 
 class PrCurve:
@@ -124,7 +124,7 @@ def given_curve(rows: Sequence[Any], thresholds: Any) -> Settled:
         shown = ", ".join(f"{name}: {len(array)}" for name, array in arrays.items())
         raise UsageError(f"PR curve: its rows are of one length, not {shown}")
     curve = [[float(value) for value in array] for array in arrays.values()]
-    # Here the number is only what the plugin is told: it does not count anything.
+    # Here the number is only what the plugin gets: it does not count anything.
     told = max(1, thresholds) if hasattr(thresholds, "__index__") else thresholds
     return Settled("pr_curve", {"curve": curve, "thresholds": checked_thresholds(told)})
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SLACK: Final = 1e-3
-"""Arithmetic leaves float pixels a little outside [0, 1]: nobody is told that they are clipped."""
+"""Arithmetic leaves float pixels a little outside [0, 1]: nobody is warned that they are clipped."""
 
 
 def out_of_range(array: NDArray[Any], what: str) -> str:

@@ -4,7 +4,7 @@
 
 The header says how to read the rest: `kind`, `arrays` (a list of [name, dtype, shape, offset behind the head])
 or `ext` (the rest is a whole file of that type), and what the kind's encoder needs. It holds nothing else, so
-that equal content is equal bytes; captions and boxes travel beside it.
+that equal content is equal bytes; captions and boxes travel with it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Captured:
 
     kind: str
     meta: Mapping[str, Any]
-    """What readers are told without opening a file; msgpack's types only."""
+    """What readers get without opening a file; msgpack's types only."""
     size_bytes: int = 0
     """Length of all parts; 0: the meta says it all."""
     parts: Iterable[Buffer] = ()

@@ -1,1 +1,1 @@
-"""Object stores, through fsspec: where a run is kept beside its directory."""
+"""Object stores, through fsspec: where a run is kept next to its directory."""

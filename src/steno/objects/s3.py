@@ -42,7 +42,7 @@ class Bucket(Protocol):
 
 
 def options(*, patient: bool) -> dict[str, Any]:
-    """What s3fs is made with, beside what the user's own fsspec configuration says."""
+    """What s3fs is made with, in addition to what the user's own fsspec configuration says."""
     import fsspec
 
     conf = fsspec.config.conf.get("s3") or {}
@@ -191,14 +191,14 @@ def _each_piece(one: Sending, step: int, send: Callable[[int, bytes], dict[str, 
 
 
 def _step(size: int) -> int:
-    """Bytes in a piece, by the file's size alone: what was begun goes on in the same steps."""
+    """Bytes in a piece, by the file's size alone: what was started goes on in the same steps."""
     return max(PIECE_BYTES, -(-size // _PIECES))
 
 
 def _resume(store: Bucket, one: Sending, names: Mapping[str, str]) -> tuple[str, dict[int, str]]:
-    """An upload of this very file that was begun and not ended, with its pieces' ETags by number; else a new one.
+    """An upload of this very file that was started and not ended, with its pieces' ETags by number; else a new one.
 
-    Which content an upload was begun for cannot be asked, so its first piece is compared by its MD5, as all are
+    Which content an upload was started for cannot be asked, so its first piece is compared by its MD5, as all are
     later. Other uploads of this key are of other contents or hold nothing yet, and are removed.
     """
     step = _step(one.size)

@@ -103,7 +103,7 @@ class ObjectStore:
         return _seen(self.fs.info(self.place(key)))
 
     def holds(self, key: str, size: int, sha256: str) -> bool:
-        """Whether an object with this content is there, as far as it can be told without sending or much reading."""
+        """Whether an object with this content is there, as far as can be found out without sending or much reading."""
         if self.is_s3:
             return s3.digest(self, key) == sha256
         if self.protocol not in _REREAD:
@@ -235,18 +235,18 @@ class ObjectStore:
             sweep(Path(self.root))
 
     def unfinished(self) -> set[str]:
-        """The keys of large files that were begun to be sent and have not arrived, where the store can tell."""
+        """The keys of large files whose sending was started and that have not arrived, where the store can tell."""
         if not self.is_s3:
             return set()
         return s3.unfinished(self)
 
     def forget(self, key: str) -> None:
-        """Give up what was begun of a large file."""
+        """Give up what was started of a large file."""
         if self.is_s3:
             s3.forget(self, key)
 
     def remove(self, key: str) -> None:
-        """Delete an object, and what was begun of it; one that is not there is none the worse for it."""
+        """Delete an object, and what was started of it; one that is not there is none the worse for it."""
         self.forget(key)
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.place(key))
@@ -338,7 +338,7 @@ def _copy(one: Sending, path: Path) -> None:
 
 @contextlib.contextmanager
 def aside(path: Path) -> Iterator[Path]:
-    """A hidden file beside the path that takes its place at the end; what a killed one left is swept."""
+    """A hidden file next to the path that takes its place at the end; what a killed one left is swept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f".{path.name}.{_host()}.{os.getpid()}-{secrets.token_hex(4)}.{_ASIDE}")
     with files.aside(path, own) as hidden:

@@ -1,4 +1,4 @@
-"""URLs of object stores: which are taken, and what a wrong one is told."""
+"""URLs of object stores: which are taken, and what a wrong one is answered."""
 
 from __future__ import annotations
 

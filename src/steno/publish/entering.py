@@ -69,7 +69,7 @@ class Table:
 
         Args:
             plan: given what the table holds, and whether that is another version than the last one, says which
-                files it shall hold beside, and which no longer.
+                files it shall have in addition, and which no longer.
 
         Raises:
             StenoError: the table could not be changed for minutes.

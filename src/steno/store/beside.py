@@ -1,4 +1,4 @@
-"""Small objects beside the runs of an object store, in a folder of their own, by names that are no paths."""
+"""Small objects next to the runs of an object store, in a folder of their own, by names that are no paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bins that lie beside the parts of runs, and what they do not answer."""
+"""The bins that lie next to the parts of runs, and what they do not answer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Level:
     """(side, step): of the chosen points only those that may be the last one of a rank before the step (-1), or the
     first one from it on (1)."""
     is_plain: bool = False
-    """Leave those out that hold numbers beside NaN, texts, files, or ints beyond 2**53: they are stretches."""
+    """Leave those out that hold numbers together with NaN, texts, files, or ints beyond 2**53: they are stretches."""
     unsealed: bool = False
     """Points that no part has may come as bins too."""
 
@@ -127,7 +127,7 @@ class BinFiles:
             keys: whose points.
             choice: which of them.
             level: which bins.
-            source: where the file's bytes are; None: beside the part.
+            source: where the file's bytes are; None: next to the part.
         """
         path = os.path.join(run_dir, name_of(part.name))
         pieces: list[Bins] = []
@@ -198,7 +198,7 @@ class BinFiles:
     def _wanted(self, path: str, file: _File, number: int, wanted: int, choice: Choice, level: Level) -> Bins | None:
         """The bins of a key at a level, or of level 2 where those say as much of what is chosen; None: as `_bins`.
 
-        Most parts of a long run lie beside a window, and narrow bins are eight times as many to unpack.
+        Most parts of a long run lie outside of a window, and narrow bins are eight times as many to unpack.
         """
         if wanted == 1 and (choice.first is not None or choice.last is not None):
             wide = self._bins(path, file, number, 2)

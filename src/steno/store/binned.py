@@ -1,4 +1,4 @@
-"""The bins of one run at one moment: those beside its parts, and the points that no bin answers for."""
+"""The bins of one run at one moment: those next to its parts, and the points that no bin answers for."""
 
 from __future__ import annotations
 

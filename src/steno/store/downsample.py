@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEWEST = 2
-_SMALL = 16  # below it M4 has no room beside the marks; the rows that matter most are taken by hand
+_SMALL = 16  # below it M4 has no room in addition to the marks; the rows that matter most are taken by hand
 
 
 def check_points(points: object) -> None:

@@ -28,7 +28,7 @@ def changes(
     """The new values by field, of those that are given.
 
     Raises:
-        UsageError: `tags` beside `add_tags` or `remove_tags`.
+        UsageError: `tags` together with `add_tags` or `remove_tags`.
     """
     given = {"name": name, "notes": notes, "archived": archived, "colour": colour}
     found: dict[str, Any] = {field: value for field, value in given.items() if value is not None}

@@ -45,7 +45,7 @@ class Covered:
     """What stands for them; the part itself, where it is one."""
     parts: Sequence[Part]
     source: Bytes | None
-    """Where the file's bytes are; None: beside the part."""
+    """Where the file's bytes are; None: next to the part."""
     is_over_ranks: bool = False
     """Whether its bins are of all ranks together, see `overview.packed`."""
 
@@ -68,7 +68,7 @@ class Origin(Protocol):
         """The files of bins over many of these parts, those over ranks where they may be and are there."""
 
     def bins(self, wanted: Iterable[Part]) -> None:
-        """Have the files of bins beside these parts here, if there are some."""
+        """Have the files of bins next to these parts here, if there are some."""
 
 
 class Engine:
@@ -153,7 +153,7 @@ class Engine:
         return [*many, *(Covered(part, (part,), None) for part in parts if part.name not in there)]
 
     def binfiles(self, run_dir: Path, parts: Iterable[Part]) -> BinFiles:
-        """What reads the bins beside these parts; those of a run in an object store are here then, if it has some."""
+        """What reads the bins next to these parts; those of a run in an object store are here then, if it has some."""
         if run_dir in self.origins:
             self.origins[run_dir].bins(list(parts))
         if self._binfiles is None:
@@ -303,7 +303,7 @@ def inherit(engine: Engine) -> None:
 def scan(paths: Iterable[Path | str], options: str = "") -> str:
     """SQL that reads these parts, whatever their directory is called: DuckDB takes a path for a pattern.
 
-    It also takes directories such as `step=5` for columns that stand in place of the part's own, unless told not to.
+    It also takes directories such as `step=5` for columns that stand in place of the part's own, unless asked not to.
     """
     plain = ("".join(f"[{sign}]" if sign in WILD else sign for sign in str(path)) for path in paths)
     options = ", ".join(["hive_partitioning = false", *([options] if options else [])])
@@ -333,5 +333,5 @@ def again(read: Callable[[], T]) -> T:
             return read()
         except PartGone as gone:
             missing = str(gone)
-    msg = f"the part {missing} is listed and not there: copy it beside the others, or remove it from the list"
+    msg = f"the part {missing} is listed and not there: copy it next to the others, or remove it from the list"
     raise CorruptError(msg)

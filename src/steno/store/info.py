@@ -1,4 +1,4 @@
-"""What is known of a run beside its points."""
+"""What is known of a run other than its points."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Info:
     silent: Mapping[str, float] = field(default_factory=dict)
     """Of a run in an object store: by node that should have given news of itself, for how many seconds it has not."""
     world_size: int | None = None
-    """How many processes the latest attempt was begun with, where that is known; `ranks` are those that recorded."""
+    """How many processes the latest attempt was started with, where that is known; `ranks` are those that recorded."""
     run: Mapping[str, Any] = field(default_factory=dict)
     """All of run.json that is what it must be."""
 

@@ -171,7 +171,7 @@ class IntactParts:
             inside.path(run_dir, part.name)
             bad = verify.differing(path, crc) if crc else []
             if not bad:
-                with contextlib.suppress(ValueError):  # no Parquet at all: told by whoever reads it
+                with contextlib.suppress(ValueError):  # no Parquet at all: reported by whoever reads it
                     footer = bounds.parquet(path)
                     require_texts(path, footer)
                     if format1.is_of(footer.schema.names):
@@ -195,7 +195,7 @@ class IntactParts:
         return Path(self._copies()) / f"{len(os.listdir(self._copies())):06d}-{path.name}"
 
     def _nameable(self, path: Path) -> Path:
-        """The file itself, or through a link where DuckDB has no words for it: a backslash beside a wildcard.
+        """The file itself, or through a link where DuckDB has no words for it: a backslash next to a wildcard.
 
         In a pattern a backslash parts directories, and cannot stand for itself.
         """

@@ -96,7 +96,7 @@ def concat(pieces: Sequence[Points]) -> Points:
 
 
 SELECTED = "node, record, step, epoch_ns(time) as time, rank, attempt, value, exact, text, ref"
-"""What is selected of a part for `of_arrow`; the key beside it where there are several."""
+"""What is selected of a part for `of_arrow`; the key next to it where there are several."""
 
 
 def of_arrow(table: pa.Table, ids: dict[str, int] | None = None, same: Mapping[str, int] | None = None) -> Points:
@@ -170,7 +170,7 @@ def _specials(table: pa.Table, value: NDArray[np.float64]) -> dict[int, Special]
             elif name == "ref":
                 out[row] = read_ref(found)
             else:
-                # An int beyond 64 bits is sealed as its digits, beside its nearest float.
+                # An int beyond 64 bits is sealed as its digits, with its nearest float.
                 out[row] = found if np.isnan(value[row]) else int(found)
     return out
 

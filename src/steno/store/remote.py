@@ -227,7 +227,7 @@ class Remote:
         self._edit_cards(names)
 
     def _edit_cards(self, made: Iterable[tuple[str, bytes]]) -> None:
-        """Put the edits beside the run's cards too, where lists of the store read them."""
+        """Put the edits next to the run's cards too, where lists of the store read them."""
         root, project, _ = self.url.rsplit("/", 2)
         try:
             store = ObjectStore(root, patient=True)
@@ -300,7 +300,7 @@ class Remote:
 
     def _near(self, part: Part, keys: Sequence[str], steps: tuple[int | None, int | None]) -> None:
         if part.crc and part.bytes > WHOLE_BYTES:
-            # What is wrong with it is told by whoever looks at all of it.
+            # What is wrong with it is reported by whoever looks at all of it.
             with (
                 contextlib.suppress(DiffersError, CorruptError, FileNotFoundError),
                 Image(self.dir / part.name, part.crc, source=self._stretches(part)) as image,
@@ -334,7 +334,7 @@ class Remote:
         return found
 
     def bins(self, wanted: Iterable[Part]) -> None:
-        """Have the files of bins beside these parts here, of those that have one in the store.
+        """Have the files of bins next to these parts here, of those that have one in the store.
 
         Whether it is intact and its part's is judged by whoever reads it.
         """

@@ -1,4 +1,4 @@
-"""The tables `runs` and `config` of a query: what is known of each run beside its points."""
+"""The tables `runs` and `config` of a query: what is known of each run other than its points."""
 
 from __future__ import annotations
 

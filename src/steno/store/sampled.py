@@ -1,4 +1,4 @@
-"""A series at few points, most of them known by the bins that lie beside the parts."""
+"""A series at few points, most of them known by the bins that lie next to the parts."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Source:
     hidden: tuple[tuple[int, int], ...]
     """(attempt, step): points of attempts before it, from the step on, are hidden by a rewind."""
     about: Callable[[], About]
-    """What is known of it beside its points; asked where a query names the tables of that."""
+    """What is known of it other than its points; asked where a query names the tables of that."""
     listed: Callable[[], Sequence[Part]]
     """Its parts."""
     view: RunView | None = None

@@ -37,7 +37,7 @@ def holds(path: str, stamps: Sequence[Sequence[Any]]) -> bool:
 
 
 def of_ended(run_dir: Path) -> tuple[Stamp | None, ...] | None:
-    """What tells whether an ended run is as it was; None: too young to be told."""
+    """What tells whether an ended run is as it was; None: too young to be sure."""
     now = time.time_ns()
     found: list[Stamp | None] = []
     place = os.fspath(run_dir)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from steno.store.run_summary import RunSummary
 
 _OWN: Final = "_"
-"""Begins the names of what is beside the runs: tables' metadata, cards."""
+"""Begins the names of what is next to the runs: tables' metadata, cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Stock:
         return path
 
     def fetched_beside(self, one: Stored, part: Part, folder: Path) -> Path | None:
-        """The file of bins beside a part, whatever it says; None: there is none."""
+        """The file of bins next to a part, whatever it says; None: there is none."""
         try:
             return self._file(one, name_of(part.name), folder)
         except FileNotFoundError:

@@ -51,7 +51,7 @@ def batches(run_dir: Path) -> Iterator[Batch]:
                 tries += 1
                 if tries > _TRIES:
                     missing = error.filename or error
-                    msg = f"the part {missing} is listed and not there: copy it beside the others"
+                    msg = f"the part {missing} is listed and not there: copy it next to the others"
                     raise CorruptError(msg) from error
                 snapshot = reader.snapshot(batches=False)
         sealed = max((part.last_batch for part in snapshot.parts if part.node == node), default=0)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 def each(call: Callable[[A], T], of: Sequence[A]) -> list[T]:
     """What `call` gives for each of these, in their order; at most READS_AT_ONCE calls run at a time.
 
-    What one of them raises is raised, and what has not begun by then is not called.
+    What one of them raises is raised, and what has not started by then is not called.
     """
     if len(of) < 2:
         return [call(one) for one in of]

@@ -53,7 +53,7 @@ class Address:
 
     @property
     def plus(self) -> list[str]:
-        """Runs that are drawn beside them."""
+        """Runs that are drawn next to them."""
         return self.given.get("show", [])
 
     @property

@@ -51,7 +51,7 @@ class Viewer:
         root: the directory, which need not be there yet; a text is the URL of an object store or of a database.
         shown: what the page calls it.
         rules: who may ask.
-        edit: whether runs may be changed, and views kept beside them.
+        edit: whether runs may be changed, and views kept next to them.
     """
 
     def __init__(self, root: Path | str, shown: str, rules: Rules, *, edit: bool = False) -> None:

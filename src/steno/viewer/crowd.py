@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from steno.store.bins.curve import Curve
 
 DEVIANT: Final = 50
-"""Lines that are drawn beside the band of a card that has too many."""
+"""Lines that are drawn next to the band of a card that has too many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from steno.viewer.private import Private
 
 _FINER: Final = (4096, 2048, 1024)
-"""Bins for what is zoomed in the file, beside those that are shown at first."""
+"""Bins for what is zoomed in the file, next to those that are shown at first."""
 _MOST_ROWS: Final = 2_000_000
 """Bins of one chart, and of the charts that are computed together: each run is opened once for all of these."""
 _MOST_AT_ONCE: Final = 16

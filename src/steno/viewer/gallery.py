@@ -178,7 +178,7 @@ class Gallery:
 
 
 def _told(root: Path, run: str, one: ShownMedia, *, elsewhere: bool) -> dict[str, Any]:
-    """What the page is told of one; a reference that is no good costs no other."""
+    """What the page gets of one; a reference that is no good costs no other."""
     said = {"run": run, "key": one.key, "step": one.step, "time": answers.moment(one.time), "rank": one.rank}
     if isinstance(one.value, str):
         return {**said, "kind": "plain", "state": "inline", "file": None, "bytes": None, "caption": None,

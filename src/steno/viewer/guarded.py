@@ -28,7 +28,7 @@ _BITMAPS: Final = {size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 1
 
 
 def shown_as(head: bytes) -> str | None:
-    """The type that a raster image, a sound or a film is shown with, told by its first bytes; None: it is neither."""
+    """The type that a raster image, a sound or a film is shown with, by its first bytes; None: it is neither."""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind

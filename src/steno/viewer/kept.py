@@ -1,4 +1,4 @@
-"""`.steno-views/NAME.json` beside the runs of a directory or a store: views of the page that somebody keeps by a name.
+"""`.steno-views/NAME.json` next to the runs of a directory or a store: views of the page that somebody keeps by a name.
 
     {"steno_view": 1, "saved": "2026-11-30T15:37:29.123456Z", "view": "where=config.lr%20%3C%200.1&smooth=ema~40"}
 
@@ -50,7 +50,7 @@ class KeptView:
 
 
 class KeptViews:
-    """The views that are kept beside the runs of one place.
+    """The views that are kept next to the runs of one place.
 
     Args:
         root: the runs' directory, or the URL of an object store. No view is kept in a database.

@@ -1,4 +1,4 @@
-"""The news of the runs, numbered, so that a client that comes back is told what it missed, or that nobody knows."""
+"""The news of the runs, numbered, so that a client that comes back gets what it missed, or that nobody knows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _KEPT: Final = 512
 _KEYS: Final = 200
 _NAMED: Final = 2000
-"""More changed runs than these are told as a changed list and a reset."""
+"""More changed runs than these are reported as a changed list and a reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Changed:
         return Changed(later.state, keys, self.step if later.step is None else later.step)
 
     def told(self) -> dict[str, Any]:
-        """As clients are told."""
+        """As clients get it."""
         keys = None if self.keys is None or len(self.keys) > _KEYS else sorted(self.keys)
         return {"keys": keys, "step": self.step, "state": self.state}
 

@@ -1,4 +1,4 @@
-"""Where views are kept: small files by name, in a folder beside the runs of a directory or of an object store."""
+"""Where views are kept: small files by name, in a folder next to the runs of a directory or of an object store."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Shelf(Protocol):
 
 
 def shelf_of(root: Path | str, folder: str) -> Shelf:
-    """The folder beside the runs of a place; a text is a URL. Raises UsageError for a URL that is none."""
+    """The folder next to the runs of a place; a text is a URL. Raises UsageError for a URL that is none."""
     if not isinstance(root, str):
         return _Directory(root / folder)
     if engines.is_of_one(root):
@@ -92,7 +92,7 @@ class _Nowhere:
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise UsageError(
-            "views are kept beside runs in a directory or a store, and these are in a database: copy the address"
+            "views are kept next to runs in a directory or a store, and these are in a database: copy the address"
         )
 
     read = create = replace = call = remove = _refuse

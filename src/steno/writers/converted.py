@@ -49,7 +49,7 @@ def _flatten(prefix: str, metrics: Any, sep: str, out: dict[str, Any], depth: in
 
 
 def _leaves() -> frozenset[type]:
-    """The commonest types that nothing is nested in, told without asking TensorDict."""
+    """The commonest types that nothing is nested in, recognised without asking TensorDict."""
     torch = sys.modules.get("torch")
     return _NUMBERS if torch is None else _NUMBERS | {torch.Tensor}
 

@@ -98,7 +98,7 @@ class Logger(abc.ABC):
 
         Where `experiment` is a `steno.Run` they are one record, there as a whole or not at all, and nothing waits
         for a device. Elsewhere everything is converted first, which waits, then given to `log_scalar` one by one;
-        what it refuses is told by one warning. In both cases a bad value costs only itself.
+        what it refuses is reported by one warning. In both cases a bad value costs only itself.
 
         Args:
             metrics: dict or TensorDict; nested ones are flattened, in their order.

@@ -78,7 +78,7 @@ class SummaryWriter(Writer):
 
     @property
     def purge_step(self) -> int | None:
-        """As the constructor was told."""
+        """As the constructor was called."""
         return self._purge_step
 
     # -- numbers --------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class SummaryWriter(Writer):
 
     @contextlib.contextmanager
     def use_metadata(self, *, global_step: int | None = None, walltime: float | None = None) -> Iterator[Self]:
-        """Within the block, what `add_*` is not told: its step, its time. Holds for all threads of this writer.
+        """Within the block, what `add_*` does not get: its step, its time. Holds for all threads of this writer.
 
         Args:
             global_step: the step of calls without one; None: as outside of the block.

@@ -70,7 +70,7 @@ def _manifest(run_dir: Path, payload: Mapping[str, Any]) -> Manifest:
 
 
 def _member(run_dir: Path, payload: Mapping[str, Any], number: int) -> Path:
-    """A directory's file: beside the manifest of a snapshot, under its digest once that is stored."""
+    """A directory's file: next to the manifest of a snapshot, under its digest once that is stored."""
     path = _found(run_dir, payload)
     content = Manifest.read(path).files[number].content
     return path.parent / content if path.name == MANIFEST else place(run_dir, content)

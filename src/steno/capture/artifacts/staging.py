@@ -44,7 +44,7 @@ class Staging:
     Args:
         run_dir: the run's directory.
         stream: the process's journal, whose end tells the collector that nobody is at work here any more.
-        say: told (key, message) when a snapshot costs more than was asked for.
+        say: called with (key, message) when a snapshot costs more than was asked for.
     """
 
     def __init__(self, run_dir: Path, stream: str, say: Callable[[str, str], None]) -> None:
@@ -231,7 +231,7 @@ class Staging:
         real = os.path.realpath(source)
         facts = os.stat(real)
         if not stat.S_ISREG(facts.st_mode):
-            return None  # told where it is opened
+            return None  # reported where it is opened
         try:
             files.link(real, target)
         except OSError as error:

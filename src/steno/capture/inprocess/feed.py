@@ -26,7 +26,7 @@ BOUND_BYTES: Final = 64 << 20
 """Segments kept for a destination that is behind; beyond them its oldest records are skipped, counted."""
 _READ_BYTES: Final = 1 << 20
 _EXACT_BYTES: Final = 1 << 16
-"""Read in one go for a destination that is told each call: what has been read no longer counts as skipped."""
+"""Read in one go for a destination that gets each call: what has been read no longer counts as skipped."""
 FIRST_WAIT_SECS: Final = 0.05
 LAST_WAIT_SECS: Final = 2.0
 _FLUSH_SECS: Final = 1.0
@@ -46,9 +46,9 @@ class Feed:
         destination: any object with the four methods.
         run: handed to `destination.open`.
         name: how it is called in messages and health.
-        report: told (key, message) once.
+        report: called with (key, message) once.
         poll_secs: how often the journal is looked at.
-        exact: the destination is told each call: records say what was logged besides their points.
+        exact: the destination gets each call: records say what was logged besides their points.
         first: whether it ends before the others, which are still handed what it logs at its end.
         idle: as a `Courier`'s.
         last: as a `Courier`'s.

@@ -71,7 +71,7 @@ def _distinct(name: str, taken: set[str]) -> str:
 def _listening(
     started: StartedRun, recorder: Recorder, spec: Spec, request: Request, info: RunInfo, name: str, report: Reporter
 ) -> Feed | None:
-    """The feed of an object that is told each call by itself; None for one that takes batches."""
+    """The feed of an object that gets each call by itself; None for one that takes batches."""
     from steno.destinations import registry
 
     if spec.placement != "object" or not registry.is_listener(spec.target):

@@ -39,15 +39,15 @@ _METHODS: Final = ("log_data", "log_file_artifact", "log_symlink_artifact")
 class Listener:
     """A destination of four methods around an object that has one for each call. All run on the feed's thread.
 
-    Whatever a call raises, `SystemExit` and its like too, is told to `failed` and ends there: nothing is repeated,
+    Whatever a call raises, `SystemExit` and its like too, is reported to `failed` and ends there: nothing is repeated,
     and the next call follows. At the end `close` is called, and `post_close` unless that raised.
 
     Args:
         target: the user's object.
         rank: of this process.
         logger: makes what event methods log with, for the run's name.
-        failed: told (error, which method raised it, where).
-        done: told of each record and entry when its call is over.
+        failed: called with (error, which method raised it, where).
+        done: called with each record and entry when its call is over.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The thread that waits for devices, so that nobody else does: late values in order, each told to its sink."""
+"""The thread that waits for devices, so that nobody else does: late values in order, each handed to its sink."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class DeviceQueue:
     # -- the caller's side ------------------------------------------------------------------------------
 
     def submit(self, late: Late, sink: Callable[[list[Any]], None], account: Account) -> None:
-        """Have `sink` told the values on the worker's thread when they are there; never waits, unless full="wait".
+        """Hand `sink` the values on the worker's thread when they are there; never waits, unless full="wait".
 
         Beyond `MOST` values or `MOST_BYTES` something is given up and counted, as the account says.
         """
@@ -152,7 +152,7 @@ class DeviceQueue:
                     job.late.drop()
 
     def end(self) -> None:
-        """Let the thread go: of a queue that is not the process's own. What waits is never told."""
+        """Let the thread go: of a queue that is not the process's own. What waits is never handed over."""
         self._ended = True
         self._nudge()
 
@@ -219,7 +219,7 @@ class DeviceQueue:
             try:
                 values = job.late.read()
             except Exception as error:
-                # The sink knows the keys, so that it can be told for which.
+                # The sink knows the keys, so that it can say for which.
                 values = [Refused(f"it could not be read: {error!r:.200}")] * len(job.late.places)
             job.sink(values)
             job.account.arrived += 1

@@ -1,4 +1,4 @@
-"""Values told when they are there: at once on the host, later from a device, each time from a traced function."""
+"""Hands values over when they are there: on the host immediately, else later or at each call of a traced function."""
 
 from __future__ import annotations
 

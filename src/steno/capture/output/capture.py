@@ -41,13 +41,13 @@ class Capture:
 
     Whoever prints never waits: of several threads one makes the entries, the others leave their text with it. A
     line is journalled when its newline is written, and then outlives the process; the beginning of a line is lost
-    with it. A forked child goes on under a journal of its own, without what its parent had begun. Nothing is
+    with it. A forked child goes on under a journal of its own, without what its parent had started. Nothing is
     raised, and what the recorder itself has to say here is a line like any other, not a recursion.
 
     Args:
         recorder: where lines go.
         which: "both", "stdout" or "stderr".
-        report: told (key, message) of a stream that cannot be observed.
+        report: called with (key, message) of a stream that cannot be observed.
         clock: seconds.
     """
 

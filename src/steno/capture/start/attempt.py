@@ -79,7 +79,7 @@ def settle(
         turn: how many runs of this name this process has had: a job that records several runs one after
             the other has each of them once.
         describe: writes `run.json` into the directory of a run that is being made.
-        say: told (key, message).
+        say: called with (key, message).
         meets: whether a live run of this name is joined, and one that this start of the job was in. A process
             that is its whole job has nobody to meet: in one `srun --pty bash` program after program has the same
             variables.
@@ -127,7 +127,7 @@ def settle(
             except UsageError:
                 if goes_on:
                     raise
-                continue  # another steno's, beside which this one is put
+                continue  # another steno's, next to which this one is put
         latest = attempts(run_dir)[-1:]
         live = is_live(run_dir) or is_awaited(run_dir, latest)
         mine = _of_token(run_dir, token)
@@ -217,7 +217,7 @@ def is_run(run_dir: Path) -> bool:
 def _bear(run_dir: Path, first: dict[str, Any], describe: Callable[[Path, str], None]) -> bool:
     """Make the run; False when another machine was first.
 
-    It is made beside its place and renamed, so that nobody meets half a run.
+    It is made next to its place and renamed, so that nobody meets half a run.
     """
     hidden = run_dir.with_name(f".new-{secrets.token_hex(6)}")
     hidden.mkdir()
@@ -287,7 +287,7 @@ def attempts(run_dir: Path) -> list[Attempt]:
 
 
 def is_awaited(run_dir: Path, latest: list[Attempt]) -> bool:
-    """Whether another machine has just opened the attempt and not begun its journal."""
+    """Whether another machine has just opened the attempt and not started its journal."""
     if not latest or latest[0].host == host.name() or time.time() - latest[0].started > _BIRTH_SECS:
         return False
     return not files.scan(run_dir / ".steno" / "journal")

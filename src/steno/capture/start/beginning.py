@@ -220,7 +220,7 @@ def _is_there(module: str) -> bool:
 
 
 def _tell_unmeasured(report: Reporter) -> None:
-    """The collector measures what it can; whoever asks for it is told here what it lacks."""
+    """The collector measures what it can; whoever asks for it gets a message here about what is missing."""
     missing = {name: what for module, (name, what) in _MEASURES.items() if not _is_there(module)}
     if missing:
         packages, left_out = " and ".join(missing), " and ".join(missing.values())

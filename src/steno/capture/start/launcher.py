@@ -48,7 +48,7 @@ class Launch:
     node_rank: int | None = None
     """This machine's index in the job; None: the launcher does not say."""
     job: str = ""
-    """The same for all processes of one job and its restarts; empty when the job cannot be told."""
+    """The same for all processes of one job and its restarts; empty when the job is not known."""
     restart: int = 0
     """How often the launcher has started the job's processes anew."""
     unique: bool = False

@@ -49,7 +49,7 @@ def begin(request: Request, *, purge_step: int | None, report: Reporter) -> Star
     Args:
         request: from `check`.
         purge_step: earlier attempts' points from this step on are hidden, and automatic steps go on from it.
-        report: told (key, message) once per key.
+        report: called with (key, message) once per key.
 
     Raises:
         UsageError: the directory cannot be written, its path is too long, or it holds a run that is no logdir.
@@ -100,7 +100,7 @@ def _settle(logdir: Path, request: Request, purge_step: int | None, report: Repo
     for part in _PARTS:
         (logdir / ".steno" / part).mkdir(parents=True, exist_ok=True)
     if not (logdir / "run.json").exists():
-        # Event files of other writers may lie here already: they stay, and are shown beside ours.
+        # Event files of other writers may lie here already: they stay, and are shown next to ours.
         files.create_json(
             logdir / "run.json", {**beginning.describe_request(request)(), "name": logdir.name, "layout": LAYOUT}
         )

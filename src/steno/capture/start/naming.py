@@ -46,7 +46,7 @@ def fresh() -> str:
 
 
 def of_job(launch: Launch) -> str:
-    """The name at which all processes of a job meet; a fresh one when the job cannot be told."""
+    """The name at which all processes of a job meet; a fresh one when the job is not known."""
     job = launch.named.text if launch.named else launch.job
     if not job:
         return fresh()

@@ -67,7 +67,7 @@ def wait(run_dir: Path, record: int, deadline: float, hopeful: Callable[[], bool
 
 
 def line(run_dir: Path, left: Mapping[str, Any], *, running: bool) -> str:
-    """What a person is told of uploads that are not done; `running`: a collector is at work on them."""
+    """What a person is shown of uploads that are not done; `running`: a collector is at work on them."""
     places = ", ".join(sorted(set((left.get("stores") or {}).values()))) or "its object store"
     count, size = left.get("files_left") or 0, left.get("bytes_left") or 0
     amount = f"{count} of {left.get('files')} files ({size / 1e6:.1f} MB) are to go" if count else "the end is to go"

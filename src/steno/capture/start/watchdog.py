@@ -38,7 +38,7 @@ class Watchdog:
         run_dir: absolute path of the run.
         linger_secs: how long the collector stays for destinations that cannot take their records.
         adopt_secs: after how long it adopts the journals of machines that give no sign of life.
-        report: told (key, message) once.
+        report: called with (key, message) once.
         enabled: False: journal only.
     """
 

@@ -120,7 +120,7 @@ class Coroutines:
                 held[1].call_soon_threadsafe(held[2].cancel)
 
     def stop(self, _deadline: float) -> None:
-        """Nothing of ours runs beside the loop."""
+        """Nothing of ours runs concurrently with the loop."""
 
     def forked(self) -> None:
         """In a forked child: the parent's loop does not run here."""

@@ -54,7 +54,7 @@ class Register:
 
     Args:
         recorder: where results go.
-        report: told (key, message) once per key.
+        report: called with (key, message) once per key.
         settings: how many run and wait; None: as the environment says.
         child_log: (module, function) that records in a spawned child; empty where nothing is recorded.
     """

@@ -16,7 +16,7 @@ class Gpus:
     A GPU that stops answering, or a quantity that a GPU does not know, is left out.
 
     Args:
-        say: told (key, message) of what goes wrong, once per key.
+        say: called with (key, message) of what goes wrong, once per key.
     """
 
     name = "NVML"

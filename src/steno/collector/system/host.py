@@ -20,7 +20,7 @@ class Host:
     since the sample before, in bytes a second. What this machine does not tell is left out.
 
     Args:
-        run_dir: the file system whose space is told.
+        run_dir: the file system whose space is reported.
     """
 
     name = "psutil"

@@ -49,7 +49,7 @@ def known(run_dir: Path, node_dir: Path) -> dict[int, int]:
 
 
 def join(store: ObjectStore, run_dir: Path, node: int, streams: Iterable[Stream]) -> dict[int, int]:
-    """As `known`, with what has begun meanwhile, whether or not it is posted. Raises what the store raises."""
+    """As `known`, with what has started meanwhile, whether or not it is posted. Raises what the store raises."""
     node_dir = run_dir / ".steno" / "nodes" / node_name(node)
     found = known(run_dir, node_dir)
     ranks = begun(run_dir)

@@ -55,7 +55,7 @@ def of_run(run_dir: Path, parts: Iterable[Part], roles: Iterable[str]) -> dict[s
 
 
 def names_of(parts: Iterable[str]) -> Iterator[str]:
-    """The names of parts, and of the files of bins that may lie beside them."""
+    """The names of parts, and of the files of bins that may lie next to them."""
     for name in parts:
         yield name
         if name.startswith("metrics/"):

@@ -1,4 +1,4 @@
-"""Puts this node's card beside those of all runs of a store: at first, now and then, and when the node has ended."""
+"""Puts this node's card next to those of all runs of a store: at first, now and then, and when the node has ended."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class Location:
         try:
             self._send(one, claimed or sha256_of(one.path), moved)
         except DifferentError:
-            # What lies under an artifact's name may be damaged: its readers are told, and it holds up nothing.
+            # What lies under an artifact's name may be damaged: its readers report it, and it holds up nothing.
             actual = sha256_of(one.path)
             if claimed in {None, actual}:
                 raise

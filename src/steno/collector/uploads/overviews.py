@@ -127,7 +127,7 @@ class Overviews:
             pieces += [overview.of_part(self._run_dir, part, over_ranks=over_ranks) for part in rest]
             data = overview.united(pieces, parts, over_ranks=over_ranks)
         except (CorruptError, ValueError, FileNotFoundError):
-            data = b""  # a part that is damaged: readers read the parts one by one, and are told
+            data = b""  # a part that is damaged: readers read the parts one by one, and report it
         span = parts[0].id, parts[-1].id
         if not data:
             self._unusable.add(span)

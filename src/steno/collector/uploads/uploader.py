@@ -110,7 +110,7 @@ class Uploader:
         self._wake.set()
 
     def facts(self) -> dict[str, Any]:
-        """What the collector is told."""
+        """What the collector gets."""
         places = {role: location.store.url for role, location in self._locations.items() if location.settled}
         return {
             "state": self.state,
@@ -395,7 +395,7 @@ class Uploader:
 
     @staticmethod
     def _forget(location: Location) -> None:
-        """Give up what was begun of large files that have arrived.
+        """Give up what was started of large files that have arrived.
 
         It is a killed process's, whose request came to the store after the next process had asked it.
         """

@@ -183,7 +183,7 @@ def points_of(batch: Batch, project: str, run: str) -> pa.Table:
         elif value in _INT64:
             odd["exact"][at] = value
         else:
-            odd["text"][at] = str(value)  # digits beyond 64 bits, beside the nearest float
+            odd["text"][at] = str(value)  # digits beyond 64 bits, with the nearest float
     meta: list[str | None] = [None] * count
     splits = batch.splits().tolist() if batch.meta else []
     for record, said in batch.meta.items():

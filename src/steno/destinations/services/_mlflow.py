@@ -38,7 +38,7 @@ class Mlflow:
     its own; nothing is lost if that dies.
 
     Args:
-        tracking_uri: of the server or database; `MLFLOW_TRACKING_URI`, else `mlflow.db` beside the projects.
+        tracking_uri: of the server or database; `MLFLOW_TRACKING_URI`, else `mlflow.db` next to the projects.
         experiment: its name; the run's project when left out.
         name: the MLflow run's name; the run's own when left out.
     """

@@ -32,7 +32,7 @@ _POLL_SECS: Final = 0.05
 
 
 class Swanlab:
-    """Numbers as points of one SwanLab run, each at its own step, whatever the order of steps; media beside them.
+    """Numbers as points of one SwanLab run, each at its own step, whatever the order of steps; media with them.
 
     SwanLab keeps one point per key and step of its own, so its step counts rows, and the step of a record is in the
     row under `steno/step`, which is the x-axis of all charts. For the same reason a batch that is given again writes

@@ -2,7 +2,7 @@
 
     wandb     `wandb.proto`: how a record of the transaction log is read
     swanlab   `swanlab.proto`, the same; a run's rows so far, when it goes on; the writing out of its file buffer
-    trackio   `trackio.sqlite_storage`: rows with ids and times of their own; how a media value is kept beside them
+    trackio   `trackio.sqlite_storage`: rows with ids and times of their own; how a media value is kept with them
 
 Any release of theirs may change it, so no other file may touch it, and `EXAMINED` says with which versions the tests
 have seen it work.

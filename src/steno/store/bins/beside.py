@@ -1,4 +1,4 @@
-"""Long series by the bins that lie beside the parts: what no bin answers for is read as points."""
+"""Long series by the bins that lie next to the parts: what no bin answers for is read as points."""
 
 from __future__ import annotations
 

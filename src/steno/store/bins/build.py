@@ -36,7 +36,7 @@ def build(question: Question, groups: Grouping | None, reading: Reading, missing
         question: what is asked.
         groups: which group each run is in; None: no groups are wanted.
         reading: the series of its keys.
-        missing: what is left out beside what the reading says.
+        missing: what is left out in addition to what the reading says.
     """
     shift = narrowest(reading.members, question)
     lines = [whole(reading, at, question) for at, _ in enumerate(reading.members)] if question.smooth else []

@@ -48,7 +48,7 @@ def bins(
             for each of those.
         group: names of the `where` language such as "config.lr": for each of their values a mean over runs, in
             `groups`; []: one over all runs.
-        smooth: (kind, width): a smoothed line beside each curve, of the whole series, whatever `range` is. "ema":
+        smooth: (kind, width): a smoothed line for each curve, of the whole series, whatever `range` is. "ema":
             time-weighted and debiased, a point weighs exp(-d / width) at a distance d before; "gaussian": of that
             standard deviation; "mean": of all within half a width. The width is in units of x, of times in seconds.
         edges: each curve also has the nearest point on both sides of `range`, as `before` and `after`, so that its line

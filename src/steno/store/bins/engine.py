@@ -81,7 +81,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a run beside its points."""
+    """What is known of a run other than its points."""
 
     name: str
     dir: Path

@@ -1,4 +1,4 @@
-"""A reading of runs with many points, whose curves come from the bins beside their parts."""
+"""A reading of runs with many points, whose curves come from the bins next to their parts."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Long:
             else:
                 known = np.arange(len(self._question.keys))
             bins = beside.wide(bins, points, width)
-            # A number for each key of each run; by rank it is told apart afterwards.
+            # A number for each key of each run; by rank it is distinguished afterwards.
             number = run * len(self._question.keys) + known
             pieces.append(replace(bins, key=number[bins.key].astype(np.int32)))
         united, rows = beside.united(bins_.concat(pieces), width, by_rank=self._question.by_rank)

@@ -48,7 +48,7 @@ class Question:
     """Whether each rank is a series of its own."""
     smooth: Smooth | None = None
     edges: bool = False
-    """Whether the nearest point on each side of the range is told too."""
+    """Whether the nearest point on each side of the range is given too."""
 
     @property
     def unit(self) -> int:

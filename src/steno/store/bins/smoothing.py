@@ -34,7 +34,7 @@ def smooth(kind: str, x: Floats, value: Floats, weight: Floats | None, width: fl
             ends included, weigh the same.
         x: rising; equal ones are allowed.
         value: finite.
-        weight: what a point counts beside that, as the mean of many points does; None: all the same.
+        weight: what a point counts in addition to that, as the mean of many points does; None: all the same.
         width: in units of x, above 0.
     """
     if len(x) < 2:
@@ -119,7 +119,7 @@ def _sums(value: Floats, low: NDArray[np.int64], high: NDArray[np.int64]) -> Flo
     if worst <= 1e-13 * usual * float(size.min()):
         result: Floats = sums[high] - sums[low]
         return result
-    # A difference of sums would lose what is small beside an outlier far away: sums of 1, 2, 4, … values do not.
+    # A difference of sums would lose what is small compared with an outlier far away: sums of 1, 2, 4, … values do not.
     out, at, piece, step = np.zeros(len(value)), low.copy(), value, 1
     while step <= int(size.max()):
         rows = np.flatnonzero(size & step)
