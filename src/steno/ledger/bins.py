@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,7 +35,7 @@ class Marks:
 
     def take(self, rows: NDArray[Any] | slice) -> Marks:
         """Those of some bins."""
-        return Marks(*(getattr(self, name)[rows] for name in _MARKS))
+        return Marks(self.step[rows], self.time[rows], self.node[rows], self.record[rows], self.value[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +90,10 @@ class Bins:
 
     def take(self, rows: NDArray[Any] | slice) -> Bins:
         """The bins of a boolean mask, of a slice, or of row numbers in the order given."""
-        return Bins(*(_some(getattr(self, one.name), rows) for one in fields(self)))
+        plain, marks = _PLAIN(self), _MARKED(self)
+        same = self.low is self.high  # without infinities both are the same marks of nothing
+        taken = [one.take(rows) for one in (marks[:-1] if same else marks)]
+        return Bins(*(column[rows] for column in plain), *taken, *(taken[-1:] if same else ()))
 
 
 _MARKS: Final = ("step", "time", "node", "record", "value")
@@ -97,10 +101,9 @@ _INT32: Final = frozenset({"key", "rank", "attempt"})
 _FLOATS: Final = frozenset({"mean", "m2", "value"})
 MARKED: Final = ("first", "last", "min", "max", "low", "high")
 """The columns of `Bins` that are points."""
-
-
-def _some(column: Any, rows: NDArray[Any] | slice) -> Any:
-    return column.take(rows) if isinstance(column, Marks) else column[rows]
+_PLAIN: Final = attrgetter(*(one.name for one in fields(Bins) if one.name not in MARKED))
+_MARKED: Final = attrgetter(*MARKED)
+_COLUMNS: Final = attrgetter(*_MARKS)
 
 
 def _dtype(name: str) -> Any:
@@ -121,13 +124,13 @@ def concat(pieces: Sequence[Bins]) -> Bins:
     if not pieces:
         return none()
 
-    def joined(name: str) -> Any:
-        found = [getattr(piece, name) for piece in pieces]
-        if name in MARKED:
-            return Marks(*(np.concatenate([getattr(marks, part) for marks in found]) for part in _MARKS))
-        return np.concatenate(found)
-
-    return Bins(*(joined(one.name) for one in fields(Bins)))
+    same = all(piece.low is piece.high for piece in pieces)
+    plain: list[Any] = [np.concatenate(columns) for columns in zip(*map(_PLAIN, pieces), strict=True)]
+    marks = [
+        Marks(*(np.concatenate(columns) for columns in zip(*map(_COLUMNS, of), strict=True)))
+        for of in zip(*(_MARKED(piece)[: -1 if same else None] for piece in pieces), strict=True)
+    ]
+    return Bins(*plain, *marks, *(marks[-1:] if same else ()))
 
 
 # -- from points -------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _FIRST_BYTES: Final = 1 << 16
 """Read of a file before it is known how long its head is: most heads, and much of level 2."""
 _HEADS_BYTES: Final = 64 << 20
+_KEY_BYTES: Final = 250
+"""What is held of a file for a key that was asked about, beside its bins."""
 _KEPT_ROWS: Final = 400_000
 """Bins that are kept unpacked, about 250 bytes each."""
 _ROWS_A_KEY: Final = 20
@@ -89,12 +91,18 @@ class _Block:
     place: tuple[str, tuple[int, int, int], int, int]
     bins: Bins
     first: int
-    spans: tuple[list[int], list[int]]
-    """By key the first and the last step of its points."""
+    firsts: list[int]
+    """By key the first step of its points,"""
+    lasts: list[int]
+    """and the last one."""
     by_key: dict[int, Bins]
 
 
-@dataclass(frozen=True, slots=True)
+_Key = tuple[int, tuple[int, int] | None]
+"""A key's number in a file, -1 where it has no bins, and the first and last step of its points, as far as known."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _File:
     mark: tuple[int, int, int]
     """Size, mtime in ns and inode that it was read by."""
@@ -102,6 +110,13 @@ class _File:
     begin: bytes
     source: Bytes | None
     """Where its bytes are; None: in its file."""
+    keys: dict[str, _Key]
+    """What was asked about."""
+
+    @property
+    def bytes(self) -> int:
+        """Held of it."""
+        return len(self.begin) + _KEY_BYTES * len(self.keys)
 
 
 class BinFiles:
@@ -131,12 +146,13 @@ class BinFiles:
         """
         path = os.path.join(run_dir, name_of(part.name))
         pieces: list[Bins] = []
+        having: list[int] = []
         raw: list[Stretch] = []
         file = self._file(path, part, source)
         is_window = choice.first is not None or choice.last is not None
         for key, name in enumerate(keys):
-            number = -1 if file is None else file.head.find(name)
-            if is_window and file is not None and number >= 0 and self._is_beside(path, file, number, choice):
+            number, span = (-1, None) if file is None else self._key(path, file, name, spans=is_window)
+            if is_window and span is not None and _is_beside(span, choice):
                 continue
             wanted = 0 if file is None or number < 0 else level.of(file.head, number)
             found = self._wanted(path, file, number, wanted, choice, level) if file is not None and wanted else None
@@ -148,9 +164,13 @@ class BinFiles:
             rows, cut = chosen(found, choice, level)
             found = _of(found, rows)
             if len(found):
-                pieces.append(replace(found, key=np.full(len(found), key, np.int32)))
+                pieces.append(found)
+                having.append(key)
             raw += [Stretch(key, *one) for one in cut]
-        return AnsweredByBins(concat(pieces), tuple(raw))
+        bins = concat(pieces)
+        if pieces:
+            bins = replace(bins, key=np.repeat(np.array(having, np.int32), [len(piece) for piece in pieces]))
+        return AnsweredByBins(bins, tuple(raw))
 
     def spans(self, run_dir: Path, part: Part, keys: Sequence[str]) -> list[tuple[int, int] | None]:
         """The first and the last step of each key's points in a part; None where its bins do not say."""
@@ -158,13 +178,12 @@ class BinFiles:
         file = self._file(path, part)
         if file is None:
             return [None] * len(keys)
-        numbers = [file.head.find(key) for key in keys]
-        return [self._span(path, file, number) if number >= 0 else None for number in numbers]
+        return [self._key(path, file, key, spans=True)[1] for key in keys]
 
     def count(self, run_dir: Path, part: Part, key: str, level: int, source: Bytes | None = None) -> int:
         """How many bins of that level the part has for a key, without reading them."""
         file = self._file(os.path.join(run_dir, name_of(part.name)), part, source)
-        number = -1 if file is None else file.head.find(key)
+        number = -1 if file is None else self._key(os.path.join(run_dir, name_of(part.name)), file, key)[0]
         return 0 if file is None or number < 0 else file.head.count(number, level)
 
     def _file(self, path: str, part: Part, source: Bytes | None = None) -> _File | None:
@@ -190,17 +209,20 @@ class BinFiles:
 
     def _keep(self, path: str, file: _File) -> None:
         old = self._files.pop(path, None)
-        self._bytes += len(file.begin) - (len(old.begin) if old is not None else 0)
+        self._bytes += file.bytes - (old.bytes if old is not None else 0)
         self._files[path] = file
         while self._bytes > _HEADS_BYTES and len(self._files) > 1:
-            self._bytes -= len(self._files.popitem(last=False)[1].begin)
+            self._bytes -= self._files.popitem(last=False)[1].bytes
 
     def _wanted(self, path: str, file: _File, number: int, wanted: int, choice: Choice, level: Level) -> Bins | None:
         """The bins of a key at a level, or of level 2 where those say as much of what is chosen; None: as `_bins`.
 
         Most parts of a long run lie outside of a window, and narrow bins are eight times as many to unpack.
         """
-        if wanted == 1 and (choice.first is not None or choice.last is not None):
+        is_all = not choice.hidden and choice.attempt is None and choice.rank is None
+        # A window that meets the key's steps has some of its narrow bins.
+        is_window = choice.first is not None or choice.last is not None
+        if wanted == 1 and is_window and not (is_all and level.nearest is None):
             wide = self._bins(path, file, number, 2)
             if wide is not None:
                 whole, part = _whole(wide, choice)
@@ -208,24 +230,24 @@ class BinFiles:
                     return wide
         return self._bins(path, file, number, wanted)
 
-    def _is_beside(self, path: str, file: _File, number: int, choice: Choice) -> bool:
-        """Whether no point of the key is in the range of steps."""
-        span = self._span(path, file, number)
-        return span is not None and (
-            (choice.last is not None and span[0] > choice.last) or (choice.first is not None and span[1] < choice.first)
-        )
-
-    def _span(self, path: str, file: _File, number: int) -> tuple[int, int] | None:
-        block = self._block(path, file, number, 2)
-        if block is None:
-            return None
-        firsts, lasts = block.spans
-        return firsts[number - block.first], lasts[number - block.first]
+    def _key(self, path: str, file: _File, name: str, *, spans: bool = False) -> _Key:
+        """What is known of a key in a file, with its steps where they are asked for."""
+        found = file.keys.get(name)
+        if found is not None and (not spans or found[0] < 0 or found[1] is not None):
+            return found
+        number = file.head.find(name)
+        block = self._block(path, file, number, 2) if spans and number >= 0 else None
+        span = None if block is None else (block.firsts[number - block.first], block.lasts[number - block.first])
+        with self._lock:
+            if name not in file.keys and self._files.get(path) is file:
+                self._bytes += _KEY_BYTES
+            file.keys[name] = number, span
+        return number, span
 
     def _bins(self, path: str, file: _File, number: int, level: int) -> Bins | None:
         """The bins of a key at a level; None where they cannot be read."""
         block = self._block(path, file, number, level)
-        if block is None or len(block.spans[0]) == 1:
+        if block is None or len(block.firsts) == 1:
             return None if block is None else block.bins
         with self._lock:
             found = block.by_key.get(number)
@@ -251,7 +273,9 @@ class BinFiles:
             bins = bins_format.read_block(head, at, level, _bytes(path, file, *head.place(at, level)))
         except (OSError, CorruptError, DiffersError):
             return None
-        found = _Block(place, bins, int(bins.key[0]), _spans(bins), {})
+        heads = np.flatnonzero(np.diff(bins.key, prepend=-1))
+        firsts, lasts = np.minimum.reduceat(bins.first.step, heads), np.maximum.reduceat(bins.last.step, heads)
+        found = _Block(place, bins, int(bins.key[0]), firsts.tolist(), lasts.tolist(), {})
         with self._lock:
             if place not in self._blocks:
                 self._blocks[place] = found
@@ -262,9 +286,9 @@ class BinFiles:
         return found
 
 
-def _spans(bins: Bins) -> tuple[list[int], list[int]]:
-    heads = np.flatnonzero(np.diff(bins.key, prepend=-1))
-    return np.minimum.reduceat(bins.first.step, heads).tolist(), np.maximum.reduceat(bins.last.step, heads).tolist()
+def _is_beside(span: tuple[int, int], choice: Choice) -> bool:
+    """Whether none of the steps from the first to the last are chosen."""
+    return (choice.last is not None and span[0] > choice.last) or (choice.first is not None and span[1] < choice.first)
 
 
 def _opened(path: str, mark: tuple[int, int, int], source: Bytes | None) -> _File:
@@ -272,7 +296,7 @@ def _opened(path: str, mark: tuple[int, int, int], source: Bytes | None) -> _Fil
     size = bins_format.head_bytes(begin)
     if size > len(begin):
         begin += _read(path, len(begin), size - len(begin), source)
-    return _File(mark, bins_format.read_head(begin), begin, source)
+    return _File(mark, bins_format.read_head(begin), begin, source, {})
 
 
 def _bytes(path: str, file: _File, begin: int, size: int) -> bytes:

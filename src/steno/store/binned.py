@@ -46,14 +46,14 @@ def read(
     singly, files = _many(engine, run_dir, view, keys, choice, level, found, over_ranks=over_ranks)
     if over_ranks and level.nearest is not None and choice == Choice(first=choice.first, last=choice.last):
         singly = _near(files, engine, run_dir, singly, keys, level.nearest)
+    singles: list[Bins] = []
     for part, wanted in singly:
-        if str(run_dir / part.name) in engine.losses:  # what is left of it is what counts
+        if engine.losses and str(run_dir / part.name) in engine.losses:  # what is left of it is what counts
             whole.setdefault(tuple(wanted), []).append(part)
             continue
         answer = files.read(run_dir, part, [keys[number] for number in wanted], choice, level)
         if len(answer.bins):
-            bins = replace(answer.bins, key=np.array(wanted, np.int32)[answer.bins.key])
-            found.append(overview.folded(bins) if over_ranks else bins)
+            singles.append(replace(answer.bins, key=np.array(wanted, np.int32)[answer.bins.key]))
         raw = [replace(stretch, key=wanted[stretch.key]) for stretch in answer.raw]
         missing = tuple(stretch.key for stretch in raw if stretch.first is None)
         if missing:
@@ -61,6 +61,8 @@ def read(
         some = [stretch for stretch in raw if stretch.first is not None]
         if some:
             rows += _stretches(engine, run_dir, part, keys, choice, some)
+    if singles:
+        found.append(overview.folded(concat(singles)) if over_ranks else concat(singles))
     for numbers, parts in whole.items():
         rows.append(sealed(engine, run_dir, parts, keys, numbers, choice))
     inside, outside = _unsealed(engine, run_dir, view, keys, choice, level)
@@ -119,7 +121,7 @@ def _near(
     for part, wanted in parts:
         mine: dict[int, int | None] = dict.fromkeys(wanted)
         near.append((part, mine))
-        if str(run_dir / part.name) in engine.losses:
+        if engine.losses and str(run_dir / part.name) in engine.losses:
             continue
         for number, span in zip(wanted, files.spans(run_dir, part, [keys[one] for one in wanted]), strict=True):
             if span is None:

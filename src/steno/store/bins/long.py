@@ -65,7 +65,7 @@ class Long:
         self.members: list[Member] = []
         self._held: dict[int, tuple[Bins, Points]] = {}
         self._held_rows = 0
-        self._beyond: dict[int, list[tuple[Series, Rows]]] = {-1: [], 1: []}
+        self._beyond: dict[int, dict[Series, tuple[Rows, int]]] = {-1: {}, 1: {}}
         for one in runs:
             bins, points = one.ask(self._first)
             if len(bins) + len(points) <= _HELD_ROWS:
@@ -83,26 +83,26 @@ class Long:
             self._held |= other._held
             self._held_rows += other._held_rows
         for side, known in other._beyond.items():
-            self._beyond[side] += known
+            self._beyond[side] |= known
 
     def _crossing(self, run: LongRun, known: Sequence[Member]) -> list[Member]:
         """The series of the run that have no point in the range, but one on each side of it."""
-        found: list[dict[Series, Rows]] = []
+        found: list[dict[Series, tuple[Rows, int]]] = []
         for side in (-1, 1):
             rows = run.nearest(side)
             ranks = rows.rank.tolist() if self._question.by_rank else [None] * len(rows)
             names = [(run.run, key, rank) for key, rank in zip(rows.series.tolist(), ranks, strict=True)]
-            found.append({name: rows.take([at]) for at, name in enumerate(names)})
-            self._beyond[side] += found[-1].items()
+            found.append({name: (rows, at) for at, name in enumerate(names)})
+            self._beyond[side] |= found[-1]
         has = {(one.run, one.key, one.rank) for one in known}
         return [Member(*name, 0, 0, 0) for name in found[0] if name in found[1] and name not in has]
 
     def _first(self, source: Source) -> tuple[Bins, Points]:
         """The bins by which the width is chosen: narrow enough to be of use for it, as far as can be said."""
-        keys, covered = (
-            self._question.keys,
-            self._engine.covered(source.dir, source.view.metrics, over_ranks=source.over_ranks),
-        )
+        keys = self._question.keys
+        if source.choice.first is not None or source.choice.last is not None:
+            return beside.found(self._engine, source, keys, Level(1, unsealed=True))
+        covered = self._engine.covered(source.dir, source.view.metrics, over_ranks=source.over_ranks)
         files = self._engine.binfiles(source.dir, [one.whole for one in covered if one.source is None])
 
         def counts(one: Covered) -> list[int]:
@@ -113,8 +113,7 @@ class Long:
         coarse = min(map(sum, zip(*found, strict=True)), default=0)
         # With half as many bins as are asked for they are no wider than those of the answer. A window has only some
         # of them, and ranks and attempts have their own: if too wide ones are read, others are read after them.
-        is_open = source.choice.first is None and source.choice.last is None
-        level = 2 if is_open and 2 * coarse > self._question.width else 1
+        level = 2 if 2 * coarse > self._question.width else 1
         return beside.found(self._engine, source, keys, Level(level, unsealed=True))
 
     def points(self, members: Sequence[int]) -> Rows:
@@ -161,9 +160,17 @@ class Long:
 
     def beyond(self, members: Sequence[int], side: int) -> Rows:
         """See `engine.Reading`."""
-        known = dict(self._beyond[side])
+        known = self._beyond[side]
         series = [(self.members[one].run, self.members[one].key, self.members[one].rank) for one in members]
-        return concat([_numbered(known[name], at) for at, name in enumerate(series) if name in known])
+        there = [(at, *known[name]) for at, name in enumerate(series) if name in known]
+        begins, count = dict[int, int](), 0
+        for _, rows, _ in there:
+            if id(rows) not in begins:
+                begins[id(rows)] = count
+                count += len(rows)
+        every = concat(list({id(rows): rows for _, rows, _ in there}.values()))
+        chosen = every.take(np.array([begins[id(rows)] + row for _, rows, row in there], np.int64))
+        return replace(chosen, series=np.array([at for at, _, _ in there], np.int32))
 
     def whole(self, member: int) -> Whole:
         """See `engine.Reading`."""
