@@ -56,6 +56,23 @@ def test_a_point_that_no_part_has_takes_little_more_than_its_value(tmp_path):
         assert points * 8 < held([engine.__dict__, reader]) - before < points * 12
 
 
+def test_bins_of_what_no_part_has_take_less_than_its_values(tmp_path, monkeypatch):
+    """A bin takes 330 bytes, of which most runs need half; a key of a long chunk has no more bins than a chart."""
+    monkeypatch.setattr(exact, "POINTS_A_BIN", 0)
+    run_dir, points = tmp_path / "tests" / "r", 100_000
+    with Writer(run_dir) as writer:
+        writer.attempt(1)
+        writer.log(*[(step, {"loss": float(step)}) for step in range(points)])
+        engine = exact.Exact()
+        question = ask(["loss"], "step", None, 640, None)
+        monkeypatch.setattr(exact, "shared", lambda: engine)
+        (curves,) = answers([CurveRequest(question)], tmp_path)
+        assert curves.curve().total == points
+        assert curves.curve().bins.max.value.tolist()[:2] == [255.0, 511.0]
+        bins = held(engine._files.chunkbins().__dict__) - sum(chunk.bytes for chunk in follow(run_dir).view().chunks)
+        assert 0 < bins < points * 4
+
+
 def test_readers_of_a_run_in_a_process_share_what_they_follow(tmp_path):
     run_dir = tmp_path / "tests" / "r"
     with Writer(run_dir) as writer:

@@ -195,7 +195,7 @@ def concat(chunks: Sequence[Chunk]) -> Chunk:
         for number, some in chunk.special.items():
             moved = {int(start[number]) + row: found for row, found in some.items()}
             special.setdefault(int(place[number]), {}).update(moved)
-    shared = {name: _narrow(np.concatenate([chunk.shared[name] for chunk in chunks])) for name in SHARED}
+    shared = {name: narrow(np.concatenate([chunk.shared[name] for chunk in chunks])) for name in SHARED}
     return Chunk(shared, keys, edges, first, rows, at, value, special)
 
 
@@ -224,7 +224,7 @@ def _made(
             place = int(np.searchsorted(begins, new[at], side="right")) - 1
             by_place.setdefault(place, {})[int(new[at] - begins[place])] = found
     return Chunk(
-        {name: _narrow(column) for name, column in shared.items()},
+        {name: narrow(column) for name, column in shared.items()},
         key[begins],
         edges,
         first,
@@ -235,10 +235,10 @@ def _made(
     )
 
 
-def _narrow(column: NDArray[Any]) -> NDArray[Any]:
-    """The column, as one value where all are the same."""
+def narrow(column: NDArray[Any]) -> NDArray[Any]:
+    """The column, as one value where all are the same, or NaN."""
     import numpy as np
 
-    if len(column) and (column == column[0]).all():
+    if len(column) and ((column == column[0]).all() or np.isnan(column).all()):
         return np.broadcast_to(column[:1].copy(), len(column))
     return column

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from steno.ledger.bins import Bins, concat, none, of_points
+from steno.ledger.bins import Bins, Marks, concat, none, of_points
 from steno.store.binfiles import chosen, points_of
 from steno.store.bins.kept import WeightedCache
+from steno.store.chunk import narrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 LEAST_ROWS: Final = 8192
 """A chunk of fewer points is counted anew."""
 _BIN_POINTS: Final = 16
-"""About so many points has a bin: few, since a run that goes on is short at first."""
+"""About so many points has a bin at least: few, since a run that goes on is short at first."""
+_KEY_BINS: Final = 1024
+"""About so many bins has a key of a chunk at most: no chart has more, and a bin takes 330 bytes."""
 _POINTS: Final = 1 << 16
 """About so many are unpacked at a time: all of a chunk would take many times what it takes itself."""
 _ROWS_KEPT: Final = 400_000
@@ -85,7 +89,16 @@ def _bins(chunk: Chunk) -> Bins:
         wanted[begin:end] = True
         found.append(_counted(chunk.points(wanted)))
         begin = end
-    return concat(found)
+    # Most runs have no NaN, no infinity and one rank: half of the columns are one value each.
+    bins: Bins = _narrowed(concat(found))
+    return bins
+
+
+def _narrowed(value: Any) -> Any:
+    columns = {one.name: getattr(value, one.name) for one in fields(value)}
+    return type(value)(
+        **{name: _narrowed(one) if isinstance(one, Marks) else narrow(one) for name, one in columns.items()}
+    )
 
 
 def _counted(every: Points) -> Bins:
@@ -94,7 +107,8 @@ def _counted(every: Points) -> Bins:
     heads = np.flatnonzero(np.r_[True, np.diff(points.key) != 0])
     sizes = np.diff(heads, append=len(order))
     span = (np.maximum.reduceat(points.step, heads) - np.minimum.reduceat(points.step, heads)).astype(float) + 1
-    width = np.exp2(np.clip(np.ceil(np.log2(np.maximum(span * _BIN_POINTS / sizes, 1))), 0, 62)).astype(np.int64)
+    share = np.maximum(_BIN_POINTS / sizes, 1 / _KEY_BINS)
+    width = np.exp2(np.clip(np.ceil(np.log2(np.maximum(span * share, 1))), 0, 62)).astype(np.int64)
     return of_points(points, np.repeat(width, sizes))
 
 

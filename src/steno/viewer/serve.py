@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import html
 import os
 import signal
@@ -26,6 +27,8 @@ PORT: Final = 7860
 _PORTS: Final = 50
 """How many are tried from the first on."""
 _END_SECS: Final = 0.25
+_ARENA_MAX: Final = -8
+"""As <malloc.h> numbers it."""
 _MISSING: Final = "the viewer needs packages that are not installed: pip install 'stenolog[view]'"
 
 
@@ -78,6 +81,7 @@ def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
 
     if not options.token and options.host not in {"127.0.0.1", "localhost", "::1"}:
         raise UsageError(f"--no-token with --host {options.host} would show the runs to everybody: take one of the two")
+    _share_heap()
     sock = _listen(options.host, options.port)
     port = sock.getsockname()[1]
     root = options.dir if paths.is_url(options.dir) else Path(paths.absolute("dir", options.dir))
@@ -102,6 +106,12 @@ def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
         asyncio.run(server.serve(sockets=[sock]))
     finally:
         _remove(opened)
+
+
+def _share_heap() -> None:
+    """Have all threads take memory from one heap: each would keep one as large as its largest answer took."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
