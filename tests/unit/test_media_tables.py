@@ -96,3 +96,18 @@ def test_a_structured_array_has_a_column_for_each_field(kept):
 def test_a_column_that_is_one_value_is_named(value):
     with pytest.raises(UsageError, match=r"the column 'b' is .*, not a sequence of values"):
         Table({"a": [1, 2], "b": value})
+
+
+def test_what_holds_itself_or_has_no_text_is_text_and_the_process_lives():
+    """Arrow goes down in lists until the process dies."""
+    cyclic, deep = [], 1
+    cyclic.append(cyclic)
+    for _ in range(200_000):
+        deep = [deep]
+    array = np.empty(2, object)
+    array[:] = [array, 1]
+    for data in ({"a": [cyclic]}, {"a": [array]}, {"a": [{"b": cyclic}]}, pd.DataFrame({"a": [cyclic, [1]]})):
+        assert "1 rows" in repr(Table(data)) or "2 rows" in repr(Table(data))
+    Table({"a": [deep], "b": [10**5000], 10**5000: [1]})
+    while isinstance(deep, list):  # not by the collector, which goes down in it too
+        deep = deep.pop()

@@ -10,6 +10,7 @@ import decimal
 import enum
 import json
 import math
+import time
 import types
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -204,3 +205,25 @@ def test_seeds_of_64_bits_are_numbers_for_every_reader(monkeypatch, tmp_path):
         assert event.payload["seed"] == seed
     assert len(steno.runs(tmp_path, where=f"config.seed == {seed} and config.later > {seed - 1}")) == 1
     assert [plain(2**64), plain(-(2**63) - 1)] == [str(2**64), str(-(2**63) - 1)]
+
+
+def test_what_holds_itself_twice_is_gone_through_in_no_time(monkeypatch, tmp_path):
+    """As children that know their parent do: a path through it never ends, and there are 2**32 of them."""
+    no_launcher(monkeypatch)
+    cyclic, node, many = [], types.SimpleNamespace(), [1]
+    cyclic += [cyclic, cyclic]
+    node.left = node.right = node
+    for _ in range(40):
+        many = [many, many]
+    began = time.thread_time()
+    with steno.init(project="p", dir=tmp_path, collector=False, config={"cyclic": cyclic, "node": node}) as run:
+        run.config.many = many
+        run.event("odd", cyclic=cyclic, node=node)
+        for value in (cyclic, node):
+            run.log({"x": {"y": value}, "good": 1.0})
+        assert run.health()["reported"]["x"] == 2
+    assert time.thread_time() - began < 20
+    steno.sync(run.dir)
+    with steno.open(run.dir) as book:
+        assert book.keys() == ["good"]
+    assert plain([[[[[[1.0]] * 10] * 10] * 10]]) == [[[[[[1.0]] * 10] * 10] * 10]]

@@ -22,6 +22,9 @@ _INTEGERS: Final = range(-(2**63), 2**64)
 """What msgpack holds; the seeds of torch and numpy are as large."""
 _LONGEST: Final = 100_000
 """Elements of a sequence; a longer one, say a `range`, is kept as text."""
+TANGLED_AT: Final = 4
+"""Levels down to which nothing is looked at twice: few values are as deep."""
+_PARTS: Final = 100_000
 _TEXT_CHARS: Final = 1000
 _ARRAY_SIZE: Final = 1024
 _ON_DEVICES: Final = frozenset({"torch", "jax", "jaxlib"})
@@ -46,6 +49,8 @@ def plain(value: Any, depth: int = 0) -> Any:
         return float(value)
     if depth > _DEPTH:
         return _text(value)
+    if depth == TANGLED_AT and is_tangled(value):
+        return f"<{type(value).__name__}>"
     try:
         return _structured(value, depth)
     except Exception:
@@ -77,6 +82,41 @@ def _structured(value: Any, depth: int) -> Any:
         # Without its address, which is another one in each process.
         return escaped(f"{value.__module__}.{name}")
     return _text(value)
+
+
+def is_tangled(value: Any, levels: int = _DEPTH) -> bool:
+    """Whether it unfolds into many times what it holds, as what holds itself twice: to go through it has no end."""
+    level, unfolded, held = {id(value): (value, 1)}, 0, 0
+    try:
+        for _ in range(levels):
+            below: dict[int, tuple[Any, int]] = {}
+            for one, times in level.values():
+                for item in _containers(one):
+                    below[id(item)] = (item, times + below.get(id(item), (item, 0))[1])
+            held += len(below)
+            unfolded += sum(times for _, times in below.values())
+            if not below or unfolded > max(_PARTS, 2 * held):
+                break
+            level = below
+    except Exception:
+        return False  # whoever goes through it meets the same
+    return unfolded > max(_PARTS, 2 * held)
+
+
+def _containers(value: Any) -> list[Any]:
+    """What of its items has items."""
+    items: Any = value
+    if isinstance(value, Mapping):
+        items = value.values()
+    elif not isinstance(value, list | tuple | AbstractSet):
+        found = fields(value)
+        items = () if found is None else [item for _, item in found]
+    return [
+        item
+        for item in items
+        if not isinstance(item, str | bytes | int | float)
+        and (isinstance(item, list | tuple | Mapping | AbstractSet) or fields(item) is not None)
+    ]
 
 
 def fields(value: Any) -> Iterator[tuple[Any, Any]] | None:

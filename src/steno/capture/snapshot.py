@@ -14,7 +14,7 @@ import msgspec
 
 from steno.capture.bare_media import numbers_of, stand_in
 from steno.capture.exact import BY_PLAIN, Unrecordable, array, encodable, integer, is_scalar, numpy_value, real, whole
-from steno.capture.plain import fields
+from steno.capture.plain import TANGLED_AT, fields, is_tangled
 from steno.capture.raws import placed
 from steno.capture.width import remark
 from steno.devices import found
@@ -57,6 +57,10 @@ class PendingValue:
 
 class _Told(Unrecordable):
     """Nothing of a value could be recorded, and all of it is reported."""
+
+
+class _Tangled(Exception):  # noqa: N818 - why all of a value is left out
+    """To go through the value has no end."""
 
 
 class _WithTraced(list[PendingValue]):
@@ -126,6 +130,8 @@ class Snapshot:
                 raise
             except _Told:
                 pass
+            except _Tangled:
+                self._bad(name, f"{name!r} was left out: it holds itself, or one thing over and over; log its numbers")
             except (Unrecordable, UsageError) as why:
                 self._bad(name, f"{name!r} was left out: {why}")
             except Exception as error:
@@ -284,6 +290,8 @@ class Snapshot:
         if depth >= _MAX_DEPTH:
             msg = f"it is nested more than {_MAX_DEPTH} levels deep"
             raise Unrecordable(msg)
+        if depth == TANGLED_AT and is_tangled(value):
+            raise _Tangled
         out: dict[str, Any] = {}
         for inner, item in list(value.items()):
             name = self._name(inner)
@@ -310,6 +318,8 @@ class Snapshot:
         if depth >= _MAX_DEPTH:
             msg = f"it is nested more than {_MAX_DEPTH} levels deep"
             raise Unrecordable(msg)
+        if depth == TANGLED_AT and is_tangled(value):
+            raise _Tangled
         out = []
         for index, item in enumerate(value):
             try:

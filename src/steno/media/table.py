@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from steno import bounds
 from steno.errors import UsageError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+
+_DEEPEST: Final = 32
 
 
 class Table:
@@ -79,10 +81,10 @@ def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
                 if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
                     msg = f"Table: the column {name!r} is {values!r:.80}, not a sequence of values"
                     raise UsageError(msg)
-            return pa.table({escaped(str(name)): _column(list(values)) for name, values in data.items()})
+            return pa.table({_text(name): _column(list(values)) for name, values in data.items()})
         rows = list(data)
         if columns is not None:
-            names = [escaped(str(name)) for name in columns]
+            names = [_text(name) for name in columns]
             for index, row in enumerate(rows):
                 if isinstance(row, (str, bytes, dict)) or len(row) != len(names):
                     msg = f"Table: row {index} is {row!r:.80}, not a sequence of {len(names)} values"
@@ -91,7 +93,7 @@ def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
             return pa.table({name: _column(list(values)) for name, values in zip(names, found, strict=True)})
         if rows and all(isinstance(row, dict) for row in rows):
             names = list(dict.fromkeys(name for row in rows for name in row))
-            return pa.table({escaped(str(name)): _column([row.get(name) for row in rows]) for name in names})
+            return pa.table({_text(name): _column([row.get(name) for row in rows]) for name in names})
     except UsageError:
         raise
     except Exception as error:
@@ -107,6 +109,10 @@ def _of_pandas(frame: Any) -> pa.Table:
     if frame.columns.inferred_type.startswith("mixed"):
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     try:
+        if any(
+            _is_too_deep(frame.iloc[:, at].tolist()) for at, kind in enumerate(frame.dtypes) if str(kind) == "object"
+        ):
+            raise ValueError("text is made of what is nested so deeply")
         return _storable(pa.Table.from_pandas(frame))
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         columns: dict[str, pa.Array] = {}
@@ -181,6 +187,8 @@ def _unused(name: str, taken: Container[str]) -> str:
 def _column(values: list[Any]) -> pa.Array:
     import pyarrow as pa
 
+    if _is_too_deep(values):
+        return _texts(values)
     try:
         return pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
@@ -190,7 +198,33 @@ def _column(values: list[Any]) -> pa.Array:
 def _texts(values: list[Any]) -> pa.Array:
     import pyarrow as pa
 
-    return pa.array([None if value is None else escaped(str(value)) for value in values], pa.string())
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    """The value's text, whatever its type makes of that."""
+    try:
+        return escaped(str(value))
+    except Exception:
+        # Python refuses to write integers of thousands of digits, since it takes long.
+        return f"<an integer of {value.bit_length()} bits>" if isinstance(value, int) else f"<{type(value).__name__}>"
+
+
+def _is_too_deep(values: Any) -> bool:
+    """Whether lists lie in lists without end: Arrow goes down in them until the process dies."""
+    import numpy as np
+
+    nesting = (list, tuple, dict, set, frozenset, np.ndarray)
+    if not any(issubclass(kind, nesting) for kind in set(map(type, values))):
+        return False
+    level = [values]
+    for _ in range(_DEEPEST):
+        items = (item for one in level for item in one if isinstance(item, nesting))
+        below = {id(item): item for item in items if str(getattr(item, "dtype", "object")) == "object"}
+        if not below:
+            return False
+        level = [one.values() if isinstance(one, dict) else getattr(one, "flat", one) for one in below.values()]
+    return True
 
 
 def encode(raw: Raw, path: Path) -> None:
