@@ -41,6 +41,7 @@ def rule(text: str, file: str, line: str, broken: str, *tests: str) -> Mutation:
 
 SEALED = "unit/test_segment.py::test_whenever_a_thread_writes_while_a_segment_is_sealed_its_frame_is_before_the_end_or_refused"
 BEYOND = "unit/test_columns.py::test_a_step_beyond_64_bits_is_numbered_automatically_and_said_whatever_is_about_it"
+EARLY = "unit/test_collector_journals.py::test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it"
 LAGS = (
     "unit/test_collector_journals.py::"
     "test_while_one_process_lags_nothing_of_another_is_posted_before_what_it_logged_earlier"
@@ -135,6 +136,15 @@ MUTATIONS = [
         "one that was read to its end does not lag, however old its last record is",
         "collector/roster.py", "key=lambda journal: (not journal.lags, journal.last_mono))",
         "key=lambda journal: journal.last_mono)", LAGS,
+    ),
+    rule(
+        "a segment that appears after the one behind it is read before it",
+        "collector/journals.py", "if self._is_early(tailer, closed):", "if False:", EARLY,
+    ),
+    rule(
+        "what comes before a segment that is used is looked for after it was seen to be used",
+        "collector/journals.py",
+        "        self._numbers = sorted(segments(self.found.dir))  # after the look at this one\n", "", EARLY,
     ),
     rule(
         "a segment goes only once the posting that took it is synced",

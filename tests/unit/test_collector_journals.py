@@ -67,7 +67,7 @@ def test_whatever_the_limit_nothing_is_lost(journal, poster, limit):
 
 
 @pytest.mark.parametrize("act", [None, "rewind"])
-@pytest.mark.parametrize("used", ["not yet", "as well", "closed"])
+@pytest.mark.parametrize("used", ["not yet", "as well", "between two looks", "closed"])
 def test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it(tmp_path, poster, monkeypatch, used, act):
     """Both threads of a writer make segments: the caller's 1 may come into sight after the keeper's 2."""
     monkeypatch.setenv("STENO_SEGMENT_BYTES", str(64 << 10))
@@ -91,8 +91,9 @@ def test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it(tmp_pa
     journal = Journal(found, poster, marker, say=lambda *line: pytest.fail(str(line)), poison=tmp_path)
     seen = []
 
-    def read():
-        journal.look(time.monotonic())
+    def read(look=True):
+        if look:
+            journal.look(time.monotonic())
         batch = poster.post(list(journal.read(1 << 20, time.monotonic_ns())))
         journal.posted(poster.next_record - 1)
         seen.extend(one.values["x"] for one in (batch.records() if batch else ()))
@@ -102,13 +103,17 @@ def test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it(tmp_pa
     assert seen == logged[: len(seen)]
     if act == "rewind":
         journal.rewind()
+    if used == "between two looks":
+        journal.look(time.monotonic())
     aside.rename(late)
-    if used == "as well":
+    if used in {"as well", "between two looks"}:
         while recorder.appender.current.number == 1:
             log(1)
     elif used == "closed":
         recorder.close()
         journal.hurry()
+    if used == "between two looks":
+        read(look=False)
     for _ in range(10):
         read()
     assert seen == logged
