@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, inside, names
 from steno.errors import CorruptError, StenoError, UsageError
-from steno.utf8 import escaped
+from steno.utf8 import brief, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -74,7 +74,7 @@ def _tags(value: Any) -> Any:
 
 def _list(value: Any) -> list[str]:
     if not isinstance(value, list | tuple) or not all(isinstance(tag, str) for tag in value):
-        raise UsageError(f"tags are a list of texts, not {value!r:.80}")
+        raise UsageError(f"tags are a list of texts, not {brief(value)}")
     tags = list(dict.fromkeys(map(escaped, value)))
     for tag in tags:
         if not tag.strip() or len(tag) > _LONGEST_TAG:
@@ -90,14 +90,14 @@ def _notes(value: Any) -> str:
 
 def _archived(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise UsageError(f"archived is true or false, not {value!r:.80}")
+        raise UsageError(f"archived is true or false, not {brief(value)}")
     return value
 
 
 def _colour(value: Any) -> str:
     if value == "" or (isinstance(value, str) and _COLOUR.match(value)):
         return str(value).lower()
-    raise UsageError(f"the colour {value!r:.80} cannot be used: it is given as #rrggbb, such as '#0072b2'")
+    raise UsageError(f"the colour {brief(value)} cannot be used: it is given as #rrggbb, such as '#0072b2'")
 
 
 _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {

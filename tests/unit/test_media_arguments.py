@@ -6,12 +6,14 @@ import inspect
 import os
 import socket
 
+import numpy as np
 import pytest
 
 import steno
 from steno.errors import UsageError
 from steno.habits import MEDIA
 
+PIXELS = np.zeros((4, 4), np.uint8)
 CLASSES = ("Audio", "Figure", "Histogram", "Html", "Image", "Object3D", "Table", "Text", "Video")
 
 
@@ -75,3 +77,59 @@ def test_a_file_that_became_a_fifo_is_left_out_and_never_waited_for(tmp_path, ca
     steno.sync(run.dir)
     with steno.open(run.dir) as book:
         assert book.keys() == ["x"]
+
+
+HUGE = 10**5000
+"""Python refuses to write it as text."""
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [7, "x", b"x", {"predictions": {"box_data": []}}, [7], [(HUGE, 1, 2, 3)], [{"box": (0, 0, 1, 1), "score": "high"}],
+     [{"box": (0, 0, 1, 1), "score": HUGE}]],
+    ids=lambda boxes: type(boxes).__name__,
+)  # fmt: skip
+def test_boxes_of_another_form_are_one_error(boxes):
+    with pytest.raises(steno.UsageError, match="^boxes: "):
+        steno.Image(PIXELS, boxes=boxes)
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [7, "x", [PIXELS], {"a": 7}, {"a": {"mask_data": PIXELS}}, {"a": {"data": PIXELS, "classes": 7}}],
+    ids=lambda masks: type(masks).__name__,
+)
+def test_masks_of_another_form_are_one_error(masks):
+    with pytest.raises(steno.UsageError, match="^masks?\\b"):
+        steno.Image(PIXELS, masks=masks)
+
+
+def test_a_class_of_a_mask_may_have_any_number():
+    steno.Image(PIXELS, masks={"a": {"data": PIXELS, "classes": {HUGE: "sky", np.int64(1): "road"}}})
+
+
+@pytest.mark.parametrize("bins", [HUGE, -HUGE], ids=["huge", "negative"])
+def test_a_number_of_bins_of_any_size_is_cut_or_refused(bins):
+    if bins > 0:
+        assert "was cut to" in steno.Histogram([1.0, 2.0], bins=bins).remark
+    else:
+        with pytest.raises(steno.UsageError, match="is not a number of bins"):
+            steno.Histogram([1.0, 2.0], bins=bins)
+
+
+@pytest.mark.parametrize("name", [7, HUGE, b"x", object()], ids=lambda name: type(name).__name__)
+def test_a_name_of_an_artifact_that_is_no_text_is_one_error(tmp_path, name):
+    with (
+        steno.init(project="p", name="r", dir=tmp_path, collector=False) as run,
+        pytest.raises(steno.UsageError, match="a name is a str, not"),
+    ):
+        run.log_artifact(__file__, name=name)
+
+
+def test_writers_answer_numbers_that_python_writes_no_text_of(tmp_path):
+    with steno.SummaryWriter(str(tmp_path / "tb"), collector=False) as writer:
+        for tag, step in (("a", HUGE), (HUGE, 1)):
+            with pytest.raises(steno.UsageError, match="an integer of"):
+                writer.add_scalar(tag, 1.0, step)
+        writer.add_histogram("a", [1, 2], 1, HUGE)
+        writer.add_hparams({"a": HUGE, HUGE: 1}, {"m": 1.0})

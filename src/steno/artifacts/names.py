@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
+from steno.utf8 import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,7 @@ def formatted(template: str, values: Mapping[str, Any]) -> str:
             msg = f"{template!r}: {value!r} cannot be formatted as {form!r}: {error}"
             raise UsageError(msg) from None
 
-    return _FIELD.sub(fill, template)
+    return _FIELD.sub(fill, template) if isinstance(template, str) else template
 
 
 _REMEDIES: Final = {
@@ -71,9 +72,9 @@ def checked(name: str) -> str:
     Raises:
         UsageError: it is empty, too long, no text, or would lead out of a directory.
     """
-    why = _fault(name)
+    why = _fault(name) if isinstance(name, str) else f"a name is a str, not {type(name).__name__}"
     if why:
-        msg = f"an artifact cannot be named {name!r}: {why}"
+        msg = f"an artifact cannot be named {brief(name)}: {why}"
         raise UsageError(msg)
     return name
 

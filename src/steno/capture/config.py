@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from steno.capture.plain import fields, key_text
+from steno.capture.plain import fields
 from steno.errors import NoRunError, UsageError
 from steno.habits import CONFIG
-from steno.utf8 import escaped
+from steno.utf8 import escaped, text_of_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ class JournalledMapping(_Named):
         if isinstance(more.get("allow_val_change"), bool):
             del more["allow_val_change"]
         given = (one if isinstance(one, Iterable) else as_config(one) for one in others)
-        changes = {key_text(key): value for key, value in dict(*given, **more).items()}
+        changes = {text_of_any(key): value for key, value in dict(*given, **more).items()}
         if changes:
             self._values.update(changes)
             self._changed(changes)
@@ -141,4 +141,4 @@ def as_config(config: Any) -> dict[str, Any]:
     if found is None:
         known = "a mapping, a dataclass, a pydantic model or an argparse.Namespace"
         raise UsageError(f"config must be {known}, not {type(config).__name__}: pass config={{...}}")
-    return {key_text(key): value for key, value in found}
+    return {text_of_any(key): value for key, value in found}

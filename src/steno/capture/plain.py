@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.secrecy import mask
-from steno.utf8 import escaped
+from steno.utf8 import brief, escaped, text_of_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,8 @@ TANGLED_AT: Final = 4
 """Levels down to which nothing is looked at twice: few values are as deep."""
 _PARTS: Final = 100_000
 _TEXT_CHARS: Final = 1000
+_DIGITS: Final = 1 << 16
+"""More than Python writes of an integer: one that is cut would be another number."""
 _ARRAY_SIZE: Final = 1024
 _ON_DEVICES: Final = frozenset({"torch", "jax", "jaxlib"})
 
@@ -44,7 +46,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return escaped(str.__str__(value))
     if isinstance(value, int):
-        return number if (number := int(value)) in _INTEGERS else _digits(number)
+        return number if (number := int(value)) in _INTEGERS else brief(number, _DIGITS)
     if isinstance(value, float):
         return float(value)
     if depth > _DEPTH:
@@ -62,7 +64,7 @@ def _structured(value: Any, depth: int) -> Any:
         return escaped(os.fsdecode(value))
     found = fields(value)
     if found is not None:
-        return {key_text(key): plain(item, depth + 1) for key, item in found}
+        return {text_of_any(key): plain(item, depth + 1) for key, item in found}
     if isinstance(value, AbstractSet):
         return sorted((plain(item, depth + 1) for item in value), key=repr)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview) and len(value) <= _LONGEST:
@@ -178,24 +180,5 @@ def _of_device(value: Any, depth: int) -> Any:
     return plain(value.tolist(), depth + 1) if 1 < size <= _ARRAY_SIZE else _text(value)
 
 
-def key_text(key: Any) -> str:
-    """A key of any type as text; never raises, whatever its text does."""
-    try:
-        return escaped(str(key))
-    except Exception:
-        return _text(key)
-
-
-def _digits(value: int) -> str:
-    """A number as text. Python refuses to write one of many thousand digits, since it takes long."""
-    try:
-        return str(value)
-    except ValueError:
-        return f"<an integer of {value.bit_length()} bits>"
-
-
 def _text(value: Any) -> str:
-    try:
-        return escaped(repr(value)[:_TEXT_CHARS])
-    except Exception:
-        return f"<{type(value).__name__}>"
+    return brief(value, _TEXT_CHARS)

@@ -11,6 +11,7 @@ from steno.histograms import count, equal_edges
 from steno.media.arguments import named
 from steno.media.arrays import as_array, joined, left_out, seen
 from steno.media.raw import Captured, Raw, capture
+from steno.utf8 import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,13 +96,13 @@ def usable_bins(bins: Any) -> tuple[str | int | list[float], str]:
     if isinstance(bins, str):
         if bins in _RULES:
             return bins, ""
-        msg = f"Histogram: bins={bins!r} is no rule; use a number, edges, or one of {', '.join(_RULES)}"
+        msg = f"Histogram: bins={brief(bins)} is no rule; use a number, edges, or one of {', '.join(_RULES)}"
         raise UsageError(msg)
     if hasattr(bins, "__index__") and not hasattr(bins, "__len__"):
         if int(bins) < 1:
-            msg = f"Histogram: bins={bins} is not a number of bins from 1 on"
+            msg = f"Histogram: bins={brief(bins)} is not a number of bins from 1 on"
             raise UsageError(msg)
-        cut = f"Histogram: bins={bins} was cut to {_MAX_BINS}" if int(bins) > _MAX_BINS else ""
+        cut = f"Histogram: bins={brief(bins)} was cut to {_MAX_BINS}" if int(bins) > _MAX_BINS else ""
         return min(int(bins), _MAX_BINS), cut
     edges, remark = _edges(bins)
     if len(edges) > _MAX_BINS + 1:

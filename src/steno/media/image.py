@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
@@ -11,9 +12,10 @@ from steno.media.arguments import named
 from steno.media.arrays import as_array, captioned, extent, is_torch, joined, left_out, text_of, unmasked
 from steno.media.pixels import grid, out_of_range, pixel_bytes, rendered
 from steno.media.raw import CHUNK_BYTES, FORGET_BYTES, Captured, Raw, capture, capture_file, regular_file
+from steno.utf8 import brief, text_of_any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -80,7 +82,7 @@ class Image:
             self._shape = grid_shape(self._data.shape, self._axes)
         self._boxes, remark = _boxes(boxes)
         self.remark = joined(self.remark, remark)
-        self._masks = {text_of(name, "the name of a mask"): _mask(name, mask) for name, mask in (masks or {}).items()}
+        self._masks = _masks(masks)
         for name, (mask, _) in self._masks.items():
             if self._shape is not None and mask.shape != self._shape[:2]:
                 msg = f"Image: mask {name!r} has shape {mask.shape}, the image {self._shape[:2]}"
@@ -183,14 +185,18 @@ def _boxes(boxes: Any) -> tuple[list[dict[str, Any]], str]:
             msg = f"boxes: shape {array.shape} is not (n, 4)"
             raise UsageError(msg)
         boxes = [{"box": row} for row in array.tolist()]
+    if isinstance(boxes, str | bytes | dict) or not hasattr(boxes, "__iter__"):
+        instead = "; W&B's box_data is such a list, with label= in each" if isinstance(boxes, dict) else ""
+        msg = f'boxes: {brief(boxes)} is no list of {{"box": (x0, y0, x1, y1), "label": …}}{instead}'
+        raise UsageError(msg)
     found: list[dict[str, Any]] = []
     turned = lost = 0
     for given in boxes:
         one = given if isinstance(given, dict) else {"box": given}
         try:
             x0, y0, x1, y1 = (float(number) for number in one["box"])
-        except (KeyError, TypeError, ValueError):
-            msg = f"boxes: {given!r} has no four numbers (x0, y0, x1, y1)"
+        except (KeyError, TypeError, ValueError, OverflowError):
+            msg = f"boxes: {brief(given)} has no four numbers (x0, y0, x1, y1)"
             raise UsageError(msg) from None
         if not all(map(math.isfinite, (x0, y0, x1, y1))):
             lost += 1
@@ -200,11 +206,23 @@ def _boxes(boxes: Any) -> tuple[list[dict[str, Any]], str]:
         if one.get("label") is not None:
             box["label"] = text_of(one["label"], "the label of a box")
         if one.get("score") is not None:
-            box["score"] = float(one["score"])
+            try:
+                box["score"] = float(one["score"])
+            except (TypeError, ValueError, OverflowError):
+                msg = f"boxes: the score {brief(one['score'])} is no number"
+                raise UsageError(msg) from None
         found.append(box)
     remarks = [f"{turned} boxes that ended before they began were turned round"] if turned else []
     remarks += [f"{lost} boxes with a corner that is not finite were left out"] if lost else []
     return found, f"Image: {', '.join(remarks)}; the order is x0, y0, x1, y1" if remarks else ""
+
+
+def _masks(masks: Any) -> dict[str, tuple[NDArray[Any], dict[str, str]]]:
+    """By name (class numbers, names of classes). Raises UsageError."""
+    if masks is not None and not isinstance(masks, Mapping):
+        msg = f"masks: {type(masks).__name__} is no dict of name → (H, W) class numbers; {{'prediction': mask}}, say"
+        raise UsageError(msg)
+    return {text_of(name, "the name of a mask"): _mask(name, mask) for name, mask in (masks or {}).items()}
 
 
 def _mask(name: str, mask: Any) -> tuple[NDArray[Any], dict[str, str]]:
@@ -212,10 +230,15 @@ def _mask(name: str, mask: Any) -> tuple[NDArray[Any], dict[str, str]]:
 
     classes: dict[str, str] = {}
     if isinstance(mask, dict):
+        if "data" not in mask or not isinstance(mask.get("classes", {}), Mapping):
+            given = ", ".join(map(brief, mask))
+            msg = f"mask {name!r}: {{'data': array, 'classes': {{1: 'car'}}}} is wanted, and its keys are {given}"
+            raise UsageError(msg)
         classes = {
-            str(number): text_of(word, "the name of a class") for number, word in mask.get("classes", {}).items()
+            text_of_any(number): text_of(word, "the name of a class")
+            for number, word in mask.get("classes", {}).items()
         }
-        mask = mask.get("data")
+        mask = mask["data"]
     array = as_array(mask, f"mask {name!r}")
     low, high, _ = (0.0, 1.0, False) if array.dtype.kind == "b" else extent(array)
     if array.ndim != 2 or array.dtype.kind == "f" or low < 0 or high > 65535:

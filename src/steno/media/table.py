@@ -9,7 +9,7 @@ from steno.errors import UsageError
 from steno.media.arguments import named
 from steno.media.arrays import captioned, text_of
 from steno.media.raw import Captured, Raw, capture_bytes
-from steno.utf8 import escaped
+from steno.utf8 import brief, escaped, text_of_any
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -79,21 +79,21 @@ def _table(data: Any, columns: Sequence[str] | None) -> pa.Table:
         if isinstance(data, dict):
             for name, values in data.items():
                 if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
-                    msg = f"Table: the column {name!r} is {values!r:.80}, not a sequence of values"
+                    msg = f"Table: the column {name!r} is {brief(values)}, not a sequence of values"
                     raise UsageError(msg)
-            return pa.table({_text(name): _column(list(values)) for name, values in data.items()})
+            return pa.table({text_of_any(name): _column(list(values)) for name, values in data.items()})
         rows = list(data)
         if columns is not None:
-            names = [_text(name) for name in columns]
+            names = [text_of_any(name) for name in columns]
             for index, row in enumerate(rows):
                 if isinstance(row, (str, bytes, dict)) or len(row) != len(names):
-                    msg = f"Table: row {index} is {row!r:.80}, not a sequence of {len(names)} values"
+                    msg = f"Table: row {index} is {brief(row)}, not a sequence of {len(names)} values"
                     raise UsageError(msg)
             found = zip(*rows, strict=True) if rows else [()] * len(names)
             return pa.table({name: _column(list(values)) for name, values in zip(names, found, strict=True)})
         if rows and all(isinstance(row, dict) for row in rows):
             names = list(dict.fromkeys(name for row in rows for name in row))
-            return pa.table({_text(name): _column([row.get(name) for row in rows]) for name in names})
+            return pa.table({text_of_any(name): _column([row.get(name) for row in rows]) for name in names})
     except UsageError:
         raise
     except Exception as error:
@@ -198,16 +198,7 @@ def _column(values: list[Any]) -> pa.Array:
 def _texts(values: list[Any]) -> pa.Array:
     import pyarrow as pa
 
-    return pa.array([None if value is None else _text(value) for value in values], pa.string())
-
-
-def _text(value: Any) -> str:
-    """The value's text, whatever its type makes of that."""
-    try:
-        return escaped(str(value))
-    except Exception:
-        # Python refuses to write integers of thousands of digits, since it takes long.
-        return f"<an integer of {value.bit_length()} bits>" if isinstance(value, int) else f"<{type(value).__name__}>"
+    return pa.array([None if value is None else text_of_any(value) for value in values], pa.string())
 
 
 def _is_too_deep(values: Any) -> bool:

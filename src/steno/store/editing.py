@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from steno import edits
 from steno.errors import UsageError
 from steno.store.runs import is_run
+from steno.utf8 import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,7 @@ def _list(tags: str | Iterable[str]) -> list[str]:
     try:
         return list(tags)
     except TypeError:
-        raise UsageError(f"tags are a list of texts, not {tags!r:.80}") from None
+        raise UsageError(f"tags are a list of texts, not {brief(tags)}") from None
 
 
 def edit(run_dir: Path, remote: Remote | None, wanted: dict[str, Any], by: str | None) -> None:

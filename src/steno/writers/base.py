@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from steno.errors import UsageError
+from steno.utf8 import brief
 from steno.writers import values
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class WriterBase:
     def _named(self, tag: Any) -> str:
         name = values.tag(tag)
         if not name or name != tag:
-            self._tell(name, f"the tag {tag!r:.80} was recorded as {name!r}; pass one that can be found again")
+            self._tell(name, f"the tag {brief(tag)} was recorded as {name!r}; pass one that can be found again")
         return name
 
     def _number(self, tag: str, value: Any) -> Any:
@@ -57,10 +58,10 @@ class WriterBase:
         step, walltime = self._defaulted(step, walltime)
         number = step if step is None else values.step(step)
         if number is not None and not values.is_same(number, step):
-            self._tell(tag, f"global_step={step!r:.80} was cut to {number}; pass int(...)")
+            self._tell(tag, f"global_step={brief(step)} was cut to {number}; pass int(...)")
         nanos = values.wall_nanos(walltime)
         if nanos is None and walltime is not None:
-            self._tell(tag, f"walltime={walltime!r:.80} is not a time: the time of the call was taken")
+            self._tell(tag, f"walltime={brief(walltime)} is not a time: the time of the call was taken")
         return number, nanos
 
     def _tell(self, tag: str, why: str) -> None:

@@ -19,7 +19,7 @@ from steno.media.pixels import out_of_range, pixel_bytes, rendered
 from steno.media.text import Text
 from steno.media.video import Video
 from steno.secrecy import mask
-from steno.utf8 import escaped
+from steno.utf8 import brief, escaped, text_of_any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def tag(name: Any) -> str:
     if isinstance(name, bytes):
         return name.decode("utf-8", "backslashreplace")
     if not isinstance(name, str):
-        raise UsageError(f"a tag is a str, not {type(name).__name__}: {name!r:.80}")
+        raise UsageError(f"a tag is a str, not {type(name).__name__}: {brief(name)}")
     return escaped(str.__str__(name))
 
 
@@ -57,9 +57,9 @@ def step(given: Any) -> int:
     try:
         found = int(given.item() if getattr(given, "ndim", 0) else given)
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise UsageError(f"global_step={given!r:.80} is not a whole number; pass int(...)") from None
+        raise UsageError(f"global_step={brief(given)} is not a whole number; pass int(...)") from None
     if not -(2**63) <= found < 2**63:
-        raise UsageError(f"global_step={found} does not fit 64 bits")
+        raise UsageError(f"global_step={brief(found)} does not fit 64 bits")
     return found
 
 
@@ -82,7 +82,7 @@ def wall_nanos(walltime: Any) -> int | None:
     try:
         seconds = float(walltime)
     except (TypeError, ValueError):
-        raise UsageError(f"walltime={walltime!r:.80} is not a number of seconds since 1970") from None
+        raise UsageError(f"walltime={brief(walltime)} is not a number of seconds since 1970") from None
     if not math.isfinite(seconds) or not abs(seconds) < 2**63 / 1e9:
         return None
     whole = math.floor(seconds)
@@ -370,9 +370,8 @@ def hparams(hparam_dict: Any, metric_dict: Any) -> tuple[Settled, dict[str, Any]
     """
     if not isinstance(hparam_dict, Mapping) or not isinstance(metric_dict, Mapping):
         raise UsageError("add_hparams takes two dicts: hyperparameters and metrics")
-    params = [
-        [escaped(str(name)), _hparam(str(name), value)] for name, value in hparam_dict.items() if value is not None
-    ]
+    given = ((text_of_any(name), value) for name, value in hparam_dict.items() if value is not None)
+    params = [[name, _hparam(name, value)] for name, value in given]
     metrics = {tag(name): scalar(value) for name, value in metric_dict.items()}
     return Settled("hparams", {"hparams": params, "metrics": list(metrics)}), metrics
 
@@ -404,7 +403,7 @@ def _hparam(name: str, value: Any) -> Any:
         number = scalar(value)
         return number if isinstance(number, bool) else float(number)
     except (UsageError, TypeError, ValueError, OverflowError):
-        return mask(name, str(value)[:_MOST_WORDS])
+        return mask(name, text_of_any(value)[:_MOST_WORDS])
 
 
 def tensor(value: Any) -> Bundle:
