@@ -31,6 +31,8 @@ ODD = [
     ("constructor", {"ext": "__proto__"}),
     ("lost kind", {"lost": LONG}),
 ]
+REFUSED = ("3-image", "11-text")
+"""A reader refuses these as they come out of the journal: they cost themselves alone, and are counted."""
 
 
 class Odd:
@@ -81,7 +83,7 @@ def test_each_is_a_tile_and_the_page_goes_on(browse, viewer):
     """What the page complains about fails the test."""
     page = browse(viewer.url)
     page.set_viewport_size({"width": 1440, "height": 9000})
-    keys = [f"{at}-{kind}" for at, (kind, _) in enumerate(ODD)]
+    keys = [f"{at}-{kind}" for at, (kind, _) in enumerate(ODD) if f"{at}-{kind}" not in REFUSED]
     for key in keys:
         page.locator(f'article[data-key="{key}"] .tile .content > *').first.wait_for()
     page.wait_for_timeout(500)
@@ -89,7 +91,7 @@ def test_each_is_a_tile_and_the_page_goes_on(browse, viewer):
     assert page.locator("article.media").count() >= len(keys) + 5
     for key in ("0-image", "6-audio", "9-table", "10-mesh"):
         assert "no file" in page.locator(f'article[data-key="{key}"]').inner_text()
-    assert "cannot be read" in page.locator('article[data-key="3-image"]').inner_text()
+    assert not any(page.locator(f'article[data-key="{key}"]').count() for key in REFUSED)
 
 
 @pytest.mark.parametrize("name", ["no edges", "words", "falling", "empty", "infinite"])
