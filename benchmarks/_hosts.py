@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -75,3 +76,15 @@ class Host:
 
     def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
         return {**os.environ, "GLOO_SOCKET_IFNAME": "eth0", "STENO_CACHE_DIR": f"{self.disk}/cache", **env}
+
+
+def processes_of(place: Path) -> list[int]:
+    """Processes whose command line names something below a directory, but for this one."""
+    found, wanted = [], os.fsencode(place)
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(name)
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if pid != os.getpid() and any(word == wanted or word.startswith(wanted + b"/") for word in words):
+                found.append(pid)
+    return found

@@ -139,21 +139,9 @@ class Node:
     def kill(self) -> None:
         """As its power is cut: the program, its collector and what uploads."""
         self.is_killed = True
-        for pid in [self.process.pid, *processes_of(self.disk)]:
+        for pid in [self.process.pid, *_hosts.processes_of(self.disk)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-
-
-def processes_of(place: Path) -> list[int]:
-    """Processes whose command line names something below a directory, but for this one."""
-    found, wanted = [], os.fsencode(place)
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(name)
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if pid != os.getpid() and any(word == wanted or word.startswith(wanted + b"/") for word in words):
-                found.append(pid)
-    return found
 
 
 def killed(world: int = 64) -> None:
@@ -247,16 +235,16 @@ def _at_once(count: int, arguments: str, *, one_job: bool) -> Iterator[tuple[Pat
         (place / "stop").touch()
         for one in programs:
             one.communicate()
-        object_stores.eventually(lambda: not processes_of(place), secs=WAIT_SECS, poll=0.2)
+        object_stores.eventually(lambda: not _hosts.processes_of(place), secs=WAIT_SECS, poll=0.2)
 
 
 def joining(count: int = 64) -> None:
     """Ranks that join at once have one collector; runs that begin at once one each, which is small."""
     with _at_once(count, "{}", one_job=True) as (place, started):
-        there = [pid for pid in processes_of(place) if pid in started]
+        there = [pid for pid in _hosts.processes_of(place) if pid in started]
         ranks = [len(started), len(there)]
     with _at_once(count, "{}", one_job=False) as (place, started):
-        sizes = sorted(_measure.private_mib(pid) for pid in processes_of(place) if pid in started)
+        sizes = sorted(_measure.private_mib(pid) for pid in _hosts.processes_of(place) if pid in started)
     _measure.table(
         f"{count} processes that call init at once",
         [

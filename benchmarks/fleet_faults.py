@@ -201,7 +201,7 @@ def worlds() -> list[str]:
                 continue
             # As an agent does with its workers; of hosts that leave everything goes.
             gone = [f"{place}/disk{number}" for number in set(disks) - set(waves[restart + 1])]
-            for pid in [one.pid for one in ranks] + [pid for one in gone for pid in processes_of(Path(one))]:
+            for pid in [one.pid for one in ranks] + [pid for one in gone for pid in _hosts.processes_of(Path(one))]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             for one in ranks:
@@ -254,18 +254,6 @@ def _wave(place: Path, store: str, disks: list[int], restart: int) -> list[subpr
         assert one.stdout is not None
         assert one.stdout.readline().startswith("logged")
     return started
-
-
-def processes_of(place: Path) -> list[int]:
-    """Processes whose command line names something below a directory, but for this one."""
-    found, wanted = [], os.fsencode(place)
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(name)
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if pid != os.getpid() and any(word == wanted or word.startswith(wanted + b"/") for word in words):
-                found.append(pid)
-    return found
 
 
 ALL = {one.__name__: one for one in (elastic, rewound, worlds)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,7 @@ from steno.ledger import node_object, store_card
 from steno.ledger.listed import unusable
 from steno.objects.store import ObjectStore
 from steno.secrecy import scrub
+from steno.store import together
 from steno.store.card_list import CardList, rolled
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def publish(stock: Stock) -> Carded:
             home = "/".join(key.split("/", 2)[:2])
             if home in by_home:
                 by_home[home].append(key[len(home) + 1 :])
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-cards") as pool:
-            made = list(pool.map(lambda home: _of_run(store, home, by_home[home], before), homes))
+        made = together.each(lambda home: _of_run(store, home, by_home[home], before), homes, _AT_ONCE)
         wanted: set[str] = set()
         for home, (names, count, wrong) in zip(homes, made, strict=True):
             done.runs += 1

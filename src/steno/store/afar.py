@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno.errors import RunNotFoundError, StenoError
 from steno.objects import url as urls
 from steno.secrecy import scrub
-from steno.store import card_metrics, cards
+from steno.store import card_metrics, cards, together
 from steno.store.cache import cache_dir
 from steno.store.card_list import CardList
 from steno.store.card_rows import placed, summarised
@@ -208,8 +207,7 @@ class Afar:
         groups = self._cards.groups()
         places = placed(groups)
         news = [self._doors[url] for url in self._doors.keys() & {self._url(place) for place in places}]
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-afar") as pool:
-            list(pool.map(Door.renew, [door for door in news if self._has_news(door)]))
+        together.each(Door.renew, [door for door in news if self._has_news(door)], _AT_ONCE)
         ages = self._cards.ages()
         found: dict[str, tuple[str, AfarSummary]] = {}
         for place, run in places.items():
@@ -249,8 +247,7 @@ class Afar:
 
     def _of_runs(self) -> dict[str, tuple[str, AfarSummary]]:
         found = list(Stock(self.url).runs())
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-afar") as pool:
-            made = list(pool.map(self._run, found))
+        made = together.each(self._run, found, _AT_ONCE)
         return {one.place: (one.mark, run) for one, run in zip(found, made, strict=True)}
 
     def _run(self, one: Stored) -> AfarSummary:
@@ -324,8 +321,7 @@ def open_all(runs: Iterable[object]) -> None:
     """Open those of a list that are in a store, several in parallel; one that cannot be says so when it is asked."""
     shut = [one.door for one in runs if isinstance(one, AfarSummary) and one.door and one.door.known() is None]
     if len(shut) > 1:
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-afar") as pool:
-            list(pool.map(Door.tried, shut))
+        together.each(Door.tried, shut, _AT_ONCE)
 
 
 def _ago(secs: float) -> str:

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,7 @@ from steno import edits, inside
 from steno.errors import CorruptError
 from steno.ledger import card, store_card
 from steno.objects.store import ObjectStore
-from steno.store import cache
+from steno.store import cache, together
 from steno.store.news import LastNews
 
 if TYPE_CHECKING:
@@ -158,10 +157,7 @@ class CardList:
             return key, (seen[key].version, data)
 
         keys = sorted(wanted)
-        if not keys:
-            return {}
-        with ThreadPoolExecutor(min(_AT_ONCE, len(keys)), thread_name_prefix="steno-cards") as pool:
-            return dict(one for one in pool.map(read, keys) if one is not None)
+        return dict(one for one in together.each(read, keys, _AT_ONCE) if one is not None)
 
     def _regroup(self, keys: Iterable[str]) -> None:
         self.changed = {(name[0], name[1]) for key in keys if (name := _named(key)) is not None}

@@ -14,12 +14,12 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-def each(call: Callable[[A], T], of: Sequence[A]) -> list[T]:
-    """What `call` gives for each of these, in their order; at most READS_AT_ONCE calls run at a time.
+def each(call: Callable[[A], T], of: Sequence[A], at_once: int = READS_AT_ONCE) -> list[T]:
+    """What `call` gives for each of these, in their order; at most `at_once` calls run at a time.
 
     What one of them raises is raised, and what has not started by then is not called.
     """
     if len(of) < 2:
         return [call(one) for one in of]
-    with ThreadPoolExecutor(min(READS_AT_ONCE, len(of)), thread_name_prefix="steno-fetch") as pool:
+    with ThreadPoolExecutor(min(at_once, len(of)), thread_name_prefix="steno-fetch") as pool:
         return list(pool.map(call, of))

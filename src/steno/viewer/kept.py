@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import names
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
+from steno.store import together
 from steno.viewer import shelves
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class KeptViews:
         files = {name for name in versions if name.endswith(_SUFFIX) and not name.startswith(".")}
         found = sorted(one.removesuffix(_SUFFIX) for one in files)
         wanted = found[:_MOST]
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-views") as pool:
-            views = list(pool.map(lambda name: self._seen(name, versions[f"{name}{_SUFFIX}"]), wanted))
+        views = together.each(lambda name: self._seen(name, versions[f"{name}{_SUFFIX}"]), wanted, _AT_ONCE)
         return views, len(found) - len(wanted)
 
     def get(self, name: str) -> KeptView:
@@ -93,10 +92,7 @@ class KeptViews:
     def _seen(self, name: str, version: str) -> KeptView:
         known = self._known.get(name)
         if known is None or known[0] != version or known[1].problem:
-            known = (
-                version,
-                self._read(f"{name}{_SUFFIX}") or KeptView(name, "", "", _GONE),
-            )
+            known = version, self._read(f"{name}{_SUFFIX}") or KeptView(name, "", "", _GONE)
             self._known[name] = known
         return known[1]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from steno.store.attempts import choose
+from steno.store.runtables import About
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -42,21 +43,9 @@ class Database(Protocol):
         """A query's answer."""
 
 
-class Listed(Protocol):
+class Listed(About, Protocol):
     """What a card of a run says."""
 
-    @property
-    def project(self) -> str: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def ended(self) -> int | None: ...
-    @property
-    def records(self) -> int: ...
-    @property
-    def points(self) -> int: ...
     @property
     def begun(self) -> tuple[Attempt, ...]: ...
 
