@@ -168,9 +168,10 @@ def test_the_token_is_in_no_output_no_answer_and_no_file(place, state, tmp_path)
         [sys.executable, "-m", "steno", "view", str(place), "--port", "0", "--no-browser"],
         env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+    said = ""
     try:
+        said += process.stdout.readline()
         token = (state / "steno" / "viewer-token").read_text()
-        said = process.stdout.readline()
         address = re.search(r"http://\S+", said)[0]
         command = Path(f"/proc/{process.pid}/cmdline").read_bytes() + Path(f"/proc/{process.pid}/environ").read_bytes()
         asker = viewer_server.Asker(SimpleNamespace(address=address, url=f"{address}?token={token}"))
