@@ -139,7 +139,11 @@ MUTATIONS = [
     ),
     rule(
         "a segment that appears after the one behind it is read before it",
-        "collector/journals.py", "if self._is_early(tailer, closed):", "if False:", EARLY,
+        "collector/journals.py", "if self._is_early(tailer, settled=is_passed_over or not is_unused):", "if False:", EARLY,
+    ),
+    rule(
+        "whether a segment is used is not asked a second time after what comes before it was looked for",
+        "collector/journals.py", "            if is_unused:\n", "            if tailer.untouched and self._is_open:\n", EARLY,
     ),
     rule(
         "what comes before a segment that is used is looked for after it was seen to be used",

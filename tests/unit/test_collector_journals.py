@@ -12,8 +12,8 @@ from run_programs import wait_for
 
 from steno.capture.recorder import Recorder
 from steno.capture.stream import Stream
-from steno.collector import catalogue, roster
-from steno.collector.journals import Journal
+from steno.collector import catalogue, journals, roster
+from steno.collector.journals import Journal, segments
 from steno.collector.reading import PIECE_BYTES, Marker
 from steno.collector.service import Service
 from steno.journal import format as fmt
@@ -67,7 +67,7 @@ def test_whatever_the_limit_nothing_is_lost(journal, poster, limit):
 
 
 @pytest.mark.parametrize("act", [None, "rewind"])
-@pytest.mark.parametrize("used", ["not yet", "as well", "between two looks", "closed"])
+@pytest.mark.parametrize("used", ["not yet", "as well", "between two looks", "behind the listing", "closed"])
 def test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it(tmp_path, poster, monkeypatch, used, act):
     """Both threads of a writer make segments: the caller's 1 may come into sight after the keeper's 2."""
     monkeypatch.setenv("STENO_SEGMENT_BYTES", str(64 << 10))
@@ -103,13 +103,27 @@ def test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it(tmp_pa
     assert seen == logged[: len(seen)]
     if act == "rewind":
         journal.rewind()
-    if used == "between two looks":
+    if used in {"between two looks", "behind the listing"}:
         journal.look(time.monotonic())
-    aside.rename(late)
-    if used in {"as well", "between two looks"}:
-        while recorder.appender.current.number == 1:
+
+    def appear():
+        aside.rename(late)
+        while recorder.appender.current.number == 1 and used in {"as well", "between two looks", "behind the listing"}:
             log(1)
-    elif used == "closed":
+
+    if used == "behind the listing":
+
+        def stale(place):
+            listed = segments(place)
+            if aside.exists():
+                appear()
+            return listed
+
+        monkeypatch.setattr(journals, "segments", stale)
+        read(look=False)
+    else:
+        appear()
+    if used == "closed":
         recorder.close()
         journal.hurry()
     if used == "between two looks":

@@ -216,10 +216,13 @@ class Journal:
             if tailer is None:
                 return
             closed = tailer.closed  # before reading: nothing can come after it
-            if self._is_early(tailer, closed):
+            # Looked at once: between two looks all that comes before it may appear and be filled.
+            is_unused = tailer.untouched and self._is_open and not closed
+            is_passed_over = is_unused and self._is_passed_over(tailer)
+            if self._is_early(tailer, settled=is_passed_over or not is_unused):
                 continue
-            if tailer.untouched and self._is_open and not closed:
-                if not self._is_passed_over(tailer):
+            if is_unused:
+                if not is_passed_over:
                     return
                 self.retired.append((self._number, self._poster.generation + int(self._fresh)))
                 self._drop()
@@ -244,15 +247,18 @@ class Journal:
             self.retired.append((self._number, self._poster.generation + int(self._fresh)))
             self._drop()
 
-    def _is_early(self, tailer: Tailer, closed: bool) -> bool:
+    def _is_early(self, tailer: Tailer, *, settled: bool) -> bool:
         """Whether a segment that comes before this one has appeared after it: reading goes back to it.
 
         The writer's two threads both make segments, so one may appear before another of a lower number. The writer
         uses them in order. So once this one is used, whatever was used before it is in the directory.
+
+        Args:
+            tailer: of this one.
+            settled: it was seen before that this one, or one behind it, is used or that nothing more can come.
         """
         if self._number == self._before + 1 or tailer.offset > fmt.HEADER_BYTES:
             return False
-        settled = closed or not self._is_open or not tailer.untouched
         self._numbers = sorted(segments(self.found.dir))  # after the look at this one
         if any(self._before < one < self._number for one in self._numbers):
             tailer.close()
