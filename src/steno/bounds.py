@@ -107,7 +107,7 @@ def require_sound(found: pq.FileMetaData, path: Path, size: int, most_rows: int 
         raise CorruptError(f"{path} has {size:,} bytes and says that it has {rows:,} rows: it is not read")
     _require(path, size, whole)
     if any(group.total_byte_size < 0 or group.num_rows < 0 for group in groups):
-        raise CorruptError(f"{path} says that it has less than nothing: it is not read")
+        raise CorruptError(f"{path} has a negative size or number of rows in its footer: it is not read")
 
 
 def walk(

@@ -58,7 +58,7 @@ def checked(field: str, value: Any) -> Any:
     """
     check = _CHECKS.get(field) if isinstance(field, str) else None
     if check is None:
-        raise UsageError(f"{field!r} cannot be edited: of a run {', '.join(_CHECKS)} can")
+        raise UsageError(f"{field!r} cannot be edited; the fields that can are {', '.join(_CHECKS)}")
     return check(value)
 
 

@@ -194,3 +194,33 @@ def test_a_picture_is_made_larger_with_its_boxes(factor):
     made = values.image(np.zeros((3, 8, 6)), "CHW", [[1, 2, 3, 4]], None, factor).__steno__().meta
     assert made["shape"] == [int(8 * factor), int(6 * factor), 3]
     assert made["boxes"][0]["box"] == [1 * factor, 2 * factor, 3 * factor, 4 * factor]
+
+
+@pytest.mark.parametrize(
+    ("made", "remedy"),
+    [
+        (lambda: values.tag(3), r"pass str"),
+        (lambda: values.step(2**63), r"pass a step between"),
+        (lambda: values.wall_nanos("noon"), r"pass time\.time\(\) or nothing"),
+        (lambda: values.scalar(object()), r"pass float"),
+        (lambda: values.scalar(np.zeros(3)), r"pass its mean"),
+        (lambda: values.scalar(1j), r"pass x\.real and x\.imag"),
+        (lambda: values.scalars([1.0]), r"a dict \{name: number\}, not list"),
+        (lambda: values.histogram([1.0], 10, "many"), r"max_bins='many'.*leave it out"),
+        (lambda: values.histogram([1.0], 10, 0), r"max_bins=0 .*leave it out"),
+        (lambda: values.histogram_raw(0, 1, 2, 3, 4, [1.0], [1, 2]), r"pass one count for each limit"),
+        (lambda: values.image(np.zeros((2, 2)), 3), r"pass one letter for each axis"),
+        (lambda: values.image([np.zeros((2, 2)), np.zeros((3, 2))], "HW"), r"resize them"),
+        (lambda: values.image(np.zeros((2, 2)), "HW", [[1, 2]], ["a"]), r"pass x0, y0, x1, y1"),
+        (lambda: values.figure([3], False), r"pass other pictures to add_image"),
+        (lambda: values.hparams([], {}), r"not list and dict"),
+        (lambda: values.tensor(["a"]), r"pass text by add_text"),
+        (lambda: values.embedding(np.zeros(3), None, None, None), r"pass one row for each point"),
+        (lambda: values.embedding(np.zeros((3, 2)), ["a"], None, None), r"pass one for each point"),
+        (lambda: values.embedding(np.zeros((1, 2)), [3], None, ["a"]), r"pass a list with a value for each column"),
+        (lambda: values.layout({"loss": {"all": 3}}), r"'Multiline'"),
+    ],
+)
+def test_what_is_refused_says_what_to_pass(made, remedy):
+    with pytest.raises(UsageError, match=remedy):
+        made()

@@ -218,9 +218,9 @@ class Recorder:
             try:
                 traced_records.stage(self, data, step, level=level, arrays=arrays)
             except Exception as error:
-                self.report("trace", f"a record in a traced function was left out: {safe_repr(error)}")
                 if self._strict:
                     raise
+                self.report("trace", f"a record in a traced function was left out: {safe_repr(error)}")
             return None
         except StepLater:
             from steno.capture.late.postponed import postpone

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from steno.habits import COMMANDS as OTHERS
 
@@ -44,6 +44,22 @@ class _Program(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+class _Command(TyperCommand):
+    """Names arguments in the help without their Python types."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """As typer's."""
+        found = super().get_params(ctx)
+        for one in found:
+            if one.param_type_name == "argument":
+                vars(one)["display_type_rich"] = _no_type
+        return found
+
+
+def _no_type(ctx: Any) -> None:
+    """What typer's newer releases ask for the type of an argument."""
+
+
 def app_for(arguments: list[str]) -> typer.Typer:
     """The program with the command that these arguments call, or with all where they call none."""
     app = typer.Typer(
@@ -60,7 +76,7 @@ def app_for(arguments: list[str]) -> typer.Typer:
     for name, (file, function, example) in COMMANDS.items():
         if called in {None, name}:
             command = getattr(import_module(f"steno.cli.{file}"), function)
-            app.command(name, epilog=f"Example: {example}")(command)
+            app.command(name, cls=_Command, epilog=f"Example: {example}")(command)
     return app
 
 

@@ -45,22 +45,22 @@ def compare(
     *,
     key: Annotated[
         list[str] | None,
-        typer.Option("--key", "-k", metavar="PATTERN", help="Only these metrics: a key or a pattern such as 'val/*'."),
+        typer.Option("--key", "-k", metavar="PATTERN", help="Only metrics that match, such as 'val/*'."),
     ] = None,
     where: Annotated[
-        str | None, typer.Option("--where", metavar="QUERY", help="The runs that a query chooses: 'config.lr < 1e-3'.")
+        str | None, typer.Option("--where", metavar="QUERY", help="Choose the runs that match: 'config.lr < 1e-3'.")
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option(
-            "--sort", metavar="NAME", help="Their order: by this name, the smallest first; -NAME: the largest."
-        ),
+        typer.Option("--sort", metavar="NAME", help="Sort by this name, smallest first; -NAME: largest first."),
     ] = None,
-    last: Annotated[
-        int, typer.Option("--last", metavar="N", min=0, help="Only the first so many of them; 0: all.")
-    ] = 0,
-    points: Annotated[int, typer.Option("--points", metavar="N", min=2, help="The most points of a line.")] = 400,
-    chart_height: Annotated[int, typer.Option("--height", metavar="ROWS", min=6, help="Rows of a chart.")] = 16,
+    last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="Compare only the first N; 0: all.")] = 0,
+    points: Annotated[
+        int, typer.Option("--points", metavar="N", min=2, help="Draw each line with at most N points.")
+    ] = 400,
+    chart_height: Annotated[
+        int, typer.Option("--height", metavar="ROWS", min=6, help="Height of each chart in rows.")
+    ] = 16,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:

@@ -43,11 +43,11 @@ MAX_WORKERS = 11
 
 def demo(
     *,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Training steps.")] = 300,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Number of training steps.")] = 300,
     workers: Annotated[
-        int, typer.Option("--workers", metavar="N", min=1, max=MAX_WORKERS, help="Processes, one rank each.")
+        int, typer.Option("--workers", metavar="N", min=1, max=MAX_WORKERS, help="Number of processes, one rank each.")
     ] = 4,
-    view: Annotated[bool, typer.Option("--view", help="Show it in a browser too, until Ctrl-C.")] = False,
+    view: Annotated[bool, typer.Option("--view", help="Also show it in a browser, until Ctrl-C.")] = False,
     dir: options.Dir = None,
 ) -> None:
     """Train on handwritten digits, to see steno at work.

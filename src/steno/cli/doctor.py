@@ -23,7 +23,7 @@ def doctor(run: Run = None, *, dir: options.Dir = None, json: options.Json = Fal
 
     It looks at journals, destinations, losses, errors and file systems.
 
-    Exit status 1 if something that was recorded is lost or cannot be read.
+    The exit status is 1 if something that was recorded is lost or cannot be read.
     """
     from steno import distribution
 

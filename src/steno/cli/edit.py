@@ -57,7 +57,7 @@ def note(
 
 def rename(
     run: options.Run,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name that is shown; '': the recorded one again.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name to show; '' restores the recorded one.")],
     *,
     dir: options.Dir = None,
     json: options.Json = False,

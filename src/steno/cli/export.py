@@ -29,7 +29,7 @@ class Form(enum.StrEnum):
 def export(
     run: options.Run,
     *,
-    to: Annotated[Form, typer.Option("--to", help="The form of the copy.")],
+    to: Annotated[Form, typer.Option("--to", help="The format of the copy.")],
     out: Annotated[
         str | None,
         typer.Option(
@@ -38,14 +38,14 @@ def export(
     ] = None,
     key: Annotated[
         list[str] | None,
-        typer.Option("--key", "-k", metavar="PATTERN", help="Only this key or pattern, such as 'val/*'; repeatable."),
+        typer.Option("--key", "-k", metavar="PATTERN", help="Only keys that match, such as 'val/*'; repeatable."),
     ] = None,
-    long: Annotated[bool, typer.Option("--long", help="csv with a row per point instead of one per record.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="Write csv with one row per point, not one per record.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Copy a run's points to a file of another form.
+    """Write a run's points to a file in another format.
 
     For tensorboard it is a directory of event files. The run stays as it is.
     """

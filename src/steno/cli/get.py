@@ -31,21 +31,19 @@ def get(
     ] = None,
     digest: Annotated[
         str | None,
-        typer.Option(
-            "--digest", metavar="DIGITS", help="The content of this digest, or its first 6 digits: older versions."
-        ),
+        typer.Option("--digest", metavar="DIGITS", help="The version with this digest, or its first 6 digits or more."),
     ] = None,
     confirm: Annotated[
         str | None,
-        typer.Option("--confirm", metavar="URL", help="Ask this store too, which the run itself says it is in."),
+        typer.Option("--confirm", metavar="URL", help="Also ask this store, which only the run itself names."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what exists.")] = False,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
     """List the artifacts of a run, or copy one out of it.
 
-    A copy is whole or not there at all, and verified by its digest.
+    A copy is either complete or absent, and its digest is verified.
     """
     if confirm is not None:
         from steno.store.remote import Remote

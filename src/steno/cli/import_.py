@@ -32,7 +32,7 @@ def import_(
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
-    """Make runs of TensorBoard's event files.
+    """Make runs from TensorBoard's event files.
 
     Each directory with event files becomes a run: scalars, images, sounds, texts, histograms.
     """

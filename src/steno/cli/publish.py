@@ -31,29 +31,29 @@ def publish(
         typer.Option("--to", metavar="URL", help="A ClickHouse database: clickhouse://user@host:port/database."),
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Take out of the catalogue's tables what is gone from the store.")
+        bool, typer.Option("--repair", help="Take files that are gone from the store out of the tables.")
     ] = False,
     cards: Annotated[
-        bool, typer.Option("--cards", help="Make the cards again by which lists of the store find its runs.")
+        bool, typer.Option("--cards", help="Rebuild the cards by which lists find the store's runs.")
     ] = False,
     json: options.Json = False,
 ) -> None:
     """Make a store's runs known to Iceberg or ClickHouse.
 
-    Its parts go to an Iceberg catalogue, or their rows to ClickHouse; --cards is for steno's own lists.
+    Its parts go to an Iceberg catalogue, or their rows to ClickHouse; --cards rebuilds steno's own lists.
 
-    It may be called at any time, by several together, and be killed: everything is in the tables once. Exit status 1 if
-    a run could not be read, or a catalogue's table names files that are gone.
+    It may run at any time, several times in parallel, and may be killed: each row is in the tables once. The exit
+    status is 1 if a run could not be read, or if a catalogue's table names files that are gone.
     """
     from steno.store.stock import stock_of
 
     if [catalog is not None, to is not None, cards].count(True) != 1:
         raise UsageError(
             "say what to make: --catalog sqlite:////srv/catalog.db, an Iceberg catalogue's tables, "
-            "--to clickhouse://user@host:8123/database, or --cards, which lists of the store read"
+            "--to clickhouse://user@host:8123/database, or --cards, which the store's lists read"
         )
     if catalog is None and (repair or warehouse is not None):
-        raise UsageError("--repair and --warehouse are about a catalogue, and none is named")
+        raise UsageError("--repair and --warehouse are about a catalogue: name one with --catalog")
     if cards:
         _card(stock_of(store), json=json)
     elif to is not None:

@@ -31,24 +31,28 @@ def runs(
     ] = None,
     *,
     dir: options.Dir = None,
-    last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="Only so many, the newest; 0: all.")] = 0,
+    last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="Show only the newest N; 0: all.")] = 0,
     where: Annotated[
         str | None,
-        typer.Option("--where", metavar="QUERY", help="Which of them: 'config.lr < 1e-3 and val/acc.max > 0.9'."),
+        typer.Option(
+            "--where", metavar="QUERY", help="Only runs that match: 'config.lr < 1e-3 and val/acc.max > 0.9'."
+        ),
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option("--sort", metavar="NAME", help="By this name, the smallest first; -NAME: the largest first."),
+        typer.Option("--sort", metavar="NAME", help="Sort by this name, smallest first; -NAME: largest first."),
     ] = None,
     columns: Annotated[
         list[str] | None,
-        typer.Option("--columns", "-c", metavar="NAME,…", help="Further columns: config.lr,val/acc.max; repeatable."),
+        typer.Option(
+            "--columns", "-c", metavar="NAME,…", help="Add columns, such as config.lr,val/acc.max; repeatable."
+        ),
     ] = None,
     wide: Annotated[
         bool,
-        typer.Option("--wide", help="Also duration, group, tags, notes, configuration that differs, main metrics."),
+        typer.Option("--wide", help="Add duration, group, tags, notes, differing configuration and main metrics."),
     ] = False,
-    all_: Annotated[bool, typer.Option("--all", help="Also those that were archived.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Include archived runs.")] = False,
     json: options.Json = False,
 ) -> None:
     """List runs, newest first, or those that a query chooses."""

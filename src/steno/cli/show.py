@@ -21,17 +21,22 @@ def show(
     runs: options.Newest = None,
     *,
     key: Annotated[
-        list[str] | None, typer.Option("--key", "-k", metavar="PATTERN", help="A key or a pattern such as 'train/*'.")
+        list[str] | None,
+        typer.Option("--key", "-k", metavar="PATTERN", help="Only keys that match, such as 'train/*'."),
     ] = None,
     rank: Annotated[
         list[int] | None, typer.Option("--rank", "-r", metavar="N", help="Only this rank; may be repeated.")
     ] = None,
-    points: Annotated[int, typer.Option("--points", metavar="N", min=2, help="The most points of a line.")] = 400,
+    points: Annotated[
+        int, typer.Option("--points", metavar="N", min=2, help="Draw each line with at most N points.")
+    ] = 400,
     output: Annotated[
-        int, typer.Option("--output", metavar="LINES", min=0, help="How many of the last printed lines.")
+        int, typer.Option("--output", metavar="N", min=0, help="Show the last N lines that the run printed.")
     ] = 5,
-    chart_height: Annotated[int, typer.Option("--height", metavar="ROWS", min=6, help="Rows of a chart.")] = 16,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew each second until it has ended.")] = False,
+    chart_height: Annotated[
+        int, typer.Option("--height", metavar="ROWS", min=6, help="Height of each chart in rows.")
+    ] = 16,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Redraw each second until the run has ended.")] = False,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:

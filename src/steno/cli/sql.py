@@ -32,7 +32,7 @@ def sql(
 
     The column `run` says which run a row belongs to. With --json, one object per row.
 
-    Exit status 1 if something that was recorded is lost or cannot be read; the answer is over what is there.
+    The exit status is 1 if something that was recorded is lost or cannot be read; the answer is over what is there.
     """
     import steno
     from steno.store.runs import damaged

@@ -28,14 +28,16 @@ Run = Annotated[
 def sync(
     run: Run = None,
     *,
-    all_: Annotated[bool, typer.Option("--all", help="Each run that has something left.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Sync each run that has something left.")] = False,
     to: Annotated[
         list[str] | None,
         typer.Option("--to", metavar="DESTINATION", help="Also deliver to this destination, from the first record on."),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="KEY=VALUE", help="An option of the destination of --to, as mode=offline."),
+        typer.Option(
+            "--option", metavar="KEY=VALUE", help="An option for the destination of --to, such as mode=offline."
+        ),
     ] = None,
     store: Annotated[
         str | None,
@@ -45,20 +47,22 @@ def sync(
     ] = None,
     confirm: Annotated[
         list[str] | None,
-        typer.Option("--confirm", metavar="PLACE", help="Go to this store or service, which the run itself names."),
+        typer.Option(
+            "--confirm", metavar="PLACE", help="Allow this store or service, which only the run itself names."
+        ),
     ] = None,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Post the journals of other machines immediately, as those of dead ones.")
+        bool, typer.Option("--adopt", help="Post the journals of other machines now, as if those were dead.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECS", min=0, help="Give a run up after so many seconds.")
+        float | None, typer.Option("--timeout", metavar="SECS", min=0, help="Give up on a run after this many seconds.")
     ] = None,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
     """Post and deliver what a run, or each run, left behind.
 
-    Journals are posted, destinations and object stores get what they lack. Exit status 1 if something is left.
+    Journals are posted; destinations and object stores get what they lack. The exit status is 1 if something is left.
     """
     if (run is None) != all_:
         raise UsageError("name one run, or give --all for each run that has something left")

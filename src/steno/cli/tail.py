@@ -20,14 +20,14 @@ LONGEST_TEXT = 60
 def tail(
     run: options.Run,
     *,
-    last: Annotated[int, typer.Option("--last", "-n", metavar="N", min=0, help="Records to begin with.")] = 10,
+    last: Annotated[int, typer.Option("--last", "-n", metavar="N", min=0, help="Begin with the last N records.")] = 10,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for more until the run has ended.")] = True,
     dir: options.Dir = None,
     json: options.Json = False,
 ) -> None:
     """Print the latest records of a run, then each new one.
 
-    It ends when the run has ended; Ctrl-C leaves sooner.
+    It ends when the run has ended; Ctrl-C stops it sooner.
     """
     reader = choosing.opened(run, dir)
     for one in reader.tail(last=last, follow=follow):

@@ -17,13 +17,13 @@ def verify(
     ],
     *,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Read every byte; else sizes, and the end of each part.")
+        bool, typer.Option("--whole", help="Read every byte, not only sizes and the end of each part.")
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Say what of runs is missing or damaged.
+    """Report which files of runs are missing or damaged.
 
-    Exit status 1 if anything is.
+    The exit status is 1 if there are any.
     """
     from steno.store.verifying import verify_all
 

@@ -20,33 +20,35 @@ def view(
     ] = None,
     *,
     port: Annotated[
-        int | None, typer.Option("--port", metavar="N", help="The first free one from 7860 on, if not given.")
+        int | None, typer.Option("--port", metavar="N", help="The port; by default the first free one from 7860 on.")
     ] = None,
-    host: Annotated[str, typer.Option("--host", metavar="A", help="The address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     token: Annotated[
-        bool, typer.Option("--token/--no-token", help="Ask for the token; without it only on this machine.")
+        bool, typer.Option("--token/--no-token", help="Ask for a token; --no-token works only on this machine.")
     ] = True,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="Without a token: a further name to answer to; repeatable."),
+        typer.Option(
+            "--allow-host", metavar="NAME", help="With --no-token: a further host name to answer to; repeatable."
+        ),
     ] = None,
     allow_edit: Annotated[
-        bool, typer.Option("--allow-edit", help="Names, tags, notes and colours may be changed through the page.")
+        bool, typer.Option("--allow-edit", help="Let the page change names, tags, notes and colours.")
     ] = False,
     export: Annotated[
-        str | None, typer.Option("--export", metavar="FILE", help="Write one HTML file, at most 20 MB, and end.")
+        str | None, typer.Option("--export", metavar="FILE", help="Write one HTML file of at most 20 MB, and exit.")
     ] = None,
     where: Annotated[
-        str | None, typer.Option("--where", metavar="QUERY", help="With --export: only the runs that match.")
+        str | None, typer.Option("--where", metavar="QUERY", help="With --export: only runs that match.")
     ] = None,
     view_name: Annotated[
-        str | None, typer.Option("--view", metavar="NAME", help="With --export: a view that was kept in the page.")
+        str | None, typer.Option("--view", metavar="NAME", help="With --export: a view that was saved in the page.")
     ] = None,
 ) -> None:
-    """Show runs in a browser, those of a directory or a URL.
+    """Show the runs of a directory or a URL in a browser.
 
-    The URL is an object store's or a database's. Ctrl-C ends it.
+    The URL is an object store's or a database's. Ctrl-C stops the viewer.
 
     With --export, write the table and the charts into one HTML file instead, to be opened without steno.
     """

@@ -133,7 +133,7 @@ def confirm(run_dir: Path, place: str, report: Callable[[str, str], None]) -> No
     """Note that this user has named the place for the run; it is reported when that cannot be."""
     wrong = confirmed.note(id_of(run_dir), place)
     if wrong:
-        report(f"confirmed {place}", f"nothing is sent to {place}, for it cannot be noted that you want it: {wrong}")
+        report(f"confirmed {place}", f"nothing is sent to {place}: your consent cannot be written down: {wrong}")
 
 
 def id_of(run_dir: Path) -> str:

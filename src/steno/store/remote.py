@@ -425,7 +425,7 @@ class Remote:
         """
         wrong = confirmed.note(self._id, place)
         if wrong:
-            raise UsageError(f"{place} is not asked for, for it cannot be noted that you want it: {wrong}")
+            raise UsageError(f"{place} is not asked for the artifact: your consent cannot be written down: {wrong}")
 
     def _fetch(self, name: str, wrong: Callable[[Path], str], store: ObjectStore | None = None) -> None:
         for left in reversed(range(_TRIES)):

@@ -109,7 +109,7 @@ class _Parser:
         self.text = text
         self.names: set[str] = set()
         if len(text) > _LONGEST:
-            raise UsageError(f"where: the query has {len(text):,} characters; {_LONGEST:,} is the most")
+            raise UsageError(f"where: the query has {len(text):,} characters; shorten it to {_LONGEST:,}")
         self._tokens = self._split()
         self._next = 0
 

@@ -44,12 +44,12 @@ def tag(name: Any) -> str:
     if isinstance(name, bytes):
         return name.decode("utf-8", "backslashreplace")
     if not isinstance(name, str):
-        raise UsageError(f"a tag is a str, not {type(name).__name__}: {brief(name)}")
+        raise UsageError(f"a tag is a str, not {type(name).__name__}: {brief(name)}; pass str(...)")
     return escaped(str.__str__(name))
 
 
 def step(given: Any) -> int:
-    """A step as an int of 64 bits; what is behind the point is cut.
+    """A step as an int of 64 bits; decimals are cut off.
 
     Raises:
         UsageError: no number, or too large.
@@ -59,7 +59,7 @@ def step(given: Any) -> int:
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise UsageError(f"global_step={brief(given)} is not a whole number; pass int(...)") from None
     if not -(2**63) <= found < 2**63:
-        raise UsageError(f"global_step={brief(found)} does not fit 64 bits")
+        raise UsageError(f"global_step={brief(found)} does not fit 64 bits; pass a step between -2**63 and 2**63 - 1")
     return found
 
 
@@ -82,7 +82,9 @@ def wall_nanos(walltime: Any) -> int | None:
     try:
         seconds = float(walltime)
     except (TypeError, ValueError):
-        raise UsageError(f"walltime={brief(walltime)} is not a number of seconds since 1970") from None
+        raise UsageError(
+            f"walltime={brief(walltime)} is not a number of seconds; pass time.time() or nothing"
+        ) from None
     if not math.isfinite(seconds) or not abs(seconds) < 2**63 / 1e9:
         return None
     whole = math.floor(seconds)
@@ -104,21 +106,21 @@ def scalar(value: Any) -> Any:
         return int(value) if isinstance(value, int) else float(value)
     shape = getattr(value, "shape", None)
     if shape is not None and math.prod(shape) != 1:
-        raise UsageError(f"a scalar is one number, not an array of shape {tuple(shape)}; take its mean, say")
+        raise UsageError(f"a scalar is one number, not an array of shape {tuple(shape)}; pass its mean, or one element")
     if isinstance(value, complex) or "complex" in str(getattr(value, "dtype", "")):
-        raise UsageError("a scalar is a real number; record its real and imaginary parts")
+        raise UsageError("a scalar is a real number; pass x.real and x.imag under two tags")
     if has_no_value(value):
         return math.nan
     if any(getattr(value, name, False) for name in ("is_sparse", "is_nested")):
-        raise UsageError("a scalar has a value in memory, not a sparse or nested tensor; record x.to_dense(), say")
+        raise UsageError("a scalar is no sparse or nested tensor; pass x.to_dense()")
     if shape is not None and hasattr(value, "device") and not _is_numpy(value):
         return value.detach().reshape(()) if hasattr(value, "detach") and len(shape) else value
     try:
         array = as_array(value, "a scalar")
     except UsageError:
-        raise UsageError(f"a scalar is a number, not {kind.__name__}") from None
+        raise UsageError(f"a scalar is a number, not {kind.__name__}; pass float(...), or text by add_text") from None
     if array.size != 1:
-        raise UsageError(f"a scalar is one number, not {array.size}")
+        raise UsageError(f"a scalar is one number, not {array.size}; pass one of them, or all by add_scalars")
     return array.reshape(-1)[0].item()
 
 
@@ -138,7 +140,7 @@ def scalars(given: Any) -> dict[str, Any]:
         UsageError: no dict, or a value that is no number.
     """
     if not hasattr(given, "items"):
-        raise UsageError(f"add_scalars takes a dict of numbers, not {type(given).__name__}")
+        raise UsageError(f"add_scalars takes a dict {{name: number}}, not {type(given).__name__}")
     return {tag(name): scalar(value) for name, value in given.items()}
 
 
@@ -168,9 +170,9 @@ def _merged(array: NDArray[Any], bins: Any, max_bins: Any) -> Any:
         counts, limits = np.histogram(numbers, edges)
     except (ValueError, MemoryError):
         return Histogram(array, bins=bins)  # numbers too close together, or too far apart, for numpy
+    if not hasattr(max_bins, "__index__") or int(max_bins) < 1:
+        raise UsageError(f"max_bins={brief(max_bins)} is not a whole number from 1 on; leave it out for no limit")
     if len(counts) > max_bins:
-        if not hasattr(max_bins, "__index__") or int(max_bins) < 1:
-            raise UsageError(f"max_bins={max_bins!r} is not a whole number from 1 on")
         every = len(counts) // int(max_bins)
         counts = np.add.reduceat(counts, np.arange(0, len(counts), every))
         limits = np.append(limits[:-1:every], limits[-1])
@@ -202,7 +204,9 @@ def histogram_raw(
     limits = as_array(bucket_limits, "bucket_limits", may_be_empty=True).reshape(-1).astype(np.float64)
     counts = as_array(bucket_counts, "bucket_counts", may_be_empty=True).reshape(-1)
     if len(limits) != len(counts):
-        raise UsageError(f"len(bucket_limits) = {len(limits)}, len(bucket_counts) = {len(counts)}: they must be equal")
+        raise UsageError(
+            f"len(bucket_limits) = {len(limits)}, len(bucket_counts) = {len(counts)}; pass one count for each limit"
+        )
     given = {"min": low, "max": high, "sum": total, "sum_squares": squares, "num": num}
     statistics = {name: 0.0 if value is None else float(scalar(value)) for name, value in given.items()}
     remarks = []
@@ -232,7 +236,7 @@ def image(data: Any, dataformats: Any, boxes: Any = None, labels: Any = None, re
         UsageError: wrong shape or dtype, or empty.
     """
     if not isinstance(dataformats, str):
-        raise UsageError(f"dataformats={dataformats!r}: a str such as 'CHW' is needed")
+        raise UsageError(f"dataformats={brief(dataformats)} is no str; pass one letter for each axis, such as 'CHW'")
     marks, remark = _boxes(boxes, labels)
     if type(data).__module__.partition(".")[0] == "PIL":
         made = Image(data, boxes=marks)
@@ -260,7 +264,8 @@ def _stacked(data: Any) -> NDArray[Any]:
 
     arrays = [as_array(one, "Image") for one in data]
     if len({array.shape for array in arrays}) != 1:
-        raise UsageError(f"images of one call have one shape, not {sorted({array.shape for array in arrays})}")
+        shapes = sorted({array.shape for array in arrays})
+        raise UsageError(f"images of one call have one shape, not {shapes}; resize them, or add each by itself")
     return np.stack(arrays)
 
 
@@ -270,7 +275,7 @@ def _boxes(boxes: Any, labels: Any) -> tuple[Any, str]:
     if count:
         array = as_array(boxes, "boxes")
         if array.ndim != 2 or array.shape[1] < 4:
-            raise UsageError(f"boxes: shape {array.shape} is not (n, 4) of x0, y0, x1, y1 in pixels")
+            raise UsageError(f"boxes: shape {array.shape} is not (n, 4); pass x0, y0, x1, y1 in pixels for each")
         array, count = array[:, :4], len(array)
     labels = [labels] if isinstance(labels, str) else [] if labels is None else list(labels)
     remark = f"{len(labels)} labels for {count} boxes were left out; there must be as many"
@@ -295,7 +300,7 @@ def figure(given: Any, close: bool) -> Any:
     several = isinstance(given, list | tuple)
     if several:
         if not given or not all(hasattr(one, "canvas") for one in given):
-            raise UsageError("add_figure takes a matplotlib figure or a list of them")
+            raise UsageError("add_figure takes a matplotlib figure or a list of them; pass other pictures to add_image")
         made: Any = Image(_stacked([rendered(one) for one in given]), axes="NHWC")
     else:
         made = Figure(given)
@@ -369,7 +374,8 @@ def hparams(hparam_dict: Any, metric_dict: Any) -> tuple[Settled, dict[str, Any]
         UsageError: no dicts, or a metric that is no number.
     """
     if not isinstance(hparam_dict, Mapping) or not isinstance(metric_dict, Mapping):
-        raise UsageError("add_hparams takes two dicts: hyperparameters and metrics")
+        given_types = f"{type(hparam_dict).__name__} and {type(metric_dict).__name__}"
+        raise UsageError(f"add_hparams takes two dicts, hyperparameters and metrics, not {given_types}")
     given = ((text_of_any(name), value) for name, value in hparam_dict.items() if value is not None)
     params = [[name, _hparam(name, value)] for name, value in given]
     metrics = {tag(name): scalar(value) for name, value in metric_dict.items()}
@@ -384,7 +390,7 @@ def session(name: Any, step: Any, more: tuple[Any, ...]) -> tuple[Any, Any]:
     """
     if isinstance(name, Mapping) or (name is None and isinstance(step, str)) or more:
         if not isinstance(name, Mapping | None) or not isinstance(step, str | None) or len(more) > 1:
-            msg = "add_hparams takes name and global_step behind its dicts, or torch's domains, name and step"
+            msg = "add_hparams takes name and global_step after its two dicts, or torch's domains, name and step"
             raise UsageError(msg)
         return step, more[0] if more else None
     return name, step
@@ -423,9 +429,9 @@ def tensor(value: Any) -> Bundle:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"add_tensor takes a tensor, not {type(value).__name__}: {error}") from error
+        raise UsageError(f"add_tensor takes an array of numbers, not {type(value).__name__}: {error}") from error
     if array.dtype.kind not in "buifc":
-        raise UsageError(f"add_tensor takes a tensor of numbers, not of {array.dtype}")
+        raise UsageError(f"add_tensor takes an array of numbers, not of {array.dtype}; pass text by add_text")
     return Bundle("tensor", {"tensor": array}, {"dims": list(array.shape), "dtype": array.dtype.name})
 
 
@@ -439,7 +445,7 @@ def embedding(mat: Any, metadata: Any, label_img: Any, metadata_header: Any) -> 
 
     points = as_array(mat, "mat", may_be_empty=True)
     if points.ndim != 2:
-        raise UsageError(f"mat: shape {points.shape} is not (points, dimensions)")
+        raise UsageError(f"mat: shape {points.shape} is not (points, dimensions); pass one row for each point")
     arrays: dict[str, NDArray[Any]] = {"points": points}
     meta: dict[str, Any] = {"shape": list(points.shape)}
     remark = picture_remark = ""
@@ -457,7 +463,9 @@ def _sprites(pictures: NDArray[Any], count: int) -> tuple[NDArray[Any], str]:
     import numpy as np
 
     if pictures.ndim != 4 or len(pictures) != count or pictures.shape[1] not in {1, 3}:
-        raise UsageError(f"label_img: shape {pictures.shape} is not ({count}, 1 or 3, side, side)")
+        raise UsageError(
+            f"label_img: shape {pictures.shape} is not ({count}, 1 or 3, side, side); pass one for each point"
+        )
     remark = out_of_range(pictures, "label_img")
     pictures = pixel_bytes(pictures).transpose(0, 2, 3, 1)
     height, width = pictures.shape[1:3]
@@ -478,15 +486,15 @@ def _sprites(pictures: NDArray[Any], count: int) -> tuple[NDArray[Any], str]:
 
 def _lines(metadata: list[Any], header: Any, count: int) -> tuple[str, str]:
     if len(metadata) != count:
-        raise UsageError(f"{len(metadata)} labels for {count} points; there must be as many")
+        raise UsageError(f"{len(metadata)} labels for {count} points; pass one for each point")
     if header and not all(hasattr(row, "__iter__") for row in metadata):
-        raise UsageError("with metadata_header each label is a row of its columns")
+        raise UsageError("with metadata_header each label is a row; pass a list with a value for each column")
     rows: list[list[Any]] = [list(row) for row in metadata] if header else [[row] for row in metadata]
     remark = ""
     if header:
         columns = list(header)
         if rows and len(rows[0]) != len(columns):
-            raise UsageError(f"metadata_header has {len(columns)} columns, the first label {len(rows[0])}")
+            raise UsageError(f"metadata_header has {len(columns)} columns, the first label has {len(rows[0])}")
         if any(len(row) != len(columns) for row in rows):
             rows = [[*row, *[""] * len(columns)][: len(columns)] for row in rows]
             remark = f"metadata: labels of another length than the header's {len(columns)} were cut or filled up"

@@ -99,7 +99,7 @@ def _of_job(root: ObjectStore, at: Callable[[str], ObjectStore], about: Mapping[
         place = StorePlacement(path, runfile.derived_id(family["id"], path.rpartition("/")[2]), born=True)
         if root.create(f"{path}/{RUN}", described(about, place)):
             return place
-    raise DifferentError(f"{root.url}/{base}: no place can be had there, for others take each first")
+    raise DifferentError(f"{root.url}/{base}: other jobs took each name there first; give this run another")
 
 
 def newest(root: ObjectStore, base: str, family: Mapping[str, Any]) -> tuple[str, int]:
