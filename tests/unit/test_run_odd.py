@@ -147,3 +147,42 @@ def test_a_command_that_is_said_can_be_pasted_whatever_the_name_of_the_run(tmp_p
     assert shlex.split(said) == ["steno", "sync", str(run.dir)]
     (advice,) = examine(run.dir).advice
     assert shlex.split(advice.partition(": ")[2]) == ["steno", "sync", str(run.dir)]
+
+
+def _shared(kind, leaf, levels):
+    """A few objects that unfold into 2**levels, or levels**3."""
+    value = leaf
+    for _ in range(levels):
+        value = {"a": value, "b": value} if kind is dict else kind((value, value))
+    return value
+
+
+# Each would take hours and more memory than there is.
+TANGLED = {
+    "list": lambda: _shared(list, 1.0, 40),
+    "tuple": lambda: _shared(tuple, "text", 40),
+    "dict": lambda: _shared(dict, 1.0, 40),
+    "wide": lambda: [[[1.0] * 9_000] * 9_000] * 9_000,
+}
+
+
+@pytest.mark.parametrize("kind", TANGLED)
+@pytest.mark.parametrize("level", [None, 2])
+def test_a_value_that_shares_its_parts_is_left_out_said_once_and_costs_the_rest_nothing(kind, level, capsys):
+    value = TANGLED[kind]()
+    with steno.init(config={"tangled": value}) as run:
+        for step in range(3):
+            run.log({"x": value, "loss": 1.0}, step=step, level=level)
+        reported = run.health()["reported"]
+    (journal,) = journals(run.dir)
+    assert journal.records == [{"loss": 1.0}] * 3
+    assert reported == {"x": 3}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'x' was left out: it holds one thing over and over" in line
+
+
+def test_rows_that_are_one_object_are_an_array_like_another():
+    with steno.init() as run:
+        run.log({"x": [[0.5] * 500] * 500})
+    (journal,) = journals(run.dir)
+    assert journal.records == [{"x/min": 0.5, "x/mean": 0.5, "x/max": 0.5, "x/std": 0.0}]

@@ -22,9 +22,12 @@ _INTEGERS: Final = range(-(2**63), 2**64)
 """What msgpack holds; the seeds of torch and numpy are as large."""
 _LONGEST: Final = 100_000
 """Elements of a sequence; a longer one, say a `range`, is kept as text."""
-TANGLED_AT: Final = 4
-"""Levels down to which nothing is looked at twice: few values are as deep."""
+TANGLED_AT: Final = (0, 4)
+"""Levels at which it is looked whether going on has an end: an object of a kind of its own may begin another tangle."""
 _PARTS: Final = 100_000
+_ITEMS: Final = 1 << 20
+"""A million numbers in rows that are one object, `[[0.0] * 1000] * 1000`, are an array like another."""
+_PLAIN: Final = frozenset({float, int, str, bool, bytes, type(None)})
 _TEXT_CHARS: Final = 1000
 _DIGITS: Final = 1 << 16
 """More than Python writes of an integer: one that is cut would be another number."""
@@ -51,7 +54,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         return float(value)
     if depth > _DEPTH:
         return _text(value)
-    if depth == TANGLED_AT and is_tangled(value):
+    if depth in TANGLED_AT and is_tangled(value):
         return f"<{type(value).__name__}>"
     try:
         return _structured(value, depth)
@@ -88,32 +91,40 @@ def _structured(value: Any, depth: int) -> Any:
 
 def is_tangled(value: Any, levels: int = _DEPTH) -> bool:
     """Whether it unfolds into many times what it holds, as what holds itself twice: to go through it has no end."""
-    level, unfolded, held = {id(value): (value, 1)}, 0, 0
+    level = {id(value): (value, 1)}
+    parts = parts_held = items = items_held = 0
     try:
         for _ in range(levels):
             below: dict[int, tuple[Any, int]] = {}
             for one, times in level.values():
-                for item in _containers(one):
+                size, containers = _contents(one)
+                items += times * size
+                items_held += size
+                for item in containers:
                     below[id(item)] = (item, times + below.get(id(item), (item, 0))[1])
-            held += len(below)
-            unfolded += sum(times for _, times in below.values())
-            if not below or unfolded > max(_PARTS, 2 * held):
+            parts_held += len(below)
+            parts += sum(times for _, times in below.values())
+            if parts > max(_PARTS, 2 * parts_held) or items > max(_ITEMS, 2 * items_held):
+                return True
+            if not below:
                 break
             level = below
     except Exception:
         return False  # whoever goes through it meets the same
-    return unfolded > max(_PARTS, 2 * held)
+    return False
 
 
-def _containers(value: Any) -> list[Any]:
-    """What of its items has items."""
+def _contents(value: Any) -> tuple[int, list[Any]]:
+    """How many items it has, and those that have items."""
     items: Any = value
     if isinstance(value, Mapping):
         items = value.values()
     elif not isinstance(value, list | tuple | AbstractSet):
         found = fields(value)
         items = () if found is None else [item for _, item in found]
-    return [
+    if _PLAIN.issuperset(map(type, items)):
+        return len(items), []
+    return len(items), [
         item
         for item in items
         if not isinstance(item, str | bytes | int | float)

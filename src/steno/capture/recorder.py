@@ -114,6 +114,7 @@ class Recorder:
             failed=self._failed,
             closed=self._log_after_close,
             slow=self._return,
+            odd=snapshot.odd,
             met=snapshot.look,
             strange=self._strange,
         )

@@ -35,6 +35,7 @@ _Ext: Final = msgspec.msgpack.Ext
 HOLE: Final = _Ext(fmt.EXT_HOLE, b"")
 _KINDS: Final = 4096
 _NUMBERS: Final = frozenset({float, int, bool})
+_NESTED: Final = frozenset({dict, list, tuple})
 MODES: Final = ("summary", "list", "histogram")
 _ON_DEVICES: Final = frozenset({"torch", "jax", "jaxlib", "tensorflow"})
 _LEVELS: Final = frozenset(int(level) for level in LogLevel)
@@ -131,7 +132,7 @@ class Snapshot:
             except _Told:
                 pass
             except _Tangled:
-                self._bad(name, f"{name!r} was left out: it holds itself, or one thing over and over; log its numbers")
+                self._bad(name, f"{name!r} was left out: it holds one thing over and over, or itself; log its numbers")
             except (Unrecordable, UsageError) as why:
                 self._bad(name, f"{name!r} was left out: {why}")
             except Exception as error:
@@ -290,7 +291,7 @@ class Snapshot:
         if depth >= _MAX_DEPTH:
             msg = f"it is nested more than {_MAX_DEPTH} levels deep"
             raise Unrecordable(msg)
-        if depth == TANGLED_AT and is_tangled(value):
+        if depth in TANGLED_AT and is_tangled(value):
             raise _Tangled
         out: dict[str, Any] = {}
         for inner, item in list(value.items()):
@@ -318,7 +319,7 @@ class Snapshot:
         if depth >= _MAX_DEPTH:
             msg = f"it is nested more than {_MAX_DEPTH} levels deep"
             raise Unrecordable(msg)
-        if depth == TANGLED_AT and is_tangled(value):
+        if depth in TANGLED_AT and is_tangled(value):
             raise _Tangled
         out = []
         for index, item in enumerate(value):
@@ -342,6 +343,10 @@ class Snapshot:
                     self._report(key, said)
             elif value.__class__ is dict:
                 self.look({f"{key}/{name}": inner for name, inner in value.items()})
+
+    def odd(self, values: Mapping[str, Any]) -> bool:
+        """Whether something in a record has no end, and must not reach the encoder. Never raises."""
+        return any(value.__class__ in _NESTED and is_tangled(value) for value in values.values())
 
     def options(self, level: Any, arrays: Any, commit: Any = None) -> tuple[int | None, str | None]:
         """A level and an arrays mode as they can be journalled; None, after one report, for what is none.

@@ -38,6 +38,7 @@ class Appender(Frames):
         convert: by exact type, what makes a scalar encodable; grows as `prepare` meets types.
         closed: called when somebody logs after `close`.
         slow: called when a call has left the hot path.
+        odd: whether a record has to go to `prepare`, whatever the encoder would say; asked about those off the hot path.
         met: called with a record whose keys have no plan, after it was appended; must not raise.
 
     """
@@ -55,6 +56,7 @@ class Appender(Frames):
         failed: Callable[[OSError], None],
         closed: Callable[[], None],
         slow: Callable[[], None] = lambda: None,
+        odd: Callable[[Mapping[str, Any]], bool] = lambda _: False,
         met: Callable[[Mapping[str, Any]], None] = lambda _: None,
         strange: Callable[[], None] = lambda: None,
     ) -> None:
@@ -65,6 +67,7 @@ class Appender(Frames):
         self._fetch = fetch
         self._closed = closed
         self._left = slow
+        self._odd = odd
         self._met = met
         self._seen: dict[int, None] = {}
         self._levels: dict[int, Scope] = {}
@@ -86,6 +89,8 @@ class Appender(Frames):
         meta = {k: v for k, v in (("level", level), ("arrays", arrays)) if v is not None}
         if data.__class__ is dict and arrays is None and (step is None or (step.__class__ is int and step in _STEPS)):
             try:
+                if self._odd(data):
+                    raise ValueError
                 self.plan(data, step, stamp) if level is None else self._levelled(level, data, step, stamp)
                 return
             except ODD:
