@@ -1,4 +1,4 @@
-"""The console in a real kernel, with a pause between the cells as a person makes it."""
+"""The console and a list of runs in a real kernel, with a pause between the cells as a person makes it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ LOAD = "import steno, time"
 BEGIN = "run = steno.init(project='nb', dir={place!r}, destinations=['console'])"
 LOOP = "for step in range(15):\n    run.log({{'loss': 1 / (step + 1)}}, step); time.sleep(0.1)"
 END = "run.finish(30)"
+LIST = "steno.runs({place!r})"
 # In a program of its own: the client keeps an event loop for as long as its process lives.
 DRIVER = """
 import json, sys, time
@@ -29,16 +30,18 @@ try:
 finally:
     client.stop_channels()
     kernel.shutdown_kernel(now=True)
-print(json.dumps([[message["msg_type"], message["content"].get("text", "")] for message in told]))
+said = [message["content"] for message in told]
+plain = [one.get("text", one.get("data", {}).get("text/plain", "")) for one in said]
+print(json.dumps([[message["msg_type"], text] for message, text in zip(told, plain, strict=True)]))
 """
 
 
 @pytest.mark.parametrize(
     "cells",
-    [[LOAD, BEGIN, LOOP, END], [f"{LOAD}\n{BEGIN}", LOOP, END], [LOAD, f"{BEGIN}\n{LOOP}", END]],
+    [[LOAD, BEGIN, LOOP, END, LIST], [f"{LOAD}\n{BEGIN}", LOOP, END, LIST], [LOAD, f"{BEGIN}\n{LOOP}", END, LIST]],
     ids=["import, init, loop", "import+init, loop", "import, init+loop"],
 )
-def test_the_console_is_one_output_that_is_replaced(tmp_path, cells):
+def test_the_console_and_a_list_of_runs_are_one_output_each(tmp_path, cells):
     written = json.dumps([cell.format(place=str(tmp_path)) for cell in cells])
     done = subprocess.run([sys.executable, "-c", DRIVER, written], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
@@ -47,3 +50,7 @@ def test_the_console_is_one_output_that_is_replaced(tmp_path, cells):
     shown = [kind for kind, _ in told if "display" in kind]
     assert shown.count("display_data") == 1
     assert shown.count("update_display_data") >= 1
+    # Rich, asked for a text in a kernel, would show the table itself besides.
+    assert [text.split()[:2] for kind, text in told if kind == "execute_result" and "started" in text] == [
+        ["run", "state"]
+    ]

@@ -38,7 +38,7 @@ class Appender(Frames):
         convert: by exact type, what makes a scalar encodable; grows as `prepare` meets types.
         closed: called when somebody logs after `close`.
         slow: called when a call has left the hot path.
-        odd: whether a record has to go to `prepare`, whatever the encoder would say; asked about those off the hot path.
+        odd: whether a record has to go to `prepare`, whatever the encoder would say; asked off the hot path.
         met: called with a record whose keys have no plan, after it was appended; must not raise.
 
     """

@@ -13,6 +13,7 @@ from steno.errors import UsageError
 from steno.store import afar, engines
 from steno.store import where as where_
 from steno.store.index import Index, IndexedRun
+from steno.store.printed import printed
 from steno.store.run_summary import FIELDS, RunSummary
 from steno.store.runs import place_of, run_paths
 from steno.visible import on_one_line
@@ -35,15 +36,9 @@ class RunList(list[RunSummary]):
     """Of a store that was not reached: why, and how old this list is."""
 
     def __repr__(self) -> str:
-        import io
-
-        from rich.console import Console
-
         if not self:
             return "no runs"
-        console = Console(file=io.StringIO(), width=120)
-        console.print(self.table())
-        return console.file.getvalue().rstrip("\n")  # type: ignore[attr-defined, no-any-return]
+        return printed(self.table())
 
     def _repr_html_(self) -> str:
         import html

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
+from steno.store.printed import printed
 from steno.store.series import Series
 
 if TYPE_CHECKING:
@@ -202,15 +203,9 @@ class Stragglers(list[Straggler]):
     """All ranks, the most deviating first: prints as a table."""
 
     def __repr__(self) -> str:
-        import io
-
-        from rich.console import Console
-
         if not self:
             return "no steps with values of several ranks"
-        console = Console(file=io.StringIO(), width=120)
-        console.print(self.table())
-        return console.file.getvalue().rstrip("\n")  # type: ignore[attr-defined, no-any-return]
+        return printed(self.table())
 
     def table(self) -> Table:
         """As rich draws it.
