@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -366,80 +363,6 @@ def test_an_empty_directory_is_an_empty_table(tmp_path):
     with viewer_server.serving(tmp_path / "none") as asker:
         assert asker.ask("/api/runs").json["rows"] == []
         assert asker.post("/api/keys", {"runs": []}).json["keys"] == []
-
-
-def events(asker, path="/api/live", timeout=30):
-    """Each event of a stream as (name, id, data)."""
-    import http.client
-
-    connection = http.client.HTTPConnection(asker.host, asker.port, timeout=timeout)
-    connection.request("GET", path, headers={"Authorization": f"Bearer {asker.token}"})
-    answer = connection.getresponse()
-    assert answer.headers["cache-control"] == "no-store, no-transform"
-    assert answer.headers["x-accel-buffering"] == "no"
-    try:
-        found: dict[str, str] = {}
-        while line := answer.readline():
-            name, _, value = line.decode().rstrip("\n").partition(": ")
-            if name:
-                found[name] = value
-            elif found:
-                yield found["event"], found.get("id"), json.loads(found["data"])
-                found = {}
-    finally:
-        connection.close()
-
-
-@pytest.mark.timing
-def test_a_new_run_and_its_records_are_news(tmp_path):
-    with viewer_server.serving(tmp_path) as asker:
-        stream = events(asker, "/api/live?runs=p%2Flive")
-        assert next(stream)[0] == "beat"
-        begun = time.monotonic()
-        with steno.init(project="p", name="live", dir=str(tmp_path)) as run:
-            run.log({"x": 1.0})
-            assert run.flush(60)
-            name, id, data = next(stream)
-            assert name == "news"
-            assert data["list"]
-            assert time.monotonic() - begun < 10
-            seen = False
-            for _ in range(20):
-                run.log({"x": 2.0})
-                assert run.flush(60)
-                name, id, data = next(stream)
-                told = data["runs"].get("p/live")
-                if told is not None and told["keys"] is not None:
-                    assert told["keys"] == ["x"]
-                    assert told["step"] >= 1
-                    seen = True
-                    break
-            assert seen
-        stream.close()
-        known = asker.ask(f"/api/news?since={id}&runs=p%2Flive").json
-        assert not known["reset"]
-        assert asker.ask("/api/news?since=00000000-1").json["reset"]
-        assert next(events(asker, "/api/live?since=00000000-1"))[0] == "beat"
-
-
-@pytest.mark.timing
-def test_it_ends_at_a_signal_while_pages_are_open(tmp_path):
-    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        with viewer_server.serving(tmp_path) as asker:
-            streams = [events(asker) for _ in range(20)]
-            for stream in streams:
-                next(stream)
-            readers = [threading.Thread(target=list, args=(stream,), daemon=True) for stream in streams]
-            for reader in readers:
-                reader.start()
-            process = asker.viewer._process
-            begun = time.monotonic()
-            process.send_signal(sig)
-            assert process.wait(5) == 0
-            assert time.monotonic() - begun < 2  # 0.5 s on a machine that does nothing else
-            for reader in readers:
-                reader.join(5)
-                assert not reader.is_alive()
 
 
 def test_a_query_lists_the_runs_once(place, monkeypatch):

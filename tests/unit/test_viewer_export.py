@@ -156,6 +156,23 @@ def test_where_there_is_little_room_charts_are_coarser_then_left_out_and_the_fil
             export.file("runs=all", most_bytes=most)
 
 
+def test_where_not_even_one_chart_fits_it_has_fewer_bins_at_first_sight_too(export):
+    view = "runs=all&filter=loss"
+    whole, _ = export.file(view)
+    page = len(whole) - len(re.search(rb'id="steno-data">([^<]*)<', whole)[1])
+    widths = []
+    for more in (90_000, 45_000, 25_000):
+        made, left_out = export.file(view, most_bytes=page + more)
+        head, charts = inside(made)
+        assert (len(made) <= page + more, left_out) == (True, [])
+        (one,) = head["charts"]
+        widths.append(one["width"])
+        (card,) = viewer_server.Answer(200, None, charts[0]).cards()
+        assert (card["points"], len(card["series"])) == (12_000, 4)
+        assert all(series["columns"]["count"].sum() == 3000 for series in card["series"])
+    assert widths == [450, 225, 112]
+
+
 def test_the_runs_are_read_once_for_many_charts(export, monkeypatch):
     asked, apart = [], export._charts.apart
     monkeypatch.setattr(export._charts, "apart", lambda given: asked.append(given["cards"]) or apart(given))

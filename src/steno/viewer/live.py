@@ -76,13 +76,11 @@ class LiveStreams:
             yield _event("beat", id if known is None else None, {})
             beat = time.monotonic() + BEAT_SECS
             while not self._over:
-                found = self.news.since(id, watched)
+                id, found = self.news.since(id, watched)
                 if found != {}:
-                    id = self.news.last
                     yield _event("reset", id, {}) if found is None else _event("news", id, found)
                     await until(self._ending, _LEAST_SECS)
                     continue
-                id = self.news.last
                 if time.monotonic() >= beat:
                     beat = time.monotonic() + BEAT_SECS
                     yield _event("beat", id, {})
@@ -95,8 +93,7 @@ class LiveStreams:
         self._polled = time.monotonic()
         self._watch.wake()
         since = request.query_params.get("since")
-        id = self.news.last
-        found = {} if since is None else self.news.since(since, _runs(request))
+        id, found = (self.news.last, {}) if since is None else self.news.since(since, _runs(request))
         if found is None:
             return answers.data({"id": id, "reset": True, "list": True, "runs": {}})
         return answers.data({"id": id, "reset": False, "list": False, "runs": {}, **found})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _KEPT: Final = 512
 _KEYS: Final = 200
@@ -86,17 +86,24 @@ class NewsFeed:
         """The id of the newest."""
         return f"{self._name}-{self._number}"
 
-    def since(self, id: str, watched: frozenset[str]) -> dict[str, Any] | None:
-        """What a client that knows `id` has missed: {"list", "runs"}, empty if nothing; None: nobody knows."""
+    def since(self, id: str, watched: frozenset[str]) -> tuple[str, dict[str, Any] | None]:
+        """The newest id, and what a client that knows `id` has missed up to that.
+
+        It is {"list", "runs"}, empty if nothing; None: nobody knows.
+        """
         name, _, text = id.rpartition("-")
-        if name != self._name or not (text.isascii() and text.isdecimal() and len(text) < 19):
-            return None
+        is_ours = name == self._name and text.isascii() and text.isdecimal() and len(text) < 19
         with self._lock:
-            number = int(text)
+            last = self.last
+            number = int(text) if is_ours else -1
             first = self._items[0].number if self._items else self._number + 1
-            if number > self._number or number < first - 1:
-                return None
+            if number > self._number or number < first - 1 or number < 0:
+                return last, None
             items = [one for one in self._items if one.number > number]
+        return last, self._told(items, watched)
+
+    @staticmethod
+    def _told(items: Iterable[_Item], watched: frozenset[str]) -> dict[str, Any] | None:
         runs: dict[str, Changed] = {}
         for one in items:
             for run in one.runs.keys() & watched:
