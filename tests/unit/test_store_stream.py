@@ -6,9 +6,11 @@ import gc
 import shutil
 import tracemalloc
 
+import numpy as np
 import pytest
 from store_runs import Writer
 
+import steno
 from steno.cli import events
 from steno.errors import CorruptError
 from steno.ledger import manifest, seal
@@ -117,12 +119,29 @@ def test_an_export_holds_one_part_at_a_time(tmp_path, monkeypatch):
                 writer.seal()
         with RunReader(writer.run_dir) as book:
             tracemalloc.start()
-            assert events.write(book, tmp_path / f"{name}.events") == parts * 20_000
+            assert events.write(book, tmp_path / f"{name}.events") == (parts * 20_000, 0)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert len(alive) == 14
     assert max(most) == 0
     assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_an_export_for_tensorboard_has_the_media(tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with steno.init(project="p", name="r", dir=tmp_path) as run:
+        pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+        run.log({"loss": 1.0, "picture": steno.Image(pixels), "voice": steno.Audio(np.zeros(80), 8000)}, step=3)
+        run.log({"page": steno.Html("<b>no place there</b>"), "table": steno.Table({"a": [1, 2]})}, step=4)
+        assert run.finish(60)
+    with RunReader(run.dir) as book:
+        assert events.write(book, tmp_path / "events") == (4, 1)
+    found = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert [(one.step, one.width, one.height) for one in found.Images("picture")] == [(3, 4, 4)]
+    assert [one.step for one in found.Audio("voice")] == [3]
+    assert found.Tags()["scalars"] == ["loss"]
+    assert found.Tags()["tensors"] == ["table"]
 
 
 def test_each_rank_has_its_event_files_and_rewinds_hide_in_all(tmp_path):
@@ -137,7 +156,7 @@ def test_each_rank_has_its_event_files_and_rewinds_hide_in_all(tmp_path):
                 writer.log(*rows, rank=rank, attempt=attempt)
             writer.seal()
     with RunReader(writer.run_dir) as book:
-        assert events.write(book, tmp_path / "events") == 28
+        assert events.write(book, tmp_path / "events") == (28, 0)
     for rank, place in ((0, tmp_path / "events"), (1, tmp_path / "events" / "rank-1")):
         accumulator = EventAccumulator(str(place), size_guidance={"scalars": 0})
         accumulator.Reload()

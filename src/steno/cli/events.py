@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from steno.destinations.base import Destination
     from steno.store.reader import RunReader
 
 
-def write(reader: RunReader, target: Path) -> int:
-    """Write all of a run's points; returns how many. Rank 0 in `target` itself, the others in `target/rank-N`.
+def write(reader: RunReader, target: Path) -> tuple[int, int]:
+    """Write all of a run's points. Rank 0 in `target` itself, the others in `target/rank-N`.
 
     The run is read batch by batch: memory is bounded by the largest part, not by the run.
+
+    Returns:
+        How many were written, and how many media were left out.
 
     Raises:
         UsageError: the directory cannot be made, or something is in it already.
     """
-    from steno.destinations.registry import create
+    from steno.destinations.tensorboard.destination import TensorBoard
 
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -34,16 +36,17 @@ def write(reader: RunReader, target: Path) -> int:
     except OSError as error:
         raise UsageError(f"cannot write event files in {target}: {error.strerror or error}") from error
     info = reader.info
-    made: dict[int, Destination] = {}
+    made: dict[int, TensorBoard] = {}
     points = 0
     try:
-        for batch in reader.batches():
+        for batch in reader.batches(media=True):
             # Entries go to every file: a rewind hides the points of all ranks.
             for rank in sorted({*made, *batch.rank.tolist()}):
                 if rank not in made:
                     place = target / f"rank-{rank}" if rank else target
                     place.mkdir(exist_ok=True)
-                    destination = create("tensorboard")
+                    destination = TensorBoard()
+                    destination.media_dir = reader.dir
                     destination.open(RunInfo(place, info.id, info.name, info.project, info.config, layout="logdir"))
                     made[rank] = destination
                 made[rank].write(_of_rank(batch, rank))
@@ -53,7 +56,8 @@ def write(reader: RunReader, target: Path) -> int:
     finally:
         for destination in made.values():
             destination.close()
-    return points
+    left_out = sum(destination.left_out for destination in made.values())
+    return points - left_out, left_out
 
 
 def _of_rank(batch: Batch, rank: int) -> Batch:

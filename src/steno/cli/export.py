@@ -52,18 +52,23 @@ def export(
     with choosing.opened(run, dir) as reader:
         target = Path(paths.local("--out", out or _default(reader, to)))
         keys = curves.choose(reader.keys(), key) if key else None
+        left_out = 0
         if to is Form.TENSORBOARD:
             if keys is not None or long:
                 raise UsageError("--key and --long choose what goes into csv, jsonl or parquet; tensorboard has all")
-            points = events.write(reader, target)
+            points, left_out = events.write(reader, target)
         else:
             if target.exists() and not force:
                 raise UsageError(f"{target} is there already; name another file with --out, or replace it with --force")
             points = reader.export(to.value, target, keys=keys, long=long)
     if json:
-        terminal.print_json({"path": os.path.abspath(target), "points": points})
-    else:
-        terminal.console().print(f"{points:,} points in {target}", markup=False, soft_wrap=True)
+        more = {"left_out": left_out} if to is Form.TENSORBOARD else {}
+        terminal.print_json({"path": os.path.abspath(target), "points": points, **more})
+        return
+    terminal.console().print(f"{points:,} points in {target}", markup=False, soft_wrap=True)
+    if left_out:
+        said = f"left out: {left_out:,} media values that TensorBoard has no place for, or that are not encoded"
+        terminal.console().print(said, markup=False, soft_wrap=True)
 
 
 def _default(reader: RunReader, to: Form) -> str:

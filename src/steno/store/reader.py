@@ -398,8 +398,11 @@ class RunReader:
         own = self._files("tail")
         return records_.tail(own.engine, self.dir, own.view, own.state, last=last, follow=follow, poll_secs=poll_secs)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self, *, media: bool = False) -> Iterator[Batch]:
         """Every batch posted by now, in order, what rewinds hide included; one part is in memory at a time.
+
+        Args:
+            media: of a run in an object store, have the files of a batch's media values below `dir` before it comes.
 
         Returns:
             An iterator over `Batch`es, columns of records.
@@ -410,6 +413,8 @@ class RunReader:
         own = self._files("batches")
         if own.remote is not None:
             again(lambda: own.engine.files(self.dir, own.view().snapshot.parts))
+            if media:
+                return stream_.with_media(stream_.batches(self.dir), own.remote.media)
         return stream_.batches(self.dir)
 
     # -- edits -----------------------------------------------------------------------------------------

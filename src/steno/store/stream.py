@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING
 from steno.errors import CorruptError
 from steno.ledger.read import Reader
 from steno.ledger.rebuild import PartBatches
+from steno.record import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from steno.ledger.snapshot import Part, Snapshot
     from steno.record import Batch
 
 _TRIES = 50
+
+
+def with_media(found: Iterator[Batch], fetch: Callable[[Ref], None]) -> Iterator[Batch]:
+    """The same batches, each once the files of its media values were fetched."""
+    for batch in found:
+        for one in batch.special.values():
+            if isinstance(one, Ref):
+                fetch(one)
+        yield batch
 
 
 def batches(run_dir: Path) -> Iterator[Batch]:

@@ -40,6 +40,8 @@ class TensorBoard:
         if not isinstance(suffix, str) or "/" in suffix or "\0" in suffix:
             raise ValueError(f"suffix={suffix!r} cannot end a file's name")
         self._suffix = suffix
+        self.media_dir: Path | None = None
+        """The run whose media are shown, where the files are written into another directory than that."""
         self._run: RunInfo | None = None
         self._encoder: Encoder | None = None
         self._media: Media | None = None
@@ -56,13 +58,19 @@ class TensorBoard:
         }
         return {"files": files, "rewound": self._rewound}
 
+    @property
+    def left_out(self) -> int:
+        """Media that TensorBoard has no place for, or whose file was not to be had, since `open`."""
+        return 0 if self._media is None else self._media.left_out
+
     def open(self, run: RunInfo) -> None:
         """Begin, or go on from `run.position`; makes no file before the first point."""
         from steno.destinations.tensorboard.eventfile import Encoder
         from steno.destinations.tensorboard.media import Media
 
         self.close()
-        self._run, self._media = run, Media(run.dir)
+        self._run, self._media_dir = run, self.media_dir or run.dir
+        self._media = Media(self._media_dir, waits_again=self.media_dir is None)
         self._encoder = Encoder(self._media.values)
         saved: Mapping[str, Any] = run.position or {}
         self._rewound = int(saved.get("rewound", 0))
@@ -108,8 +116,8 @@ class TensorBoard:
         shown: dict[str, list[Shown]] = {}
         for row in odd:
             base = "" if self._run.layout == "logdir" else str(batch.rank[row])
-            projector.place(batch, splits, row, self._folder(base), self._run.dir)
-            for one in subruns.shown(batch, splits, row, self._media.values, self._run.dir):
+            projector.place(batch, splits, row, self._folder(base), self._run.dir, self._media_dir)
+            for one in subruns.shown(batch, splits, row, self._media.values, self._media_dir):
                 sub = subruns.folder(one[0])
                 if one[2]:
                     shown.setdefault("/".join(filter(None, (base, sub))), []).append(one)

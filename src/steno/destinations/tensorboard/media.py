@@ -49,11 +49,13 @@ class Media:
     Args:
         run_dir: the run's directory.
         wait_secs: how long a value that is being encoded is waited for.
+        waits_again: whether that holds after one was waited for in vain; else nobody may be encoding.
     """
 
-    def __init__(self, run_dir: Path, wait_secs: float = WAIT_SECS) -> None:
+    def __init__(self, run_dir: Path, wait_secs: float = WAIT_SECS, *, waits_again: bool = True) -> None:
         self._run_dir = run_dir
         self._wait_secs = wait_secs
+        self._waits_again = waits_again
         self.left_out = 0
 
     def values(self, key: str, ref: Ref) -> list[bytes]:
@@ -66,6 +68,7 @@ class Media:
                 path = files.encoded(self._run_dir, ref, self._wait_secs)
                 if path is None and ref.file is not None:
                     self.left_out += 1
+                    self._wait_secs *= self._waits_again
                     return []
                 if path is None or path.stat().st_size <= LARGEST_BYTES:
                     values = write({**ref.meta, "tag": key}, path)

@@ -27,7 +27,7 @@ _CONFIG = "projector_config.pbtxt"
 _WAIT_SECS = 60.0
 
 
-def place(batch: Batch, splits: NDArray[np.int64], row: int, folder: Path, run_dir: Path) -> None:
+def place(batch: Batch, splits: NDArray[np.int64], row: int, folder: Path, root: Path, run_dir: Path) -> None:
     """Write the files of a record's embeddings; written again, they are the same.
 
     Args:
@@ -35,6 +35,7 @@ def place(batch: Batch, splits: NDArray[np.int64], row: int, folder: Path, run_d
         splits: `batch.splits()`.
         row: the record's.
         folder: the event files' directory.
+        root: the directory that nothing is written outside of.
         run_dir: the run's.
 
     Raises:
@@ -47,16 +48,16 @@ def place(batch: Batch, splits: NDArray[np.int64], row: int, folder: Path, run_d
         if isinstance(ref, Ref) and ref.kind == "embedding":
             path = media_files.encoded(run_dir, ref, _WAIT_SECS)
             if path is not None:
-                _write(run_dir, folder, keys[index], int(batch.step[row]), ref.meta, from_file(path))
+                _write(root, folder, keys[index], int(batch.step[row]), ref.meta, from_file(path))
 
 
 def _write(
-    run_dir: Path, folder: Path, tag: str, step: int, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    root: Path, folder: Path, tag: str, step: int, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> None:
     name = tag.replace("%", "%25").replace("/", "%2f").replace("\\", "%5c")
     sub = f"{step:05d}/{subruns.folder(name)}"
     try:
-        target = inside.path(run_dir, (folder / sub).relative_to(run_dir).as_posix())
+        target = inside.path(root, (folder / sub).relative_to(root).as_posix())
         inside.refuse_link(folder / _CONFIG)
     except CorruptError as error:
         raise Stop(str(error)) from error
