@@ -60,7 +60,7 @@ def log_iteration_async(iteration: Any, cost: Any, gradient_norm: Any, message: 
     cost, gradient_norm = host_now(cost), host_now(gradient_norm)
     _record({ITERATION_KEYS[0]: cost, ITERATION_KEYS[1]: gradient_norm}, iteration)
 
-    def tell(values: Sequence[Any]) -> None:
+    def callback(values: Sequence[Any]) -> None:
         number, shown_cost, shown_norm = values
         line = f"Optimization: iter={int(number)} | cost={shown_cost:.6e} | ‖∇f‖={shown_norm:.6e}"
         if message:
@@ -71,7 +71,7 @@ def log_iteration_async(iteration: Any, cost: Any, gradient_norm: Any, message: 
             _held.drop()
             _emit(line)
 
-    _when_there([iteration, cost, gradient_norm], tell)
+    _when_there([iteration, cost, gradient_norm], callback)
 
 
 def log_convergence_async(
@@ -99,7 +99,7 @@ def log_convergence_async(
     }
     _record(metrics, iterations)
 
-    def tell(values: Sequence[Any]) -> None:
+    def callback(values: Sequence[Any]) -> None:
         count, cost, seconds, norm = values
         _held.release()
         _emit(
@@ -107,7 +107,7 @@ def log_convergence_async(
             f"time={seconds:.3f}s | final_gradient_norm={norm:.6e}"
         )
 
-    _when_there([iterations, final_cost, time_sec, final_gradient_norm], tell)
+    _when_there([iterations, final_cost, time_sec, final_gradient_norm], callback)
 
 
 def settle(deadline: float | None = None) -> bool:
@@ -176,21 +176,21 @@ def _complain(error: Exception) -> None:
         print(f"steno: a handler of the logger steno.optimization failed: {error!r}", file=sys.stderr)
 
 
-def _when_there(values: list[Any], tell: Callable[[Sequence[Any]], None]) -> None:
+def _when_there(values: list[Any], callback: Callable[[Sequence[Any]], None]) -> None:
     """Call `tell` with the values as numbers: at once, or on the device thread when they have come."""
     if not logger.isEnabledFor(logging.INFO):
         return
 
-    def told(arrived: Sequence[Any]) -> None:
+    def received(arrived: Sequence[Any]) -> None:
         try:
             for value in arrived:
                 if isinstance(value, Exception):
                     raise value
-            tell([_number(value) for value in arrived])
+            callback([_number(value) for value in arrived])
         except Exception as error:
             _emit(f"Optimization: a value could not be read: {error}")
 
-    when_there(values, told, _account)
+    when_there(values, received, _account)
 
 
 def _number(value: Any) -> Any:

@@ -102,8 +102,8 @@ class Run(metaclass=_Shown):
         # Bound, not defined: a call goes from here straight into the closure that `build` makes in
         # journal/hot_path.py, by way of `Recorder.log`. That is the hot path.
         self.log = started.recorder.log  # type: ignore[method-assign]
-        self._config = JournalledMapping(started.config, lambda changes: self._tell(CONFIG, written(changes)))
-        self._summary = JournalledMapping({}, lambda changes: self._tell(SUMMARY, written(changes)))
+        self._config = JournalledMapping(started.config, lambda changes: self._record(CONFIG, written(changes)))
+        self._summary = JournalledMapping({}, lambda changes: self._record(SUMMARY, written(changes)))
 
     @property
     def config(self) -> JournalledMapping:
@@ -219,7 +219,7 @@ class Run(metaclass=_Shown):
         try:
             label = getattr(name, "value", name)
             self._started.position.take(str(label), payload)
-            self._tell(EVENT, {**written(payload), "name": escaped(str(label))}, step)
+            self._record(EVENT, {**written(payload), "name": escaped(str(label))}, step)
         except Exception as error:
             if self._started.strict:
                 raise
@@ -364,7 +364,7 @@ class Run(metaclass=_Shown):
                 )
             return self._ending.tasks
 
-    def _tell(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
+    def _record(self, kind: str, payload: dict[str, Any], step: int | None = None) -> None:
         self._started.recorder.entry(kind, payload, step)
 
     # -- the end --------------------------------------------------------------------------------------
@@ -459,7 +459,7 @@ class Run(metaclass=_Shown):
         hurried = isinstance(error, KeyboardInterrupt) or (trace is not None and is_in_term_handler(trace))
         timeout = END_SECS if hurried else None
         # Who wanted no collector need not be told by each block that nothing is posted.
-        self._ending.end(state, why, timeout, tell=self._started.watchdog.enabled)
+        self._ending.end(state, why, timeout, announce=self._started.watchdog.enabled)
 
 
 for _name in RUN:

@@ -24,7 +24,7 @@ def _alone(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     yield
     for one in RUNS.all():
-        one.end("finished", timeout=0, tell=False)
+        one.end("finished", timeout=0, announce=False)
     RUNS._hooks.uninstall()  # a run that ended in another thread leaves SIGTERM's
 
 

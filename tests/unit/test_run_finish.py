@@ -34,7 +34,7 @@ def _alone(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     yield
     for one in RUNS.all():
-        one.end("finished", timeout=0, tell=False)
+        one.end("finished", timeout=0, announce=False)
     run_programs.no_further_run()
     RUNS._hooks.uninstall()  # a run that ended in another thread leaves SIGTERM's
     with contextlib.suppress(FileNotFoundError):  # a run that has ended puts its machinery away meanwhile

@@ -108,7 +108,7 @@ def find(run_dir: Path, payload: Mapping[str, Any], digest: str | None = None) -
     return None
 
 
-def digest_of(path: str | os.PathLike[str], told: Callable[[int], bool] = lambda _: True) -> tuple[str, int]:
+def digest_of(path: str | os.PathLike[str], progress: Callable[[int], bool] = lambda _: True) -> tuple[str, int]:
     """(SHA-256 in 64 hexadecimal digits, size in bytes) of a file.
 
     `told` is given the bytes of each piece; where it says False the work is given up by InterruptedError.
@@ -121,7 +121,7 @@ def digest_of(path: str | os.PathLike[str], told: Callable[[int], bool] = lambda
         while (count := file.readinto(buffer)) > 0:
             state.update(view[:count])
             size += count
-            if not told(count):
+            if not progress(count):
                 raise InterruptedError
     return state.hexdigest(), size
 

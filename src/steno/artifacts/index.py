@@ -37,23 +37,23 @@ class IndexWriter:
     def __init__(self, path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
         files.replace(path, b"".join(map(_line, lines)))
         self._path = path
-        self._owed: list[bytes] = []
+        self._pending: list[bytes] = []
         self._torn = False
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Say something with the next `write`."""
-        self._owed.append(_line(line))
+        self._pending.append(_line(line))
 
     def write(self) -> None:
         """Append what was added; what there is no room for stays pending."""
-        if not self._owed:
+        if not self._pending:
             return
-        data = (b"\n" if self._torn else b"") + b"".join(self._owed)
+        data = (b"\n" if self._torn else b"") + b"".join(self._pending)
         with contextlib.suppress(OSError):
             self._torn = True
             if files.append(self._path, data) == len(data):
                 self._torn = False
-                self._owed.clear()
+                self._pending.clear()
 
 
 def _line(line: Mapping[str, Any]) -> bytes:
@@ -63,9 +63,9 @@ def _line(line: Mapping[str, Any]) -> bytes:
 class IndexReader:
     """Reads what is new in the index files of all nodes. Guarded by its owner; costs a `stat` per node."""
 
-    def __init__(self, run_dir: Path, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, run_dir: Path, on_line: Callable[[dict[str, Any]], None]) -> None:
         self._nodes = run_dir / ".steno" / "nodes"
-        self._tell = tell
+        self._on_line = on_line
         self._places: dict[str, tuple[int, int]] = {}
         self._is_over = False
         """What the run had put away was told."""
@@ -77,7 +77,7 @@ class IndexReader:
             for line in _put_away(self._nodes.parent.parent):
                 found = _read(line)
                 if found is not None:
-                    self._tell(found)
+                    self._on_line(found)
         for path in _files(self._nodes):
             inode, at = self._places.get(path, (0, 0))
             try:
@@ -93,7 +93,7 @@ class IndexReader:
                         at += len(line)
                         found = _read(line)
                         if found is not None:
-                            self._tell(found)
+                            self._on_line(found)
             except OSError:
                 continue
             self._places[path] = (opened.st_ino, at)

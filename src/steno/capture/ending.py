@@ -128,7 +128,7 @@ class Ending:
     # -- the end ------------------------------------------------------------------------------------------
 
     def end(
-        self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None, *, tell: bool = True
+        self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None, *, announce: bool = True
     ) -> bool:
         """End the run; see `Run.finish`.
 
@@ -148,19 +148,21 @@ class Ending:
         if timeout is None:
             timeout = _hurried()
         if not self._one.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
-            if tell:
+            if announce:
                 say(f"the run {self.started.name!r} is being ended by another thread, which was not done in time")
             return False
         try:
             if self.ended is None:
-                self._end(state, why, began, timeout, tell=tell)
-            elif not self.ended and tell:
+                self._end(state, why, began, timeout, announce=announce)
+            elif not self.ended and announce:
                 say(self._said or f"the run {self.started.name!r} is being ended already: this call waits for nothing")
             return bool(self.ended)
         finally:
             self._one.release()
 
-    def _end(self, state: str, why: tuple[str, str] | None, began: float, timeout: float | None, *, tell: bool) -> None:
+    def _end(
+        self, state: str, why: tuple[str, str] | None, began: float, timeout: float | None, *, announce: bool
+    ) -> None:
         done = no_task_left = self._await_tasks(None if timeout is None else began + max(timeout, 0.0))
         self.started.stop_observing()
         deadline = time.monotonic() + FINISH_SECS if timeout is None else began + max(timeout, 0.0)
@@ -189,7 +191,7 @@ class Ending:
         lagging: list[str] = []
         try:
             with outstanding.Patience(
-                PATIENCE_SECS if tell else float("inf"), deadline, lambda: self._waiting(deadline)
+                PATIENCE_SECS if announce else float("inf"), deadline, lambda: self._waiting(deadline)
             ):
                 for wait in waits:
                     done = wait(deadline) and done
@@ -200,7 +202,7 @@ class Ending:
                 self.mark(state, why)
         finally:
             lagging = self._lagging()
-            left = [] if done else self._owed()
+            left = [] if done else self._left()
             self._close(min(deadline, time.monotonic() + patience), is_owner=is_owner, is_owing=bool(left))
         # What came a moment too late for the wait has come.
         done = no_task_left and not left
@@ -209,9 +211,9 @@ class Ending:
         self.ended = done
         if left:
             self._said = outstanding.left(self.started, left, lagging)
-            if tell:
+            if announce:
                 say(self._said)
-        if is_owner and tell and self.started.rank == 0 and (line := outstanding.refused(self.started)):
+        if is_owner and announce and self.started.rank == 0 and (line := outstanding.refused(self.started)):
             say(line)
         if is_owner and self.is_shown and is_terminal():
             has_events = "tensorboard" in asked.destinations(self.started.dir)
@@ -286,14 +288,14 @@ class Ending:
 
     # -- what is said ---------------------------------------------------------------------------------------
 
-    def _owed(self) -> list[str]:
+    def _left(self) -> list[str]:
         return outstanding.now(self.started, self._lagging(), self.artifacts, whole=os.getpid() == self.owner)
 
     def _lagging(self) -> list[str]:
         return [feed.name for feed in self.started.feeds if feed.courier.ending and not feed.courier.complete]
 
     def _waiting(self, deadline: float) -> None:
-        parts = self._owed()
+        parts = self._left()
         if parts:
             self.report("waiting", outstanding.waiting(self.started, parts, max(0.0, deadline - time.monotonic())))
 

@@ -33,7 +33,7 @@ class OpenRun(Protocol):
     """The process that opened it; a forked child has inherited it."""
 
     def end(
-        self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None, *, tell: bool = True
+        self, state: str, why: tuple[str, str] | None = None, timeout: float | None = None, *, announce: bool = True
     ) -> bool:
         """End it within the time; True: nothing is left to do. A second call waits for the first one's answer."""
         ...
@@ -146,7 +146,7 @@ class OpenRuns:
             one.mark(state, failure)
         for waiting in range(len(mine), 0, -1):
             left = max(0.0, self.exit_deadline() - time.monotonic())
-            mine[-waiting].end(state, failure, left / waiting, tell=False)
+            mine[-waiting].end(state, failure, left / waiting, announce=False)
 
     def exit_deadline(self) -> float:
         """When the end of this process is to be over (monotonic seconds), for all its runs together."""

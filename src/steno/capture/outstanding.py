@@ -27,10 +27,10 @@ class Patience:
         tell: called on a thread of its own.
     """
 
-    def __init__(self, secs: float, deadline: float, tell: Callable[[], None]) -> None:
+    def __init__(self, secs: float, deadline: float, notify: Callable[[], None]) -> None:
         self._timer: threading.Timer | None = None
         if time.monotonic() + secs < deadline:
-            self._timer = threading.Timer(secs, tell)
+            self._timer = threading.Timer(secs, notify)
             self._timer.name = "steno-patience"
             self._timer.daemon = True
 

@@ -240,18 +240,18 @@ class Recorder:
         by_adapter: dict[int, list[PendingValue]] = {}
         for one in pending:
             by_adapter.setdefault(id(one.adapter), []).append(one)
-        begun: list[tuple[Late, list[str]]] = []
+        fetches: list[tuple[Late, list[str]]] = []
         for group in by_adapter.values():
             try:
                 lates = group[0].adapter.begin([one.value for one in group], QUEUE.room(self.account))
-                begun += [(late, [group[place].key for place in late.places]) for late in lates]
+                fetches += [(late, [group[place].key for place in late.places]) for late in lates]
             except Refused:
                 pass  # there was no room: counted
             except Exception as error:
                 self.account.failed += 1
                 for one in group:
                     self.report(one.key, f"the device value of {one.key!r} was left out: {safe_repr(error)}")
-        return begun
+        return fetches
 
     def fill(self, seq: int, keys: Sequence[str], arrays: str | None) -> Callable[[list[Any]], None]:
         """What takes the late values of these keys of a record."""

@@ -139,12 +139,12 @@ def media_keys(summary: Mapping[str, Any]) -> list[str]:
 def _media(reader: RunReader, summary: Mapping[str, Any]) -> Iterable[str]:
     keys = media_keys(summary)
     for key in keys[:LISTED]:
-        yield told(reader, key, [reader.series(key)])
+        yield described(reader, key, [reader.series(key)])
     if len(keys) > LISTED:
         yield f"and {len(keys) - LISTED} more keys; choose with --key"
 
 
-def told(reader: RunReader, key: str, found: list[Series]) -> str:
+def described(reader: RunReader, key: str, found: list[Series]) -> str:
     """What the texts and media values of a key are, and where the newest is."""
     values = sorted((int(one.step[row]), one.rank[row], value) for one in found for row, value in _ordered(one))
     kinds = Counter(value.kind if isinstance(value, Ref) else "text" for _, _, value in values)

@@ -50,7 +50,7 @@ def chart_of(reader: RunReader, key: str, *, ranks: list[int] | None, points: in
     found = by_rank(reader, key, ranks, points)
     odd = {id(series): unnumbered(series) for _, series in found}
     if any(odd.values()) and all(odd[id(series)] == len(series.value) for _, series in found):
-        return about.told(reader, key, [series for _, series in found])
+        return about.described(reader, key, [series for _, series in found])
     lines = [chart.ChartLine(f"rank {rank}", series.step, series.value, odd[id(series)]) for rank, series in found]
     return chart.draw(key, lines, height=height, color=terminal.in_color())
 

@@ -84,13 +84,13 @@ def _train(console: Console, plan: digits.Plan) -> None:
 def _viewer(place: str) -> Iterator[None]:
     """A browser that shows the runs, from the first step on and until Ctrl-C."""
     import steno
-    from steno.cli.view import tell
+    from steno.cli.view import announce
 
     viewer = steno.view(place)
     try:
         yield
         terminal.say("")
-        tell(next_steps.shown(place), viewer.address, viewer.url)
+        announce(next_steps.shown(place), viewer.address, viewer.url)
         with contextlib.suppress(KeyboardInterrupt):
             viewer.wait()
     finally:

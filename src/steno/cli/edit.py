@@ -33,7 +33,7 @@ def tag(
     with choosing.opened(run, dir) as reader:
         if tags or remove:
             reader.edit(add_tags=tags or (), remove_tags=remove or ())
-        _tell(reader, json, "tags", ", ".join(reader.info.tags))
+        _report(reader, json, "tags", ", ".join(reader.info.tags))
 
 
 def note(
@@ -52,7 +52,7 @@ def note(
     with choosing.opened(run, dir) as reader:
         if text is not None:
             reader.edit(notes=_standard_input() if text == "-" else text)
-        _tell(reader, json, "notes", reader.info.notes)
+        _report(reader, json, "notes", reader.info.notes)
 
 
 def rename(
@@ -68,7 +68,7 @@ def rename(
     """
     with choosing.opened(run, dir) as reader:
         reader.edit(name=name)
-        _tell(reader, json, "name", f"is shown as {reader.info.project}/{reader.info.name}")
+        _report(reader, json, "name", f"is shown as {reader.info.project}/{reader.info.name}")
 
 
 def archive(
@@ -87,7 +87,7 @@ def archive(
         raise UsageError("which runs? Name them, as in steno archive digits/my-run")
     for reader in readers:
         reader.edit(archived=not undo)
-        _tell(reader, json, "archived", "is listed again" if undo else "is archived")
+        _report(reader, json, "archived", "is listed again" if undo else "is archived")
 
 
 def _standard_input() -> str:
@@ -95,7 +95,7 @@ def _standard_input() -> str:
     return sys.stdin.buffer.read(2 * LINE_BYTES).decode("utf-8", "surrogateescape").rstrip("\n")
 
 
-def _tell(reader: RunReader, json: bool, field: str, text: str) -> None:
+def _report(reader: RunReader, json: bool, field: str, text: str) -> None:
     info = reader.info
     if json:
         found: dict[str, Any] = {"dir": str(reader.dir), "project": info.project, "name": info.name}

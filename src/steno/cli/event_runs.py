@@ -102,7 +102,7 @@ def _record(one: Imported, runs_dir: Path) -> None:
                 for event in file:
                     if event.restart and one.points:
                         # What was written from this step on was void for TensorBoard: it is kept, and hidden.
-                        RUNS.of(run).end("finished", tell=False)  # what is not posted yet is posted below
+                        RUNS.of(run).end("finished", announce=False)  # what is not posted yet is posted below
                         run = begin(resume=True, rewind=max(event.step, 0))
                         writer.onto(run)
                     writer.write(event)
@@ -112,7 +112,7 @@ def _record(one: Imported, runs_dir: Path) -> None:
         failure = error
         raise
     finally:
-        RUNS.of(run).end(*how(failure), tell=False)
+        RUNS.of(run).end(*how(failure), announce=False)
         steno.sync(run.dir)
     _mark(run.dir, one.source, files, complete=True)
 

@@ -51,7 +51,7 @@ def import_(
             one.error = f"{place} was not imported: {error}"
         done.append(one)
         if not json:
-            _tell(one)
+            _report(one)
     if json:
         terminal.print_json({"runs": [_plain(one) for one in done]})
     if any(one.error for one in done):
@@ -111,7 +111,7 @@ def _plain(one: Imported) -> dict[str, Any]:
     return {name: getattr(one, name) for name in Imported.__slots__}
 
 
-def _tell(one: Imported) -> None:
+def _report(one: Imported) -> None:
     console = terminal.console()
     if one.error:
         terminal.complain(f"steno: {' '.join(one.error.split())}")

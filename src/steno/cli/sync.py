@@ -115,11 +115,11 @@ def _one(place: Path, *, adopt: bool, json: bool, **more: Any) -> bool:
         facts = {**dataclasses.asdict(report), "unposted": unposted}
         terminal.print_json({"dir": str(place), **facts, "points": points})
     else:
-        _tell(place, report, points)
+        _report(place, report, points)
     return report.complete
 
 
-def _tell(place: Path, report: SyncReport, points: int) -> None:
+def _report(place: Path, report: SyncReport, points: int) -> None:
     terminal.say(f"{points:,} points are posted in {place}")
     for name, health in report.destinations.items():
         rest = f": {health['error']}" if name in report.lacking and health.get("error") else ""

@@ -40,7 +40,7 @@ def verify(
         terminal.print_json(found)
     else:
         how = "every byte was read" if whole else "sizes and the ends of parts were compared; --whole reads every byte"
-        told = f"{bad:,} runs are damaged" if bad else "all is there"
-        terminal.say(f"{runs:,} runs, {parts:,} parts: {told} ({how})")
+        verdict = f"{bad:,} runs are damaged" if bad else "all is there"
+        terminal.say(f"{runs:,} runs, {parts:,} parts: {verdict} ({how})")
     if bad:
         raise typer.Exit(1)

@@ -65,7 +65,7 @@ def view(
         Options(
             place, host, port, browser=browser, token=token, allow_hosts=tuple(allow_host or ()), allow_edit=allow_edit
         ),
-        lambda address, url: tell(place, address, url),
+        lambda address, url: announce(place, address, url),
     )
 
 
@@ -80,7 +80,7 @@ def _export(place: str, target: str, where: str | None, name: str | None) -> Non
         terminal.say(visible(f"left out, for want of room: {', '.join(left_out[:5])}{more}"))
 
 
-def tell(place: str, address: str, url: str | None) -> None:
+def announce(place: str, address: str, url: str | None) -> None:
     """Say where it is. The token is shown to a person at a terminal and to nothing that keeps a log."""
     shown = url if url is not None and sys.stdout.isatty() else address
     terminal.say(f"steno shows the runs under {place} at {shown}")

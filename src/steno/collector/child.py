@@ -162,19 +162,19 @@ class ChildFollower:
         self._process = process
         assert process.stdin is not None
         assert process.stdout is not None
-        teller = threading.Thread(target=self._tell, args=(process, process.stdin), daemon=True)
-        teller.start()
+        sender = threading.Thread(target=self._send, args=(process, process.stdin), daemon=True)
+        sender.start()
         threading.Thread(target=self._copy, args=(process.stderr,), daemon=True).start()
         with process.stdout:
             for line in process.stdout:
                 with contextlib.suppress(ValueError):
-                    self._hear(json.loads(line))
+                    self._receive(json.loads(line))
         code = process.wait()
         self._opened, self._unclosed = self._opened and code == 0, code != 0
         if not self._unclosed:
             files.unlink(self._mark, missing_ok=True)
         self._wake.set()
-        teller.join(5)
+        sender.join(5)
         return code
 
     def _copy(self, pipe: IO[str]) -> None:
@@ -185,7 +185,7 @@ class ChildFollower:
                 with contextlib.suppress(OSError), open(self._node.dir / "collector.log", "a", encoding="utf-8") as log:
                     log.write(visible(scrub(line)))
 
-    def _tell(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:
+    def _send(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:
         last: tuple[int, int] | None = None
         first = {
             "wanted": dataclasses.asdict(self._wanted),
@@ -207,7 +207,7 @@ class ChildFollower:
                 self._wake.wait(1.0)
                 self._wake.clear()
 
-    def _hear(self, report: dict[str, Any]) -> None:
+    def _receive(self, report: dict[str, Any]) -> None:
         self.state, self.error, self._dirty = report["state"], report["error"], report["dirty"]
         self._opened, self._left_out = report["opened"], report["left_out"]
         self._flushed = tuple(report["flushed"])

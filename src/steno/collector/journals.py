@@ -274,7 +274,7 @@ class Journal:
         if tailer.offset > fmt.HEADER_BYTES or now < self._next_pass:
             return False
         self._next_pass = now + ALIVE_EVERY_SECS
-        later = any(_begun(self.found.dir / f"{one:06d}.seg") for one in self._numbers if one > self._number)
+        later = any(_is_started(self.found.dir / f"{one:06d}.seg") for one in self._numbers if one > self._number)
         # Asked again: it may have been filled between the two looks.
         return later and tailer.untouched
 
@@ -436,7 +436,7 @@ class Journal:
         self._close_emptied()
 
 
-def _begun(path: Path) -> bool:
+def _is_started(path: Path) -> bool:
     """Whether a segment has a frame."""
     try:
         with open(inside.opened(path), "rb") as file:

@@ -501,7 +501,7 @@ class Service:
             return
         self._next_status = now + _URGENT_STATUS_SECS
         self._status = current
-        self._tell(current)
+        self._pass_on(current)
 
     def _streams(self) -> tuple[Stream, ...]:
         return self.reader.snapshot(batches=False).streams
@@ -559,15 +559,15 @@ class Service:
             "artifacts": self.artifacts.health(),
             "uploads": self.uploads.health(),
             "removed": self._removed,
-            "refused": self.poster.refused.told(),
+            "refused": self.poster.refused.as_data(),
             "error": self._problem or self.sealing.error or self.syncer.error,
         }
         if current == self._status and now < self._heartbeat and not force:
             return
         self._status, self._heartbeat = current, now + _HEARTBEAT_SECS
-        self._tell(current)
+        self._pass_on(current)
 
-    def _tell(self, status: dict[str, Any]) -> None:
+    def _pass_on(self, status: dict[str, Any]) -> None:
         text = schema.json_text({"time": time.time_ns(), **status})
         with contextlib.suppress(OSError):
             files.replace(self.node.dir / statusfile.FILE, text.encode())

@@ -99,8 +99,8 @@ class Serving:
             return False
         *lines, self._held = (self._held + data).split(b"\n")
         for line in lines:
-            told = json.loads(line)
-            self._begin(Path(told["run"]), float(told["linger"]), float(told["adopt"]))
+            message = json.loads(line)
+            self._begin(Path(message["run"]), float(message["linger"]), float(message["adopt"]))
         return bool(lines)
 
     def _begin(

@@ -41,10 +41,10 @@ class Store:
         told: given the bytes of each piece that was read; where it says False, the work is given up.
     """
 
-    def __init__(self, run_dir: Path, scratch: Path, told: Callable[[int], bool]) -> None:
+    def __init__(self, run_dir: Path, scratch: Path, progress: Callable[[int], bool]) -> None:
         self._run_dir = run_dir
         self._scratch = scratch
-        self._told = told
+        self._progress = progress
         self._lock = threading.Lock()
         self.duplicates = 0
         """Contents that were there already."""
@@ -83,7 +83,7 @@ class Store:
         return {"what": "dir", "digest": digest, "size": sum(one.size for one in listed), "files": len(listed)}
 
     def _keep(self, path: Path) -> tuple[str, int]:
-        digest, size = digest_of(path, self._told)
+        digest, size = digest_of(path, self._progress)
         target = place(self._run_dir, digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         self._link(path, target, digest)

@@ -170,12 +170,12 @@ class Courier:
         """A call of the destination's that is not repeated has raised: counted, and the first one is said."""
         self.progress = dataclasses.replace(self.progress, errors=self.progress.errors + 1)
         self._failed_call = safe_repr(error)
-        self._tell("error", f"{self.name}: {what}; more are only counted")
+        self._say("error", f"{self.name}: {what}; more are only counted")
 
     def skip(self, records: int, why: str) -> None:
         """Records that are not kept for this destination: counted, and said once."""
         self.progress = dataclasses.replace(self.progress, skipped=self.progress.skipped + records)
-        self._tell("behind", f"{self.name} is skipping records: {why}")
+        self._say("behind", f"{self.name} is skipping records: {why}")
 
     def _work(self) -> None:
         try:
@@ -204,7 +204,7 @@ class Courier:
                 self._pause()
                 continue
             if getattr(made, "lost", False) and self.progress.batch:
-                self._tell("lost", f"{self.name} lacks what it had taken: the whole run is given again")
+                self._say("lost", f"{self.name} lacks what it had taken: the whole run is given again")
                 self.progress = dataclasses.replace(self.progress, batch=0, record=0, position=None, delivered=0)
                 self.flushed = (0, 0)
             self._kinds = frozenset(getattr(made, "kinds", self._kinds))
@@ -256,7 +256,7 @@ class Courier:
         lost = handover.given_up
         if lost:
             self._failing = f"gave up {len(lost)} record{'s' * (len(lost) > 1)}: {why}"
-            self._tell("skip", f"{self.name} {self._failing}; first: {min(lost)}")
+            self._say("skip", f"{self.name} {self._failing}; first: {min(lost)}")
         return handover.taken, lost
 
     def _next(self) -> Batch | None:
@@ -267,7 +267,7 @@ class Courier:
                 batch = self.fetch(number)
             except CorruptError as error:
                 self._failing = str(error)
-                self._tell(f"batch {number}", f"{self.name}: batch {number} is damaged and passed over ({error})")
+                self._say(f"batch {number}", f"{self.name}: batch {number} is damaged and passed over ({error})")
                 self._reached = (number, record)
                 self._damaged += 1
                 continue
@@ -300,7 +300,7 @@ class Courier:
             return error
         finally:
             for what in self.left_out:
-                self._tell(f"left out {what}", f"{self.name} has no place for {what}: left out, the rest kept")
+                self._say(f"left out {what}", f"{self.name} has no place for {what}: left out, the rest kept")
         self.moved()
         self._backoff.reset()
         return None
@@ -375,14 +375,14 @@ class Courier:
 
     # -- what is told --------------------------------------------------------------------------------------
 
-    def _tell(self, key: str, message: str) -> None:
+    def _say(self, key: str, message: str) -> None:
         self.say(f"{key} {self.name}", message)
 
     def _failed(self, error: BaseException) -> None:
         self.state, self._failing = "retrying", safe_repr(error)
         counts = self.progress
         self.progress = dataclasses.replace(counts, retries=counts.retries + 1, errors=counts.errors + 1)
-        self._tell(f"retry {type(error).__name__}", f"{self.name}: {self._failing}; trying again")
+        self._say(f"retry {type(error).__name__}", f"{self.name}: {self._failing}; trying again")
 
     def _well(self) -> None:
         self.state, self._failing = "waiting", None
@@ -390,7 +390,7 @@ class Courier:
 
     def _stopped(self, why: str) -> None:
         self.state, self._failing = "stopped", why
-        self._tell("stop", f"{self.name} is stopped: {why}")
+        self._say("stop", f"{self.name} is stopped: {why}")
 
     # -- waiting -------------------------------------------------------------------------------------------
 

@@ -98,10 +98,10 @@ class TorchAdapter:
             by_device.setdefault(value.device, []).append(place)
         late: list[Late] = []
         for device, places in by_device.items():
-            late += self._begun(device, [values[place] for place in places], places, room)
+            late += self._started(device, [values[place] for place in places], places, room)
         return late
 
-    def _begun(self, device: Any, values: Sequence[Any], places: Sequence[int], room: Room) -> list[Late]:
+    def _started(self, device: Any, values: Sequence[Any], places: Sequence[int], room: Room) -> list[Late]:
         """One device's; what cannot be fetched costs only itself."""
         try:
             if device.type == "cuda":
@@ -114,7 +114,7 @@ class TorchAdapter:
                 return [Lost(places, error)]
         late: list[Late] = []
         for value, place in zip(values, places, strict=True):
-            late += self._begun(device, [value], [place], room)
+            late += self._started(device, [value], [place], room)
         return late
 
     def _rows_of(self, device: Any) -> StagingRows:

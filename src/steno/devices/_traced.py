@@ -241,7 +241,7 @@ def call_back(vectors: Sequence[Any], sink: Callable[[list[Any]], None]) -> None
     in a callback can lock up.
     """
 
-    def tell(*arrays: Any) -> None:
+    def arrived(*arrays: Any) -> None:
         try:
             sink(list(arrays))
         except Exception:
@@ -249,7 +249,7 @@ def call_back(vectors: Sequence[Any], sink: Callable[[list[Any]], None]) -> None
             return
 
     # Not partitioned: a function that JAX shards by itself would call once per device with the same values.
-    jax.debug.callback(tell, *vectors)
+    jax.debug.callback(arrived, *vectors)
 
 
 def _words(vector: Any) -> Any:

@@ -45,7 +45,7 @@ class TargetRun:
         self._own: steno.Run | None = None
         self._home = self._maker = os.getpid()
         # Shared with forked children: what one of them has made, for whoever comes next.
-        self._told = mmap.mmap(-1, mmap.PAGESIZE)
+        self._shared = mmap.mmap(-1, mmap.PAGESIZE)
 
     def seen(self) -> steno.Run | None:
         """The run as far as there is one; makes none."""
@@ -65,17 +65,17 @@ class TargetRun:
         """
         run = self.seen()
         if run is None or (run is self._own and run.ended):
-            before = json.loads(self._told[:].rstrip(b"\0") or b"{}") if run is None else _again(run)
+            before = json.loads(self._shared[:].rstrip(b"\0") or b"{}") if run is None else _again(run)
             run = self._own = init_beside(**{**more, **self._options, **before})
             self._maker = os.getpid()
             _made.add(run)
-            self._tell(_again(run))
+            self._share(_again(run))
         return run
 
-    def _tell(self, again: Mapping[str, Any]) -> None:
+    def _share(self, again: Mapping[str, Any]) -> None:
         text = json.dumps(again).encode()
-        if len(text) <= len(self._told):
-            self._told[:] = text.ljust(len(self._told), b"\0")
+        if len(text) <= len(self._shared):
+            self._shared[:] = text.ljust(len(self._shared), b"\0")
 
     def flush(self) -> None:
         """Wait, two seconds at most, until what was logged can be read.
@@ -98,7 +98,7 @@ class TargetRun:
         """End a run of its own; the next `take` makes a new one."""
         self.end()
         self._own = None
-        self._tell({})
+        self._share({})
 
     def __getstate__(self) -> dict[str, Any]:
         run = self.seen()

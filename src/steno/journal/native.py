@@ -106,7 +106,7 @@ def _call(self: Any, data: Any, step: Any = None, level: Any = None, arrays: Any
 _call.__qualname__ = "Run.log"  # as a TypeError about its arguments calls it
 
 
-def _wish() -> tuple[str, bool, bool]:
+def _requested() -> tuple[str, bool, bool]:
     """(what `STENO_NATIVE` is, whether the native module is not wanted, whether it has to be)."""
     word = settings.read("STENO_NATIVE")
     known = word.lower()
@@ -123,7 +123,7 @@ def chosen() -> tuple[ModuleType | None, str]:
         UsageError: `STENO_NATIVE=require`, and it cannot be; or a word that is none.
 
     """
-    word, unwanted, needed = _wish()
+    word, unwanted, needed = _requested()
     if unwanted:
         return None, f"STENO_NATIVE={word}"
     module, why = _loaded()

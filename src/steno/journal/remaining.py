@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def has_unposted(place: Path) -> bool:
     """Whether the journal in that directory has a frame that is not in a ledger."""
-    return any(_owes(path) for path in segments(place))
+    return any(_has_unposted(path) for path in segments(place))
 
 
 def segments(place: Path) -> list[str]:
@@ -47,7 +47,7 @@ def is_closed(path: str) -> bool:
         return False
 
 
-def _owes(path: str) -> bool:
+def _has_unposted(path: str) -> bool:
     try:
         with open(inside.opened(path), "rb") as file:
             head = os.pread(file.fileno(), fmt.HEADER_BYTES, 0)

@@ -110,7 +110,7 @@ def standing(held: list[dict[str, Any]] | list[Mapping[str, Any]], ages: Mapping
     longest, is_live = 0.0, False
     for one in held:
         rows, age = streams[one["node"]], ages.get(one["node"], 0.0)
-        if one.get("ended") or is_replaced({(row.attempt, row.rank) for row in rows} or _begun(one)):
+        if one.get("ended") or is_replaced({(row.attempt, row.rank) for row in rows} or _started_ranks(one)):
             continue
         if age <= float(one.get("silent_secs") or SILENT_SECS):
             is_live = True
@@ -127,7 +127,7 @@ def standing(held: list[dict[str, Any]] | list[Mapping[str, Any]], ages: Mapping
     }
 
 
-def _begun(one: Mapping[str, Any]) -> set[tuple[int, int]]:
+def _started_ranks(one: Mapping[str, Any]) -> set[tuple[int, int]]:
     """(attempt, rank) of what a node has started of which it has posted nothing."""
     found = one.get("begun")
     return {

@@ -41,14 +41,14 @@ _STRETCH_POINTS = 1 << 17
 _STRETCHES = 2
 
 
-def _why_none(node_dir: Path, *, begun: bool) -> str:
+def _why_none(node_dir: Path, *, has_parts: bool) -> str:
     """Why a node has no ledger that can be read; "": its collector is about to begin one."""
     pointer = files.read_json(node_dir / places.POINTER)
     if pointer:
         return f"{ELSEWHERE}{pointer.get('host')}"
     if (node_dir / machinery.LEDGER).exists():
         return ""
-    return "the ledger is gone" if begun or (node_dir / statusfile.FILE).exists() else ""
+    return "the ledger is gone" if has_parts or (node_dir / statusfile.FILE).exists() else ""
 
 
 class Reader:
@@ -92,7 +92,7 @@ class Reader:
                 if path is None:
                     without = self._without_ledger(manifest, node)
                     pieces.append(without)
-                    why = _why_none(self.run_dir / ".steno" / "nodes" / node_name(node), begun=bool(without.parts))
+                    why = _why_none(self.run_dir / ".steno" / "nodes" / node_name(node), has_parts=bool(without.parts))
                     if why:
                         unreadable[node] = why
                     continue

@@ -27,7 +27,7 @@ class RefusedCounts:
         if key in self._keys or len(self._keys) < _KEYS:
             self._keys[key] = self._keys.get(key, (0, ""))[0] + times, reason
 
-    def told(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, Any]:
         """For the status: how many values of how many keys, and the keys that have most."""
         most = sorted(self._keys.items(), key=lambda item: -item[1][0])[:_SHOWN]
         return {

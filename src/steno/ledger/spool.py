@@ -171,7 +171,7 @@ class Spool:
         if inline is not None:
             meta.pop("ext", None)
             ref = Ref("", kind, {**meta, **inline})
-            media_files.tell(path, at, ref)
+            media_files.note_kept(path, at, ref)
             self._consume(path, at, size)
             return ref
         if data is not None:
@@ -194,7 +194,7 @@ class Spool:
                 self._queue(job)
         with self._wake:
             self._unsynced[digest] = job.ext
-        media_files.tell(path, at, ref)
+        media_files.note_kept(path, at, ref)
         self._consume(path, at, size)
         return ref
 

@@ -125,8 +125,8 @@ def given_curve(rows: Sequence[Any], thresholds: Any) -> Settled:
         raise UsageError(f"PR curve: its rows are of one length, not {shown}")
     curve = [[float(value) for value in array] for array in arrays.values()]
     # Here the number is only what the plugin gets: it does not count anything.
-    told = max(1, thresholds) if hasattr(thresholds, "__index__") else thresholds
-    return Settled("pr_curve", {"curve": curve, "thresholds": checked_thresholds(told)})
+    asked = max(1, thresholds) if hasattr(thresholds, "__index__") else thresholds
+    return Settled("pr_curve", {"curve": curve, "thresholds": checked_thresholds(asked)})
 
 
 def counted(raw: Raw) -> dict[str, Any]:

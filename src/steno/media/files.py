@@ -115,14 +115,14 @@ def want(journal_dir: Path) -> None:
     files.touch(journal_dir / WANTED)
 
 
-def tell(path: str, at: int, ref: Ref) -> None:
+def note_kept(path: str, at: int, ref: Ref) -> None:
     """Say where a captured value has gone, before its raw bytes go; only where that is wanted."""
     if not path or not os.path.exists(os.path.join(os.path.dirname(path), WANTED)):
         return
     files.write_json(Path(f"{path}.{at}.ref"), {"digest": ref.digest, "meta": ref.meta})
 
 
-def told(path: str, at: int, kind: str) -> Ref | None:
+def kept_as(path: str, at: int, kind: str) -> Ref | None:
     """Where the captured value at that place has gone; None: nobody has said."""
     try:
         said = json.loads(inside.read(f"{path}.{at}.ref"))

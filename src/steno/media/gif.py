@@ -36,16 +36,16 @@ def write_gif(file: BinaryIO, frames: Iterable[NDArray[Any]], fps: float) -> Non
     import numpy as np
     from PIL import Image
 
-    begun = False
+    has_header = False
     for frame in frames:
         height, width, channels = frame.shape
-        if not begun:
+        if not has_header:
             if max(height, width) > 65_535:
                 msg = f"a GIF of {width} by {height} is too large"
                 raise ValueError(msg)
             file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0))
             file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")
-            begun = True
+            has_header = True
         if channels == 1:
             image = Image.fromarray(np.ascontiguousarray(frame[:, :, 0]))
             image = _gray_palette(image)
@@ -55,7 +55,7 @@ def write_gif(file: BinaryIO, frames: Iterable[NDArray[Any]], fps: float) -> Non
             )
         file.write(struct.pack("<4sHxx", b"\x21\xf9\x04\x00", _delay_centiseconds(fps)))
         file.writelines(_picture(image))
-    if not begun:
+    if not has_header:
         msg = "a GIF without frames"
         raise ValueError(msg)
     file.write(b";")

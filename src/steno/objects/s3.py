@@ -202,7 +202,7 @@ def _resume(store: Bucket, one: Sending, names: Mapping[str, str]) -> tuple[str,
     later. Other uploads of this key are of other contents or hold nothing yet, and are removed.
     """
     step = _step(one.size)
-    for upload in _begun(store, names):
+    for upload in _unfinished(store, names):
         have = _pieces(store, upload, names)
         if have:
             number = min(have)
@@ -216,7 +216,7 @@ def _resume(store: Bucket, one: Sending, names: Mapping[str, str]) -> tuple[str,
     return str(answer["UploadId"]), {}
 
 
-def _begun(store: Bucket, names: Mapping[str, str]) -> list[str]:
+def _unfinished(store: Bucket, names: Mapping[str, str]) -> list[str]:
     """The ids of the uploads of this key that are not ended, the newest first; none without the right to ask."""
     try:
         answer = store.fs.call_s3("list_multipart_uploads", Bucket=names["Bucket"], Prefix=names["Key"])
@@ -260,6 +260,6 @@ def unfinished(store: Bucket) -> set[str]:
 def forget(store: Bucket, key: str) -> None:
     """Remove the uploads of a key that nobody will end any more."""
     names = _names(store, key)
-    for upload in _begun(store, names):
+    for upload in _unfinished(store, names):
         with contextlib.suppress(FileNotFoundError, PermissionError):
             store.fs.call_s3("abort_multipart_upload", **names, UploadId=upload)

@@ -265,12 +265,12 @@ def _artifact(
     versions: Sequence[Artifact],
     fetch: Fetch,
 ) -> Artifact:
-    payload, told = one.payload, outcome or {}
+    payload, facts = one.payload, outcome or {}
     return Artifact(
         name=str(payload["name"]),
         kind=str(payload["op"]),
-        size=int(told.get("size", payload.get("size", 0))),
-        digest=told.get("digest"),
+        size=int(facts.get("size", payload.get("size", 0))),
+        digest=facts.get("digest"),
         step=one.step,
         time=one.time,
         rank=one.rank,

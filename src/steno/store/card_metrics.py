@@ -47,12 +47,12 @@ def of_store(cards: Sequence[StoreCard]) -> Mapping[str, Mapping[str, Any]] | No
     if len(cards) == 1:
         return OfCard(cards[0].metrics or {})
     from steno.ledger.totals import Totals
-    from steno.store.summary import told
+    from steno.store.summary import as_rows
 
     totals = Totals(tuple(sorted(hidden)))
     for one in cards:
         card.add_to(totals, one.metrics or {}, one.reach)
-    return told(totals)
+    return as_rows(totals)
 
 
 class OfCard(Mapping[str, Mapping[str, Any]]):

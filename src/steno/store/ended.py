@@ -110,7 +110,7 @@ def _kept(path: str, found: cards.ListedRun) -> _Kept | None:
     known = attempts_.read_attempts(Path(path), lambda: manifest, lambda: ())
     hidden = attempts_.choose(known, "latest").hidden
     parts = [Part(**row) for row in manifest.get("parts", ())]
-    told = "\n".join(f"{part.name} {part.bytes} {part.crc}" for part in parts if part.kind == "metrics")
-    mark = hashlib.blake2b(f"{os.path.realpath(path)}\n{told}".encode(errors="replace"), digest_size=16).digest()
+    part_lines = "\n".join(f"{part.name} {part.bytes} {part.crc}" for part in parts if part.kind == "metrics")
+    mark = hashlib.blake2b(f"{os.path.realpath(path)}\n{part_lines}".encode(errors="replace"), digest_size=16).digest()
     run = f"{found.summary.project}/{found.summary.name}"
     return _Kept(list(found.stamps or ()), run, list(hidden), mark, msgspec.msgpack.encode(parts))

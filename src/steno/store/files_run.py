@@ -22,7 +22,7 @@ from steno.store.chosen import read_points
 from steno.store.engine import Engine, PartGone, again, inherit
 from steno.store.info import Info, info_of, state_of
 from steno.store.source import Source
-from steno.store.summary import Summary, told
+from steno.store.summary import Summary, as_rows
 from steno.store.unsealed import RunView, Unsealed, follow
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class FilesRun:
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """See `EngineRun`."""
-        return again(lambda: told(self._totals()))
+        return again(lambda: as_rows(self._totals()))
 
     def _totals(self) -> Totals:
         view = self.view()

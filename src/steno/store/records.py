@@ -136,14 +136,14 @@ def tail(
     poll_secs: float,
 ) -> Iterator[Record | Entry]:
     """The newest records, then each new one once, until the run is over and all of it was given."""
-    begun: list[RunView] = []
+    views: list[RunView] = []
 
     def begin() -> list[Record | Entry]:
-        begun[:] = [look()]
-        return newest(engine, run_dir, begun[0], last)
+        views[:] = [look()]
+        return newest(engine, run_dir, views[0], last)
 
     yield from again(begin)
-    seen = dict(begun[0].snapshot.last_batch)
+    seen = dict(views[0].snapshot.last_batch)
     quiet_since = time.monotonic()
     while follow:
         now = state()  # asked before the look, so that the last records are not missed

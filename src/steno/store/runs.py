@@ -100,13 +100,13 @@ def find(run: str | os.PathLike[str], dir: str | os.PathLike[str] | None = None,
     if hits:
         hits.sort(key=lambda hit: known[hit][0])
         more = f" and {len(hits) - _FEW} more" if len(hits) > _FEW else ""
-        several = ", ".join(_told(hit, known) for hit in hits[:_FEW])
+        several = ", ".join(_described(hit, known) for hit in hits[:_FEW])
         msg = f"{text!r} is {what} of {len(hits)} runs: say which, {several}{more}"
         raise UsageError(msg)
     raise RunNotFoundError(_not_found(text, path, place, known))
 
 
-def _told(path: Path, known: Mapping[Path, tuple[str, ...]]) -> str:
+def _described(path: Path, known: Mapping[Path, tuple[str, ...]]) -> str:
     """A run's name where no other has it, else its directory."""
     name = known[path][0]
     return name if sum(name in names for names in known.values()) == 1 else str(path)

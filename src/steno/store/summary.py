@@ -132,7 +132,7 @@ def _rows(run_dir: Path, one: card.Card) -> tuple[Totals, int]:
     return totals, one.batch
 
 
-def told(totals: Totals) -> dict[str, dict[str, Any]]:
+def as_rows(totals: Totals) -> dict[str, dict[str, Any]]:
     """By key what `RunReader.summary` says."""
     return {key: _row(row) for key, row in totals.items()}
 

@@ -51,11 +51,11 @@ class AfarCatalogue(Catalogue):
                 self._wake.wait()
                 self._wake.clear()
                 continue
-            begun, cost_secs = time.monotonic(), 0.0
+            began, cost_secs = time.monotonic(), 0.0
             with contextlib.suppress(StenoError):  # `standing` says it; an outage costs the store nothing
                 self._afar.look()
                 # Nor does the first look count: it imports the store's client, and copies what there is of each run.
-                cost_secs = time.monotonic() - begun if self._first.is_set() else 0.0
+                cost_secs = time.monotonic() - began if self._first.is_set() else 0.0
             self._by_path = {one.path: run for run, one in self._afar.runs().items()}
             self._first.set()
             self._wake.wait(max(_LEAST_SECS, cost_secs / _SHARE))

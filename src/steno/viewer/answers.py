@@ -25,10 +25,10 @@ def data(value: Any, status: int = 200) -> Response:
 
 def encoded(value: Any) -> bytes:
     """A value as JSON in UTF-8; what JSON has no number for is `{"$": "NaN"}` and its like."""
-    return msgspec.json.encode(told(value))
+    return msgspec.json.encode(plain(value))
 
 
-def told(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value as JSON can hold it, without loss.
 
     NaN, infinities and integers beyond 2**53, which JavaScript would round, are `{"$": TEXT}`; moments are ISO 8601.
@@ -44,10 +44,10 @@ def told(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     if hasattr(value, "items"):
-        return {str(name): told(one) for name, one in value.items()}
+        return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [told(one) for one in value]
-    return told(value.item()) if hasattr(value, "item") else str(value)
+        return [plain(one) for one in value]
+    return plain(value.item()) if hasattr(value, "item") else str(value)
 
 
 def moment(nanos: int | None) -> str | None:

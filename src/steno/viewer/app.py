@@ -68,8 +68,8 @@ class Viewer:
         overview, artifacts = Overview(self.catalogue), Artifacts(self.catalogue)
         records = Records(self.catalogue)
         charts, files = Charts(self.catalogue), Files(self.catalogue)
-        views = Views(self._kept, allowed=self._edit, changed=self.live.tell)
-        edit = Edit(self.catalogue, allowed=self._edit, changed=self.live.tell)
+        views = Views(self._kept, allowed=self._edit, changed=self.live.notify)
+        edit = Edit(self.catalogue, allowed=self._edit, changed=self.live.notify)
         gallery = Gallery(self.catalogue)
         made = Starlette(
             routes=[
@@ -104,7 +104,7 @@ class Viewer:
                 Route("/{rest:path}", Page().serve),
             ],
             exception_handlers={
-                asked.TooMuchError: _too_much, StenoError: _told, FileNotFoundError: _missing, Exception: _failed,
+                asked.TooMuchError: _too_much, StenoError: _refused, FileNotFoundError: _missing, Exception: _failed,
             },
             lifespan=self._lifespan,
         )  # fmt: skip
@@ -152,7 +152,7 @@ async def _no_such(_: Request) -> Response:
     return answers.wrong(404, "there is no such resource", "docs/viewer-api.md has the list")
 
 
-async def _told(_: Request, error: Any) -> Response:
+async def _refused(_: Request, error: Any) -> Response:
     return answers.of_error(error)
 
 

@@ -52,7 +52,7 @@ class DatabaseCatalogue(Catalogue):
             return self._ids
 
     def _ask(self) -> None:
-        begun = time.monotonic()
+        began = time.monotonic()
         try:
             found = list(self._database.runs(None, archived=True))
         except StenoError as error:
@@ -64,7 +64,7 @@ class DatabaseCatalogue(Catalogue):
             self._by_path = {one.path: run for run, one in self._ids.items()}
             self._list = list(self._ids.values())[::-1]
         now = time.monotonic()
-        self._fresh_until = now + max(_FRESH_SECS, (now - begun) / _SHARE)
+        self._fresh_until = now + max(_FRESH_SECS, (now - began) / _SHARE)
 
     def id_of(self, path: Path) -> str:
         """The id of a run that was found here."""

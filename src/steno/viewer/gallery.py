@@ -114,7 +114,7 @@ class Gallery:
                 at = [one for one in all_ if one.step == mine[place - 1]]
                 room = max(0, limit - len(items))
                 left_out += max(0, len(at) - room)
-                items += [_told(root, run, one, elsewhere=self._elsewhere()) for one in at[:room]]
+                items += [_item(root, run, one, elsewhere=self._elsewhere()) for one in at[:room]]
             except Exception as error:  # one damaged run costs its own media alone
                 problems.append({"run": run, **answers.said(error)})
         found = sorted(steps)
@@ -141,12 +141,12 @@ class Gallery:
             sign = sign, time.monotonic() // _STORE_SECS  # what came from a store meanwhile changes no file
         with self._lock:
             known = self._known.pop((run, key), None)
-        begun = time.monotonic()
-        if known is None or (known.sign != sign and begun >= known.until):
+        began = time.monotonic()
+        if known is None or (known.sign != sign and began >= known.until):
             before = time.thread_time()
             rows = self._read(run, key)
             cost = time.thread_time() - before
-            known = _Read(sign, rows, begun + cost / _SHARE if cost > _CHEAP_SECS else begun)
+            known = _Read(sign, rows, began + cost / _SHARE if cost > _CHEAP_SECS else began)
         with self._lock:
             if len(known.rows) <= _KEPT_ROWS:
                 self._known[run, key] = known
@@ -177,7 +177,7 @@ class Gallery:
         return tuple(shown for _, shown in found)
 
 
-def _told(root: Path, run: str, one: ShownMedia, *, elsewhere: bool) -> dict[str, Any]:
+def _item(root: Path, run: str, one: ShownMedia, *, elsewhere: bool) -> dict[str, Any]:
     """What the page gets of one; a reference that is no good costs no other."""
     said = {"run": run, "key": one.key, "step": one.step, "time": answers.moment(one.time), "rank": one.rank}
     if isinstance(one.value, str):

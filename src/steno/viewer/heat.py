@@ -68,21 +68,23 @@ class Heat:
                 problems.append({"run": run, **answers.said(error)})
                 continue
             for name in sorted({one.key for one in shown}):
-                told = {"outside": 0, "damaged": 0}
-                read = _read(partial(self._catalogue.have, run), root, [one for one in shown if one.key == name], told)
-                if read or told["damaged"]:
-                    found.append((run, name, read, told))
+                left_out = {"outside": 0, "damaged": 0}
+                read = _read(
+                    partial(self._catalogue.have, run), root, [one for one in shown if one.key == name], left_out
+                )
+                if read or left_out["damaged"]:
+                    found.append((run, name, read, left_out))
         edges, as_logged = _common([bins for _, _, read, _ in found for _, bins in read], wanted)
         columns = Columns()
         series = []
-        for run, name, read, told in found:
+        for run, name, read, left_out in found:
             grid, first, last, merged = _grid(read, edges, width, as_logged=as_logged)
             whole = as_logged and bool((grid == np.floor(grid)).all()) and float(grid.max(initial=0)) < 2**32
             count = columns.add(grid.reshape(-1).astype(np.uint32) if whole else grid.reshape(-1), narrow=True)
             series.append(
                 {
                     "run": run, "key": name, "kind": "heat", "rows": grid.size, "points": len(read), "first": first,
-                    "last": last, "merged": merged, **told, "columns": {"count": count},
+                    "last": last, "merged": merged, **left_out, "columns": {"count": count},
                 }
             )  # fmt: skip
         card = {"id": key, "edges": edges.tolist(), "as_logged": as_logged, "series": series, "problems": problems}
@@ -90,7 +92,7 @@ class Heat:
 
 
 def _read(
-    have: Callable[[str], None], root: Path, shown: Sequence[ShownMedia], told: dict[str, int]
+    have: Callable[[str], None], root: Path, shown: Sequence[ShownMedia], left_out: dict[str, int]
 ) -> list[tuple[int, Bins]]:
     """By step, what can be read of histograms; `told` counts what cannot, and the values outside of all bins."""
     found = []
@@ -105,9 +107,9 @@ def _read(
             sound = edges.ndim == counts.ndim == 1 and len(edges) == len(counts) + 1 > 1
             if not sound or not np.isfinite(edges).all() or (np.diff(edges) < 0).any() or not (counts >= 0).all():
                 raise ValueError("edges and counts do not fit")
-            told["outside"] += int(value.get("outside") or 0)
+            left_out["outside"] += int(value.get("outside") or 0)
         except Exception:  # one damaged histogram costs its own column alone
-            told["damaged"] += 1
+            left_out["damaged"] += 1
             continue
         found.append((one.step, (edges, counts)))
     return found

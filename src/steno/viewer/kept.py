@@ -123,7 +123,7 @@ class KeptViews:
         file, kept = _file(name), _checked(view)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         data = json.dumps({"steno_view": _FORMAT, "saved": now, "view": kept}, indent=1).encode() + b"\n"
-        with _told(name):
+        with _reported(name):
             if replace:
                 self._shelf.replace(file, data)
             elif not self._shelf.create(file, data):
@@ -139,7 +139,7 @@ class KeptViews:
             StenoError: it cannot be written.
         """
         old, new = _file(name), _file(to)
-        with _told(name):
+        with _reported(name):
             try:
                 self._shelf.call(old, new, _MOST_BYTES)
             except FileExistsError:
@@ -153,7 +153,7 @@ class KeptViews:
             StenoError: it cannot be removed.
         """
         file = _file(name)
-        with _told(name):
+        with _reported(name):
             self._shelf.remove(file)
 
 
@@ -162,7 +162,7 @@ def _file(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
+def _reported(name: str) -> Iterator[None]:
     """What the system refuses, as an error that names the view."""
     try:
         yield

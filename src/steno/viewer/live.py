@@ -50,7 +50,7 @@ class LiveStreams:
         self._over = True
         self.news.wake(self._ending.set)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Tell everybody now that the list has changed. May be called from any thread."""
         self.news.add(True, {})
 

@@ -34,7 +34,7 @@ class Changed:
         keys = None if self.keys is None or later.keys is None else self.keys | later.keys
         return Changed(later.state, keys, self.step if later.step is None else later.step)
 
-    def told(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, Any]:
         """As clients get it."""
         keys = None if self.keys is None or len(self.keys) > _KEYS else sorted(self.keys)
         return {"keys": keys, "step": self.step, "state": self.state}
@@ -112,7 +112,7 @@ class NewsFeed:
             return {}
         if len(runs) > _NAMED:
             return None
-        return {"list": any(one.listed for one in items), "runs": {run: one.told() for run, one in runs.items()}}
+        return {"list": any(one.listed for one in items), "runs": {run: one.as_data() for run, one in runs.items()}}
 
     async def wait(self, seconds: float) -> None:
         """Until something is added or `wake` is called, or the seconds are over."""

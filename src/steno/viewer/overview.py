@@ -99,16 +99,16 @@ class Overview:
 def _attempt(
     number: int, started: int, rewind: int | None, starts: Iterable[Entry], ends: Iterable[Entry]
 ) -> dict[str, Any]:
-    begun = [one for one in starts if one.attempt == number]
+    members = [one for one in starts if one.attempt == number]
     ended = [one for one in ends if one.attempt == number]
-    hosts = sorted({str(one.payload.get("host") or "") for one in begun} - {""})
-    sizes = [size for one in begun if isinstance(size := one.payload.get("world_size"), int)]
+    hosts = sorted({str(one.payload.get("host") or "") for one in members} - {""})
+    sizes = [size for one in members if isinstance(size := one.payload.get("world_size"), int)]
     return {
         "attempt": number,
-        "started": answers.moment(started or min((one.time for one in begun), default=None)),
+        "started": answers.moment(started or min((one.time for one in members), default=None)),
         "rewind": rewind,
         "world_size": max(sizes, default=None),
-        "processes": len(begun),
+        "processes": len(members),
         "hosts": hosts[:_MOST_HOSTS],
         "more_hosts": max(len(hosts) - _MOST_HOSTS, 0),
         "ended": answers.moment(max((one.time for one in ended), default=None)),

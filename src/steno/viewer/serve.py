@@ -58,7 +58,7 @@ class Options:
     parent: int | None = None
 
 
-def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
+def serve(options: Options, announce: Callable[[str, str | None], None]) -> None:
     """Serve until Ctrl-C, SIGTERM or SIGHUP; at most half a second later the process has nothing of it left.
 
     Args:
@@ -97,7 +97,7 @@ def serve(options: Options, tell: Callable[[str, str | None], None]) -> None:
     server = _server_type()(config, viewer.live.end, opened)
     shown = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{shown}:{port}/"
-    tell(address, None if token is None else f"{address}?token={token}")
+    announce(address, None if token is None else f"{address}?token={token}")
     if options.browser:
         opened += _open(address, token, options.shown)
     if options.parent is not None:

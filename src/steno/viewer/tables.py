@@ -56,7 +56,7 @@ class Tables:
         total = table.num_rows if rows is None else len(rows)
         part = table.slice(offset, limit) if rows is None else table.take(rows.slice(offset, limit))
         shown = part.select(range(min(table.num_columns, _MOST_COLUMNS)))
-        columns = [_told(column) for column in shown.columns]
+        columns = [_cells(column) for column in shown.columns]
         return {
             "columns": [{"name": field.name, "type": str(field.type)[:200]} for field in shown.schema],
             "columns_left_out": table.num_columns - shown.num_columns,
@@ -229,7 +229,7 @@ def _words(column: Any) -> Any:
         )
 
 
-def _told(column: pa.ChunkedArray) -> list[Any]:
+def _cells(column: pa.ChunkedArray) -> list[Any]:
     """The values for JSON: numbers and texts as they are, others as texts; very long texts say how long they are."""
     import pyarrow as pa
 

@@ -36,11 +36,11 @@ class Watch:
     def __init__(
         self,
         catalogue: Catalogue,
-        tell: Callable[[bool, dict[str, Changed]], None],
+        notify: Callable[[bool, dict[str, Changed]], None],
         wanted: Callable[[], bool],
     ) -> None:
         self._catalogue = catalogue
-        self._tell = tell
+        self._notify = notify
         self._wanted = wanted
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -83,7 +83,7 @@ class Watch:
                 may_judge = time.monotonic() + (time.thread_time() - spent) / _SHARE
                 next_states = max(time.monotonic() + _STATES_SECS, may_judge)
             if listed or changed:
-                self._tell(listed, changed)
+                self._notify(listed, changed)
             self._stop.wait(LIVE_SECS)
 
     def _look_at_live(self) -> tuple[dict[str, Changed], bool]:

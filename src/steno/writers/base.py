@@ -37,20 +37,20 @@ class WriterBase:
     def _put(self, kind: str, tag: Any, value: Any, step: Any, walltime: Any, **options: Any) -> None:
         name = self._named(tag)
         if self._strict:
-            self._tell(name, getattr(value, "remark", ""))
+            self._say(name, getattr(value, "remark", ""))
         number, nanos = self._stamped(name, step, walltime)
         self._place.put(kind, name, value, number, nanos, **options)
 
     def _named(self, tag: Any) -> str:
         name = values.tag(tag)
         if not name or name != tag:
-            self._tell(name, f"the tag {brief(tag)} was recorded as {name!r}; pass one that can be found again")
+            self._say(name, f"the tag {brief(tag)} was recorded as {name!r}; pass one that can be found again")
         return name
 
     def _number(self, tag: str, value: Any) -> Any:
         number = values.scalar(value)
         if values.has_no_value(value):
-            self._tell(tag, "a meta tensor has no value: NaN was recorded")
+            self._say(tag, "a meta tensor has no value: NaN was recorded")
         return number
 
     def _stamped(self, tag: str, step: Any, walltime: Any) -> tuple[int | None, int | None]:
@@ -58,13 +58,13 @@ class WriterBase:
         step, walltime = self._defaulted(step, walltime)
         number = step if step is None else values.step(step)
         if number is not None and not values.is_same(number, step):
-            self._tell(tag, f"global_step={brief(step)} was cut to {number}; pass int(...)")
+            self._say(tag, f"global_step={brief(step)} was cut to {number}; pass int(...)")
         nanos = values.wall_nanos(walltime)
         if nanos is None and walltime is not None:
-            self._tell(tag, f"walltime={brief(walltime)} is not a time: the time of the call was taken")
+            self._say(tag, f"walltime={brief(walltime)} is not a time: the time of the call was taken")
         return number, nanos
 
-    def _tell(self, tag: str, why: str) -> None:
+    def _say(self, tag: str, why: str) -> None:
         """Say once per tag, and count, what was changed to be recorded.
 
         Raises:

@@ -155,9 +155,9 @@ def converted(metrics: Mapping[str, Any]) -> dict[str, Any] | LateMetrics:
         else:
             values[key] = None if value.__class__ is Unreadable else value
     if remote:
-        from steno.writers.transfer import begun
+        from steno.writers.transfer import started_fetches
 
-        fetches += begun(remote)
+        fetches += started_fetches(remote)
     if not fetches:
         return {key: None if value is _LATE else value for key, value in values.items()}
     return LateMetrics(values, fetches)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def begun(tensors: Mapping[str, Any]) -> list[Callable[[], dict[str, Any]]]:
+def started_fetches(tensors: Mapping[str, Any]) -> list[Callable[[], dict[str, Any]]]:
     """Start copying tensors, as they are now, to the host.
 
     Never waits for a CUDA device; the copies go behind what the current stream of each tensor's own device has to do.
@@ -24,10 +24,10 @@ def begun(tensors: Mapping[str, Any]) -> list[Callable[[], dict[str, Any]]]:
     by_device: dict[Any, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         by_device.setdefault(tensor.device, {})[key] = tensor
-    return [_begun_on(device, group) for device, group in by_device.items()]
+    return [_started_on(device, group) for device, group in by_device.items()]
 
 
-def _begun_on(device: Any, tensors: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
+def _started_on(device: Any, tensors: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
     cuda = device.type == "cuda"
     if cuda and torch.cuda.is_current_stream_capturing():
         # Nothing runs while a graph is captured: there are no values yet.

@@ -60,7 +60,7 @@ class Artifacts:
         # Taken again by a signal handler that interrupts its own thread.
         self._lock = threading.RLock()
         self._names = Names((one.number, one.rewind) for one in attempts(self._started.dir) if one.rewind is not None)
-        self._index = IndexReader(self._started.dir, self._told)
+        self._index = IndexReader(self._started.dir, self._on_line)
         self._handles: weakref.WeakValueDictionary[str, ArtifactHandle] = weakref.WeakValueDictionary()
         self._waiting: set[str] = set()
         self._staging: Staging | None = None
@@ -260,7 +260,7 @@ class Artifacts:
         with self._lock:
             self._index.look()
 
-    def _told(self, line: dict[str, Any]) -> None:
+    def _on_line(self, line: dict[str, Any]) -> None:
         id = line["id"]
         is_own = id.rpartition("/")[0] in self._streams
         if "name" in line:

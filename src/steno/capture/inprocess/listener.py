@@ -159,13 +159,13 @@ class Listener:
         """The run ends: call `close`."""
         if not self._closed:
             self._closed = True
-            self._may_end = self._tell("close", self._target.close, self._state(self._progress.now), self._logger)
+            self._may_end = self._hand("close", self._target.close, self._state(self._progress.now), self._logger)
 
     def close(self) -> None:
         """Call `post_close`, unless `close` has raised or was never reached."""
         if self._may_end:
             self._may_end = False
-            self._tell("post_close", self._target.post_close)
+            self._hand("post_close", self._target.post_close)
 
     def _artifact(self, entry: Entry) -> None:
         said, state = entry.payload, self._at(entry.record)
@@ -181,7 +181,7 @@ class Listener:
 
     def _event(self, event: Event, said: Mapping[str, Any], record: int, when: int) -> None:
         state = self._progress.take(event, said, record, when)
-        self._tell(event.value, self._target.run_event, event, self._state(state), self._logger)
+        self._hand(event.value, self._target.run_event, event, self._state(state), self._logger)
 
     def _at(self, record: int) -> State:
         return self._state(self._progress.at(record))
@@ -193,9 +193,9 @@ class Listener:
     def _call(self, name: str, *args: Any, **more: Any) -> None:
         method = self._own.get(name)
         if method is not None:
-            self._tell(name, method, *args, **more)
+            self._hand(name, method, *args, **more)
 
-    def _tell(self, name: str, method: Callable[..., Any], *args: Any, **more: Any) -> bool:
+    def _hand(self, name: str, method: Callable[..., Any], *args: Any, **more: Any) -> bool:
         try:
             method(*args, **more)
         except BaseException as error:

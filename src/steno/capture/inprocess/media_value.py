@@ -73,7 +73,7 @@ class MediaValue:
         data = self._data or _read(raw)
         if data is not None:
             return kinds.from_raw(self.kind, Raw.read(memoryview(data)))
-        ref = files.told(str(raw["file"]), int(raw["at"]), self.kind)
+        ref = files.kept_as(str(raw["file"]), int(raw["at"]), self.kind)
         if ref is None:
             msg = f"the bytes of this {self.kind} are gone: its journal was lost"
             raise UsageError(msg)
@@ -94,7 +94,7 @@ def _read(raw: Mapping[str, Any]) -> bytes | None:
         data = os.pread(fd, int(raw["size"]), int(raw["at"]))
     finally:
         os.close(fd)
-    if len(data) != raw["size"] or files.told(str(raw["file"]), int(raw["at"]), ""):
+    if len(data) != raw["size"] or files.kept_as(str(raw["file"]), int(raw["at"]), ""):
         return None
     return data
 

@@ -19,7 +19,7 @@ def postpone(recorder: RecordSink, data: Any, step: Any, *, level: Any, arrays: 
     if prepared is None:
         return
     values, pending = prepared
-    begun = recorder.start_fetching(pending)
+    started = recorder.start_fetching(pending)
 
     def sink(arrived: list[Any]) -> None:
         number = None
@@ -28,7 +28,7 @@ def postpone(recorder: RecordSink, data: Any, step: Any, *, level: Any, arrays: 
         else:
             number = recorder.snapshot.step(arrived[0])
         seq = recorder.append(values, number, stamp, level=level, arrays=arrays)
-        for late, keys in begun:
+        for late, keys in started:
             QUEUE.submit(late, recorder.fill(seq, keys, arrays), recorder.account)
 
     adapter = recorder.snapshot.adapter(step.__class__)

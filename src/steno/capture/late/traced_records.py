@@ -66,17 +66,17 @@ class Call:
 class Line:
     """Something else than a record that wants a traced function's values each time it runs."""
 
-    tell: Callable[[Sequence[Any]], None]
+    callback: Callable[[Sequence[Any]], None]
     account: Account
     step: None = None
 
     def journal(self, values: Sequence[Any], stamp: int) -> None:  # noqa: ARG002 - as Call's
         """Tell the values of one execution."""
-        self.tell(values)
+        self.callback(values)
 
     def promise(self, stamp: int) -> Callable[[list[Any]], None]:  # noqa: ARG002 - as Call's
         """What takes the values."""
-        return self.tell
+        return self.callback
 
 
 def stage(recorder: RecordSink, data: Any, step: Any, *, level: Any, arrays: Any) -> None:
@@ -102,9 +102,9 @@ def stage(recorder: RecordSink, data: Any, step: Any, *, level: Any, arrays: Any
     _emit(call, operands)
 
 
-def call_with(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], account: Account) -> None:
+def call_with(values: Sequence[Any], callback: Callable[[Sequence[Any]], None], account: Account) -> None:
     """Have `tell` called with the values, some of which are traced, at each execution, on the device thread."""
-    _emit(Line(tell, account), list(values))
+    _emit(Line(callback, account), list(values))
 
 
 def settle(deadline: float | None) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from steno.devices.base import Adapter
 
 
-def when_there(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], account: Account) -> None:
+def when_there(values: Sequence[Any], callback: Callable[[Sequence[Any]], None], account: Account) -> None:
     """Have `tell` called with host numbers and arrays in the values' places, or a `Refused` in place of a bad one.
 
     On the device thread, in the order of the calls. In a function that JAX traces: each time it runs. Never waits;
@@ -35,10 +35,10 @@ def when_there(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], acc
     except Traced:
         from steno.capture.late import traced_records
 
-        traced_records.call_with(values, tell, account)
+        traced_records.call_with(values, callback, account)
         return
     if not later:
-        QUEUE.submit(There(), lambda _: tell(numbers), account)
+        QUEUE.submit(There(), lambda _: callback(numbers), account)
         return
     adapter = found.adapter_of(values[later[0]].__class__)
     assert adapter is not None
@@ -50,7 +50,7 @@ def when_there(values: Sequence[Any], tell: Callable[[Sequence[Any]], None], acc
             for place, value in zip(places, arrived, strict=True):
                 numbers[later[place]] = value
             if last:
-                tell(numbers)
+                callback(numbers)
 
         QUEUE.submit(late, sink, account)
 

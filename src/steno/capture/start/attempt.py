@@ -158,8 +158,8 @@ def settle(
 
 def _is_asked_for(held: Mapping[str, str], token: str, launch: Launch) -> bool:
     """Whether a run that has put its machinery away is this start's of its job, or this job's."""
-    begun = any(name.startswith("jobs/") and bool(token) and token in text for name, text in held.items())
-    return begun or any(
+    has_started = any(name.startswith("jobs/") and bool(token) and token in text for name, text in held.items())
+    return has_started or any(
         name.startswith("attempts/") and bool(launch.job) and launch.job in text for name, text in held.items()
     )
 

@@ -85,7 +85,7 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
             _enter_system(place, request.system_secs, report)
             uploading.enter(place.dir, request.stores, report, _live_secs(request))
             if not place.born:
-                _tell_unconfirmed(place.dir, report)
+                _report_unconfirmed(place.dir, report)
             # The lock is held until our journal's is: whoever comes next finds the run live.
             return record(place, about, request, report)
         except OSError as error:
@@ -194,7 +194,7 @@ def enter_destinations(run_dir: Path, specs: tuple[Spec, ...], report: Reporter)
             asked.confirm(run_dir, confirmed.text_of(spec.name, spec.options), report)
 
 
-def _tell_unconfirmed(run_dir: Path, report: Reporter) -> None:
+def _report_unconfirmed(run_dir: Path, report: Reporter) -> None:
     for place in asked.unconfirmed(run_dir):
         report(f"unconfirmed {place}", asked.line(run_dir, place))
 
@@ -205,7 +205,7 @@ def _enter_system(place: RecordingPlace, every_secs: float | None, report: Repor
     if place.opened and not place.born:
         files.unlink(path, missing_ok=True)
     if every_secs is not None and place.opened:
-        _tell_unmeasured(report)
+        _report_unmeasured(report)
     if every_secs is not None and not files.create_json(path, {"every_secs": every_secs}):
         there = files.read_json(path).get("every_secs")
         if there != every_secs:
@@ -219,7 +219,7 @@ def _is_there(module: str) -> bool:
         return True
 
 
-def _tell_unmeasured(report: Reporter) -> None:
+def _report_unmeasured(report: Reporter) -> None:
     """The collector measures what it can; whoever asks for it gets a message here about what is missing."""
     missing = {name: what for module, (name, what) in _MEASURES.items() if not _is_there(module)}
     if missing:
@@ -316,8 +316,8 @@ def watching(run_dir: Path, settings: Settings, report: Reporter) -> Watchdog:
 
 def _as(started: StartedRun, request: Request) -> str:
     """What the children of this process that join the run are told."""
-    told = {"rank": started.rank, "attempt": started.attempt, "arrays": request.arrays, "settings": request.settings}
-    return json.dumps(told, default=lambda value: str(value) if isinstance(value, Path) else asdict(value))
+    facts = {"rank": started.rank, "attempt": started.attempt, "arrays": request.arrays, "settings": request.settings}
+    return json.dumps(facts, default=lambda value: str(value) if isinstance(value, Path) else asdict(value))
 
 
 def _start(started: StartedRun, world_size: int) -> dict[str, Any]:
@@ -385,9 +385,9 @@ def join(report: Reporter) -> StartedRun | None:
     from steno.capture.recorder import Recorder
 
     try:
-        told = json.loads(read("STENO_RUN_AS", "{}"))
-        rank, number = int(told.get("rank", 0)), int(told.get("attempt", 1))
-        settings = taken(told.get("settings"))
+        facts = json.loads(read("STENO_RUN_AS", "{}"))
+        rank, number = int(facts.get("rank", 0)), int(facts.get("attempt", 1))
+        settings = taken(facts.get("settings"))
         watchdog = watching(run_dir, settings, report)
         recorder = Recorder(
             run_dir,
@@ -395,7 +395,7 @@ def join(report: Reporter) -> StartedRun | None:
             rank=rank,
             attempt=number,
             primary=False,
-            arrays=told.get("arrays") or "summary",
+            arrays=facts.get("arrays") or "summary",
             report=report,
             watch=watchdog.watch,
             settings=settings,

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 
-BEGUN: Final = struct.Struct("<Q")
+STARTED: Final = struct.Struct("<Q")
 """The number of the task that a child begins, in a file that its parent reads when the child is dead."""
 
 
-def main(fd: int, parent: int, begun: int) -> None:
+def main(fd: int, parent: int, started_fd: int) -> None:
     """Serve the connection until the parent closes it.
 
     Args:
         fd: the connection.
         parent: meets the end of file when the parent is gone.
-        begun: where the number of each task goes before it begins.
+        started_fd: where the number of each task goes before it begins.
     """
     from multiprocessing.connection import Connection
 
@@ -40,7 +40,7 @@ def main(fd: int, parent: int, begun: int) -> None:
             problem = _become(around, parent)
             connection.send_bytes(problem or b"ready")
             if not problem:
-                _serve(connection, _recorder(*around["log"]), begun)
+                _serve(connection, _recorder(*around["log"]), started_fd)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             pass
 
@@ -95,13 +95,13 @@ def _nowhere(_data: Any, _step: Any) -> None:
     """mode="off"."""
 
 
-def _serve(connection: Connection, log: Callable[..., None], begun: int) -> None:
+def _serve(connection: Connection, log: Callable[..., None], started_fd: int) -> None:
     from steno.capture.tasks import reply
 
     while True:
         whole, number, step = pickle.loads(connection.recv_bytes())
         body = connection.recv_bytes()
-        os.pwrite(begun, BEGUN.pack(number), 0)
+        os.pwrite(started_fd, STARTED.pack(number), 0)
 
         def record(data: Mapping[str, Any], step: Any = step) -> None:
             log(data, step)

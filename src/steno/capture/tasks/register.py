@@ -304,14 +304,14 @@ class Register:
         self._wait(float("inf"))
 
     def _wait(self, deadline: float) -> str:
-        begun = time.monotonic()
+        since = time.monotonic()
         said = False
         idle_since: float | None = None
         while self._live:
             self._ended.clear()
             now = time.monotonic()
             if now >= deadline:
-                return f"finish had {max(deadline - begun, 0):.3g} s for them"
+                return f"finish had {max(deadline - since, 0):.3g} s for them"
             for task in list(self._live.values()):
                 if task.future.cancelled():
                     self.cancel(task)
@@ -322,7 +322,7 @@ class Register:
                 idle_since = (idle_since or now) if idle else None
                 if idle_since is not None and now - idle_since > 0.5:
                     self._abandon(idle, "their event loop does not run; finish by `await run.afinish()` inside it")
-            if not said and now - begun > _PATIENCE_SECS:
+            if not said and now - since > _PATIENCE_SECS:
                 said = True
                 self.report(
                     "async_log/waiting",

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from steno.capture.tasks import life, reply
-from steno.capture.tasks.child import BEGUN
+from steno.capture.tasks.child import STARTED
 from steno.capture.tasks.guard import MESSAGE
 from steno.errors import TaskError
 
@@ -120,7 +120,7 @@ class _Line:
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._poll: select.poll | None = None
-        self._begun: IO[bytes] | None = None
+        self._started_file: IO[bytes] | None = None
         """Holds the number of the task that the child began last: read when it is dead."""
         self.task: Task | None = None
         self.thread = threading.Thread(target=self._work, name=f"steno-spawn-{number}", daemon=True)
@@ -151,11 +151,11 @@ class _Line:
                 self._hand_over(task, reply.read(raw))
                 return
             # A child that died while it was idle has not begun: another one may have the task.
-            begun = self._has_begun(task)
-            if last or begun:
+            started = self._has_started(task)
+            if last or started:
                 self._register.fail(task, self._obituary(task))
             self._drop()
-            if begun:
+            if started:
                 return
 
     def _ask(self, task: Task) -> bytes | None:
@@ -183,19 +183,20 @@ class _Line:
         if self._pool.unguarded:
             return TaskError(self._pool.unguarded)
         ours, theirs = socket.socketpair()
-        self._begun = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
+        self._started_file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         with theirs:
             source = str(Path(__file__).resolve().parents[4])
             parent = life.read_end()
             code = (
                 f"import sys; sys.path.insert(0, {source!r}); "
-                f"from steno.capture.tasks.child import main; main({theirs.fileno()}, {parent}, {self._begun.fileno()})"
+                f"from steno.capture.tasks.child import main; "
+                f"main({theirs.fileno()}, {parent}, {self._started_file.fileno()})"
             )
             try:
                 self._child = subprocess.Popen(
                     [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", code],  # type: ignore[attr-defined]
                     stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), parent, self._begun.fileno()),
+                    pass_fds=(theirs.fileno(), parent, self._started_file.fileno()),
                 )
             except OSError as error:
                 ours.close()
@@ -226,8 +227,10 @@ class _Line:
             f'put its work under  if __name__ == "__main__":\n{text}'
         )
 
-    def _has_begun(self, task: Task) -> bool:
-        return self._begun is not None and os.pread(self._begun.fileno(), 8, 0) == BEGUN.pack(task.number)
+    def _has_started(self, task: Task) -> bool:
+        return self._started_file is not None and os.pread(self._started_file.fileno(), 8, 0) == STARTED.pack(
+            task.number
+        )
 
     def _receive(self) -> bytes | None:
         """The child's next message; None when it is gone."""
@@ -262,12 +265,12 @@ class _Line:
                 child.kill()
 
     def _drop(self) -> None:
-        connection, child, begun = self._connection, self._child, self._begun
-        self._connection = self._child = self._poll = self._begun = None
+        connection, child, started = self._connection, self._child, self._started_file
+        self._connection = self._child = self._poll = self._started_file = None
         if connection is not None:
             connection.close()
-        if begun is not None:
-            begun.close()
+        if started is not None:
+            started.close()
         if child is not None:
             with contextlib.suppress(OSError):
                 child.kill()
@@ -280,15 +283,15 @@ class _Line:
             self._connection = None
         if self._child is not None:
             self._child.wait()
-        if self._begun is not None:
-            self._begun.close()
+        if self._started_file is not None:
+            self._started_file.close()
 
     def abandon(self) -> None:
         """In a forked child: close what belongs to the parent."""
         connection, child = self._connection, self._child
         self._connection = self._child = None
-        if self._begun is not None:
-            self._begun.close()
+        if self._started_file is not None:
+            self._started_file.close()
         if connection is not None:
             with contextlib.suppress(OSError):
                 os.close(connection.fileno())

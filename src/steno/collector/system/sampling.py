@@ -53,7 +53,7 @@ class Sampling:
         self._said: set[str] = set()
         self._stop = threading.Event()
         self._next_look = 0.0
-        self._begun = False
+        self._started = False
 
     def look(self, now: float, processes: Callable[[], Mapping[int, frozenset[int]]]) -> None:
         """Begin when the run asks for it; note who logs, by rank. Cheap; at most once a second."""
@@ -62,8 +62,8 @@ class Sampling:
         self._next_look = now + _LOOK_SECS
         self._every_secs = self._wanted()
         self._processes = processes() if self._every_secs is not None else {}
-        if self._processes and not self._begun:
-            self._begun = True
+        if self._processes and not self._started:
+            self._started = True
             for probe in self._probes:
                 threading.Thread(target=self._work, args=(probe,), name=f"steno-{probe.name}", daemon=True).start()
 

@@ -41,10 +41,10 @@ def rows(run_dir: Path, is_there: Callable[[str], bool]) -> list[dict[str, Any]]
     posted: dict[str, dict[str, Any]] = {}
     came: dict[str, dict[str, Any]] = {}
 
-    def told(line: dict[str, Any]) -> None:
+    def take_line(line: dict[str, Any]) -> None:
         (posted if "name" in line else came)[line["id"]] = line
 
-    IndexReader(run_dir, told).look()
+    IndexReader(run_dir, take_line).look()
     rewinds = [(attempt, step) for attempt, step in catalogue.attempts(run_dir) if step is not None]
     hidden = Names(rewinds).is_hidden
     found: dict[str, dict[str, Any]] = {}

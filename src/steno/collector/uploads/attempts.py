@@ -52,7 +52,7 @@ def join(store: ObjectStore, run_dir: Path, node: int, streams: Iterable[Stream]
     """As `known`, with what has started meanwhile, whether or not it is posted. Raises what the store raises."""
     node_dir = run_dir / ".steno" / "nodes" / node_name(node)
     found = known(run_dir, node_dir)
-    ranks = begun(run_dir)
+    ranks = started_ranks(run_dir)
     for one in streams:
         # Rows that were posted since it was known have the run's number.
         if one.node == node and one.primary and one.attempt not in found.values():
@@ -67,7 +67,7 @@ def join(store: ObjectStore, run_dir: Path, node: int, streams: Iterable[Stream]
     return found
 
 
-def begun(run_dir: Path) -> dict[int, set[int]]:
+def started_ranks(run_dir: Path) -> dict[int, set[int]]:
     """By the number that their processes know, the ranks of attempts that have a journal of this machine."""
     found: dict[int, set[int]] = {}
     for journal in find(run_dir):

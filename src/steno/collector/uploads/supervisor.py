@@ -89,7 +89,7 @@ class Uploads:
     def ask(self) -> int:
         """Have it look for what is new; the number by which `reached` tells that it has."""
         self._asked += 1
-        self._tell(self._process)
+        self._send(self._process)
         return self._asked
 
     def reached(self, number: int) -> bool:
@@ -162,22 +162,22 @@ class Uploads:
             self._process = process
             if self._leave.is_set():
                 process.kill()
-            self._tell(process)
+            self._send(process)
             for line in process.stdout:
                 with contextlib.suppress(ValueError):
-                    self._hear(json.loads(line))
+                    self._receive(json.loads(line))
         self._process = None
         process.stdout.close()
         return process.wait()
 
-    def _tell(self, process: subprocess.Popen[str] | None) -> None:
+    def _send(self, process: subprocess.Popen[str] | None) -> None:
         if process is None or process.stdin is None or not self._asked:
             return
         with contextlib.suppress(OSError, ValueError):
             process.stdin.write(json.dumps({"look": self._asked}) + "\n")
             process.stdin.flush()
 
-    def _hear(self, facts: dict[str, Any]) -> None:
+    def _receive(self, facts: dict[str, Any]) -> None:
         self._facts = facts
         if facts.get("error"):
             # Once per kind of trouble: a key in a message would make each a new one.

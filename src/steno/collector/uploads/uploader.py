@@ -293,16 +293,16 @@ class Uploader:
             "ended": ended,
             "silent_secs": max(_SILENT_SECS, 10 * self._unsealed.every_secs),
             "shared": attempts.published(shared, recorded),
-            "begun": {} if recorded else self._begun(shared),
+            "begun": {} if recorded else self._started_ranks(shared),
             "host": host.name(),
         }
         latest = max((row["attempt"] for row in mine["attempts"]), default=1)
         facts = files.read_json(self._run_dir / ".steno" / "attempts" / f"{latest:04d}.json")
         return {**mine, "world_size": facts.get("world_size")}
 
-    def _begun(self, shared: Mapping[int, int]) -> dict[str, list[int]]:
+    def _started_ranks(self, shared: Mapping[int, int]) -> dict[str, list[int]]:
         """By the run's number of an attempt, the ranks that are in it, while nothing of them is posted."""
-        found = attempts.begun(self._run_dir)
+        found = attempts.started_ranks(self._run_dir)
         return {str(shared.get(number, number)): sorted(ranks) for number, ranks in found.items()}
 
     def _greet(self, written: int) -> None:

@@ -43,7 +43,7 @@ class Trackio:
         self._left_out = foreign.LeftOut()
         self._run: RunInfo | None = None
         self._config: dict[str, Any] = {}
-        self._told = False
+        self._has_settings = False
         self._shown = self._into = self._id = self._last = ""
 
     @property
@@ -62,7 +62,7 @@ class Trackio:
         self._run, self._id = run, foreign.run_key(run)
         self._shown, self._into = foreign.shown_name(run, self._name), self._project or run.project
         self._config = {key: value for key, value in run.config.items() if not key.startswith("_")}
-        self._told = False
+        self._has_settings = False
         self._last = str((run.position or {}).get("last", ""))
 
     @property
@@ -84,8 +84,8 @@ class Trackio:
             prefix = "" if entry.kind == CONFIG else "summary/"
             changed = {f"{prefix}{key}": one for key, one in entry.payload.items() if not key.startswith("_")}
             self._config |= changed
-            self._told = self._told and not changed
-        if not rows and not self._told and self._last:
+            self._has_settings = self._has_settings and not changed
+        if not rows and not self._has_settings and self._last:
             # A configuration is taken with a row only; one whose id is there is ignored.
             rows = [(self._last, 0, _iso(0), {})]
         for at in range(0, len(rows), _ROWS):
@@ -100,10 +100,10 @@ class Trackio:
     def _insert(self, rows: list[tuple[str, int, str, dict[str, Any]]]) -> None:
         assert self._run is not None
         config = None
-        if not self._told:
+        if not self._has_settings:
             config = {**self._config, "_Group": self._run.group, "_Created": rows[0][2]}
         internals.trackio_insert(self._into, self._shown, self._id, rows, config)
-        self._told, self._last = True, rows[-1][0]
+        self._has_settings, self._last = True, rows[-1][0]
 
     def _log_id(self, record: int, values: dict[str, Any]) -> str:
         """Late values repeat their record's number, with other keys."""
