@@ -151,6 +151,21 @@ MUTATIONS = [
         "        self._numbers = sorted(segments(self.found.dir))  # after the look at this one\n", "", EARLY,
     ),
     rule(
+        "a writer that cannot be asked for is not taken for dead",
+        "host.py", "        if error.errno in _NO_LOCK:\n", "        if error.errno:\n",
+        "unit/test_no_answer.py::test_a_writer_that_cannot_be_asked_for_is_not_taken_for_dead",
+    ),
+    rule(
+        "what cannot be listed is not taken for empty",
+        "files.py", "if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM}:", "if error.errno:",
+        "unit/test_no_answer.py::test_journals_that_cannot_be_listed_are_looked_for_again",
+    ),
+    rule(
+        "offsets of segments that could not be removed stay",
+        "collector/journals.py", "            if segments(self.found.dir):\n", "            if False:\n",
+        "unit/test_no_answer.py::test_offsets_of_segments_that_cannot_be_removed_stay",
+    ),
+    rule(
         "a segment goes only once the posting that took it is synced",
         "collector/journals.py", "gone = [number for number, at in self.retired if at <= synced]",
         "gone = [number for number, at in self.retired]",

@@ -139,10 +139,24 @@ def touch_again(path: Name) -> None:
 def scan(path: Name) -> list[os.DirEntry[str]]:
     """What is in the directory; nothing when it cannot be read."""
     try:
-        with os.scandir(path) as found:
-            return list(found)
+        return listed(path)
     except OSError:
         return []
+
+
+def listed(path: Name) -> list[os.DirEntry[str]]:
+    """What is in the directory; nothing when it is not there, or is not for this user.
+
+    Raises:
+        OSError: this moment nobody can tell, as without a descriptor left: what is in it is there all the same.
+    """
+    try:
+        with os.scandir(path) as found:
+            return list(found)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM}:
+            return []
+        raise
 
 
 # -- syncs ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import os
@@ -17,6 +18,8 @@ _GETLK: Final = struct.Struct("hhqqi4x")
 """`struct flock` of 64-bit Linux: type, whence, start, length, pid."""
 _PLAIN: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """A lock is a plain file: a run from a stranger may have a link or a pipe in its place."""
+_NO_LOCK: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
+"""What opening a lock fails with where there is none, or none for us."""
 _MACHINE_IDS: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
@@ -144,12 +147,17 @@ def holder(path: Path) -> int | None:
 
     0 or below: one in another container or on another machine. Asked by F_GETLK, which takes no lock, so that two
     who ask do not see each other. Never ask for a file that this process locks: closing it would drop the lock.
+
+    Raises:
+        OSError: this moment nobody can tell, as without a descriptor left: the process that holds it may well live.
     """
     linux = sys.platform == "linux"
     try:
         fd = os.open(path, (os.O_RDONLY if linux else os.O_RDWR) | _PLAIN)
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in _NO_LOCK:
+            return None
+        raise
     try:
         if not linux:
             try:
@@ -185,11 +193,14 @@ def is_listed(path: Path, kind: str = "POSIX") -> bool | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether another process holds a lock, of either sort, on the file.
+    """Whether another process holds a lock, of either sort, on the file; True where nobody can tell this moment.
 
     Asked without taking it, where the system can tell, so that a process that wants it is not turned away.
     """
-    if holder(path) is not None:
+    try:
+        if holder(path) is not None:
+            return True
+    except OSError:
         return True
     listed = is_listed(path, "FLOCK")
     if listed is not None:

@@ -38,12 +38,12 @@ def pack(run_dir: Path) -> dict[str, str] | None:
     """The small files of the machinery by their paths in it; None: it holds what cannot be put away so.
 
     Raises:
-        OSError: a file cannot be read.
+        OSError: a file or a directory cannot be read.
     """
     found: dict[str, str] = {}
     room = _MOST_BYTES
     place = run_dir / inside.MACHINERY
-    for folder, _, names in os.walk(place):
+    for folder, _, names in os.walk(place, onerror=_raise):
         for name in names:
             path = Path(folder, name)
             below = path.relative_to(place).as_posix()
@@ -62,6 +62,10 @@ def pack(run_dir: Path) -> dict[str, str] | None:
             if text or "/" in below:
                 found[below] = text
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def packed(run_dir: Path) -> Mapping[str, str]:

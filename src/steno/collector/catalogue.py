@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, inside, runfile
+from steno.errors import CorruptError
 from steno.journal import place
 from steno.ledger.listed import left_alone
 from steno.ledger.opened import opened
@@ -196,13 +197,13 @@ def system_metrics(run_dir: Path) -> float | None:
 
 
 def attempts(run_dir: Path) -> list[tuple[int, int | None]]:
-    """(attempt, the step it rewinds to), in order."""
+    """(attempt, the step it rewinds to), in order. Raises OSError: this moment nobody can tell."""
     found: list[tuple[int, int | None]] = []
-    with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(run_dir / ".steno" / "attempts")):
-            if name.endswith(".json") and not name.startswith("."):
-                facts = files.read_json(run_dir / ".steno" / "attempts" / name)
-                if isinstance(facts.get("attempt"), int):
+    for entry in files.listed(run_dir / ".steno" / "attempts"):
+        if entry.name.endswith(".json") and not entry.name.startswith("."):
+            with contextlib.suppress(FileNotFoundError, PermissionError, ValueError, RecursionError, CorruptError):
+                facts = inside.decoded(inside.read(entry.path))
+                if isinstance(facts, dict) and isinstance(facts.get("attempt"), int):
                     rewind = facts.get("rewind")
                     found.append((facts["attempt"], rewind if isinstance(rewind, int) else None))
     return sorted(found, key=lambda pair: pair[0])

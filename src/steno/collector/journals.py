@@ -120,20 +120,23 @@ class Journal:
         self._next_look = 0.0
 
     def look(self, now: float) -> None:
-        """Refresh what the directory and the writer's lock say; cheap when nothing changed."""
+        """Refresh what the directory and the writer's lock say; cheap when nothing changed.
+
+        Raises:
+            OSError: nobody can tell this moment; what was known holds, and the next look asks again.
+        """
         try:
             stamp = os.stat(self._place).st_mtime_ns
         except OSError:
             stamp = 0
         if now >= self._next_look:
-            self._next_look = now + ALIVE_EVERY_SECS
             self._judge()
             # Asked before the listing: what a dead writer left is then complete.
             self.alive = self.standing == self.OURS and life.is_alive(self.found.dir)
-            self._listed_at = -1
+            self._listed_at, self._next_look = -1, now + ALIVE_EVERY_SECS
         if stamp != self._listed_at:
-            self._listed_at = stamp
             self._numbers = sorted(segments(self.found.dir))
+            self._listed_at = stamp
             self._seen = self._seen or bool(self._numbers)
 
     def _judge(self) -> None:
@@ -416,6 +419,8 @@ class Journal:
             if not self._seen and time.time() - os.stat(self.found.dir).st_mtime < _YOUNG_SECS:
                 return False
         if not files.clear(self.found.dir, is_ours):
+            if segments(self.found.dir):
+                return False  # without its offsets what could not be removed would be posted again
             self._say(f"left {self._place}", f"{self._place} holds what is not the journal's: that stays, remove it")
         if self.found.pointer is not None:
             with contextlib.suppress(OSError):
@@ -447,11 +452,8 @@ def _is_started(path: Path) -> bool:
 
 
 def segments(place: Path) -> list[int]:
-    """The numbers of the segments in a journal's directory."""
-    try:
-        names = os.listdir(place)
-    except OSError:
-        return []
+    """The numbers of the segments in a journal's directory. Raises OSError: this moment nobody can tell."""
+    names = (entry.name for entry in files.listed(place))
     found = (inside.number(name[:-4]) for name in names if name.endswith(".seg"))
     return [number for number in found if number is not None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import re
 from dataclasses import replace
@@ -77,6 +78,19 @@ def left_alone(run_dir: Path) -> list[int]:
     return [node for node in found if node is not None]
 
 
+@contextlib.contextmanager
+def _damaged(node: int | None) -> Iterator[None]:
+    """Pass over a part that cannot be read, but for a collector one of which the disk cannot tell this moment.
+
+    A part that a new ledger does not know is removed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if node is not None and error.errno not in {None, errno.ENOENT}:
+            raise
+
+
 def _names(place: Path) -> list[str]:
     try:
         return os.listdir(place)
@@ -97,7 +111,7 @@ def found_parts(run_dir: Path, node: int | None = None) -> Iterator[Part]:
                 owner = inside.node(head)
                 if owner is None or not is_part(whole) or node not in {None, owner}:
                     continue
-                with contextlib.suppress(OSError, ValueError, KeyError, CorruptError):
+                with contextlib.suppress(ValueError, KeyError, CorruptError), _damaged(node):
                     if head not in noted:
                         noted[head] = verify.noted(run_dir / ".steno" / "nodes" / head)
                     # Not by a footer that may be damaged where there is better.

@@ -29,14 +29,10 @@ class FoundJournal:
 
 
 def find(run_dir: Path) -> list[FoundJournal]:
-    """All journals of the run, those of other machines too."""
+    """All journals of the run, those of other machines too. Raises OSError: this moment nobody can tell."""
     journal = run_dir / ".steno" / "journal"
     out: list[FoundJournal] = []
-    try:
-        entries = sorted(os.scandir(journal), key=lambda entry: entry.name)
-    except OSError:
-        return out
-    for entry in entries:
+    for entry in sorted(files.listed(journal), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
         if entry.name.endswith(pointers.SUFFIX):
