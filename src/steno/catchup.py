@@ -81,6 +81,9 @@ def sync(
         UsageError: the store cannot be used, or the run is kept in another one.
         DestinationError: `to` names none that a collector can deliver to, or one that is there with other options.
         CorruptError: something in the run's machinery is a link, or no file.
+
+    Thread-safe, and several processes may sync a run, while it is recorded too: one collector of a node works at a
+    time. If the process dies, what was posted and delivered stays, and the next call does the rest.
     """
     from steno.store.cards import are_lacking
     from steno.store.info import left_in

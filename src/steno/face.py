@@ -115,6 +115,9 @@ def init(
         RunExistsError: `resume="never"`, and the run is there.
         StenoError: the run to be continued is not on this disk, and `store` does not answer within 10 s.
         DestinationError: an unknown or misconfigured destination.
+
+    Thread-safe. In a forked child it leaves the parent's run alone. If the process dies during the call, a run
+    without records may be left.
     """
     refuse_import("steno.init")
     request = requests.check(

@@ -52,6 +52,9 @@ def log_iteration_async(iteration: Any, cost: Any, gradient_norm: Any, message: 
 
     Raises:
         UsageError: verbose is not an integer.
+
+    Thread-safe, and in a forked child, as `Run.log` is. If the process dies, values that are still on a device are
+    lost, and lines that were not printed.
     """
     if verbose.__class__ is not int:
         verbose = _verbosity(verbose)
@@ -88,6 +91,8 @@ def log_convergence_async(
 
     Raises:
         UsageError: verbose is not an integer.
+
+    What `log_iteration_async` says of threads, forks and the death of the process holds here too.
     """
     if _verbosity(verbose) == 0:
         return
@@ -177,7 +182,7 @@ def _complain(error: Exception) -> None:
 
 
 def _when_there(values: list[Any], callback: Callable[[Sequence[Any]], None]) -> None:
-    """Call `tell` with the values as numbers: at once, or on the device thread when they have come."""
+    """Call `callback` with the values as numbers: immediately, or on the device thread when they have come."""
     if not logger.isEnabledFor(logging.INFO):
         return
 

@@ -181,6 +181,8 @@ class Run(metaclass=_Shown):
 
         Returns:
             A new dict of plain values; the collector's are as fresh as its status file, a second or so.
+
+        Thread-safe. It reads a file, so it may wait for a disk: call it now and then, not at each step.
         """
         started = self._started
         current = status(self.dir)
@@ -215,6 +217,12 @@ class Run(metaclass=_Shown):
             name: what happened.
             step: the step it belongs to.
             payload: plain data; what is still on a device is recorded as a remark, and not waited for.
+
+        Raises:
+            RecordError: the payload cannot be recorded, under `strict=True`.
+
+        Thread-safe; a forked child records into a journal of its own, and no callback is called there. When it has
+        returned, the event survives the death of the process; power loss may take the last second.
         """
         try:
             label = getattr(name, "value", name)
@@ -295,7 +303,7 @@ class Run(metaclass=_Shown):
             UsageError: the alias would stand for itself; a name cannot be used.
             ClosedError: after `finish`.
 
-        Thread-safe. When it has returned, the link survives the death of the process.
+        Thread-safe; a forked child links its own. When it has returned, the link survives the death of the process.
         """
         artifacts = self._take_artifacts()
         if artifacts is None:
@@ -341,6 +349,9 @@ class Run(metaclass=_Shown):
             ClosedError: after `finish`.
             RuntimeError: mode "asyncio" where no loop runs.
             ValueError, TypeError: an unknown mode, or no function.
+
+        Thread-safe. A forked child has none of its parent's tasks and may submit its own. If the process dies, tasks
+        that have not returned are lost, and their records with them.
         """
         tasks = self._ending.tasks
         if tasks is None:
@@ -378,6 +389,9 @@ class Run(metaclass=_Shown):
 
         Returns:
             False: not within the time, or there is no collector; it stays in the journal.
+
+        Thread-safe: it waits for what all threads of this process have logged, in a forked child for what the child
+        has logged. If the process dies meanwhile, only values that are still on a device are lost.
         """
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         return self._ending.posted(deadline) and (not files or self._ending.delivered(deadline))
@@ -414,6 +428,10 @@ class Run(metaclass=_Shown):
         Raises:
             RuntimeError: called by a task, which finish would have to wait for.
             UsageError: another state, or a timeout that is no number.
+
+        Thread-safe: one call ends the run, others wait for it. A forked child ends its own recording alone; the run
+        goes on in its parent. If the process dies meanwhile, running tasks and values that are still on a device are
+        lost, and destination objects lack what they had not been given; the run has the rest.
         """
         end, why, seconds = others.end_of(timeout, error, state)
         tasks, left = self._ending.tasks, []
@@ -429,6 +447,8 @@ class Run(metaclass=_Shown):
 
         Returns:
             True: all is posted and delivered, as for `finish`.
+
+        What `finish` says of threads, forks and the death of the process holds here too.
         """
         import asyncio
         from concurrent.futures import Future

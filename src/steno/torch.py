@@ -33,7 +33,10 @@ def _log(data: Mapping[str, Any], step: int | None = None) -> None:
     """`steno.log` for functions that `torch.compile` compiles: no break of the graph.
 
     Takes tensors and numbers, nested dicts too. It becomes the custom operator `steno::log`, which has an effect,
-    so it is neither moved nor removed; outside a compiled function it does what `steno.log` does. Thread-safe.
+    so it is neither moved nor removed; outside a compiled function it does what `steno.log` does.
+
+    Thread-safe; a forked child logs into a journal of its own. If the process dies, values that are still on a device
+    are lost.
 
     Args:
         data: tensors and numbers by key; nested dicts flatten with "/".

@@ -94,6 +94,52 @@ def test_a_docstring_says_what_a_caller_must_know(module):
     assert not found, "\n".join(found)
 
 
+TRAINING = (
+    "init", "log", "event", "log_artifact", "link_artifact", "async_log", "flush", "finish", "torch.log", "jax.jit", "jax.scan",
+    "compat.nlsq.log_iteration_async", "compat.nlsq.log_convergence_async",
+)  # fmt: skip
+"""What a program calls while it trains; what is said of a method of `Run` is said of the function of its name."""
+RECORDERS = (
+    "Run", "SummaryWriter", "compat.tensorboardx.GlobalSummaryWriter", "compat.torchrl.RunLogger",
+    "compat.composer.Callback", "compat.composer.LoggerDestination",
+)  # fmt: skip
+"""Classes whose methods a program calls, or steno in its process; the class says it for all of them."""
+SAFETY = {
+    "threads": r"\bthreads?\b|Thread-safe",
+    "forks": r"\bfork",
+    "what is lost when the process dies": r"\b(survives?|dies|death|lost|killed)\b",
+}
+
+
+def named(path):
+    *modules, name = path.split(".")
+    return getattr(importlib.import_module(".".join(["steno", *modules])), name)
+
+
+@pytest.mark.parametrize("path", [*TRAINING, *RECORDERS])
+def test_what_a_program_calls_in_training_says_how_safe_it_is(path):
+    one = named(path)
+    text = "\n".join([doc(one), *referred(doc(one), one), *referred(doc(one), None)])
+    lacking = [what for what, words in SAFETY.items() if not re.search(words, text, re.IGNORECASE)]
+    assert not lacking, f"steno.{path} says nothing of {', '.join(lacking)}"
+
+
+def test_each_method_of_a_run_says_how_safe_it_is():
+    """Of what does not record, threads alone."""
+    for name, one in methods(steno.Run).items():
+        if isinstance(one, property):
+            continue
+        text = "\n".join([doc(one), *referred(doc(one), steno.Run)])
+        wanted = ["threads"] if name == "health" else list(SAFETY)
+        lacking = [what for what in wanted if not re.search(SAFETY[what], text, re.IGNORECASE)]
+        assert not lacking, f"Run.{name} says nothing of {', '.join(lacking)}"
+
+
+@pytest.mark.parametrize("path", ["RunReader", "open", "runs", "sql", "bins", "sync"])
+def test_what_reads_says_whether_threads_may_share_it(path):
+    assert re.search(SAFETY["threads"], doc(named(path)), re.IGNORECASE)
+
+
 class Wanting:
     """An example."""
 

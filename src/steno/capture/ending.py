@@ -136,7 +136,7 @@ class Ending:
             state: "finished" or "failed".
             why: the error in one line, and the traceback.
             timeout: seconds in all; None: as long as tasks take, then FINISH_SECS.
-            tell: say what is waited for, and what is left.
+            announce: say what is waited for, and what is left.
 
         Raises:
             RuntimeError: called by a task, which it would have to wait for.

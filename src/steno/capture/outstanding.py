@@ -24,7 +24,7 @@ class Patience:
     Args:
         secs: how long.
         deadline: when the wait ends, in monotonic seconds.
-        tell: called on a thread of its own.
+        notify: called on a thread of its own.
     """
 
     def __init__(self, secs: float, deadline: float, notify: Callable[[], None]) -> None:

@@ -38,7 +38,7 @@ class Store:
     Args:
         run_dir: the run's directory.
         scratch: a directory of this collector's own on the same file system; what is in it is removed.
-        told: given the bytes of each piece that was read; where it says False, the work is given up.
+        progress: given the bytes of each piece that was read; where it says False, the work is given up.
     """
 
     def __init__(self, run_dir: Path, scratch: Path, progress: Callable[[int], bool]) -> None:

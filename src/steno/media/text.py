@@ -26,6 +26,8 @@ class Text:
 
     Raises:
         UsageError: not a str.
+
+    When `log` has returned, the text survives the process.
     """
 
     __slots__ = ("_text",)
@@ -54,6 +56,8 @@ class Html:
 
     Raises:
         UsageError: neither, or empty.
+
+    When `log` has returned, the page survives the process.
     """
 
     __slots__ = ("_caption", "_data")

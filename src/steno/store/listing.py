@@ -147,6 +147,8 @@ def runs(
     Raises:
         UsageError: `where` or `sort` cannot be understood.
         StenoError: the store cannot be listed, and nothing is known of it.
+
+    Thread-safe, also in a forked child. It changes no run; what it knows of ended ones is kept in the user's cache.
     """
     ask = RunSelection(where, sort)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):

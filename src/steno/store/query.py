@@ -61,6 +61,8 @@ def sql(
     Raises:
         RunNotFoundError: a run is not there, or there is none.
         UsageError: the query is wrong.
+
+    Thread-safe: each call has a DuckDB of its own, which the result keeps. It changes no run.
     """
     engine = Engine()  # one for all: a database takes tens of milliseconds to make
     place = dir if runs is None and paths.is_url(dir) else runs

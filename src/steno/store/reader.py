@@ -60,6 +60,8 @@ def open_run(run: str | os.PathLike[str], *, dir: str | os.PathLike[str] | None 
         RunNotFoundError: there is no such run.
         UsageError: several runs have that name, or the store cannot be read.
         CorruptError: something in its machinery is a link, or no file.
+
+    Thread-safe. A reader changes nothing of a run, except by `edit`.
     """
     if engines.is_of_one(run):
         engine, name = engines.parted(os.fspath(run))

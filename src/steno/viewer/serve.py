@@ -63,7 +63,7 @@ def serve(options: Options, announce: Callable[[str, str | None], None]) -> None
 
     Args:
         options: how.
-        tell: called once it listens, with the address and, where there is a token, the address that has it.
+        announce: called once it listens, with the address and, where there is a token, the address that has it.
 
     Raises:
         UsageError: packages are missing, the port is taken, the host may not be served without a token, or the place

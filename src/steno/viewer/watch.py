@@ -29,7 +29,7 @@ class Watch:
 
     Args:
         catalogue: the runs.
-        tell: called in the watching thread with (whether the list has changed, the changed runs and their states).
+        notify: called in the watching thread with (whether the list has changed, the changed runs and their states).
         wanted: whether somebody watches; nothing is looked at otherwise.
     """
 

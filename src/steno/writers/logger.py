@@ -134,8 +134,10 @@ class Logger(abc.ABC):
 class RunLogger(Logger):
     """Logs into a run: `<log_dir>/<exp_name>`, read by `steno.open` at that path.
 
-    Thread-safe as the run is, which is `experiment`. When a method has returned, its host values survive the death
-    of the process. Any number may be open; the first one's run is the current run, if there was none.
+    Thread-safe as the run is, which is `experiment`; a forked child logs into a journal of its own. When a method has
+    returned, its host values survive the death of the process; power loss may take the last second.
+
+    Any number may be open; the first one's run is the current run, if there was none.
 
     Args:
         exp_name: the run's name; that of a run which has ended gets a suffix, unless `resume=True` is given.

@@ -22,6 +22,7 @@ def jit(fun: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     What is logged inside an inner `scan`, `while_loop`, `cond` or `vmap` still goes by a callback; use
     `steno.jax.scan`. Values still on the device are lost if the process dies.
+    JAX does not support forked children.
     """
     if fun is None:
         return functools.partial(jit, **options)
@@ -75,6 +76,8 @@ def scan(
 
     Returns:
         (the last carry, the stacked y).
+
+    What `steno.jax.jit` says of threads, forks and the death of the process holds here too.
     """
     import jax
 

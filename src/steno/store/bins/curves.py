@@ -62,6 +62,8 @@ def bins(
     Raises:
         RunNotFoundError: there is no run at all.
         UsageError: an argument is not what it may be.
+
+    Thread-safe, also in a forked child. It changes no run.
     """
     question = ask(keys, x, range, width, ranks, smooth, edges=edges)
     return answers([CurveRequest(question, names_of(group))], runs, dir)[0]
