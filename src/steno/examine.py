@@ -151,7 +151,10 @@ def report_of(reader: RunReader) -> Report:
         state=info.state,
         journals=journals,
         unposted_bytes=sum(one.unposted_bytes for one in journals),
-        unposted=[{**dataclasses.asdict(one), "time": _iso(one.time), "text": str(one)} for one in left_in(run_dir)],
+        unposted=[
+            {**dataclasses.asdict(one), "time": None if one.time is None else moments.iso(one.time), "text": str(one)}
+            for one in left_in(run_dir)
+        ],
         nodes=nodes,
         log=[
             line
@@ -163,16 +166,12 @@ def report_of(reader: RunReader) -> Report:
         unconfirmed=asked.unconfirmed(run_dir),
         losses=[dataclasses.asdict(loss) for loss in info.losses],
         damage=damage(info.losses, info.unreadable),
-        notes=[{**note.payload, "time": _iso(note.time)} for note in reader.records("note")][-20:],
+        notes=[{**note.payload, "time": moments.iso(note.time)} for note in reader.records("note")][-20:],
         poison=sorted(path.name for path in (place / "poison").glob("*")),
         filesystems=filesystems(("run", run_dir), *_journal_places(journals, place)),
     )
     report.advice = list(_advice(report))
     return report
-
-
-def _iso(nanos: int | None) -> str | None:
-    return None if nanos is None else moments.iso(nanos)
 
 
 def loss_text(loss: Mapping[str, Any]) -> str:

@@ -28,9 +28,9 @@ class Logdir:
     Get it by `take`, give it back by `release`: the last writer's release ends the recording.
     """
 
-    __slots__ = ("_collects", "_ending", "_key", "_scopes", "on", "run", "users")
+    __slots__ = ("_collects", "_ending", "_key", "_scopes", "run", "users")
 
-    def __init__(self, key: tuple[str, bool], ending: Ending, *, on: bool, collects: bool) -> None:
+    def __init__(self, key: tuple[str, bool], ending: Ending, *, collects: bool) -> None:
         self._key = key
         self._ending = ending
         self._collects = collects
@@ -38,8 +38,6 @@ class Logdir:
         self.users = 1
         """Writers that have taken it and not given it back; guarded by `RUNS.lock`."""
         self.run = Run(ending)
-        self.on = on
-        """False where nothing is recorded."""
 
     def scope(
         self, check: Callable[[Any, Any], None], **options: Any
@@ -124,7 +122,7 @@ def take(
             else beginning.nothing(request, report)
         )
         ending = Ending(started, report)
-        found = _open[key] = Logdir(key, ending, on=write, collects=write and request.settings.collector)
+        found = _open[key] = Logdir(key, ending, collects=write and request.settings.collector)
         RUNS.enter(ending, current=False, hooks=write, term=not is_child())
         return found
 

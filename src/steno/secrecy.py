@@ -15,6 +15,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
+from steno.errors import StenoError
+
 HIDDEN: Final = "***"
 
 # -- names ------------------------------------------------------------------------------------------------
@@ -220,6 +222,12 @@ def scrub(text: str, environment: Mapping[str, str] | None = None) -> str:
             if len(value) >= _SHORTEST_SECRET and value in text and _is_variable(name) and not os.path.exists(value):
                 text = text.replace(value, HIDDEN)
     return masked_text(text)
+
+
+def error_text(error: Exception) -> str:
+    """What an error says, without secrets: one of steno's own its text, another one its type too."""
+    kind = type(error).__name__
+    return scrub(str(error) if isinstance(error, StenoError) else f"{kind}: {error}" if str(error) else kind)
 
 
 @lru_cache(1024)

@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "paths": {"errors", "secrecy"},
     "record": set(),
     "runfile": {"errors", "inside", "record"},
-    "secrecy": set(),
+    "secrecy": {"errors"},
     "utf8": set(),
     "settings": {"errors", "paths"},
     "statusfile": {"errors", "inside"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from steno import bounds
+from steno.ledger import arrow_columns
 from steno.ledger.bins import BinInput
 from steno.ledger.bins_part import BIN_POINTS, FEWEST_POINTS, RANKS_BIN_POINTS, PartBins
 
@@ -63,7 +64,7 @@ def _over_ranks(points: BinInput) -> BinInput:
 def _counted(column: Any) -> list[tuple[str, int]]:
     found = []
     for chunk in column.chunks:
-        counts = np.bincount(_numbers(chunk.indices), minlength=len(chunk.dictionary))
+        counts = np.bincount(arrow_columns.in_memory(chunk.indices), minlength=len(chunk.dictionary))
         found += list(zip(chunk.dictionary.to_pylist(), counts.tolist(), strict=True))
     return [(name, count) for name, count in found if count]
 
@@ -72,12 +73,12 @@ def _keys(column: Any, numbers: dict[str, int]) -> list[NDArray[np.int32]]:
     pieces = []
     for chunk in column.chunks:  # each with a dictionary of its own, which may have keys that it has no row of
         own = np.array([numbers.get(name, 0) for name in chunk.dictionary.to_pylist()], np.int32)
-        pieces.append(own[_numbers(chunk.indices)])
+        pieces.append(own[arrow_columns.in_memory(chunk.indices)])
     return pieces
 
 
 def _points(table: Any, key: NDArray[np.int32]) -> BinInput:
-    columns = {name: _whole(table[name]) for name in _COLUMNS[1:]}
+    columns = {name: arrow_columns.numbers(table[name]) for name in _COLUMNS[1:]}
     columns["time"] = columns["time"] * _NS[table["time"].type.unit]
     given = {name: _given(table[name]) for name in _ODD}
     other = exact = None
@@ -90,31 +91,8 @@ def _points(table: Any, key: NDArray[np.int32]) -> BinInput:
     return BinInput(key=key, node=0, other=other, exact=exact, **columns)
 
 
-def _whole(column: Any) -> NDArray[Any]:
-    """A column of numbers or times, nulls as NaN; `to_numpy` would import pandas."""
-    pieces = []
-    for chunk in column.chunks:
-        numbers = _numbers(chunk)
-        pieces.append(np.where(_valid(chunk), numbers, np.nan) if chunk.null_count else numbers)
-    return np.concatenate(pieces)
-
-
-def _numbers(array: Any) -> NDArray[Any]:
-    width = array.type.bit_width // 8
-    kind = f"f{width}" if str(array.type) == "double" else f"i{width}"
-    return np.frombuffer(array.buffers()[1], kind, len(array), array.offset * width)
-
-
 def _given(column: Any) -> NDArray[np.bool_] | None:
     """Which values are not null; None: none is."""
     if column.null_count == len(column):
         return None
-    return np.concatenate([_valid(chunk) for chunk in column.chunks])
-
-
-def _valid(array: Any) -> NDArray[np.bool_]:
-    bits = array.buffers()[0]
-    if bits is None:
-        return np.ones(len(array), np.bool_)
-    every = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
-    return every[array.offset :][: len(array)].astype(np.bool_)
+    return arrow_columns.given(column)

@@ -446,7 +446,7 @@ class Poster:
     ) -> None:
         for info, piece in fresh:
             if info.stream not in self._streams:
-                self._insert_stream(info, "live")
+                self._insert_stream(info)
             self.connection.execute(
                 "update streams set last_seq=max(last_seq, ?), last_time=max(last_time, ?), records=records+?, "
                 "points=points+?, lost_bytes=lost_bytes+? where stream=?",
@@ -472,11 +472,11 @@ class Poster:
                     (state, None if error is None else str(error), one.wall, info.stream),
                 )
 
-    def _insert_stream(self, info: StreamInfo, state: str) -> None:
+    def _insert_stream(self, info: StreamInfo) -> None:
         self.connection.execute(
             'insert or ignore into streams(stream, pid, host, boot, rank, attempt, "primary", state, started) '
-            "values(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (info.stream, info.pid, info.host, info.boot, info.rank, info.attempt, info.primary, state, info.started),
+            "values(?, ?, ?, ?, ?, ?, ?, 'live', ?)",
+            (info.stream, info.pid, info.host, info.boot, info.rank, info.attempt, info.primary, info.started),
         )
         self._streams.add(info.stream)
 

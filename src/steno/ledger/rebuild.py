@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno import bounds as bounds_
 from steno.errors import CorruptError
-from steno.ledger import format1, verify
+from steno.ledger import arrow_columns, format1, verify
 from steno.ledger.layout import NS_PER_TICK
 from steno.ledger.schema import read_ref
 from steno.record import Batch, Entry
@@ -77,7 +77,7 @@ def stretches(
         for name, path in paths.items():
             weight = 1 if name.startswith("metrics/") else _ENTRY_POINTS
             for group in _groups(name, path, ["batch"]):
-                batch = _numbers(group["batch"]) - first
+                batch = arrow_columns.numbers(group["batch"]) - first
                 size += weight * np.bincount(batch[(batch >= 0) & (batch < len(size))], minlength=len(size))
     before = np.cumsum(size) - size
     return first + np.flatnonzero(np.diff(before // most, prepend=-1))
@@ -150,7 +150,7 @@ class PartBatches:
         with _readable(run_dir, names, crcs) as paths:
             for name, path in paths.items():
                 for group in _groups(name, path, None, within):
-                    batch = _numbers(group["batch"])
+                    batch = arrow_columns.numbers(group["batch"])
                     wanted = np.flatnonzero((batch >= within[0]) & (batch <= within[1]))
                     if name.startswith("metrics/"):
                         points.add(group, wanted)
@@ -229,18 +229,18 @@ class _Points:
 
         if not len(rows):
             return
-        piece = {name: _numbers(table[name])[rows] for name in _COLUMNS}
+        piece = {name: arrow_columns.numbers(table[name])[rows] for name in _COLUMNS}
         piece["time"] = piece["time"] * NS_PER_TICK
         keys = []
         for chunk in table["key"].chunks:  # each with a dictionary of its own
             own = [self._keys.setdefault(name, len(self._keys)) for name in chunk.dictionary.to_pylist()]
-            keys.append(np.array(own, np.int32)[_buffer(chunk.indices)])
+            keys.append(np.array(own, np.int32)[arrow_columns.of_array(chunk.indices)])
         piece["key"] = np.concatenate(keys)[rows]
         for kind in ("exact", "text", "ref", "meta"):
             column = table[kind]
             if column.null_count == len(table):
                 continue
-            for at in np.flatnonzero(np.concatenate([_valid(chunk) for chunk in column.chunks])[rows]).tolist():
+            for at in np.flatnonzero(arrow_columns.given(column)[rows]).tolist():
                 value, where = column[int(rows[at])].as_py(), self._count + at
                 if kind == "meta":
                     self._meta[where] = json.loads(value)
@@ -275,33 +275,3 @@ class _Points:
             odd = {int(place[at]): value for at, value in odd.items()}
             meta = {int(place[at]): what for at, what in meta.items()}
         return PartBatches(names, node, bounds, columns, keys, odd, meta, entries)
-
-
-def _numbers(column: Any) -> NDArray[Any]:
-    """A column of numbers, nulls as NaN. `to_numpy` would import pandas: a third of a second, and 40 MiB for good."""
-    import numpy as np
-
-    out = [_buffer(chunk) for chunk in column.chunks]
-    return np.concatenate(out) if out else np.empty(0, np.int64)
-
-
-def _buffer(array: Any) -> NDArray[Any]:
-    """An Arrow array of numbers or times as it lies in memory."""
-    import numpy as np
-
-    data = array.buffers()[1]
-    width = array.type.bit_width // 8
-    kind = f"f{width}" if str(array.type) == "double" else f"i{width}"
-    numbers = np.frombuffer(data, kind, len(array), array.offset * width)
-    return np.where(_valid(array), numbers, np.nan) if array.null_count else numbers
-
-
-def _valid(array: Any) -> NDArray[np.bool_]:
-    """Which of an Arrow array's elements are not null."""
-    import numpy as np
-
-    bits = array.buffers()[0]
-    if bits is None:
-        return np.ones(len(array), np.bool_)
-    every = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
-    return every[array.offset :][: len(array)].astype(np.bool_)

@@ -273,7 +273,7 @@ class Sealer:
 
     # -- bins ------------------------------------------------------------------------------------------------
 
-    def mend_bins(self, most: int = 1, looks: int = _LOOKS) -> int:
+    def mend_bins(self, most: int = 1) -> int:
         """Make the bins of parts that have none of this version, or damaged ones; returns how many parts' were made.
 
         Those of a part that is damaged itself stay as they are: they say what it was. Each part is looked at once,
@@ -281,7 +281,6 @@ class Sealer:
 
         Args:
             most: how many to make.
-            looks: how many to look at.
         """
         with self.lock:
             rows = self.connection.execute(
@@ -290,7 +289,7 @@ class Sealer:
             ).fetchall()
         made = 0
         unseen = [part for part in (part_of(self.node, row) for row in rows) if part.name not in self._binned]
-        for part in unseen[:looks]:
+        for part in unseen[:_LOOKS]:
             if made >= most:
                 break
             self._binned.add(part.name)

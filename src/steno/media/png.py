@@ -71,11 +71,3 @@ def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
     file.write(struct.pack(">I", len(data)) + kind)
     file.write(data)
     file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
-
-
-def png_size(head: bytes) -> tuple[int, int] | None:
-    """(width, height) from a file's first 24 bytes; None when it is no PNG."""
-    if len(head) < 24 or head[:8] != b"\x89PNG\r\n\x1a\n":
-        return None
-    width, height = struct.unpack_from(">II", head, 16)
-    return width, height

@@ -11,7 +11,7 @@ from steno.errors import CorruptError, StenoError, UsageError
 from steno.ledger import node_object, store_card
 from steno.ledger.listed import unusable
 from steno.objects.store import ObjectStore
-from steno.secrecy import scrub
+from steno.secrecy import error_text
 from steno.store import together
 from steno.store.card_list import CardList, rolled
 
@@ -74,7 +74,7 @@ def publish(stock: Stock) -> Carded:
     except StenoError:
         raise
     except Exception as error:
-        raise StenoError(f"the cards of {stock.root} cannot be made: {_said(error)}") from None
+        raise StenoError(f"the cards of {stock.root} cannot be made: {error_text(error)}") from None
     return done
 
 
@@ -113,7 +113,7 @@ def _of_run(store: ObjectStore, home: str, names: list[str], before: set[str]) -
     try:
         return (*_made(store, home, names, before), "")
     except (ValueError, RecursionError, CorruptError) as error:
-        return set(), 0, f"it cannot be read: {_said(error)}"
+        return set(), 0, f"it cannot be read: {error_text(error)}"
 
 
 def _made(store: ObjectStore, home: str, names: list[str], before: set[str]) -> tuple[set[str], int]:
@@ -192,7 +192,3 @@ def _roll(store: ObjectStore, root: str) -> int:
             store.write(name, data)
             count += 1
     return count
-
-
-def _said(error: Exception) -> str:
-    return scrub(str(error) if isinstance(error, StenoError) else f"{type(error).__name__}: {error}")

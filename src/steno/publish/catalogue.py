@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from steno.errors import StenoError, UsageError
 from steno.ledger import layout
-from steno.secrecy import mask, scrub
+from steno.secrecy import error_text, mask
 
 NAMESPACE: Final = "steno"
 METADATA: Final = "_iceberg"
@@ -62,8 +62,7 @@ def open_catalogue(uri: str, warehouse: str | None = None) -> Any:
         except Exception:  # in a new database, another publisher may have made the catalogue's tables in between
             return load_catalog(_NAME, **about)
     except Exception as error:
-        said = scrub(f"{type(error).__name__}: {error}")
-        raise UsageError(f"the catalogue {mask('', uri)} cannot be opened: {said}") from None
+        raise UsageError(f"the catalogue {mask('', uri)} cannot be opened: {error_text(error)}") from None
 
 
 def _storage() -> dict[str, str]:
@@ -93,9 +92,8 @@ def table(catalogue: Any, name: str, root: str) -> Any:
     except exceptions.RESTError as error:
         if type(error) not in refusals:  # a server that is down, or busy
             raise
-        said = scrub(f"{type(error).__name__}: {error}")
         raise StenoError(
-            f"the catalogue refuses the table {NAMESPACE}.{name} at {root}: {said}. "
+            f"the catalogue refuses the table {NAMESPACE}.{name} at {root}: {error_text(error)}. "
             "It must let a table lie where its files are, and the token must have the right to make one"
         ) from None
     if str(found.location()).rstrip("/") != root:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from steno.errors import StenoError
-from steno.secrecy import scrub
+from steno.secrecy import error_text
+from steno.store import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -110,9 +110,7 @@ class Table:
             return parquet_file_to_data_file(table.io, table.metadata, path)
 
         missing = [path for path in paths if path not in self._files]
-        if missing:
-            with ThreadPoolExecutor(min(_READERS, len(missing)), thread_name_prefix="steno-footer") as pool:
-                self._files.update(zip(missing, pool.map(of, missing), strict=True))
+        self._files.update(zip(missing, together.each(of, missing, _READERS), strict=True))
 
 
 def _version(table: Any) -> int | None:
@@ -132,8 +130,9 @@ def changed(change: Callable[[], T]) -> T:
             return change()
         except _passing() as error:
             if time.monotonic() > until:
-                said = scrub(f"{type(error).__name__}: {error}")
-                raise StenoError(f"the table could not be changed in {PATIENCE_SECS:.0f} s: {said}") from None
+                raise StenoError(
+                    f"the table could not be changed in {PATIENCE_SECS:.0f} s: {error_text(error)}"
+                ) from None
         time.sleep(wait * random.random())
         wait = min(2 * wait, 5.0)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import RunNotFoundError, StenoError
 from steno.objects import url as urls
-from steno.secrecy import scrub
+from steno.secrecy import error_text
 from steno.store import card_metrics, cards, together
 from steno.store.cache import cache_dir
 from steno.store.card_list import CardList
@@ -92,7 +92,7 @@ class Door:
                 except StenoError:
                     raise
                 except Exception as error:  # whatever the store's library raises
-                    raise StenoError(f"{self.url} cannot be read: {_said(error)}") from None
+                    raise StenoError(f"{self.url} cannot be read: {error_text(error)}") from None
             return self._copy
 
     def tried(self) -> None:
@@ -110,7 +110,7 @@ class Door:
             if self._copy is not None:
                 self._copy.renew()
         except Exception as error:  # one damaged run costs no other
-            self.problem = _said(error)
+            self.problem = error_text(error)
         else:
             self.problem = ""
 
@@ -199,7 +199,7 @@ class Afar:
         except StenoError:
             raise
         except Exception as error:
-            raise StenoError(f"{self.url} cannot be listed: {_said(error)}") from None
+            raise StenoError(f"{self.url} cannot be listed: {error_text(error)}") from None
 
     # -- by their cards ------------------------------------------------------------------------------------
 
@@ -264,16 +264,12 @@ class Afar:
         except Exception as error:  # one damaged run costs no other
             folder, _, name = one.place.rpartition("/")
             nowhere = cache_dir() / "runs" / "none" / one.place
-            return AfarSummary.of(_nothing(nowhere, folder, name, _said(error), one.url), door)
+            return AfarSummary.of(_nothing(nowhere, folder, name, error_text(error), one.url), door)
         return AfarSummary.of({**facts, "url": one.url}, door)
 
     def runs(self) -> dict[str, AfarSummary]:
         """What is known, by the path below the URL."""
         return {place: run for place, (_, run) in self._known.items()}
-
-
-def _said(error: Exception) -> str:
-    return scrub(str(error)) if isinstance(error, StenoError) else scrub(f"{type(error).__name__}: {error}")
 
 
 def _facts(found: RunSummary) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from steno.errors import StenoError
 from steno.objects import url as urls
 from steno.objects.store import ObjectStore
-from steno.secrecy import scrub
+from steno.secrecy import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,5 +95,4 @@ class Beside:
         except (FileNotFoundError, StenoError):
             raise
         except Exception as error:  # whatever the store's library raises
-            said = scrub(f"{type(error).__name__}: {error}")
-            raise StenoError(f"{self._url}/{self._folder} cannot be {what}: {said}") from None
+            raise StenoError(f"{self._url}/{self._folder} cannot be {what}: {error_text(error)}") from None

@@ -13,7 +13,7 @@ from steno.errors import StenoError
 from steno.ledger.listed import read_manifest
 from steno.ledger.read import Reader
 from steno.record import START
-from steno.secrecy import scrub
+from steno.secrecy import error_text
 from steno.store import attempts as attempts_
 from steno.store import records as records_
 from steno.store import runs as runs_
@@ -99,7 +99,7 @@ class FilesRun:
         except (StenoError, PartGone):
             raise
         except Exception as error:  # whatever the store's library raises
-            self._unreached = scrub(f"{type(error).__name__}: {error}")[:_ERROR_CHARS]
+            self._unreached = error_text(error)[:_ERROR_CHARS]
             self._not_before = time.monotonic() + _AGAIN_SECS
         else:
             self._reached, self._unreached = time.monotonic(), ""

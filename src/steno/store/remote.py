@@ -23,7 +23,7 @@ from steno.objects import url as urls
 from steno.objects.sending import DifferentError
 from steno.objects.store import ObjectStore, aside, sha256_of, sweep
 from steno.record import node_name
-from steno.secrecy import scrub
+from steno.secrecy import error_text, scrub
 from steno.store.cache import cache_dir
 from steno.store.engine import Covered, PartGone
 from steno.store.image import WHOLE_BYTES, DiffersError, Image
@@ -105,7 +105,7 @@ class Remote:
         except (UsageError, RunNotFoundError):
             raise
         except Exception as error:
-            raise UsageError(f"{self.url} cannot be read: {scrub(f'{type(error).__name__}: {error}')}") from None
+            raise UsageError(f"{self.url} cannot be read: {error_text(error)}") from None
         # By the run's identity too: one that was replaced by another is that one.
         self._id = str(about.get("id") or "")
         self.dir = copy_dir(self.url, self._id)
@@ -220,8 +220,7 @@ class Remote:
                 names.append((f"{number:020d}-{secrets.token_hex(4)}", line))
                 self.store.write(f"{edits.FOLDER}/{names[-1][0]}.json", line)
         except Exception as error:
-            said = scrub(f"{type(error).__name__}: {error}")
-            raise StenoError(f"the edit was not written to {self.url}: {said}") from None
+            raise StenoError(f"the edit was not written to {self.url}: {error_text(error)}") from None
         with self._lock:
             self._read_edits()
         self._edit_cards(names)
@@ -236,9 +235,9 @@ class Remote:
                 if key is not None:
                     store.write(key, line)
         except Exception as error:
-            said = scrub(f"{type(error).__name__}: {error}")
             raise StenoError(
-                f"{self.url} is edited; lists of the store show it after `steno publish {root} --cards`: {said}"
+                f"{self.url} is edited; lists of the store show it after `steno publish {root} --cards`: "
+                f"{error_text(error)}"
             ) from None
 
     def _read_edits(self) -> None:

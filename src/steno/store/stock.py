@@ -16,7 +16,7 @@ from steno.ledger.bins_name import name_of
 from steno.ledger.read import Reader
 from steno.objects import url as urls
 from steno.objects.store import ObjectStore
-from steno.secrecy import scrub
+from steno.secrecy import error_text
 from steno.store import cards
 from steno.store.engine import PartGone
 from steno.store.remote import Remote
@@ -77,7 +77,7 @@ class Stock:
         try:
             sizes = ObjectStore(self.root, patient=True).listing()
         except Exception as error:
-            raise StenoError(f"{self.root} cannot be listed: {scrub(f'{type(error).__name__}: {error}')}") from None
+            raise StenoError(f"{self.root} cannot be listed: {error_text(error)}") from None
         yield from _by_run(self.root, sizes)
 
     def _of_directory(self, path: Path) -> Stored:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,8 @@ from steno.ledger.read import Reader
 from steno.objects import url as urls
 from steno.objects.store import ObjectStore, sha256_of
 from steno.record import node_name
-from steno.secrecy import scrub
+from steno.secrecy import error_text
+from steno.store import together
 from steno.store.remote import Remote
 from steno.store.runs import run_dirs
 from steno.store.stock import Stock
@@ -139,7 +139,7 @@ def _urls(url: str) -> list[str]:
         if "run.json" in ObjectStore(url, patient=True).listing():
             return [url]
     except Exception as error:
-        raise StenoError(f"{url} cannot be listed: {_said(error)}") from None
+        raise StenoError(f"{url} cannot be listed: {error_text(error)}") from None
     return [one.url for one in Stock(url).runs()]
 
 
@@ -160,13 +160,13 @@ def _verified(one: str | Path, *, whole: bool) -> Verified:
         wanted = [(part.name, partial(_part, place, part, whole=whole)) for part in snapshot.parts]
         wanted += [(key, partial(_artifact, place, digest, whole=whole)) for key, digest in names.items()]
         found.parts, found.artifacts = len(snapshot.parts), len(names)
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="steno-verify") as pool:
-            for (name, _), (count, wrong) in zip(wanted, pool.map(lambda pair: _asked(pair[1]), wanted), strict=True):
-                found.bytes += count
-                if wrong:
-                    found.problems[name] = wrong
+        answers = together.each(lambda pair: _asked(pair[1]), wanted, _AT_ONCE)
+        for (name, _), (count, wrong) in zip(wanted, answers, strict=True):
+            found.bytes += count
+            if wrong:
+                found.problems[name] = wrong
     except Exception as error:  # one damaged run costs no other
-        found.problems["run.json" if isinstance(error, RunNotFoundError) else "run"] = _said(error)
+        found.problems["run.json" if isinstance(error, RunNotFoundError) else "run"] = error_text(error)
     return found
 
 
@@ -176,7 +176,7 @@ def _asked(check: Callable[[], tuple[int, str]]) -> tuple[int, str]:
     except FileNotFoundError:
         return 0, "it is missing"
     except Exception as error:
-        return 0, f"it cannot be read: {_said(error)}"
+        return 0, f"it cannot be read: {error_text(error)}"
 
 
 def _part(place: _Files, part: Part, *, whole: bool) -> tuple[int, str]:
@@ -230,7 +230,3 @@ def _artifact(place: _Files, digest: str, *, whole: bool) -> tuple[int, str]:
     if not whole:
         return 0, ""
     return size, place.whole(key, lambda path: "" if sha256_of(path) == digest else "its content is another")
-
-
-def _said(error: Exception) -> str:
-    return scrub(str(error) if isinstance(error, StenoError) else f"{type(error).__name__}: {error}")

@@ -99,7 +99,7 @@ class Feed:
         self._size = 0
         self._gap = False
         self._numbering = Numbering()
-        self._number = self._skipped = 0
+        self._number = 0
         self._looked_at = -1
         """The newest record when a look found nothing more."""
 

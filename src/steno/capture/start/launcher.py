@@ -149,7 +149,7 @@ def _torchrun(env: Mapping[str, str]) -> Launch | None:
         # Tutorials' fixed ids come back. Of one host too: it may be what an elastic job has left.
         return replace(launch, job=f"torchrun:{run_id}", unique=_UUID.fullmatch(run_id) is not None)
     if _number(env, "LOCAL_WORLD_SIZE", 0) == launch.world_size:
-        agent = _agent(b"TORCHELASTIC_RUN_ID")
+        agent = _agent()
         if agent is not None:
             job = f"torchrun:{host.name()}:{agent[0]}:{agent[1]}"
             return replace(launch, job=job, unique=True)
@@ -213,10 +213,10 @@ def _number(env: Mapping[str, str], name: str, default: int | None = None) -> in
     return number
 
 
-def _agent(marker: bytes) -> tuple[int, int] | None:
-    """(pid, start in clock ticks since boot) of the launcher's own process.
+def _agent() -> tuple[int, int] | None:
+    """(pid, start in clock ticks since boot) of torchrun's own process.
 
-    The launcher gives its children the marker variable and has none itself: so it is found behind any
+    It gives its children TORCHELASTIC_RUN_ID and has none itself: so it is found behind any
     wrapper (a shell, numactl) that stands between it and us.
     """
     pid = os.getppid()
@@ -225,7 +225,7 @@ def _agent(marker: bytes) -> tuple[int, int] | None:
             if pid <= 1:
                 return None
             with open(f"/proc/{pid}/environ", "rb") as file:
-                inside = any(item.startswith(marker + b"=") for item in file.read().split(b"\0"))
+                inside = any(item.startswith(b"TORCHELASTIC_RUN_ID=") for item in file.read().split(b"\0"))
             born = host.birth(pid)
             if born is None:
                 return None

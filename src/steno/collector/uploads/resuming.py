@@ -14,7 +14,7 @@ from steno.collector.uploads import attempts, generations
 from steno.ledger import node_object
 from steno.ledger.listed import unusable
 from steno.objects.store import ObjectStore
-from steno.secrecy import scrub
+from steno.secrecy import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def answer(order: str) -> str:
     try:
         return json.dumps(_found(json.loads(order)), default=str)
     except Exception as error:  # whatever a store's library raises
-        return json.dumps({"error": scrub(f"{type(error).__name__}: {error}")[:_ERROR_CHARS]})
+        return json.dumps({"error": error_text(error)[:_ERROR_CHARS]})
 
 
 def _found(order: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from steno.ledger.read import Reader
 from steno.ledger.snapshot import Part
 from steno.objects import url as urls
 from steno.record import ARTIFACT, node_name
-from steno.secrecy import scrub
+from steno.secrecy import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,7 +136,7 @@ class Uploader:
             try:
                 whole = self._sweep()
             except Exception as error:  # the store, the ledger of a collector that works, a full disk
-                self._counts.failed("", _words(error))
+                self._counts.failed("", error_text(error)[:_ERROR_CHARS])
                 whole = False
             if whole:
                 self.looked = asked
@@ -240,7 +240,7 @@ class Uploader:
             location.send(one, lambda count: self._moved(name, count))
         except Exception as error:
             self._failures += 1
-            self._counts.failed(name, f"{one.key}: {_words(error)}")
+            self._counts.failed(name, f"{one.key}: {error_text(error)[:_ERROR_CHARS]}")
             return False
         self._failures = 0
         self._counts.arrived(name)
@@ -258,7 +258,7 @@ class Uploader:
                 self._card(location, said)
             self._beat_at = time.monotonic() + self._news_secs
         except Exception as error:  # the sending itself will say it, too
-            self._counts.error = _words(error)
+            self._counts.error = error_text(error)[:_ERROR_CHARS]
         finally:
             self._beating.release()
 
@@ -431,11 +431,6 @@ def known_step(node_dir: Path) -> int:
 
 def _name(location: Location, one: Belonging) -> str:
     return f"{location.role}:{one.key}"
-
-
-def _words(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return scrub(text)[:_ERROR_CHARS]
 
 
 def main() -> int:
