@@ -72,7 +72,7 @@ MUTATIONS = [
     ),
     rule(
         "a step beyond 64 bits in a whole reading of like frames",
-        "journal/columns.py", "{_NIL, _FIXPOS, _FIXNEG, *_INTS} - {0xCF}:", "{_NIL, _FIXPOS, _FIXNEG, *_INTS}:", BEYOND,
+        "journal/like_frames.py", "{NIL, FIXPOS, FIXNEG, *_INTS} - {0xCF}:", "{NIL, FIXPOS, FIXNEG, *_INTS}:", BEYOND,
     ),
     rule(
         "a step beyond 64 bits amid other frames",
@@ -89,7 +89,7 @@ MUTATIONS = [
     ),
     rule(
         "a layout is for frames of its length",
-        "journal/columns.py", "        if frames.length != self.length:\n", "        if False:\n",
+        "journal/like_frames.py", "        if frames.length != self.length:\n", "        if False:\n",
         "unit/test_columns.py::test_frames_that_go_on_behind_their_step_are_no_records",
     ),
     rule(

@@ -11,8 +11,21 @@ import numpy as np
 from steno.journal import format as fmt
 from steno.journal.decode import KeySet, RawEntry, RawFill, Slice
 from steno.journal.flatten import Flattener, _text
+from steno.journal.like_frames import (
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    NIL,
+    VALUES_AT,
+    Frames,
+    Layout,
+    alike,
+    column_of,
+    layout_of,
+)
+from steno.journal.rows import Rows, assembled
 from steno.journal.verbatim import as_logged
-from steno.record import EXACT_FLOAT, LOGGED, nearest
+from steno.record import LOGGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,32 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _decode: Final = msgspec.msgpack.decode
-_VALUES_AT: Final = 24
-"""Where the values begin in a planned record's body: after array, time, seq and set number."""
 _FEW: Final = 4
 """Fewer like frames than this are decoded one by one."""
 _MAX_LAYOUTS: Final = 64
-
-# Class of a msgpack tag byte; 0 is what no column decodes.
-_FLOAT64, _FLOAT32, _FIXPOS, _FIXNEG, _BOOL, _NIL = 1, 2, 3, 4, 5, 6
-_INTS: Final = {0xCC: ("u1", 1), 0xCD: (">u2", 2), 0xCE: (">u4", 4), 0xCF: (">u8", 8)} | {
-    0xD0: ("i1", 1),
-    0xD1: (">i2", 2),
-    0xD2: (">i4", 4),
-    0xD3: (">i8", 8),
-}
-_CLASS: Final = np.zeros(256, np.uint8)
-_CLASS[0x00:0x80] = _FIXPOS
-_CLASS[0xE0:0x100] = _FIXNEG
-_CLASS[0xC2:0xC4] = _BOOL
-_CLASS[0xC0] = _NIL
-_CLASS[0xCA] = _FLOAT32
-_CLASS[0xCB] = _FLOAT64
-for _tag in _INTS:
-    _CLASS[_tag] = _tag
-_SIZES: Final = {_FLOAT64: 9, _FLOAT32: 5, _FIXPOS: 1, _FIXNEG: 1, _BOOL: 1, _NIL: 1} | {
-    tag: size + 1 for tag, (_, size) in _INTS.items()
-}
 
 
 @dataclass(slots=True)
@@ -58,107 +48,8 @@ class Context:
     sets: dict[int, KeySet] = field(default_factory=dict)
     exact: bool = False
     """Whether records that are more than floats say in their meta, by LOGGED, what was logged."""
-    last: _Layout | None = None
+    last: Layout | None = None
     """The layout of the last run of like frames: most likely the next one's too."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where floats of one announced set lie in a body, and the bytes that say so."""
-
-    length: int
-    number: int
-    known: KeySet
-    fixed_at: list[int]
-    fixed: NDArray[np.uint8]
-    tags: list[int]
-    classes: list[int]
-
-    @classmethod
-    def read(cls, first: bytes, sets: dict[int, KeySet]) -> _Layout | None:
-        """From one body; None if it is anything but floats of an announced set under an ordinary step."""
-        number = int.from_bytes(first[20:_VALUES_AT], "big")
-        known = sets.get(number)
-        found = _layout(first, len(first)) if known is not None else None
-        if known is None or found is None or (first[0], first[1], first[10], first[19]) != (0x95, 0xCF, 0xCF, 0xCE):
-            return None
-        tags, classes, heads = found
-        width = len(tags) - 1
-        if not width or width != len(known.keys) or classes[:-1] != [_FLOAT64] * width:
-            return None
-        if classes[-1] not in {_NIL, _FIXPOS, _FIXNEG, *_INTS} - {0xCF}:
-            return None
-        at = [0, 1, 10, *range(19, _VALUES_AT + heads)]
-        return cls(len(first), number, known, at, np.array([first[place] for place in at], np.uint8), tags, classes)
-
-    def fits(self, frames: _Frames) -> bool:
-        """Whether all frames are laid out like this."""
-        if frames.length != self.length:
-            return False
-        head = frames.table(0, "u1", self.fixed_at[-1] + 1, 1)[:, self.fixed_at]
-        return bool((head == self.fixed).all()) and bool(_alike(frames, self.tags, self.classes, 0).all())
-
-
-@dataclass(frozen=True, slots=True)
-class _Frames:
-    """Bodies of one length at equal distances in a buffer: fields are strided views, whatever their alignment."""
-
-    buffer: NDArray[np.uint8]
-    start: int
-    stride: int
-    count: int
-    length: int
-
-    @classmethod
-    def gather(cls, data: NDArray[np.uint8], starts: NDArray[np.int64], length: int) -> _Frames:
-        """Frames at `starts`; copied together unless they lie at equal distances already."""
-        if len(starts) > 1:
-            stride = int(starts[1] - starts[0])
-            if (np.diff(starts) == stride).all():
-                return cls(data, int(starts[0]), stride, len(starts), length)
-        return cls(data[starts[:, None] + np.arange(length)].reshape(-1), 0, length, len(starts), length)
-
-    def select(self, rows: NDArray[np.int64]) -> _Frames:
-        starts = self.start + rows * self.stride
-        return _Frames.gather(self.buffer, starts, self.length)
-
-    def field(self, at: int, dtype: str) -> NDArray[Any]:
-        """One field of every frame, shape (count,)."""
-        return np.ndarray((self.count,), dtype, self.buffer, self.start + at, (self.stride,))
-
-    def table(self, at: int, dtype: str, columns: int, step: int) -> NDArray[Any]:
-        """Fields `step` bytes apart, shape (count, columns)."""
-        return np.ndarray((self.count, columns), dtype, self.buffer, self.start + at, (self.stride, step))
-
-    def body(self, row: int) -> bytes:
-        at = self.start + row * self.stride
-        return self.buffer[at : at + self.length].tobytes()
-
-
-class _Rows:
-    """Columns being filled, one row per record frame."""
-
-    def __init__(self, count: int) -> None:
-        self.mono = np.zeros(count, np.int64)
-        self.seq = np.zeros(count, np.int64)
-        self.step = np.zeros(count, np.int64)
-        self.auto = np.zeros(count, np.bool_)
-        self.number = np.zeros(count, np.int64)
-        self.width = np.zeros(count, np.int64)
-        self.bad = np.zeros(count, np.bool_)
-        self.blocks: list[tuple[NDArray[np.int64], NDArray[np.float64], dict[tuple[int, int], int]]] = []
-        self.odd: list[tuple[int, list[Any]]] = []
-        self.inline: dict[tuple[tuple[str, ...], Any], int] = {}
-        """(keys, number of the announced set they came under, or how a RICH record is numbered, or 0) → place"""
-        self.wall: dict[int, int] = {}
-        self.meta: dict[int, dict[str, Any]] = {}
-        self.refused: dict[str, str] = {}
-        self.times: dict[str, int] = {}
-
-    def refuse(self, key: str, reason: str, times: int = 1) -> None:
-        """Values of so many records under this key are in no column."""
-        self.refused[key] = reason
-        self.times[key] = self.times.get(key, 0) + times
 
 
 def decode_frames(
@@ -221,7 +112,7 @@ def decode_frames(
             lost += int(lengths[index])
 
     positions = np.flatnonzero(records)
-    rows = _Rows(len(positions))
+    rows = Rows(len(positions))
     planned = _planned(data, bodies[positions], lengths[positions], plain[positions], heads[positions])
     row_bodies, row_lengths = bodies[positions], lengths[positions]
     done = np.zeros(len(positions), np.bool_)
@@ -238,7 +129,7 @@ def decode_frames(
             rows.bad[row] = True
     lost += int(row_lengths[rows.bad].sum())
     offsets = _offsets(clocks, context, len(bodies))
-    result = _assemble(rows, context, offsets[positions])
+    result = assembled(rows, context.sets, offsets[positions])
     result.entries = [entry for index, message in entries if (entry := _entry(message, int(offsets[index])))]
     result.fills = fills
     return result, lost
@@ -252,20 +143,20 @@ def _decode_run(
     length = int(lengths[0]) if count else 0
     stride = length + fmt.FRAME_BYTES
     start = int(bodies[0]) if count else 0
-    if length <= _VALUES_AT or int(bodies[-1]) - start != (count - 1) * stride or (lengths != length).any():
+    if length <= VALUES_AT or int(bodies[-1]) - start != (count - 1) * stride or (lengths != length).any():
         return None
-    frames = _Frames(data, start, stride, count, length)
+    frames = Frames(data, start, stride, count, length)
     layout = context.last
     if layout is None or context.sets.get(layout.number) is not layout.known or not layout.fits(frames):
-        layout = context.last = _Layout.read(frames.body(0), context.sets)
+        layout = context.last = Layout.read(frames.body(0), context.sets)
         if layout is None or not layout.fits(frames):
             return None
     kind, width = layout.classes[-1], len(layout.known.keys)
     mono = frames.field(2, ">u8").astype(np.int64)
-    auto = kind == _NIL
+    auto = kind == NIL
     return Slice(
         0, 0, 0, mono, mono + context.offset, frames.field(11, ">u8").astype(np.int64),
-        np.zeros(count, np.int64) if auto else _column(frames, layout.tags[-1], kind, 0, {}).astype(np.int64),
+        np.zeros(count, np.int64) if auto else column_of(frames, layout.tags[-1], kind, 0, {}).astype(np.int64),
         np.full(count, auto), np.zeros(count, np.int32), [layout.known],
         frames.table(layout.tags[0] + 1, ">f8", width, 9).astype(np.float64).reshape(-1),
     )  # fmt: skip
@@ -279,7 +170,7 @@ def _planned(
     heads: NDArray[np.uint8],
 ) -> NDArray[np.bool_]:
     """Which records have the fixed prefix: array of 5, u64 time, u64 seq, u32 set number."""
-    planned = plain & (heads == 0x95) & (lengths > _VALUES_AT)
+    planned = plain & (heads == 0x95) & (lengths > VALUES_AT)
     at = np.where(planned, bodies, 0)
     fixed: NDArray[np.bool_] = planned & (data[at + 10] == 0xCF) & (data[at + 19] == 0xCE)
     return fixed
@@ -291,7 +182,7 @@ def _decode_planned(
     lengths: NDArray[np.int64],
     planned: NDArray[np.bool_],
     context: Context,
-    rows: _Rows,
+    rows: Rows,
     done: NDArray[np.bool_],
 ) -> None:
     chosen = np.flatnonzero(planned)
@@ -305,19 +196,19 @@ def _decode_planned(
     for length, members in groups:
         if len(members) < _FEW:
             continue
-        frames = _Frames.gather(data, bodies[members], length)
+        frames = Frames.gather(data, bodies[members], length)
         for _ in range(_MAX_LAYOUTS):
             if frames.count < _FEW:
                 break
-            layout = _layout(frames.body(0), length)
+            layout = layout_of(frames.body(0))
             if layout is None:
                 # One odd value (a string, a nested dict) speaks for itself only: go on with the rest.
                 like = np.zeros(frames.count, np.bool_)
                 like[0] = True
             else:
-                like = _alike(frames, *layout)
+                like = alike(frames, *layout)
                 match, here = (frames, members) if like.all() else (frames.select(np.flatnonzero(like)), members[like])
-                if _fill_rows(match, here, *layout, context=context, rows=rows):
+                if _fill_rows(match, here, *layout[:2], context, rows):
                     done[here] = True
                 if match is frames:
                     break
@@ -325,63 +216,15 @@ def _decode_planned(
             frames, members = frames.select(rest), members[rest]
 
 
-def _alike(frames: _Frames, tags: list[int], classes: list[int], heads: int) -> NDArray[np.bool_]:
-    """Which frames have these type bytes; an array head must agree to the byte."""
-    like = np.ones(frames.count, np.bool_)
-    for at in range(_VALUES_AT, _VALUES_AT + heads):
-        column = frames.field(at, "u1")
-        like &= column == column[0]
-    floats = len(classes) - 1
-    if floats and classes[:-1] == [_FLOAT64] * floats:
-        like &= (frames.table(tags[0], "u1", floats, 9) == 0xCB).all(axis=1)
-        tags, classes = tags[-1:], classes[-1:]
-    for at, kind in zip(tags, classes, strict=True):
-        like &= _CLASS[frames.field(at, "u1")] == kind
-    return like
-
-
-def _layout(raw: bytes, length: int) -> tuple[list[int], list[int], int] | None:
-    """Where the type bytes of the values and the step lie, their classes, and the array head's length.
-
-    None when something in the body is no number.
-    """
-    at, count = _VALUES_AT, 1
-    head = raw[at]
-    if 0x90 <= head <= 0x9F:
-        count, at = head & 0x0F, at + 1
-    elif head == 0xDC:
-        count, at = int.from_bytes(raw[at + 1 : at + 3], "big"), at + 3
-    elif head == 0xDD:
-        count, at = int.from_bytes(raw[at + 1 : at + 5], "big"), at + 5
-    if count > length:
-        return None
-    heads = at - _VALUES_AT
-    tags: list[int] = []
-    classes: list[int] = []
-    for _ in range(count + 1):
-        if at >= length:
-            return None
-        kind = int(_CLASS[raw[at]])
-        if kind == 0 or (kind == _NIL and len(tags) < count):
-            return None
-        tags.append(at)
-        classes.append(kind)
-        at += _SIZES[kind]
-    return (tags, classes, heads) if at == length else None
-
-
 def _fill_rows(
-    match: _Frames,
+    match: Frames,
     members: NDArray[np.int64],
     tags: list[int],
     classes: list[int],
-    heads: int,
-    *,
     context: Context,
-    rows: _Rows,
+    rows: Rows,
 ) -> bool:
     """Decode frames of one layout into `rows`; False when their sets do not fit it."""
-    del heads
     count = len(tags) - 1
     numbers = match.field(20, ">u4").astype(np.int64)
     unique = np.unique(numbers) if (numbers != numbers[0]).any() else numbers[:1]
@@ -394,49 +237,26 @@ def _fill_rows(
     rows.number[members] = numbers
     rows.width[members] = count
     special: dict[tuple[int, int], int] = {}
-    if count and classes[:-1] == [_FLOAT64] * count:
+    if count and classes[:-1] == [FLOAT64] * count:
         values = match.table(tags[0] + 1, ">f8", count, 9).astype(np.float64)
     else:
         values = np.empty((match.count, count), np.float64)
         for column, (at, kind) in enumerate(zip(tags[:-1], classes[:-1], strict=True)):
-            values[:, column] = _column(match, at, kind, column, special)
+            values[:, column] = column_of(match, at, kind, column, special)
     _steps(match, tags[-1], classes[-1], members, rows)
     rows.blocks.append((members, values, special))
     return True
 
 
-def _column(match: _Frames, at: int, kind: int, column: int, special: dict[tuple[int, int], int]) -> NDArray[Any]:
-    if kind == _FLOAT64:
-        return match.field(at + 1, ">f8")
-    if kind == _FLOAT32:
-        return match.field(at + 1, ">f4")
-    if kind == _FIXPOS:
-        return match.field(at, "u1")
-    if kind == _FIXNEG:
-        return match.field(at, "i1")
-    if kind == _BOOL:
-        truth: NDArray[Any] = match.field(at, "u1") == 0xC3
-        return truth
-    dtype, size = _INTS[kind]
-    integers = match.field(at + 1, dtype)
-    if size == 8:
-        inexact = integers > EXACT_FLOAT
-        if kind == 0xD3:
-            inexact |= integers < -EXACT_FLOAT
-        for row in np.flatnonzero(inexact).tolist():
-            special[row, column] = int(integers[row])
-    return integers
-
-
-def _steps(match: _Frames, at: int, kind: int, members: NDArray[np.int64], rows: _Rows) -> None:
-    if kind == _NIL:
+def _steps(match: Frames, at: int, kind: int, members: NDArray[np.int64], rows: Rows) -> None:
+    if kind == NIL:
         rows.auto[members] = True
         return
-    if kind in {_FLOAT64, _FLOAT32, _BOOL}:
+    if kind in {FLOAT64, FLOAT32, BOOL}:
         rows.auto[members] = True
         rows.refuse("step", "a step must be an integer; the record was numbered automatically", len(members))
         return
-    steps = _column(match, at, kind, 0, {})
+    steps = column_of(match, at, kind, 0, {})
     if kind == 0xCF:
         beyond = steps > np.uint64(2**63 - 1)
         if beyond.any():
@@ -446,7 +266,7 @@ def _steps(match: _Frames, at: int, kind: int, members: NDArray[np.int64], rows:
     rows.step[members] = steps.astype(np.int64)
 
 
-def _decode_odd(message: Any, row: int, context: Context, rows: _Rows) -> None:
+def _decode_odd(message: Any, row: int, context: Context, rows: Rows) -> None:
     """One record, decoded by itself: inline keys, nested values, strings, arrays, a record with meta."""
     arrays = context.arrays
     under: Any = 0
@@ -518,74 +338,3 @@ def _offsets(clocks: list[tuple[int, int]], context: Context, count: int) -> NDA
         out[index:] = offset
         context.offset = offset
     return out
-
-
-def _assemble(rows: _Rows, context: Context, offsets: NDArray[np.int64]) -> Slice:
-    keep = None
-    rows.width[rows.bad] = 0
-    if not rows.width.all():
-        # A record of which nothing could be kept is none: it takes no number and no automatic step.
-        keep = rows.width > 0
-    splits = np.zeros(len(rows.width) + 1, np.int64)
-    np.cumsum(rows.width, out=splits[1:])
-    value = np.empty(int(splits[-1]), np.float64)
-    special: dict[int, Any] = {}
-    for members, block, exact in rows.blocks:
-        starts = splits[members]
-        width = block.shape[1]
-        if len(members) == len(rows.width):
-            value[:] = block.reshape(-1)
-        else:
-            value[starts[:, None] + np.arange(width)] = block
-        for (row, column), number in exact.items():
-            special[int(starts[row]) + column] = number
-    for row, items in rows.odd:
-        at = int(splits[row])
-        for place, item in enumerate(items, at):
-            if item.__class__ is float:
-                value[place] = item
-            elif isinstance(item, int):
-                value[place] = nearest(item)
-                if abs(item) > EXACT_FLOAT:
-                    special[place] = item
-            else:
-                value[place] = np.nan
-                special[place] = item
-    sets, index = _local_sets(rows, context)
-    times = rows.mono + offsets
-    for row, given in rows.wall.items():
-        times[row] = given
-    columns: list[NDArray[Any]] = [rows.mono, times, rows.seq, rows.step, rows.auto, index]
-    meta = rows.meta
-    if keep is not None:
-        columns = [column[keep] for column in columns]
-        renumber = np.cumsum(keep) - 1
-        meta = {int(renumber[row]): what for row, what in meta.items()}
-    mono, wall, seq, step, auto, chosen = columns
-    return Slice(
-        0, 0, 0, mono, wall, seq, step, auto, chosen.astype(np.int32), sets, value, special, meta,
-        refused=rows.refused, refused_times=rows.times,
-    )  # fmt: skip
-
-
-def _local_sets(rows: _Rows, context: Context) -> tuple[list[KeySet], NDArray[np.int64]]:
-    """The key sets of this slice, and each row's place among them."""
-    numbers = rows.number
-    if len(numbers) == 0:
-        return [], numbers
-    if (numbers == numbers[0]).all():
-        unique, index = numbers[:1], np.zeros(len(numbers), np.int64)
-    else:
-        unique, index = np.unique(numbers, return_inverse=True)
-    inline = list(rows.inline)
-    sets: list[KeySet] = []
-    for number in unique.tolist():
-        if number >= fmt.FIRST_SET:
-            sets.append(context.sets[number])
-        elif number < 0:
-            keys, under = inline[-1 - number]
-            options = dict(under) if under.__class__ is tuple else context.sets[under].options if under else None
-            sets.append(KeySet(keys, options or None))
-        else:
-            sets.append(KeySet(()))
-    return sets, index
