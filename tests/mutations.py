@@ -98,6 +98,21 @@ MUTATIONS = [
         "unit/test_journal.py::test_memory_without_a_segment_has_a_bound_and_counts",
     ),
     rule(
+        "a segment that is being left is waited for",
+        "journal/frames.py", "            self._leaving, self.current = old, None\n", "            self.current = None\n",
+        "unit/test_roll_seen.py::test_a_flush_while_a_segment_is_left_waits_for_it",
+    ),
+    rule(
+        "no later segment is used while a roll fetches one",
+        "journal/frames.py", "while self.waiting and not self._rolling and not self.sealed:", "while self.waiting and not self.sealed:",
+        "unit/test_roll_seen.py::test_while_a_handler_interrupts_a_roll_nothing_is_written_behind_the_segment_that_it_fetches",
+    ),
+    rule(
+        "a segment fetched as recording ends is not used",
+        "journal/frames.py", "if not self.backlog and not self.sealed:", "if not self.backlog:",
+        "unit/test_roll_seen.py::test_a_segment_fetched_as_recording_ends_is_not_taken_into_use",
+    ),
+    rule(
         "a live head that looks torn is waited for",
         "journal/tailer.py", "if now - self._torn_since < _STUCK_SECS:", "if False:",
         "unit/test_journal_torn.py::test_a_live_writer_past_a_damaged_frame_is_followed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -535,3 +536,24 @@ def test_what_an_exit_leaves_is_posted_although_the_collector_had_died(tmp_path)
     wait_for((place / "manifest.json").exists, 60)
     assert steno.open(place).series("x").value.tolist() == [1.0, 2.0]
     assert steno.open(place).info.state == "finished"
+
+
+def test_finish_is_false_where_records_found_no_room_and_says_how_many(capfd):
+    run = steno.init(name="a", dir=".", settings=steno.Settings(segment_bytes=64 << 10))
+    run.log({"x": 0.0})
+    assert run.flush(60)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # no segment can be made
+    try:
+        while not run.health()["kept_in_memory"]:
+            run.log({"x": 1.0})
+        assert not run.flush(0)
+        assert run.finish(timeout=1) is False
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    lost = run.health()["dropped"]
+    assert lost
+    said = capfd.readouterr().err
+    assert f"{lost} records were lost" in said
+    assert "has ended and not all is done" in said
+    assert "steno sync" not in said

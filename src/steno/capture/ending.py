@@ -177,7 +177,7 @@ class Ending:
             return
         # Set first, so that a signal in the middle does not begin again.
         self.ended = False
-        waits: tuple[Callable[[float], bool], ...] = (self.posted, self._stored)
+        waits: tuple[Callable[[float], bool], ...] = (self.posted, self._stored, lambda _: not self._lost())
         if is_owner:
             # What dies with this process comes first: device values, posting, destinations that run in it. These
             # may log at their ends, which is posted too.
@@ -185,7 +185,7 @@ class Ending:
                 self._drained, lambda _: self.mark(state, why), self.posted, lambda until: self._fed(until, patience),
                 self.posted, self._stored, self.delivered, self.encoded,
                 lambda until: self.delivered(min(until, time.monotonic() + patience), own=False),
-                lambda _: not self.started.recorder.lost,
+                lambda _: not self._lost(),
             )  # fmt: skip
         left: list[str] = []
         lagging: list[str] = []
@@ -290,6 +290,9 @@ class Ending:
 
     def _left(self) -> list[str]:
         return outstanding.now(self.started, self._lagging(), self.artifacts, whole=os.getpid() == self.owner)
+
+    def _lost(self) -> list[str]:
+        return outstanding.lost(self.started, whole=os.getpid() == self.owner)
 
     def _lagging(self) -> list[str]:
         return [feed.name for feed in self.started.feeds if feed.courier.ending and not feed.courier.complete]

@@ -58,13 +58,15 @@ def now(started: StartedRun, feeds: Sequence[str], artifacts: Artifacts | None, 
         whole: the destinations' part too, not only what this process has logged.
     """
     recorder = started.recorder
-    found = []
-    device = (recorder.health().get("device") or {}).get("waiting")
+    health = recorder.health()
+    found = lost(started, whole=whole)
+    kept = health.get("kept_in_memory")
+    if kept:
+        found.append(f"{kept} records wait in memory for room in the journal")
+    device = (health.get("device") or {}).get("waiting")
     if device:
         found.append(f"{device} values are on their way from a device")
     found += [f"the destination object {name!r} has not taken all" for name in feeds]
-    if whole and recorder.lost:
-        found.append("what was stored has been removed by somebody while the run went on")
     size = recorder.unposted()
     if size:
         found.append(f"{_amount(size)} of this process's records are to be posted by {_collector(started)}")
@@ -87,6 +89,17 @@ def now(started: StartedRun, feeds: Sequence[str], artifacts: Artifacts | None, 
     return found
 
 
+def lost(started: StartedRun, *, whole: bool) -> list[str]:
+    """What nobody can bring any more, one item for each cause; `whole`: also of what others have recorded."""
+    found = []
+    if whole and started.recorder.lost:
+        found.append("what was stored has been removed by somebody while the run went on")
+    dropped = started.recorder.health().get("dropped")
+    if dropped:
+        found.append(f"{dropped} records are lost, since there was no room for them")
+    return found
+
+
 def waiting(started: StartedRun, parts: Sequence[str], left_secs: float) -> str:
     """The line while somebody waits."""
     secs = f"{left_secs:.0f} s"
@@ -101,12 +114,14 @@ def left(started: StartedRun, parts: Sequence[str], feeds: Sequence[str]) -> str
             "A destination object gets the rest while this process lives, and no longer: the run has all records"
         )
     quoted = shlex.quote(str(started.dir))
-    if len(parts) > len(feeds) and is_running(started.dir):
+    others = len(parts) - len(feeds) - len(lost(started, whole=True))
+    if others > 0 and is_running(started.dir):
         what = "the others" if feeds else "it"
         rest.append(f"The collector goes on with {what}; `steno doctor {quoted}` shows how far it is")
-    elif len(parts) > len(feeds):
+    elif others > 0:
         rest.append(f"`steno sync {quoted}` does what is left")
-    return f"the run {started.name!r} has ended and not all is done: {'; '.join(parts)}. {'. '.join(rest)}"
+    what = "; ".join(parts)
+    return ". ".join([f"the run {started.name!r} has ended and not all is done: {what}", *rest])
 
 
 def refused(started: StartedRun) -> str:

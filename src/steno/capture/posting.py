@@ -9,6 +9,7 @@ from steno import files
 from steno.capture.retired import Retired
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from steno.journal.appender import Appender
@@ -49,18 +50,15 @@ class Posting:
         for retired in self.retired[:-_MAPPED]:
             retired.close()
 
-    def wait(self, current: Segment | None, deadline: float | None, *, inherited: bool) -> bool:
+    def wait(self, written: Sequence[Segment], deadline: float | None, *, inherited: bool) -> bool:
         """Wait until all journalled by now is posted; False at the deadline (monotonic secs).
 
         Args:
-            current: the segment that is being written.
+            written: segments that are not full yet, or just being left.
             deadline: None: as long as it takes.
             inherited: this is a forked child that has not made a stream of its own yet: full segments are the parent's.
         """
-        goals = [] if inherited else [*self.retired]
-        if current is not None:
-            goals.append(Retired(current, end=current.tell()))
-        for goal in goals:
+        for goal in self._goals(written, inherited=inherited):
             while not goal.look():
                 if deadline is not None and time.monotonic() >= deadline:
                     return False
@@ -68,12 +66,14 @@ class Posting:
             self.last_record = max(self.last_record, goal.record)
         return True
 
-    def unposted(self, current: Segment | None, *, inherited: bool) -> int:
+    def unposted(self, written: Sequence[Segment], *, inherited: bool) -> int:
         """How many bytes are not in the ledger yet."""
-        mine = [] if inherited else [*self.retired]
-        if current is not None:
-            mine.append(Retired(current, end=current.tell()))
-        return sum(one.left() for one in mine)
+        return sum(one.left() for one in self._goals(written, inherited=inherited))
+
+    def _goals(self, written: Sequence[Segment], *, inherited: bool) -> list[Retired]:
+        full = [] if inherited else [*self.retired]
+        known = {one.path for one in full}
+        return [*full, *(Retired(one, end=one.tell()) for one in written if one.path not in known)]
 
     def mark_beginning(self, current: Segment | None) -> None:
         """What was journalled by now only says that the process is there."""

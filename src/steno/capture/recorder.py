@@ -431,12 +431,12 @@ class Recorder:
         arrived = self.drain(deadline)
         if self.is_bare:
             return arrived
-        posted = self._posting.wait(self.appender.current, deadline, inherited=self._is_inherited)
-        return posted and arrived and not self.appender.waiting
+        posted = self._posting.wait(self.appender.open_segments, deadline, inherited=self._is_inherited)
+        return posted and arrived and not self.appender.waiting and not self.appender.backlog
 
     def unposted(self) -> int:
         """How many bytes of this process's journal are not in the ledger yet."""
-        return self._posting.unposted(self.appender.current, inherited=self._is_inherited)
+        return self._posting.unposted(self.appender.open_segments, inherited=self._is_inherited)
 
     @property
     def _is_inherited(self) -> bool:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 class Retired:
     """A segment whose posting somebody waits for."""
 
-    __slots__ = ("_path", "_posted", "_segment", "end", "record")
+    __slots__ = ("_posted", "_segment", "end", "path", "record")
 
     def __init__(self, segment: Segment, end: int | None = None) -> None:
         self._segment: Segment | None = segment
-        self._path = segment.path
+        self.path = segment.path
         self.end = segment.end if end is None else end
         self.record = 0
         self._posted = 0
@@ -33,7 +33,7 @@ class Retired:
                 segment = self._segment = None
         if segment is None:
             try:
-                with open(self._path, "rb") as file:
+                with open(self.path, "rb") as file:
                     file.seek(fmt.POSTED_AT)
                     raw = file.read(16)
             except FileNotFoundError:

@@ -67,6 +67,8 @@ class Frames:
         self._strange = strange
         self.lock = threading.RLock()
         self.current: Segment | None = None
+        self._leaving: Segment | None = None
+        """No longer in use, and not yet given to `rolled`."""
         self.sealed = False
         self._rolling = False
         self._forks: list[None] = []
@@ -158,10 +160,12 @@ class Frames:
                 self._rolling = False
 
     def _leave(self) -> Segment | None:
-        old, self.current = self.current, None
+        old = self.current
         if old is not None:
+            self._leaving, self.current = old, None
             old.seal()
             self._rolled(old, old)
+            self._leaving = None
         return old
 
     def _take(self, segment: Segment) -> None:
@@ -176,6 +180,12 @@ class Frames:
         write(_frame((fmt.CLOCK, _clock(), time.time_ns()), segment.nonce))
         self._set(write, segment.nonce)
         self._rolled(None, segment)
+
+    @property
+    def open_segments(self) -> list[Segment]:
+        """All that was written to and not given to `rolled`; to be asked for before those that were."""
+        current = self.current  # first: what is there no more is the other one by then, or was given to `rolled`
+        return [one for one in (current, self._leaving) if one is not None]
 
     # -- without a segment ---------------------------------------------------------------------------
 
@@ -203,14 +213,15 @@ class Frames:
             body = self.backlog.popleft()
             self.backlog_bytes -= len(body) + fmt.FRAME_BYTES
             self._append_body(body)
-        while self.waiting and not self.sealed:
+        # Not while a roll fetches a segment that a handler has interrupted: the one of the lower number is used first.
+        while self.waiting and not self._rolling and not self.sealed:
             try:
                 segment = self._next_segment(0)
             except OSError:
                 return False
             self._pour(segment)
             with self.lock:
-                if not self.backlog:
+                if not self.backlog and not self.sealed:
                     self.backlog_bytes = 0  # threads that counted together may have miscounted
                     self._take(segment)
                     self._pour(segment)
@@ -284,7 +295,7 @@ class Frames:
         self._forks = []
         early = self.backlog if self._strayed else deque()
         self._strayed = False
-        self.current = None
+        self.current = self._leaving = None
         self._rolling = False
         self.backlog = deque()
         self.backlog_bytes = 0

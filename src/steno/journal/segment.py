@@ -97,7 +97,8 @@ class Segment:
 
     def tell(self) -> int:
         """Bytes used, header included."""
-        return int(self.map.tell())
+        at = int(self.map.tell())
+        return at if at < self.size else self.end or self._written(fmt.HEADER_BYTES)
 
     def seal(self) -> int:
         """Take no more frames; returns where they end. Threads that are about to write get ValueError."""
