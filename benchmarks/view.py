@@ -255,19 +255,23 @@ def zoom(place: Path, chromium, given) -> list[list[object]]:
         cards = page.evaluate("document.querySelectorAll('article.card').length")
         name = f"{cards} cards x 20 runs of {given.points:,} points"
         rows: list[list[object]] = [[f"{name}: first chart", f"{took:.2f} s", "", ""]]
-        for smooth, target in (("", "150 ms"), (f"&smooth=ema~{10_000}", "250 ms")):
+        for share, smooth, target in (
+            (10, "", "150 ms"),
+            (1000, "", "150 ms"),
+            (10, f"&smooth=ema~{10_000}", "250 ms"),
+        ):
             begun = server.cpu()
             zooms = []
             for number in range(given.rounds):
                 low = given.points * (number + 1) // (given.rounds + 2)
-                window = f"{low}~{low + given.points // 10}"
+                window = f"{low}~{low + given.points // share}"
                 start = time.perf_counter()
                 page.evaluate("hash => { location.hash = hash }", f"#runs=all{smooth}&zoom={window}")
                 page.wait_for_timeout(20)
                 page.wait_for_function("() => !document.querySelector('article.loading')", polling="raf")
                 zooms.append(time.perf_counter() - start)
             used = (server.cpu() - begun) / len(zooms)
-            what = "zoom, smoothed over 10,000 steps" if smooth else "zoom"
+            what = f"zoom to 1/{share}" + (", smoothed over 10,000 steps" if smooth else "")
             rows.append([f"{name}: {what}", f"{min(zooms) * 1000:.0f} ms", f"{used:.2f} s", target])
         return rows
     finally:
@@ -317,9 +321,9 @@ def keys(place: Path, chromium, given) -> list[list[object]]:
         server.viewer.close()
 
 
-def live(place: Path, chromium, given) -> list[list[object]]:
-    """From the return of `log` to the pixel: the newest step that a card says it has, looked at in each frame."""
-    del given
+@contextlib.contextmanager
+def training(place: Path):
+    """A run that logs 12 keys 100 times a second: (the run, by step the time at which its `log` returned)."""
     run = steno.init(project="p", name="live", dir=place)
     logged: dict[int, float] = {}
     over = threading.Event()
@@ -333,8 +337,27 @@ def live(place: Path, chromium, given) -> list[list[object]]:
 
     thread = threading.Thread(target=train)
     thread.start()
+    try:
+        yield run, logged
+    finally:
+        over.set()
+        thread.join()
+        run.finish(60)
+
+
+@contextlib.contextmanager
+def viewing(place: Path):
     server = Server(place)
     try:
+        yield server
+    finally:
+        server.viewer.close()
+
+
+def live(place: Path, chromium, given) -> list[list[object]]:
+    """From the return of `log` to the pixel: the newest step that a card says it has, looked at in each frame."""
+    del given
+    with training(place) as (run, logged), viewing(place) as server:
         _, page = timed(chromium, server.viewer.url, "k00")
         # What a chart draws comes in `api/chart`; the frame after the answer is the pixel's.
         page.evaluate(
@@ -364,11 +387,6 @@ def live(place: Path, chromium, given) -> list[list[object]]:
         took = time.perf_counter() - begun
         shares = [(now - before) / took for now, before in zip((server.cpu(), cpu_of(collector)), used, strict=True)]
         seen = page.evaluate("window.seen")
-    finally:
-        over.set()
-        thread.join()
-        run.finish(30)
-        server.viewer.close()
     # Each record waits until the first frame whose newest step is its own or later.
     waits, at = [], 0
     frames = sorted((step, when / 1000) for step, when in seen)
@@ -449,19 +467,7 @@ def soak(place: Path, chromium, given) -> list[list[object]]:
     """A live page that is watched for long: what the server holds after a minute, and at the end."""
     if not given.soak:
         return []
-    run = steno.init(project="p", name="live", dir=place)
-    over = threading.Event()
-
-    def train() -> None:
-        step = 0
-        while not over.wait(0.01):
-            run.log({f"k{key:02d}": math.sin(step / 50 + key) for key in range(12)}, step=step)
-            step += 1
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    server = Server(place)
-    try:
+    with training(place), viewing(place) as server:
         _, page = timed(chromium, server.viewer.url, "k00")
         page.wait_for_timeout(min(60_000, given.soak * 250))
         begun, used = time.perf_counter(), server.cpu()
@@ -473,11 +479,6 @@ def soak(place: Path, chromium, given) -> list[list[object]]:
         share = (server.cpu() - used) / (time.perf_counter() - begun)
         slope = float(np.polyfit(*zip(*seen, strict=True), 1)[0])
         threads, files = (now - before for now, before in zip(server.held(), held, strict=True))
-    finally:
-        over.set()
-        thread.join()
-        run.finish(60)
-        server.viewer.close()
     said = f"{slope:+.2f} MiB/min, threads {threads:+}, files {files:+}"
     return [[f"a live page for {given.soak:.0f} s", said, f"{share:.1%} of a core", "1 MiB/min, +0, +0"]]
 

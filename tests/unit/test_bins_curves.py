@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ def way(request, monkeypatch):
     """Runs are read by their points, or by the bins beside their parts, and of points in none, wherever there are some."""
     if request.param == "bins":
         monkeypatch.setattr(exact, "POINTS_A_BIN", 0)
+        monkeypatch.setattr(exact, "_BESIDE", 8)
         monkeypatch.setattr(chunkbins, "LEAST_ROWS", 0)
     return request.param
 
@@ -230,6 +232,18 @@ def test_the_points_next_to_a_range_of_a_long_run_are_the_true_neighbours(tmp_pa
         for ranks in (None, "all"):
             curves = steno.bins("loss", tmp_path, range=(low, high), width=20, ranks=ranks, edges=True)
             neighbours(curves, None, low, high)
+
+
+def test_the_points_next_to_a_narrow_window_are_found_however_far_away(tmp_path):
+    records = [(step, {"loss": math.sin(step), **({"val": 1.0} if step % 3000 == 0 else {})}) for step in range(8000)]
+    made(tmp_path, "r", records, "half")
+    made(tmp_path, "gap", [*records[:2500], *records[6500:]], "finished", rewinds=[(2, 7100, records[7100:7200])])
+    for low, high in [(3100, 3200), (7050, 7120), (2990, 3010), (0, 50), (7990, 9000), (1, 2999)]:
+        curves = steno.bins(["loss", "val"], tmp_path, range=(low, high), width=200, edges=True)
+        neighbours(curves, None, low, high)
+        assert {one.key for one in curves.curves if one.run == "tests/r"} >= {"loss"}
+        if any(one.total for one in curves.curves):
+            check(replace(curves, curves=tuple(one for one in curves.curves if one.total)), low=low, high=high)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -579,7 +593,7 @@ def test_long_runs_are_what_numpy_computes(tmp_path, stage, ranks):
         again = [(step, row) for step, row in odd_records(rng, 2500) if step >= 5300]
         made(tmp_path, f"r{number}", records, stage, rewinds=[(2, 5300, again)] if number else (), ranks=2)
     made(tmp_path, "little", odd_records(rng, 30), stage, ranks=2)
-    for low, high in [(None, None), (1001, 8_777)]:
+    for low, high in [(None, None), (1001, 8_777), (5001, 5555)]:
         for width in (3, 40) if low is None else (20,):
             curves = steno.bins("loss", tmp_path, width=width, ranks=ranks, range=(low, high))
             assert len(curves) == (3 if low is None else 2) * (2 if ranks == "all" else 1)

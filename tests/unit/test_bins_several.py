@@ -17,6 +17,7 @@ from steno.store.bins import exact
 from steno.store.bins.groups import names_of
 from steno.store.bins.question import ask
 from steno.store.bins.several import CurveRequest, answers
+from steno.store.image import Image
 
 STAGES = ["unsealed", "sealed", "half", "finished"]
 
@@ -202,6 +203,21 @@ def test_a_zoom_looks_at_the_bins_of_the_parts_that_it_overlaps_alone(tmp_path, 
     (curve,) = steno.bins("loss", tmp_path, range=(16_384, 24_575), width=4, edges=True).curves
     assert (curve.before.step[0], curve.after.step[0]) == (16_383, 24_576)
     assert sorted(looked) == [8192, 2 * 8192, 3 * 8192]
+
+
+def test_a_zoom_that_bins_are_too_wide_for_reads_the_points_of_each_key_once(tmp_path, monkeypatch):
+    four_parts(tmp_path, monkeypatch)
+    monkeypatch.setattr(exact, "_kept", {})
+    table, read = Image.table, []
+    monkeypatch.setattr(Image, "table", lambda self, *more: read.append(more) or table(self, *more))
+    asked = [CurveRequest(ask([key], "step", (18_500, 18_799), 250, None, edges=True)) for key in ("loss", "val")]
+    found = answers(asked, tmp_path)
+    assert len(read) <= 2
+    for one in found:
+        curve = one.curve()
+        value = steno.open(curve.dir).series(curve.key).value
+        assert (curve.before.step[0], curve.after.step[0]) == (18_499, 18_800)
+        np.testing.assert_array_equal(curve.points.value, value[18_500:18_800])
 
 
 def test_the_points_of_a_run_that_goes_on_are_sorted_once(tmp_path, monkeypatch, way):

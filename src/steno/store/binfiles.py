@@ -16,6 +16,7 @@ from steno.ledger import bins_format
 from steno.ledger.bins import BinInput, Bins, concat, none
 from steno.ledger.bins_name import name_of
 from steno.record import Ref
+from steno.store.attempts import Choice
 from steno.store.image import DiffersError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from steno.ledger.bins_format import BinsHead
     from steno.ledger.snapshot import Part
-    from steno.store.attempts import Choice
     from steno.store.image import Bytes
     from steno.store.points import Points as Rows
 
@@ -179,6 +179,22 @@ class BinFiles:
         if file is None:
             return [None] * len(keys)
         return [self._key(path, file, key, spans=True)[1] for key in keys]
+
+    def widest(self, run_dir: Path, part: Part, keys: Sequence[str], first: int, last: int) -> int:
+        """The largest width of level 1 that these keys have in a part at these steps; 0: no bins are there."""
+        path = os.path.join(run_dir, name_of(part.name))
+        file = self._file(path, part)
+        if file is None:
+            return 0
+        choice = Choice(first=first, last=last)
+        known = [self._key(path, file, key, spans=True) for key in keys]
+        there = [number for number, span in known if span is not None and not _is_beside(span, choice)]
+        return max((file.head.width(number, 1) for number in there), default=0)
+
+    def may_have(self, run_dir: Path, part: Part, keys: Sequence[str], first: int, last: int) -> bool:
+        """Whether a part can have points of these keys at these steps, as far as its bins say."""
+        choice = Choice(first=first, last=last)
+        return any(span is None or not _is_beside(span, choice) for span in self.spans(run_dir, part, keys))
 
     def count(self, run_dir: Path, part: Part, key: str, level: int, source: Bytes | None = None) -> int:
         """How many bins of that level the part has for a key, without reading them."""

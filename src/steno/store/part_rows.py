@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import CorruptError
-from steno.store.columns import to_arrow
+from steno.store.columns import to_arrow, to_numpy
 from steno.store.image import DiffersError, Image
 from steno.store.points import numbered, of_arrow
 
@@ -45,7 +45,7 @@ def read(
         image: of the part.
         keys: which.
         columns: which.
-        steps: row groups without a step from the first to the last one are passed over.
+        steps: row groups without a step from the first to the last one are passed over, and most rows of others.
 
     Raises:
         As `Image.table`.
@@ -67,7 +67,30 @@ def read(
         end = begin + image.footer.row_group(at).num_rows
         spans.setdefault(wanted[at], []).append(slice(begin, end))
         begin = end
-    return KeyRows(table, same, spans)
+    found = KeyRows(table, same, spans)
+    return found if steps == (None, None) else _within(found, *steps)
+
+
+def _within(found: KeyRows, first: int | None, last: int | None) -> KeyRows | None:
+    """Without the rows before the first and behind the last step, where a row group has its steps in order."""
+    import numpy as np
+    import pyarrow as pa
+
+    step = to_numpy(found.table["step"], "int64")
+    pieces: list[pa.Table] = []
+    spans: dict[int, list[slice]] = {}
+    count = 0
+    for number, every in found.spans.items():
+        for span in every:
+            some, begin, end = step[span], 0, span.stop - span.start
+            if (some[1:] >= some[:-1]).all():
+                begin = 0 if first is None else int(np.searchsorted(some, first, "left"))
+                end = end if last is None else int(np.searchsorted(some, last, "right"))
+            if begin < end:
+                pieces.append(found.table.slice(span.start + begin, end - begin))
+                spans.setdefault(number, []).append(slice(count, count + end - begin))
+                count += end - begin
+    return KeyRows(pa.concat_tables(pieces), found.same, spans) if pieces else None
 
 
 def _sorted_out(table: pa.Table, same: Mapping[str, int], keys: Sequence[str]) -> KeyRows | None:

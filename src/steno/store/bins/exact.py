@@ -22,6 +22,7 @@ from steno.store.bins.moment import LivePoints, Moment, look
 from steno.store.bins.over_key import over
 from steno.store.bins.rows import Rows, concat, empty
 from steno.store.bins.spans import cuts, spans_of
+from steno.store.bins.widths import exponent
 from steno.store.engine import Engine, PartGone, again
 from steno.store.image import DiffersError
 
@@ -42,6 +43,8 @@ _TIMES: Final = ("time", "relative")
 _RUNS_KEPT: Final = 20_000
 _BYTES_KEPT: Final = 256 << 20
 """Of the points of parts, unpacked."""
+_BESIDE: Final = 1024
+"""Steps on each side of a window that are read with it: most series have a point there."""
 _MOST_SERIES: Final = 1000
 """Of several questions; the points of short ones are in memory together."""
 
@@ -127,13 +130,14 @@ class Exact:
             placed, _ = with_x(some, spans_of(moment, some.values()), question)
             return InMemory(question, [None], [], list(placed.values()), [(0, key) for key in placed], [None])
 
-        def anew(key: int) -> InMemory:
-            def once() -> InMemory:
-                return read(self._points(run, self._look(run), question, [key])[0])
+        def smoothed(member: Member) -> Whole:
+            if question.x == "step":
+                return whole(self._files, self._long(number, run, moment, question), member, question)
+            every = again(lambda: read(self._points(run, self._look(run), question, [member.key])[0]))
+            at = [at for at, found in enumerate(every.members) if found.rank == member.rank]
+            return every.whole(at[0])
 
-            return again(once)
-
-        return Folded(number, question, read(by_key), anew, (run.dir, moment.token))
+        return Folded(number, question, read(by_key), smoothed, (run.dir, moment.token))
 
     def _intact(
         self,
@@ -203,6 +207,9 @@ class Exact:
         moment, every = _wanted(self._look(shown), question), range(len(question.keys))
         is_long = _is_long(moment, question)
         if is_long and question.x == "step" and _has_all(shown, moment):
+            if self._is_narrow(shown, moment, question):
+                folded = [some for key in every for some in self._window(number, shown, moment, question, key)]
+                return moment, {}, self._lost(shown, moment), folded
             return moment, None, self._lost(shown, moment), []
         if not is_long or question.x not in _TIMES:
             return moment, *self._points(shown, moment, question, every), []
@@ -214,6 +221,34 @@ class Exact:
             if by_key:
                 folded.append(self._folded(number, shown, moment, question, by_key))
         return moment, {}, damage, folded
+
+    def _is_narrow(self, shown: RunToRead, moment: Moment, question: Question) -> bool:
+        """Whether the bins next to the parts are too wide for what is asked: points are read then, each once."""
+        low, high = question.low, question.high
+        is_of_ranks = question.by_rank or question.ranks is not None
+        if low is None or high is None or shown.remote is not None or (question.edges and is_of_ranks):
+            return False
+        first, last = int(low), int(high)
+        files = self._files.binfiles(shown.dir, moment.parts)
+        widths = (files.widest(shown.dir, part, question.keys, first, last) for part in moment.parts)
+        return max(widths, default=0) > 1 << exponent(first, last, question.width)
+
+    def _window(self, number: int, shown: RunToRead, moment: Moment, question: Question, key: int) -> list[Folded]:
+        """The points of a key in a window, and those next to it."""
+        first, last, names = int(question.low or 0), int(question.high or 0), [question.keys[key]]
+        away = max((last - first) // 8, _BESIDE) if question.edges else 0
+        steps = first - away, last + away
+        files = self._files.binfiles(shown.dir, moment.parts)
+        near = tuple(part for part in moment.parts if files.may_have(shown.dir, part, names, *steps))
+        rows = self._points(shown, replace(moment, parts=near), question, [key], steps)[0].get(key, empty())
+        sides = [(-1, rows.step < first), (1, rows.step > last)] if question.edges else []
+        missing = [side for side, there in sides if not there.any()]
+        if missing:
+            choice = replace(moment.choice, first=first, last=last)
+            source = Source(shown.dir, moment.view, choice, None, over_ranks=True)
+            ends = [beside.nearest(self._files, source, names, side, by_rank=False) for side in missing]
+            rows = concat([rows, *ends])
+        return [self._folded(number, shown, moment, question, {key: rows})] if len(rows) else []
 
     def _points(
         self, shown: RunToRead, moment: Moment, question: Question, keys: Sequence[int], steps: Steps = (None, None)
@@ -233,7 +268,8 @@ class Exact:
                 found.setdefault(numbers[at], []).append(rows)
         for number, name in zip(numbers, wanted, strict=True):
             for points in moment.unsealed(name):
-                found.setdefault(number, []).append(sealed.rows_of(points))
+                rows = sealed.rows_of(points)
+                found.setdefault(number, []).append(rows if steps == (None, None) else _within(rows, steps))
         # The other key's points are of all ranks: often only one of them records it.
         return {
             key: chosen(concat(pieces), moment, None if key == len(question.keys) else question.ranks)
@@ -303,9 +339,8 @@ class Exact:
 
 
 def _within(rows: Rows, steps: Steps) -> Rows:
-    choice = Choice(first=steps[0], last=steps[1])
-    mask = choice.mask(rows)
-    return rows if mask is None else rows.take(mask)
+    mask = Choice(first=steps[0], last=steps[1]).mask(rows)
+    return rows if mask is None or mask.all() else rows.take(mask)
 
 
 def _each(read: Callable[[int, RunToRead], T], shown: Sequence[RunToRead]) -> list[T]:

@@ -1,4 +1,4 @@
-"""A run with many points over times: folded into bins as soon as it is read, so that one run at a time is in memory."""
+"""Many points of a run, read as points: folded into bins at once, so that those of few keys are in memory together."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Folded:
         run: its position in the runs.
         question: what is asked.
         read: all of it, in memory.
-        again: reads a key anew, for what it is smoothed from.
+        smoothed: reads a series anew, as what it is smoothed from.
         token: the same as long as its points are.
     """
 
     def __init__(
-        self, run: int, question: Question, read: InMemory, again: Callable[[int], InMemory], token: Hashable
+        self, run: int, question: Question, read: InMemory, smoothed: Callable[[Member], Whole], token: Hashable
     ) -> None:
         self.members: list[Member] = [replace(one, run=run) for one in read.members]
-        self._question, self._again, self._token = question, again, token
+        self._question, self._smoothed, self._token = question, smoothed, token
         self._rows: dict[int, Rows] = {}
         many = []
         for at, one in enumerate(self.members):
@@ -84,10 +84,7 @@ class Folded:
 
     def whole(self, member: int) -> Whole:
         """See `engine.Reading`."""
-        one = self.members[member]
-        read = self._again(one.key)
-        at = [at for at, found in enumerate(read.members) if found.rank == one.rank]
-        return read.whole(at[0])
+        return self._smoothed(self.members[member])
 
     def token(self, _: int) -> Hashable | None:
         """See `engine.Reading`."""

@@ -18,9 +18,13 @@ def narrowest(members: Sequence[Member], question: Question) -> int:
     some = [one for one in members if one.total]
     if not some:
         return 0
-    low = min(one.low for one in some) // question.unit
-    high = max(one.high for one in some) // question.unit
+    low, high = min(one.low for one in some), max(one.high for one in some)
+    return exponent(low // question.unit, high // question.unit, question.width)
+
+
+def exponent(low: int, high: int, count: int) -> int:
+    """The exponent of the smallest width of which so many bins hold all from `low` to `high`."""
     shift = 0
-    while (high >> shift) - (low >> shift) >= question.width and shift < _WIDEST:
+    while (high >> shift) - (low >> shift) >= count and shift < _WIDEST:
         shift += 1
     return shift
