@@ -135,20 +135,17 @@ class Image:
         self._source.close()
 
     def _parsed(self, size: int) -> pq.FileMetaData:
-        """The footer, which is parsed once: its file is kept for `table` where it is in memory as a whole."""
+        """The footer, which is parsed once: its file is kept for `table`, which has the row groups read before."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        end = self._data if not self._filled else self._data[self._end :]
+        whole = pa.BufferReader(pa.py_buffer(self._data))
         try:
-            file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(end)), read_dictionary=["key"], pre_buffer=False)
+            self._file = pq.ParquetFile(whole, read_dictionary=["key"], pre_buffer=False)
         except pa.ArrowException as error:
             raise DiffersError from error
-        footer = file.metadata
-        bounds.require_sound(footer, self._path, size)
-        if not self._filled:
-            self._file = file
-        return footer
+        bounds.require_sound(self._file.metadata, self._path, size)
+        return self._file.metadata
 
     def _load(self, groups: Sequence[int], *, whole: bool) -> list[tuple[int, int]]:
         """Where these row groups lie, which are read and compared then; not `whole`: without `meta`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno.errors import CorruptError
 from steno.store.columns import to_arrow, to_numpy
 from steno.store.image import DiffersError, Image
-from steno.store.points import numbered, of_arrow
+from steno.store.points import of_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,19 +98,35 @@ def _sorted_out(table: pa.Table, same: Mapping[str, int], keys: Sequence[str]) -
     import numpy as np
     import pyarrow as pa
 
-    number = numbered(table["key"], {key: at for at, key in enumerate(keys)})
-    rows = np.flatnonzero(number < len(keys))
-    number = number[rows]
-    if not len(rows):
+    spans = _spans_of(table["key"], keys)
+    if not spans:
         return None
-    if (number[1:] < number[:-1]).any():
-        order = np.argsort(number, kind="stable")
-        rows, number = rows[order], number[order]
     # What is taken is a copy: kept rows would hold the columns of all keys otherwise.
-    table = table.drop_columns(["key"]).take(to_arrow(rows, pa.int64()))
-    edges = np.searchsorted(number, np.arange(len(keys) + 1)).tolist()
-    spans = {at: [slice(low, high)] for at, (low, high) in enumerate(itertools.pairwise(edges)) if low < high}
-    return KeyRows(table, same, spans)
+    rows = [np.arange(begin, end) for found in spans.values() for begin, end in found]
+    table = table.drop_columns(["key"]).take(to_arrow(np.concatenate(rows), pa.int64()))
+    edges = np.cumsum([0, *(sum(end - begin for begin, end in found) for found in spans.values())]).tolist()
+    return KeyRows(table, same, {at: [slice(*edge)] for at, edge in zip(spans, itertools.pairwise(edges), strict=True)})
+
+
+def _spans_of(names: pa.ChunkedArray, keys: Sequence[str]) -> dict[int, list[tuple[int, int]]]:
+    """By position in the keys the stretches of rows that have them; a part is sorted by key, so they are few."""
+    import numpy as np
+    import pyarrow as pa
+
+    coded = names if pa.types.is_dictionary(names.type) else names.dictionary_encode()
+    numbers = {key: at for at, key in enumerate(keys)}
+    spans: dict[int, list[tuple[int, int]]] = {}
+    start = 0
+    for chunk in coded.chunks:
+        codes = to_numpy(pa.chunked_array([chunk.indices]), f"int{chunk.indices.type.bit_width}")
+        begins = np.flatnonzero(np.diff(codes, prepend=-1))
+        known = [numbers.get(name, -1) for name in chunk.dictionary.to_pylist()]
+        number = np.array([*known, -1])[codes[begins]]
+        ends = np.append(begins[1:], len(codes))
+        for at in np.flatnonzero(number >= 0).tolist():
+            spans.setdefault(int(number[at]), []).append((start + int(begins[at]), start + int(ends[at])))
+        start += len(chunk)
+    return dict(sorted(spans.items()))
 
 
 def points(
