@@ -181,6 +181,11 @@ MUTATIONS = [
         "unit/test_no_answer.py::test_offsets_of_segments_that_cannot_be_removed_stay",
     ),
     rule(
+        "who begins to record while the machinery is taken away has it back",
+        "machinery.py", "    if not _drop_journal(gone):\n", "    if False:\n",
+        "unit/test_put_away.py::test_a_writer_that_begins_while_the_machinery_is_taken_away_loses_nothing",
+    ),
+    rule(
         "a segment goes only once the posting that took it is synced",
         "collector/journals.py", "gone = [number for number, at in self.retired if at <= synced]",
         "gone = [number for number, at in self.retired]",

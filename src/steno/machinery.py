@@ -167,9 +167,38 @@ def remove(run_dir: Path) -> bool:
         return False
     files.sync_dir(place)
     files.rename(place, gone)
+    if not _drop_journal(gone):
+        _put_back(run_dir, gone)
+        return False
     files.sync_dir(run_dir)
     files.remove_tree(gone)
     return True
+
+
+def _drop_journal(gone: Path) -> bool:
+    """Whether nobody has started to record in machinery that has its hidden name; whoever comes later makes his own."""
+    try:
+        files.rmdir(gone / "journal")
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
+    return True
+
+
+def _put_back(run_dir: Path, gone: Path) -> None:
+    """Machinery in which somebody records again: in its place, or its journals in what has been made there since."""
+    place = run_dir / inside.MACHINERY
+    try:
+        files.rename(gone, place)
+    except OSError:
+        (place / "journal").mkdir(parents=True, exist_ok=True)
+        for entry in files.scan(gone / "journal"):
+            with contextlib.suppress(OSError):  # its writer has missed it, and has made it anew
+                files.rename(entry.path, place / "journal" / entry.name)
+        if all((place / "journal" / entry.name).exists() for entry in files.listed(gone / "journal")):
+            files.remove_tree(gone)
+    files.sync_dir(run_dir)
 
 
 def sweep(run_dir: Path) -> None:
@@ -180,5 +209,8 @@ def sweep(run_dir: Path) -> None:
             if fd is None:
                 continue  # another thread or process makes it just now
             with contextlib.suppress(OSError):
-                files.remove_tree(entry.path)
+                if entry.name.startswith(_NEW) or _drop_journal(Path(entry.path)):
+                    files.remove_tree(entry.path)
+                else:
+                    _put_back(run_dir, Path(entry.path))
             os.close(fd)

@@ -15,8 +15,10 @@ from run_programs import put_away
 
 import steno
 from durable_recorder import ALL, Recorder, drawn
-from steno import machinery
+from steno import files, machinery
+from steno.capture.recorder import Recorder as Writer
 from steno.collector.service import Service
+from steno.journal import life
 from steno.ledger import manifest
 from steno.ledger.read import Reader
 
@@ -208,6 +210,67 @@ def test_a_writer_that_begins_at_the_last_moment_is_not_taken_away(ended):
     assert not machinery.remove(ended)
     assert (ended / ".steno" / "journal" / "stream").exists()
     assert list((ended / ".steno" / "nodes").glob("*/ledger.sqlite"))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_writer_that_begins_while_the_machinery_is_taken_away_loses_nothing(ended, monkeypatch, again):
+    """A child that was forked before the run's end, and logs for the first time now."""
+    made, sync_dir, rename = [], files.sync_dir, files.rename
+
+    def begin_recording(value):
+        made.append(Writer(ended, run_id="r", report=lambda *line: pytest.fail(str(line)), primary=False))
+        made[-1].log({"late": value})
+
+    def sync(path):
+        sync_dir(path)
+        if path == ended / ".steno":
+            begin_recording(1.0)
+
+    def renamed(old, new):
+        rename(old, new)
+        if again and old == ended / ".steno":
+            begin_recording(2.0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "sync_dir", sync)
+        patched.setattr(files, "rename", renamed)
+        assert not manifest.put_away(ended)
+    for one in made:
+        one.close()
+    machinery.restore(ended)
+    assert Service(ended, once=True).run() == 0
+    with steno.open(ended) as reader:
+        assert sorted(reader.series("late").value) == [1.0, 2.0][: 1 + again]
+        assert len(reader.series("k1")) == 40
+        assert reader.info.losses == ()
+    assert not list(ended.glob(".steno-*"))
+
+
+def test_a_journal_in_machinery_that_a_death_has_left_is_put_back(ended):
+    recorder = Writer(ended, run_id="r", report=lambda *line: pytest.fail(str(line)), primary=False)
+    recorder.log({"late": 1.0})
+    recorder.close()
+    (ended / ".steno").rename(ended / ".steno-gone-0123456789ab")
+    machinery.restore(ended)
+    assert Service(ended, once=True).run() == 0
+    with steno.open(ended) as reader:
+        assert reader.series("late").value.tolist() == [1.0]
+        assert len(reader.series("k1")) == 40
+
+
+def test_a_journal_whose_place_goes_away_while_it_is_made_is_begun_again(tmp_path, monkeypatch):
+    sign = life.sign
+
+    def lose(place, me):
+        monkeypatch.setattr(life, "sign", sign)
+        shutil.rmtree(tmp_path / ".steno")
+        sign(place, me)
+
+    monkeypatch.setattr(life, "sign", lose)
+    recorder = Writer(tmp_path, run_id="r", report=lambda *line: pytest.fail(str(line)))
+    recorder.log({"x": 1.0})
+    assert recorder.unposted()
+    recorder.close()
 
 
 def test_a_journal_that_appears_beside_put_away_machinery_is_posted(ended):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -42,6 +43,8 @@ _KEYS: Final = 1000
 """So many keys are distinguished in what is reported."""
 _DRIFT_NANOS: Final = 1_000_000
 _ARRIVAL_SECS: Final = 2.0
+_MAKINGS: Final = 2
+"""So often a journal is begun again whose place has gone away."""
 
 
 class Recorder:
@@ -140,6 +143,10 @@ class Recorder:
         return stream
 
     def _made(self) -> Stream:
+        """A journal of this process; begun again where its place goes away: a run that has ended puts that away."""
+        for _ in range(_MAKINGS):
+            with contextlib.suppress(FileNotFoundError):
+                return Stream(self._run_dir, self._fixed, self._nudge, self._settings)
         return Stream(self._run_dir, self._fixed, self._nudge, self._settings)
 
     def _looked_after(self, stream: Stream) -> Upkeep:
