@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from steno import bounds, files
 from steno.errors import CorruptError
 from steno.ledger import card, schema
+from steno.ledger.arrow_columns import numbers, strings, to_arrow
 from steno.ledger.totals import Totals, TotalsTable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
 
 FORMAT: Final = 1
 _FACTS: Final = b"steno"
@@ -36,13 +34,11 @@ def write(run_dir: Path, node: str, ledger: str, batch: int, totals: Totals) -> 
     odd = [""] * count
     for at, special in totals.rows.special.items():
         odd[at] = schema.json_text(card.value_of(special))
-    columns: dict[str, Any] = {"key": _strings(list(totals.ids))}
+    columns: dict[str, Any] = {"key": strings(list(totals.ids))}
     for name in TotalsTable.COLUMNS:
         column = totals.rows[name][:count]
-        columns[name] = pa.Array.from_buffers(
-            pa.float64() if column.dtype.kind == "f" else pa.int64(), count, [None, pa.py_buffer(column.tobytes())]
-        )
-    columns["last_odd"] = _strings(odd)
+        columns[name] = to_arrow(column, pa.float64() if column.dtype.kind == "f" else pa.int64())
+    columns["last_odd"] = strings(odd)
     facts = {
         "format": FORMAT,
         "node": node,
@@ -80,7 +76,7 @@ def read(run_dir: Path, head: card.CardHead) -> tuple[Totals, int]:
         totals = Totals(head.hidden)
         names = table["key"].to_pylist()
         rows = TotalsTable(len(names))
-        rows.columns = {name: _column(table[name]) for name in TotalsTable.COLUMNS}
+        rows.columns = {name: numbers(table[name]) for name in TotalsTable.COLUMNS}
         for at, odd in enumerate(table["last_odd"].to_pylist()):
             if odd:
                 rows.special[at] = card.special_of(json.loads(odd))
@@ -88,21 +84,3 @@ def read(run_dir: Path, head: card.CardHead) -> tuple[Totals, int]:
         return totals, int(facts["batch"])
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise CorruptError(f"{path} cannot be used: {error}") from None
-
-
-def _strings(texts: list[str]) -> Any:
-    import pyarrow as pa
-
-    coded = [text.encode() for text in texts]
-    ends = np.zeros(len(coded) + 1, np.int32)
-    np.cumsum([len(text) for text in coded], out=ends[1:])
-    return pa.Array.from_buffers(pa.string(), len(coded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(coded))])
-
-
-def _column(column: Any) -> NDArray[Any]:
-    """By its buffers: pyarrow's own way imports pandas."""
-    pieces = [
-        np.frombuffer(chunk.buffers()[1], "f8" if str(chunk.type) == "double" else "i8")[chunk.offset :][: len(chunk)]
-        for chunk in column.chunks
-    ]
-    return np.concatenate(pieces) if pieces else np.empty(0, np.int64)

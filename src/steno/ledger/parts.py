@@ -12,6 +12,7 @@ import numpy as np
 from steno import files
 from steno.ledger import layout as layouts
 from steno.ledger import schema
+from steno.ledger.arrow_columns import integers, strings, to_arrow
 from steno.ledger.bins import BinInput
 from steno.ledger.bins_part import PartBins
 from steno.ledger.rebuild import FACTS
@@ -189,7 +190,7 @@ def _picked(points: PartPoints, point: NDArray[Any], row: NDArray[Any], ranks: N
         ranks,
         points.value[point],
         lambda column: column[row],
-        lambda column, kind: _array(column[row], kind),
+        lambda column, kind: to_arrow(column[row], kind),
         lambda: row,
         lambda: point,
     )
@@ -231,8 +232,8 @@ def _stretched(
 
     def take(column: NDArray[Any], kind: Any) -> Any:
         if sum(lengths) < _STRETCH_ROWS * len(lengths):
-            return _array(of(column), kind)
-        return pa.chunked_array([_array(column[part], kind) for part in parts])
+            return to_arrow(of(column), kind)
+        return pa.chunked_array([to_arrow(column[part], kind) for part in parts])
 
     def row() -> NDArray[Any]:
         every = np.arange(table.shape[1])
@@ -281,7 +282,7 @@ def write_metrics(
     noted[list(points.meta)] = True
     # What is never null is said to be so: levels cost as much to encode as the values of a plain column.
     layout = layouts.schema(layouts.METRICS, *_CODED)
-    names = _texts(points.names)
+    names = strings(points.names)
     ticks = points.time // layouts.NS_PER_TICK
     for_bins = _for_bins(points, ticks, marked, same.node)
     stretches, group_of = _arrange(points)
@@ -318,7 +319,7 @@ def write_metrics(
             group = group_of(*stretch)
             low, high = int(group.ranks[0]), int(group.ranks[-1]) + 1
             key = pa.DictionaryArray.from_arrays(
-                _array(group.ranks.astype(np.int32) - np.int32(low), pa.int32()),
+                to_arrow(group.ranks.astype(np.int32) - np.int32(low), pa.int32()),
                 names.slice(low, high - low),
             )
             arrays = [
@@ -409,33 +410,6 @@ def _footer(facts: Mapping[str, Any], rows: int) -> dict[bytes, bytes]:
     return {FACTS: json.dumps({"format": FORMAT, **facts, "rows": rows}).encode()}
 
 
-def _array(column: NDArray[Any], kind: Any, absent: NDArray[np.bool_] | None = None) -> Any:
-    """A numpy column as it lies in memory; `pa.array` would import pandas, a third of a second of CPU."""
-    import pyarrow as pa
-
-    bits = None if absent is None else pa.py_buffer(np.packbits(~absent, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(column), [bits, pa.py_buffer(np.ascontiguousarray(column))])
-
-
-def _texts(texts: Sequence[str | None]) -> Any:
-    """Texts, or nulls, as an Arrow array, without `pa.array` as above."""
-    import pyarrow as pa
-
-    coded = [b"" if text is None else text.encode() for text in texts]
-    ends = np.zeros(len(coded) + 1, np.int32)
-    np.cumsum([len(text) for text in coded], out=ends[1:])
-    given = np.fromiter((text is not None for text in texts), np.bool_, len(coded))
-    bits = None if given.all() else pa.py_buffer(np.packbits(given, bitorder="little"))
-    return pa.Array.from_buffers(pa.string(), len(coded), [bits, pa.py_buffer(ends), pa.py_buffer(b"".join(coded))])
-
-
-def _integers(numbers: Sequence[int | None], kind: Any) -> Any:
-    """Integers, or nulls, as an Arrow array, without `pa.array` as above."""
-    column = np.array([0 if number is None else number for number in numbers], np.int64)
-    absent = np.fromiter((number is None for number in numbers), np.bool_, len(numbers))
-    return _array(column.astype(f"i{kind.bit_width // 8}"), kind, absent if absent.any() else None)
-
-
 def _values(points: PartPoints, group: _Group, marked: NDArray[np.bool_]) -> list[Any]:
     """The columns value, exact, text and ref of these points."""
     import pyarrow as pa
@@ -444,7 +418,7 @@ def _values(points: PartPoints, group: _Group, marked: NDArray[np.bool_]) -> lis
     some = group.point() if points.special else np.empty(0, np.int64)
     hits = np.flatnonzero(marked[some]).tolist()
     if not hits:
-        return [_array(group.value, pa.float64()), *(_nulls(count, kind) for kind in ("int64", "string", "string"))]
+        return [to_arrow(group.value, pa.float64()), *(_nulls(count, kind) for kind in ("int64", "string", "string"))]
     absent = np.zeros(count, np.bool_)
     exact: list[int | None] = [None] * count
     text: list[str | None] = [None] * count
@@ -460,10 +434,10 @@ def _values(points: PartPoints, group: _Group, marked: NDArray[np.bool_]) -> lis
         else:
             text[at] = str(odd)  # beyond 64 bits: digits, and the nearest float
     return [
-        _array(group.value, pa.float64(), absent),
-        _integers(exact, pa.int64()),
-        _texts(text),
-        _texts(ref),
+        to_arrow(group.value, pa.float64(), absent),
+        integers(exact, pa.int64()),
+        strings(text),
+        strings(ref),
     ]
 
 
@@ -472,12 +446,12 @@ def _constants(count: int, same: Constants) -> list[Any]:
     """The columns that are the same in each row."""
     import pyarrow as pa
 
-    zeros = _array(np.zeros(count, np.int32), pa.int32())
+    zeros = to_arrow(np.zeros(count, np.int32), pa.int32())
     return [
-        pa.DictionaryArray.from_arrays(zeros, _texts([same.project])),
-        pa.DictionaryArray.from_arrays(zeros, _texts([same.run])),
-        _array(np.full(count, same.node, np.int64), pa.int64()),
-        _array(np.full(count, same.bucket, np.int32), pa.int32()),
+        pa.DictionaryArray.from_arrays(zeros, strings([same.project])),
+        pa.DictionaryArray.from_arrays(zeros, strings([same.run])),
+        to_arrow(np.full(count, same.node, np.int64), pa.int64()),
+        to_arrow(np.full(count, same.bucket, np.int32), pa.int32()),
     ]
 
 
@@ -493,7 +467,7 @@ def _notes(points: PartPoints, group: _Group, noted: NDArray[np.bool_]) -> Any:
     rows = group.row() if points.meta else np.empty(0, np.int64)
     if not noted[rows].any():
         return _nulls(len(group.value), "string")
-    return _texts([points.meta.get(row) for row in rows.tolist()])
+    return strings([points.meta.get(row) for row in rows.tolist()])
 
 
 def write_records(path: Path, entries: Sequence[tuple[Any, ...]], facts: Mapping[str, Any], same: Constants) -> int:
@@ -506,14 +480,14 @@ def write_records(path: Path, entries: Sequence[tuple[Any, ...]], facts: Mapping
     ticks = [one // layouts.NS_PER_TICK for one in time]
     arrays = [
         *_constants(len(entries), same),
-        _texts(kind),
-        _integers(rank, pa.int32()),
-        _integers(attempt, pa.int32()),
-        _integers(step, pa.int64()),
-        _integers(ticks, pa.timestamp("us", "UTC")),
-        _integers(record, pa.int64()),
-        _integers(batch, pa.int64()),
-        _texts(payload),
+        strings(kind),
+        integers(rank, pa.int32()),
+        integers(attempt, pa.int32()),
+        integers(step, pa.int64()),
+        integers(ticks, pa.timestamp("us", "UTC")),
+        integers(record, pa.int64()),
+        integers(batch, pa.int64()),
+        strings(payload),
     ]
     with pq.ParquetWriter(path, layout, compression="zstd", version="2.6", store_schema=False) as writer:
         writer.write_table(pa.Table.from_arrays(arrays, schema=layout), row_group_size=ENTRY_ROWS)

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import UsageError
+from steno.ledger.arrow_columns import integers, strings, to_arrow
 from steno.record import Ref
-from steno.store.columns import integers, strings, to_arrow
 from steno.store.points import INT64_MAX, INT64_MIN
 from steno.store.series import is_sorted
 

@@ -7,8 +7,8 @@ import os
 import struct
 from typing import TYPE_CHECKING, Final
 
+from steno.ledger.arrow_columns import strings, to_arrow, to_numpy
 from steno.store import cache
-from steno.store.columns import strings, to_arrow, to_numpy
 from steno.store.engine import scan
 
 if TYPE_CHECKING:

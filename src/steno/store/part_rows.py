@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import CorruptError
-from steno.store.columns import to_arrow, to_numpy
+from steno.ledger.arrow_columns import to_arrow, to_numpy
 from steno.store.image import DiffersError, Image
 from steno.store.points import of_arrow
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from steno.ledger.arrow_columns import integers, strings, to_arrow, to_numpy, valid_rows
 from steno.ledger.schema import read_ref, ref_text
 from steno.record import Ref
-from steno.store.columns import integers, strings, to_arrow, to_numpy, valid_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from steno.store.columns import integers, strings, to_arrow
+from steno.ledger.arrow_columns import integers, strings, to_arrow
 from steno.utf8 import escaped
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
+from steno.ledger.arrow_columns import integers, strings, to_arrow
 from steno.store.asked import ANYTHING, QueryScope, asked
-from steno.store.columns import integers, strings, to_arrow
 from steno.store.engine import quoted, require, scan
 from steno.store.gathered import FEWEST, gathered, worth
 from steno.store.points import table_of

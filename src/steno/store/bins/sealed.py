@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from steno.ledger.arrow_columns import to_numpy, valid_rows
 from steno.record import Ref
 from steno.store.bins.rows import Rows
-from steno.store.columns import to_numpy, valid_rows
 from steno.store.points import is_in_micros
 
 if TYPE_CHECKING:

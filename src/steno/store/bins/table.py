@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from steno.store.columns import strings, to_arrow
+from steno.ledger.arrow_columns import strings, to_arrow
 from steno.store.frame import check, convert
 
 if TYPE_CHECKING:
