@@ -158,3 +158,30 @@ def test_a_view_without_runs_is_said_on_the_page(browse, viewer):
     page = browse(f"{viewer.url}#runs=none", expect=("400",))
     page.get_by_role("button", name="export").click()
     page.get_by_role("alert").get_by_text("draws no run").wait_for()
+
+
+def test_an_export_says_how_far_it_is_and_can_be_cancelled(browse, viewer, tmp_path):
+    page = browse(f"{viewer.url}#runs=all", expect=("net::ERR_ABORTED", "ERR_FAILED"))
+    ready(page)
+    page.evaluate(
+        """() => {
+          window.told = [];
+          const status = document.querySelector('.exporting [role=status]');
+          new MutationObserver(() => window.told.push(status.textContent)).observe(status, {childList: true, characterData: true, subtree: true});
+        }"""
+    )
+    exported(page, tmp_path)
+    told = page.evaluate("window.told")
+    assert told[0] == "reading the runs…"
+    assert any(re.fullmatch(r"\d+ of \d+ charts( in detail)?…", one) for one in told), told
+    assert told[-1] == ""
+    page.route("**/api/export", lambda route: None)  # it takes for ever
+    page.get_by_role("button", name="export", exact=True).press("Enter")
+    page.locator(".exporting").get_by_text("reading the runs…").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "cancel export"
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="export", exact=True).wait_for()
+    assert page.locator(".exporting [role=status]").inner_text() == ""
+    assert page.locator(".said").count() == 0
+    page.unroute("**/api/export")
+    exported(page, tmp_path)

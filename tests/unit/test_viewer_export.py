@@ -24,7 +24,7 @@ from steno import host
 from steno.errors import UsageError
 from steno.viewer.catalogue import Catalogue
 from steno.viewer.chart import Charts
-from steno.viewer.export import Export
+from steno.viewer.export import Export, _told
 from steno.viewer.kept import KeptViews
 from steno.viewer.private import Private
 from steno.viewer.run import OneRun
@@ -260,6 +260,48 @@ def test_the_server_gives_it_as_a_download_in_a_sandbox(asker):
     assert len(inside(answer.body)[0]["runs"]["rows"]) == 1
     assert asker.ask("/api/export", "POST", {"view": "runs=1"}, Origin="http://evil.example").status == 403
     assert asker.post("/api/export", {"view": "runs=none"}).status == 400
+
+
+def lines(body):
+    """(the lines of JSON, what is behind the last)."""
+    found = []
+    while body:
+        line, _, body = body.partition(b"\n")
+        found.append(json.loads(line))
+        if "bytes" in found[-1]:
+            break
+    return found, body
+
+
+def test_while_it_is_made_it_says_how_far_it_is(asker):
+    accept = "application/vnd.steno.export"
+    answer = asker.post("/api/export", {"view": "runs=all"}, Accept=accept)
+    assert (answer.status, answer.headers["content-type"]) == (200, accept)
+    told, made = lines(answer.body)
+    assert told == [
+        {"done": 0, "of": 0, "bins": 450}, {"done": 3, "of": 3, "bins": 450}, {"done": 1, "of": 1, "bins": 4096},
+        {"bytes": len(made)},
+    ]  # fmt: skip
+    same = asker.post("/api/export", {"view": "runs=all"}).body
+    assert inside(made)[1] == inside(same)[1]
+    refused = asker.post("/api/export", {"view": "runs=none"}, Accept=accept)
+    assert (refused.status, "draws no run" in refused.json["error"]) == (400, True)
+
+
+def test_what_is_wrong_on_the_way_is_the_last_line_and_whoever_goes_away_ends_it(export, monkeypatch):
+    steps = export.steps("runs=all", title=None, width=450, most_bytes=1000)
+    told, made = lines(b"".join(_told(next(steps), steps)))
+    assert [sorted(one) for one in told] == [["bins", "done", "of"], ["error", "remedy"]]
+    assert "draw fewer runs" in told[-1]["error"]
+    assert made == b""
+    asked, apart = [], export._charts.apart
+    monkeypatch.setattr(export._charts, "apart", lambda given: asked.append(given) or apart(given))
+    steps = export.steps("runs=all", title=None, width=450)
+    going = _told(next(steps), steps)
+    told = [json.loads(next(going)) for _ in range(2)]
+    assert [one["done"] for one in told] == [0, 3]
+    going.close()
+    assert len(asked) == 1, "nothing more is computed"
 
 
 VIEW = st.lists(

@@ -19,6 +19,14 @@ describe("an axis", () => {
     expect(leftOut(axis)).toBe("1 has no value");
   });
 
+  it("has another text at each of its marks, however close its values are", () => {
+    for (const values of [[1.01201, 1.01219], [1000001, 1000009], [0, 1], [-0.70001, -0.7], [3e-9, 3.00001e-9], [1e15, 1e15 + 64]]) {
+      const texts = marksOf(axisOf("acc", values, false), 6).map((one) => one.text);
+      expect(texts.length).toBeGreaterThan(1);
+      expect(new Set(texts).size).toBe(texts.length);
+    }
+  });
+
   it("is logarithmic where numbers span decades, and is not where one is not above 0", () => {
     expect(axisOf("lr", [1e-4, 0.1], null).log).toBe(true);
     expect(axisOf("lr", [0, 0.1, 100], null).log).toBe(false);

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-_AS_THEY_ARE = ("/api/media/", "/api/artifact/", "/api/live", "/api/series")
+_AS_THEY_ARE = ("/api/media/", "/api/artifact/", "/api/live", "/api/series", "/api/export")
 
 
 class Viewer:

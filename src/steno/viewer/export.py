@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 import steno
 from steno import runfile
-from steno.errors import UsageError
-from steno.viewer import address, asked, guarded, onefile
-from steno.viewer.fitting import Fitting, Size, joined
+from steno.errors import StenoError, UsageError
+from steno.viewer import address, answers, asked, guarded, onefile
+from steno.viewer.fitting import Fitting, Progress, Size, joined
 from steno.viewer.private import Private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from starlette.requests import Request
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from steno.viewer.run import OneRun
     from steno.viewer.runs import Runs
 
+_PROGRESS: Final = "application/vnd.steno.export"
 _SHOWN_BINS: Final = 450
 """As the page asks for at its usual size: with them the file shows what the page shows."""
 _FEWEST_BINS: Final = 100
@@ -53,6 +54,10 @@ class Export:
         given = await asked.body(request)
         title, width = asked.text(given, "title"), asked.whole(given, "width", _SHOWN_BINS, _FEWEST_BINS, 4096)
         view = asked.text(given, "view") or ""
+        if _PROGRESS in request.headers.get("accept", ""):
+            steps = self.steps(view, title=title, width=width)
+            first = await run_in_threadpool(next, steps)  # what is wrong with the view is an error like any other
+            return StreamingResponse(_told(first, steps), media_type=_PROGRESS)
         made, _ = await run_in_threadpool(self.file, view, title=title, width=width)
         name = quote(f"{title or 'runs'}.html", safe="")
         headers = {
@@ -75,10 +80,23 @@ class Export:
         Raises:
             UsageError: the view cannot be understood, has no run, or does not fit into a file at all.
         """
+        steps = self.steps(view, title=title, width=width, most_bytes=most_bytes)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                made: tuple[bytes, list[str]] = end.value
+                return made
+
+    def steps(
+        self, view: str, *, title: str | None, width: int, most_bytes: int = onefile.MOST_BYTES
+    ) -> Generator[Progress, None, tuple[bytes, list[str]]]:
+        """As `file`, and says on its way how far it is; the first time when the runs of the view are known."""
         wanted = address.parse(view)
         rows, drawn = self._rows(wanted)
         if not drawn:
             raise UsageError("the view draws no run, so there is nothing to write: choose runs, or change the query")
+        yield Progress(0, 0, width)
         private = Private(self._hosts(drawn))
         ids = _new_ids(rows, private)
         head = self._head(wanted, rows, drawn, ids, private)
@@ -91,10 +109,10 @@ class Export:
             raise _too_large("the table alone", most_bytes)
         sizes = [Size(*one) for one in zip(keys, head["keys"]["points"], head["keys"]["runs"], strict=True)]
         fitting = Fitting(self._charts, wanted, drawn, ids, private)
-        levels, left = fitting.fit(sizes[:_MOST_CHARTS], width, room)
+        levels, left = yield from fitting.fit(sizes[:_MOST_CHARTS], width, room)
         while keys and not levels and width > _FEWEST_BINS:  # not even one chart as it is shown
             width = max(width // 2, _FEWEST_BINS)
-            levels, left = fitting.fit(sizes[:_MOST_CHARTS], width, room)
+            levels, left = yield from fitting.fit(sizes[:_MOST_CHARTS], width, room)
         if keys and not levels:
             raise _too_large("the first chart alone", most_bytes)
         head["left_out"] = [*left, *keys[_MOST_CHARTS:]]
@@ -156,6 +174,26 @@ class Export:
                 ],
             },
         }
+
+
+def _told(first: Progress, steps: Generator[Progress, None, tuple[bytes, list[str]]]) -> Iterator[bytes]:
+    """A line of JSON each time it is further, then the file behind a line that says its bytes, or why there is none.
+
+    A client that goes away ends it: the next step is not taken.
+    """
+    now = first
+    while True:
+        yield answers.encoded({"done": now.done, "of": now.of, "bins": now.bins}) + b"\n"
+        try:
+            now = next(steps)
+        except StopIteration as end:
+            made: bytes = end.value[0]
+            yield answers.encoded({"bytes": len(made)}) + b"\n"
+            yield made
+            return
+        except StenoError as error:
+            yield answers.encoded(answers.said(error)) + b"\n"
+            return
 
 
 def _too_large(what: str, most_bytes: int) -> asked.TooMuchError:

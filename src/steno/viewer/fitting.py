@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno.viewer import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from steno.viewer.address import Address
     from steno.viewer.chart import Charts
@@ -37,6 +37,17 @@ class Size:
     def rows(self, width: int) -> int:
         """At most so many are in a chart of so many bins."""
         return min(self.points, width * self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is."""
+
+    done: int
+    of: int
+    """Charts; none before the runs have been read."""
+    bins: int
+    """Of each chart; the same charts are made with more bins where these find room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +88,10 @@ class Fitting:
         self._ids = ids
         self._private = private
 
-    def fit(self, sizes: Sequence[Size], width: int, room: int) -> tuple[list[Level], list[str]]:
-        """(the charts, the keys that found no room).
+    def fit(
+        self, sizes: Sequence[Size], width: int, room: int
+    ) -> Generator[Progress, None, tuple[list[Level], list[str]]]:
+        """(the charts, the keys that found no room); says after each few charts how far it is.
 
         Args:
             sizes: the keys, in the order in which they get room.
@@ -97,18 +110,21 @@ class Fitting:
                     keys = [one.key for one in sizes]
                     return _all(shown.values()), keys[keys.index(key) :]
                 shown[key] = levels
+            yield Progress(len(shown), len(sizes), width)
         coarse = [one for one in sizes if not shown[one.key][0].whole]
         for finer in _FINER:
             if finer <= width or finer * len(self._drawn) > _MOST_ROWS:
                 continue
             if sum(_guess(one, shown[one.key][0], finer) for one in coarse) > _GUESSED * room:
                 continue
-            found = self._finer(coarse, finer, room)
+            found = yield from self._finer(coarse, finer, room)
             if found is not None:
                 return _all([*levels, *found.get(key, ())] for key, levels in shown.items()), []
         return _all(shown.values()), []
 
-    def _finer(self, sizes: Sequence[Size], width: int, room: int) -> dict[str, list[Level]] | None:
+    def _finer(
+        self, sizes: Sequence[Size], width: int, room: int
+    ) -> Generator[Progress, None, dict[str, list[Level]] | None]:
         """The same charts with more bins, if all of them find room."""
         found: dict[str, list[Level]] = {}
         for some in _batches(sizes, width):
@@ -117,6 +133,7 @@ class Fitting:
                 found[one.key] = [one]
             if room < 0:
                 return None
+            yield Progress(len(found), len(sizes), width)
         return found
 
     def _levels(self, sizes: Sequence[Size], width: int, span: list[float] | None) -> Iterator[Level]:

@@ -2,7 +2,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Drawn } from "../chart/lines";
 import type { Plot } from "../chart/plot";
-import { count } from "../parts/words";
+import { Coded } from "../parts/Coded";
+import { many } from "../parts/words";
 import { shown } from "../state/table";
 import { change, view } from "../state/view";
 import { csvAddress } from "../wire/client";
@@ -47,6 +48,14 @@ function Groups({ card }: { card: Card }) {
   );
 }
 
+function Unread({ problems }: { problems: NonNullable<Card["problems"]> }) {
+  return (
+    <>
+      ⚠ {many(problems.length, "run")} cannot be read: {problems[0]?.error}
+    </>
+  );
+}
+
 export function CardView({ name, width, height, full = false }: Props) {
   const id = full ? `full:${name}` : name;
   const [state] = useState(() => stateOf(id));
@@ -58,12 +67,13 @@ export function CardView({ name, width, height, full = false }: Props) {
   }, [id, name, bins]);
   const { card, error, remedy, loading } = state.value;
   const x = view.value.x;
-  const nothing = card && card.series.length === 0 && !card.problems?.length;
+  const nothing = card?.series.length === 0;
+  const problems = card?.problems ?? [];
   return (
     <article class={`card${loading ? " loading" : ""}`} aria-label={name} data-key={name} style={{ width: `${width}px` }}>
       <header>
         <h3 title={name}>{name}</h3>
-        {card && <span class="stands">{standsFor(card)}</span>}
+        {card && <span class="stands" title={standsFor(card)}>{standsFor(card)}</span>}
         <span class="tools">
           {!inFile() && (
           <a
@@ -98,7 +108,7 @@ export function CardView({ name, width, height, full = false }: Props) {
       {error !== null ? (
         <div class="trouble" role="alert" style={{ height: `${height - HEAD - FOOT}px` }}>
           <b>{error}</b>
-          <p>{remedy}</p>
+          <p><Coded text={remedy} /></p>
           <button onClick={() => retry(id)}>Ask again</button>
         </div>
       ) : card && !nothing ? (
@@ -114,16 +124,16 @@ export function CardView({ name, width, height, full = false }: Props) {
         />
       ) : (
         <div class="trouble quiet" style={{ height: `${height - HEAD - FOOT}px` }}>
-          {nothing ? "No points here." : ""}
+          {!nothing ? "" : problems.length ? <p class="warn"><Unread problems={problems} /></p> : "No points here."}
         </div>
       )}
       <footer>
-        {card && !card.problems?.length && view.value.group !== null && <Groups card={card} />}
-        {card?.problems?.length ? (
-          <span class="warn" title={card.problems.map((one) => `${one.run}: ${one.error}`).join("\n")}>
-            ⚠ {count(card.problems.length)} {card.problems.length === 1 ? "run" : "runs"} cannot be read: {card.problems[0]?.error}
+        {card && problems.length === 0 && view.value.group !== null && <Groups card={card} />}
+        {problems.length > 0 && !nothing && (
+          <span class="warn" title={problems.map((one) => `${one.run}: ${one.error}`).join("\n")}>
+            <Unread problems={problems} />
           </span>
-        ) : null}
+        )}
       </footer>
     </article>
   );

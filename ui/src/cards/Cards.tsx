@@ -2,6 +2,7 @@
 import { useMemo, useRef } from "preact/hooks";
 import { Media } from "../media/Lazy";
 import { type MediaKey, inRows } from "../media/keys";
+import { Coded } from "../parts/Coded";
 import { useSize } from "../parts/size";
 import { useRows } from "../parts/virtual";
 import { many } from "../parts/words";
@@ -46,7 +47,7 @@ export function Cards() {
       {problem.value && (
         <div class="trouble" role="alert">
           <b>{problem.value.message}</b>
-          <p>{problem.value.remedy}</p>
+          <p><Coded text={problem.value.remedy} /></p>
         </div>
       )}
       {lines.length === 0 && !problem.value && <Nothing />}
@@ -71,7 +72,7 @@ export function Cards() {
                 <div style={place} key={`p:${line.run}`}>
                   <article class="card damaged">
                     <b>⚠ {line.run}</b> {line.error}
-                    <p>{line.remedy}</p>
+                    <p><Coded text={line.remedy} /></p>
                   </article>
                 </div>
               );

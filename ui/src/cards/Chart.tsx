@@ -167,7 +167,7 @@ function Notes({ card, all, found }: { card: Card; all: Drawn[]; found: ReturnTy
   if (card.monotonic === false) said.push("x is not monotonic");
   if (card.coarse) said.push(`full resolution is not in this file${card.bin && card.bin !== 1 ? `: bins of ${amount(card.bin, view.value.x)}` : ""}`);
   const out = card.left_out;
-  if (out && (out.lines || out.runs)) said.push(out.why || `${short(out.lines)} lines and ${short(out.runs)} runs are left out`);
+  if (out?.why) said.push(out.why); // runs that cannot be read are named at the card's foot
   if (said.length === 0) return null;
   return (
     <div class="notes" title={said.join(" · ")}>

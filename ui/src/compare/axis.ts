@@ -1,5 +1,5 @@
 // Where a value of a run has its place on an axis: numbers, times, words, and those that have none, each counted.
-import { ticks } from "../chart/ticks";
+import { digits, ticks } from "../chart/ticks";
 import { cell, count, moment, number, seconds } from "../parts/words";
 import type { Brush } from "../state/address";
 import { numberOf } from "../wire/decode";
@@ -116,12 +116,14 @@ export function marksOf(axis: Axis, most: number): { place: number; text: string
       return powers.filter((_, at) => at % every === 0).map((value) => ({ place: toPlace(axis, value), text: said(axis, value) }));
     }
   }
-  return ticks(axis.low, axis.high, most).map((value) => ({ place: toPlace(axis, value), text: said(axis, value) }));
+  const found = ticks(axis.low, axis.high, most);
+  const exact = Math.max(4, digits(found));
+  return found.map((value) => ({ place: toPlace(axis, value), text: said(axis, value, exact) }));
 }
 
-export function said(axis: Axis, value: number): string {
+export function said(axis: Axis, value: number, exact = 4): string {
   if (axis.name === "started") return moment(new Date(value * 1000)).slice(5, 16);
-  return axis.name === "duration" ? seconds(value) : number(value, 4);
+  return axis.name === "duration" ? seconds(value) : number(value, exact);
 }
 
 /** How many rows have no place, and why: "3 have no value, 2 are NaN". */

@@ -1,4 +1,5 @@
 // The line that says what a change came to; runs that were not changed are listed with the reason.
+import { Coded } from "../parts/Coded";
 import { said } from "./edits";
 
 export function SaidBar() {
@@ -11,7 +12,7 @@ export function SaidBar() {
         {now.problems.slice(0, 20).map((one) => (
           <p key={one.run}>
             {one.run && <b>{one.run}: </b>}
-            {one.error}
+            <Coded text={one.error} />
           </p>
         ))}
         {now.problems.length > 20 && <p>and {now.problems.length - 20} more</p>}

@@ -1,5 +1,6 @@
 // A card of media: one slider of steps for all runs, and a tile for each value.
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { Coded } from "../parts/Coded";
 import { count, many } from "../parts/words";
 import { colourOf, nameOf } from "../cards/look";
 import { shown } from "../state/table";
@@ -105,7 +106,7 @@ export function MediaCard({ name, width, height, full = false }: MediaProps) {
       {error !== null ? (
         <div class="trouble" role="alert">
           <b>{error}</b>
-          <p>{remedy}</p>
+          <p><Coded text={remedy} /></p>
           <button onClick={() => retry(id)}>Ask again</button>
         </div>
       ) : nothing ? (

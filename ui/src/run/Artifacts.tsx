@@ -1,5 +1,6 @@
 // The files and directories kept with a run: versions, aliases, digests, sizes, and their files to download.
 import { useEffect, useState } from "preact/hooks";
+import { Coded } from "../parts/Coded";
 import { bytes, cell, count, many, moment } from "../parts/words";
 import * as client from "../wire/runclient";
 import type { Artifact, ArtifactsAnswer, FilesAnswer } from "../wire/ofrun";
@@ -133,7 +134,7 @@ export function Artifacts({ run }: { run: string }) {
           <b>{wrong}</b>
         </p>
       )}
-      {found?.total === 0 && <p class="nothing">{match ? `No name and no alias holds “${match}”.` : "No file is kept with this run. `run.log_artifact(path)` keeps one."}</p>}
+      {found?.total === 0 && <p class="nothing">{match ? `No name and no alias holds “${match}”.` : <Coded text="This run has no artifacts. `run.log_artifact(path)` keeps a file or a directory with the run." />}</p>}
       <ul>
         {found?.artifacts.map((one) => (
           <Row key={one.name} run={run} one={one} />

@@ -1,5 +1,6 @@
 // What a run printed, or all its records: of a million the lines on the screen alone, with a search in all of them; it follows the end.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { Coded } from "../parts/Coded";
 import { useFixedRows } from "../parts/fixedrows";
 import { count, many, moment } from "../parts/words";
 import { known } from "../state/table";
@@ -153,10 +154,10 @@ export function Output({ run, kind }: { run: string; kind: "output" | "" }) {
       </div>
       {lines.wrong && (
         <p class="trouble" role="alert">
-          <b>{lines.wrong}</b>
+          <b><Coded text={lines.wrong} /></b>
         </p>
       )}
-      {lines.total === 0 && <p class="nothing">{question.match ? `No ${word} holds “${question.match}”.` : kind === "output" ? "Nothing that it printed was recorded. `init(capture=\"both\")` records it." : "There is none."}</p>}
+      {lines.total === 0 && <p class="nothing">{question.match ? `No ${word} holds “${question.match}”.` : kind === "output" ? <Coded text={'No output of this run was recorded. Start a run with `steno.init(capture="both")`, and what it prints is here.'} /> : "There is none."}</p>}
       <div class="lines" ref={scroller} tabIndex={0} role="log" aria-label="Lines" aria-live="off" style={{ "--digits": String(count(Math.max(total, PAGE)).length) }}>
         <div style={{ height: `${rows.height}px`, position: "relative" }}>
           {shown.map(([index, entry]) => (

@@ -1,5 +1,6 @@
 // The first tab of a run: why it failed, what it is, how its machinery is, its summary and its configuration.
 import { EditRun } from "../edit/EditRun";
+import { Coded } from "../parts/Coded";
 import { cell, count, many, moment, seconds } from "../parts/words";
 import type { AttemptRow, FailureRow, RunAnswer, Said } from "../wire/ofrun";
 import type { Value } from "../wire/types";
@@ -146,9 +147,10 @@ export function Overview({ run, said }: { run: string; said: RunAnswer }) {
       {said.state === "crashed" && said.failures.length === 0 && <p class="warn">It ended without a word: its process was killed, or its machine went away. What it had logged is here.</p>}
       <EditRun key={run} run={run} tags={said.tags} notes={said.notes} />
       {said.problem ? (
-        <p class="trouble" role="alert">
-          <b>{said.problem}</b>
-        </p>
+        <div class="trouble" role="alert">
+          <b>This run is damaged.</b> What can be read of it is shown.
+          <p><Coded text={said.problem} /></p>
+        </div>
       ) : null}
       <div class="columns">
         <Facts rows={facts.filter(([, value]) => value !== null && value !== "" && !(Array.isArray(value) && value.length === 0))} />

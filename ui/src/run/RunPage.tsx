@@ -1,5 +1,6 @@
 // One run over the whole page, in parts: overview, charts, output, records, artifacts.
 import { useEffect, useRef } from "preact/hooks";
+import { Coded } from "../parts/Coded";
 import type { ComponentChild } from "preact";
 import { Cards } from "../cards/Cards";
 import { Toolbar } from "../cards/Toolbar";
@@ -34,7 +35,7 @@ function Body({ run }: { run: string }) {
     <div class="runbody" role="tabpanel" aria-label={part} tabIndex={0}>
       {wrong && (
         <p class="trouble" role="alert">
-          <b>{wrong}</b>
+          <b><Coded text={wrong} /></b>
         </p>
       )}
       {PARTS[part]?.(run, found)}

@@ -25,6 +25,7 @@ async function load(): Promise<void> {
     loading.value = false;
     return;
   }
+  if (keys.peek() === EMPTY) loading.value = true;
   try {
     const answer = await client.keys(ids, stop);
     if (stop.aborted) return;

@@ -1,5 +1,6 @@
 // The table of runs: 10,000 rows of which those on the screen are in the document; sorted and filtered by the server.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { Coded } from "../parts/Coded";
 import { colourLegend, colourOf } from "../cards/look";
 import { useRows } from "../parts/virtual";
 import { cell, number, seconds } from "../parts/words";
@@ -242,7 +243,7 @@ export function Table() {
         {trouble && trouble.at === null && (
           <div class="trouble" role="alert">
             <b>{trouble.message}</b>
-            <p>{trouble.remedy}</p>
+            <p><Coded text={trouble.remedy} /></p>
           </div>
         )}
         {total.value === null && !trouble && <p class="nothing">Loading…</p>}

@@ -1,9 +1,11 @@
-// The button that gives the view as one HTML file: its table and charts, to be opened without steno.
-import { useState } from "preact/hooks";
+// The button that gives the view as one HTML file, to be opened without steno; while it is made it says how far it is.
+import { useRef, useState } from "preact/hooks";
 import { said } from "../edit/edits";
+import { count } from "../parts/words";
 import { toAddress } from "../state/address";
 import { view } from "../state/view";
-import * as client from "../wire/client";
+import { AskError } from "../wire/client";
+import { type Progress, exported } from "../wire/exported";
 
 /** As the cards on the screen ask for theirs: what is in the file is drawn as here. */
 function bins(): number {
@@ -11,26 +13,44 @@ function bins(): number {
   return Math.min(4096, Math.max(100, Math.ceil((card?.clientWidth ?? 420) / 50) * 50));
 }
 
+/** The charts are made once as the page shows them, then again with more bins where these find room. */
+function words(now: Progress, shown: number): string {
+  if (now.of === 0) return "reading the runs…";
+  return `${count(now.done)} of ${now.of === 1 ? "1 chart" : `${count(now.of)} charts`}${now.bins > shown ? " in detail" : ""}…`;
+}
+
 export function Export() {
-  const [busy, setBusy] = useState(false);
+  const [now, setNow] = useState<string | null>(null);
+  const stop = useRef(new AbortController());
   const make = async () => {
-    setBusy(true);
+    stop.current = new AbortController();
+    const { signal } = stop.current;
+    const width = bins();
+    setNow("reading the runs…");
     try {
-      const made = await client.exported(toAddress(view.value), "", bins());
+      const made = await exported(toAddress(view.value), width, signal, (one) => setNow(words(one, width)));
       const link = document.createElement("a");
       link.href = URL.createObjectURL(made);
       link.download = "runs.html";
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     } catch (wrong) {
-      const remedy = wrong instanceof client.AskError ? wrong.remedy : "";
-      said.value = { text: wrong instanceof Error ? wrong.message : String(wrong), problems: remedy ? [{ run: "", error: remedy }] : [], undo: null, failed: true };
+      if (!signal.aborted) {
+        const remedy = wrong instanceof AskError ? wrong.remedy : "";
+        said.value = { text: wrong instanceof Error ? wrong.message : String(wrong), problems: remedy ? [{ run: "", error: remedy }] : [], undo: null, failed: true };
+      }
     }
-    setBusy(false);
+    setNow(null);
   };
+  // The same button, so that the focus stays where it is.
   return (
-    <button disabled={busy} onClick={() => void make()} title="The table and the charts as one HTML file, to be opened without steno">
-      {busy ? "exporting…" : "export"}
-    </button>
+    <span class="exporting">
+      <button onClick={() => (now === null ? void make() : stop.current.abort())} title={now === null ? "The table and the charts as one HTML file, to be opened without steno" : "Write no file"}>
+        {now === null ? "export" : "cancel export"}
+      </button>
+      <span class="quiet" role="status">
+        {now}
+      </span>
+    </span>
   );
 }

@@ -94,11 +94,6 @@ export async function changeView(what: "save" | "rename" | "remove", body: Recor
   await ask(`api/views/${what}`, posted(body));
 }
 
-/** The view as one file. */
-export async function exported(view: string, title: string, width: number): Promise<Blob> {
-  return (await ask("api/export", posted({ view, title, width }))).blob();
-}
-
 export async function columns(): Promise<ColumnsAnswer> {
   return (await ask("api/columns")).json() as Promise<ColumnsAnswer>;
 }

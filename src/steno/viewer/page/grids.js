@@ -1,1 +1,1 @@
-import{$ as e,Y as t,tt as n}from"./page.js";async function r(r,i){let a=await t(`api/media-heat`,e(r,i));return n(await a.arrayBuffer())[0]}async function i(n,r){return(await t(`api/media-table`,e(n,r))).json()}export{i as n,r as t};
+import{X as e,et as t,nt as n}from"./page.js";async function r(r,i){let a=await e(`api/media-heat`,t(r,i));return n(await a.arrayBuffer())[0]}async function i(n,r){return(await e(`api/media-table`,t(n,r))).json()}export{i as n,r as t};
