@@ -84,13 +84,32 @@ def planted(*entries) -> Path:
     return Path("runs/p/evil").absolute()
 
 
-def ended(name="evil", **more) -> Path:
-    with steno.init(project="p", name=name, dir="runs", **more) as run:
-        run.log({"loss": 1.0}, step=0)
-        run.log({"picture": steno.Text("x" * 2000)}, step=0)
-    wait_for(lambda: (run.dir / "manifest.json").exists())
-    wait_for(lambda: not is_running(run.dir))
-    return Path(run.dir)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What a run is begun with → one that has ended; made when a test asks for the first such run."""
+    found = {}
+
+    def one(**more) -> Path:
+        if repr(more) not in found:
+            with steno.init(project="p", name="evil", dir=tmp_path_factory.mktemp("made"), **more) as run:
+                run.log({"loss": 1.0}, step=0)
+                run.log({"picture": steno.Text("x" * 2000)}, step=0)
+            wait_for(lambda: (run.dir / "manifest.json").exists())
+            wait_for(lambda: not is_running(run.dir))
+            found[repr(more)] = Path(run.dir)
+        return found[repr(more)]
+
+    return one
+
+
+@pytest.fixture
+def ended(made):
+    """Makes `runs/p/evil`, as it comes from a stranger: a copy of a run that has ended."""
+
+    def copied(**more) -> Path:
+        return Path(shutil.copytree(made(**more), Path("runs/p/evil").absolute(), symlinks=True))
+
+    return copied
 
 
 def sync(run_dir: Path, *more: str) -> subprocess.CompletedProcess:
@@ -109,7 +128,7 @@ def resume(run_dir: Path) -> str:
 
 @pytest.mark.parametrize("act", [sync, resume])
 @pytest.mark.parametrize("where", ["home", "named", "link", "relative"])
-def test_a_planted_pointer_leads_nowhere(home, tmp_path, act, where):
+def test_a_planted_pointer_leads_nowhere(ended, home, tmp_path, act, where):
     run_dir = ended()
     journal, stream = run_dir / ".steno/journal", "x-1-a"
     place = {
@@ -259,7 +278,7 @@ def test_a_directorys_manifest_stays_in_the_directory(home, manifest):
         ".steno/poison", ".steno/staging", ".steno/destinations", "metrics", "records", "media", "artifacts", "run.json", "manifest.json",
     ],
 )  # fmt: skip
-def test_a_link_in_the_machinery_is_one_clear_error(home, what):
+def test_a_link_in_the_machinery_is_one_clear_error(ended, home, what):
     run_dir = ended()
     place = run_dir / what.replace("NODE", node_dir(run_dir).name)
     if place.is_dir():
@@ -286,7 +305,7 @@ def test_a_link_in_the_machinery_is_one_clear_error(home, what):
         ".steno/attempts/0001.json",
     ],
 )
-def test_a_pipe_in_the_machinery_holds_up_nobody(what):
+def test_a_pipe_in_the_machinery_holds_up_nobody(ended, what):
     run_dir = ended()
     place = run_dir / what.replace("NODE", node_dir(run_dir).name)
     place.unlink(missing_ok=True)
@@ -318,7 +337,7 @@ def test_a_link_in_a_journal_is_not_followed(home, what):
     assert not (stream / what).is_symlink() or what == "000000.seg"
 
 
-def test_a_ledger_is_looked_for_where_this_user_keeps_it_and_nowhere_else(home, tmp_path):
+def test_a_ledger_is_looked_for_where_this_user_keeps_it_and_nowhere_else(ended, home, tmp_path):
     run_dir = ended()
     node = node_dir(run_dir)
     elsewhere = home.parent / "other" / places.LEDGER
@@ -343,7 +362,7 @@ def test_a_ledger_is_looked_for_where_this_user_keeps_it_and_nowhere_else(home, 
         "drop table losses; create table losses(kind text, name text, count integer, reason text generated always as (hex(randomblob(1000000000))))",
     ],
 )  # fmt: skip
-def test_a_ledger_that_runs_code_is_no_ledger(code):
+def test_a_ledger_that_runs_code_is_no_ledger(ended, code):
     run_dir = ended()
     with (
         contextlib.closing(sqlite3.connect(node_dir(run_dir) / places.LEDGER)) as connection,
@@ -365,7 +384,7 @@ def test_a_ledger_that_runs_code_is_no_ledger(code):
         "alter table parts rename column bytes to zz", "drop table losses; create table losses(a)", "drop table cursors; create table cursors(a)",
     ],
 )  # fmt: skip
-def test_a_ledger_with_other_tables_is_set_aside(code):
+def test_a_ledger_with_other_tables_is_set_aside(ended, code):
     run_dir = ended(destinations=["csv"], linger=0.5)
     with contextlib.closing(sqlite3.connect(node_dir(run_dir) / places.LEDGER)) as connection:
         connection.executescript(code)
@@ -374,7 +393,7 @@ def test_a_ledger_with_other_tables_is_set_aside(code):
 
 
 @pytest.mark.parametrize("what", ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"])
-def test_a_list_of_runs_waits_for_no_pipe(what):
+def test_a_list_of_runs_waits_for_no_pipe(ended, what):
     run_dir = ended()
     path = node_dir(run_dir) / what
     path.unlink(missing_ok=True)
@@ -395,7 +414,7 @@ def test_a_list_of_runs_waits_for_no_pipe(what):
         "run.json",
     ],
 )
-def test_a_part_is_where_parts_are(home, name):
+def test_a_part_is_where_parts_are(ended, home, name):
     run_dir = ended()
     ledger = node_dir(run_dir) / places.LEDGER
     with contextlib.closing(sqlite3.connect(ledger)) as connection:
@@ -436,7 +455,7 @@ def test_a_media_value_is_where_media_are(home, digest, ext):
         ("text", {"sizes": {"../x": 3}}), ("tensorboard", {"files": {"0": {"name": "../../../home/id_rsa", "size": 3}}}),
     ],
 )  # fmt: skip
-def test_a_cursor_leads_no_destination_out_of_the_run(home, name, position):
+def test_a_cursor_leads_no_destination_out_of_the_run(ended, home, name, position):
     run_dir = ended(destinations=[name], linger=0.5)
     ledger = node_dir(run_dir) / places.LEDGER
     with contextlib.closing(sqlite3.connect(ledger)) as connection:
@@ -451,7 +470,7 @@ def test_a_cursor_leads_no_destination_out_of_the_run(home, name, position):
     ("name", "file"),
     [("csv", "metrics.csv"), ("jsonl", "metrics.jsonl"), ("text", "logs-rank0.txt"), ("tensorboard", "tensorboard")],
 )
-def test_a_destination_writes_through_no_link(home, name, file):
+def test_a_destination_writes_through_no_link(ended, home, name, file):
     run_dir = ended(destinations=[])
     (run_dir / file).symlink_to(home / "id_rsa" if "." in file else home)
     done = sync(run_dir, "--to", name)
