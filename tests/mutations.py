@@ -186,6 +186,12 @@ MUTATIONS = [
         "unit/test_put_away.py::test_a_writer_that_begins_while_the_machinery_is_taken_away_loses_nothing",
     ),
     rule(
+        "a journal that comes in the same tick as one that was seen is found",
+        "collector/roster.py",
+        "            if now - self._changed_at >= _TICK_SECS or not self.has_new():\n                return False\n", "            return False\n",
+        "unit/test_collector_journals.py::test_a_journal_that_comes_in_the_same_tick_as_one_that_was_seen_is_found",
+    ),
+    rule(
         "a segment goes only once the posting that took it is synced",
         "collector/journals.py", "gone = [number for number, at in self.retired if at <= synced]",
         "gone = [number for number, at in self.retired]",

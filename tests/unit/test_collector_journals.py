@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 
@@ -13,6 +14,7 @@ from run_programs import wait_for
 from steno.capture.recorder import Recorder
 from steno.capture.stream import Stream
 from steno.collector import catalogue, journals, roster
+from steno.collector.elsewhere import Elsewhere
 from steno.collector.journals import Journal, segments
 from steno.collector.reading import PIECE_BYTES, Marker
 from steno.collector.service import Service
@@ -135,6 +137,57 @@ def test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it(tmp_pa
     recorder.close()
     journal.close()
     marker.close()
+
+
+@pytest.fixture
+def two_scans(tmp_path, poster):
+    """A roster that has scanned, then the journal of a process that comes in the same tick of the file system."""
+    place = catalogue.claim(tmp_path)
+    marker = Marker(tmp_path / "reading")
+    elsewhere = Elsewhere(tmp_path, place, poster, lease_secs=0.0, at_once=False, once=False, say=lambda *_: None)
+    made = roster.Roster(tmp_path, 0, poster, marker, elsewhere, lambda *_: None)
+    writers = [Recorder(tmp_path, run_id="r", report=lambda *line: pytest.fail(str(line)))]
+    folder = tmp_path / ".steno" / "journal"
+    before = folder.stat()
+
+    def come():
+        writers.append(Recorder(tmp_path, run_id="r", report=lambda *line: pytest.fail(str(line))))
+        os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return writers[-1].stream
+
+    yield made, come
+    made.close()
+    marker.close()
+    for writer in writers:
+        writer.close()
+
+
+def test_a_journal_that_comes_in_the_same_tick_as_one_that_was_seen_is_found(two_scans):
+    made, come = two_scans
+    assert made.scan(100.0)
+    made.scanned()
+    assert not made.scan(100.2)
+    stream = come()
+    assert made.scan(100.4)
+    made.scanned()
+    assert stream in made.journals
+    assert not made.scan(100.6)
+    assert not made.scan(200.0)
+
+
+def test_before_a_collector_leaves_it_looks_for_journals_whatever_the_stamp_says(two_scans):
+    made, come = two_scans
+    assert made.scan(100.0)
+    made.scanned()
+    assert not made.scan(200.0)
+    assert made.is_whole()
+    stream = come()
+    assert not made.scan(300.0)
+    assert not made.is_whole()
+    assert made.scan(300.0)
+    assert stream in made.journals
+    made.scanned()
+    assert made.is_whole()
 
 
 def test_a_tailer_takes_one_frame_where_the_limit_has_room_for_none(journal):

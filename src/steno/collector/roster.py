@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 POST_BYTES: Final = 4 << 20
 _LEAST_BYTES: Final = 256 << 10
 _SCAN_SECS: Final = 0.1
+_TICK_SECS: Final = 2.5
+"""Two changes of a directory in so short a time may have one stamp: file systems count in ticks, or in seconds."""
 
 Slices = list[tuple["StreamInfo", "Slice"]]
 
@@ -62,7 +64,10 @@ class Roster:
         self._marker = marker
         self._say = say
         self._place = run_dir / ".steno" / "journal"
-        self._stamp = -1
+        self._stamp = self._changed = -1
+        self._changed_at = 0.0
+        self._gone: set[str] = set()
+        """Streams that have ended, and whose journals are removed."""
         self._next_scan = 0.0
 
     def scan(self, now: float) -> bool:
@@ -73,9 +78,12 @@ class Roster:
             stamp = os.stat(self._place).st_mtime_ns
         except OSError:
             stamp = self._stamp
+        if stamp != self._changed:
+            self._changed, self._changed_at = stamp, now
         if stamp == self._stamp:
             self._next_scan = now + _SCAN_SECS
-            return False
+            if now - self._changed_at >= _TICK_SECS or not self.has_new():
+                return False
         for found in streams.find(self._run_dir):
             if found.stream in self.journals:
                 continue
@@ -90,9 +98,24 @@ class Roster:
         self._seen = stamp
         return True
 
+    def has_new(self) -> bool:
+        """Whether a journal is there that nobody has looked at, whatever the directory's stamp says."""
+        known = {*self.journals, *self._gone}
+        return any(
+            found.stream not in known and (found.pointer is None or found.dir.is_dir())
+            for found in streams.find(self._run_dir)
+        )
+
     def scanned(self) -> None:
         """Do not look again before something has changed."""
         self._stamp = self._seen
+
+    def is_whole(self) -> bool:
+        """Whether all journals that are there are known; else the next scan takes them up."""
+        if self.has_new():
+            self._stamp, self._next_scan = -1, 0.0
+            return False
+        return True
 
     def _lost(self, found: streams.FoundJournal) -> None:
         """The directory is gone, as after a reboot when it lay in memory: what was not posted is lost."""
@@ -188,6 +211,7 @@ class Roster:
             journal.free(synced)
             if (journal.ended or journal.is_adopted) and journal.remove(self._place):
                 del self.journals[name]
+                self._gone.add(name)
 
     def mine(self) -> list[Journal]:
         """Those that this node posts."""

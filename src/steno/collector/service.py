@@ -237,13 +237,13 @@ class Service:
             try:
                 self._look_after()
                 found, more = self._tick()
+                if not found and self._is_done() and self.roster.is_whole():
+                    return
             except (sqlite3.OperationalError, OSError) as error:
                 if isinstance(error, sqlite3.Error) and _is_damage(error):
                     raise
                 self._wait_for_room(error)
                 continue
-            if not found and self._is_done():
-                return
             if not more:
                 self._rest()
 
