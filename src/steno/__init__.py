@@ -97,18 +97,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def _look_beside() -> None:
+def _look_for_another() -> None:
     """Say so if another distribution owns files of this folder: either one's next change may break the other."""
     try:
-        beside = os.listdir(os.path.dirname(__path__[0]))
+        installed = os.listdir(os.path.dirname(__path__[0]))
     except OSError:
         return
     # Its metadata are named after it; what they hold is read only if there are any.
-    if [name for name in beside if name[:6].lower() == "steno-"]:
+    if [name for name in installed if name[:6].lower() == "steno-"]:
         import_module("steno.distribution").warn(__path__[0])
 
 
-_look_beside()
+_look_for_another()
 
 _HOMES = {
     "steno.capture.artifacts.handles": ("ArtifactHandle",),

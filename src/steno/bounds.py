@@ -95,11 +95,11 @@ def _footer(source: Any, path: Path, size: int, most_rows: int) -> pq.FileMetaDa
         found = pq.read_metadata(source)
     except pa.ArrowException as error:
         raise ValueError(str(error)) from error
-    require_sound(found, path, size, most_rows)
+    require_bounded(found, path, size, most_rows)
     return found
 
 
-def require_sound(found: pq.FileMetaData, path: Path, size: int, most_rows: int = MOST_ROWS) -> None:
+def require_bounded(found: pq.FileMetaData, path: Path, size: int, most_rows: int = MOST_ROWS) -> None:
     """Raise CorruptError for a footer which says that its file of that size would unfold into too much."""
     rows, groups = found.num_rows, [found.row_group(at) for at in range(found.num_row_groups)]
     whole = sum(group.total_byte_size for group in groups)

@@ -115,7 +115,7 @@ def sync(
     # A collector of the run's own may be at work, and ours has left at once: wait for it, then look again.
     while not error and is_running(run_dir):
         patient = (adopt or adopt_secs > 0) and time.monotonic() < patient_until
-        if _settled(run_dir, patient=patient):
+        if _is_done(run_dir, patient=patient):
             break
         if deadline is not None and time.monotonic() >= deadline:
             error = f"another collector is at work on this run, and was not done within {timeout} seconds"
@@ -181,7 +181,7 @@ def _collect(run_dir: Path, deadline: float | None, *, adopt: bool) -> str:
     return f"the collector ended with exit status {done.returncode}: {text[-_ERROR_CHARS:]}"
 
 
-def _settled(run_dir: Path, *, patient: bool) -> bool:
+def _is_done(run_dir: Path, *, patient: bool) -> bool:
     """Whether a collector that is at work has done all that this call can wait for.
 
     While writers live it stays, and its destinations catch up at their own pace.

@@ -18,9 +18,9 @@ _LISTS: Final = ("RECORD", "installed-files.txt", "SOURCES.txt")
 def strangers(package: str | None = None) -> list[str]:
     """The distributions next to this package that have files in its folder, such as `Steno 0.1b3`."""
     package = package or os.path.dirname(__file__)
-    beside, folder = os.path.split(package)
+    site, folder = os.path.split(package)
     try:
-        names = sorted(os.listdir(beside))
+        names = sorted(os.listdir(site))
     except OSError:
         return []
     return [
@@ -28,7 +28,7 @@ def strangers(package: str | None = None) -> list[str]:
         for name in names
         if name.lower().startswith("steno-")
         and name.endswith((".dist-info", ".egg-info"))
-        and _has_files(os.path.join(beside, name), folder)
+        and _has_files(os.path.join(site, name), folder)
     ]
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _turns: dict[tuple[Path, str, str], int] = {}
-_FINISH, _NEW, _PREVIOUS, _BESIDE = _WAYS = ("finish_previous", "create_new", "return_previous", "beside")
+_FINISH, _NEW, _PREVIOUS, _ADDITIONAL = _WAYS = ("finish_previous", "create_new", "return_previous", "additional")
 """What `init` does about the current run; a logger's run stands next to it, or is the current one if there is none."""
 
 
@@ -81,7 +81,7 @@ def init(
     Args:
         project: directory under `dir` that the run is kept in.
         name: the run's name. None: under a launcher the job's, so that all ranks meet, else time and words.
-            A run of this name is joined while it is live; an ended one stands aside for `name-2`.
+            A run of this name is joined while it is live; if it has ended, the new run is called `name-2`.
         config: mapping, dataclass or argparse.Namespace.
         dir: where projects are kept; None: STENO_DIR or "runs".
         destinations: names ("tensorboard", "csv", "jsonl", "text", "console", "wandb", "mlflow", "swanlab", "trackio"),
@@ -131,8 +131,8 @@ def init(
             before = RUNS.current
             if before is not None and before.owner != os.getpid():
                 before = None  # a forked child's parent goes on with it
-            if before is None or way in {_NEW, _BESIDE}:
-                return _begin(request, beside=way == _NEW or before is not None)
+            if before is None or way in {_NEW, _ADDITIONAL}:
+                return _begin(request, additional=way == _NEW or before is not None)
         if way == _PREVIOUS:
             previous: Run = before.run
             return previous
@@ -150,12 +150,12 @@ def _way(reinit: Any) -> str:
     raise UsageError(f"reinit={reinit!r}: {known}, True, False or None is needed")
 
 
-def init_beside(**arguments: Any) -> Run:
+def init_additional(**arguments: Any) -> Run:
     """`init`, by its keywords, without touching the current run; the new one becomes current if there is none."""
-    return init(**{"reinit": _BESIDE, **arguments})
+    return init(**{"reinit": _ADDITIONAL, **arguments})
 
 
-def _begin(request: Request, *, beside: bool = False) -> Run:
+def _begin(request: Request, *, additional: bool = False) -> Run:
     report = Reporter()
     if request.mode == "off":
         started = beginning.nothing(request, report)
@@ -165,10 +165,10 @@ def _begin(request: Request, *, beside: bool = False) -> Run:
         started = beginning.begin(request, turn=_turns[key], report=report)
     ending = Ending(started, report)
     run = Run(ending)
-    if beside:
+    if additional:
         # Children of multiprocessing join the current run, not this one.
         started.restore()
-    _enter(ending, current=not beside, hooks=request.mode == "on")
+    _enter(ending, current=not additional, hooks=request.mode == "on")
     ending.is_shown = request.mode == "on" and not request.settings.quiet and started.rank == 0 and is_terminal()
     if ending.is_shown:
         for line in next_steps.beginning(started.name, started.project, started.dir):

@@ -283,7 +283,7 @@ def write_new(path: Name, data: bytes, *, mode: int = 0o666, sync: bool = False)
         raise
 
 
-def beside(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """A hidden name in the same directory that nobody else takes."""
     return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
 
@@ -297,7 +297,7 @@ def aside(path: Path, hidden: Path | None = None, *, sync: bool = False) -> Iter
         hidden: the hidden file's name; by default one of its own next to the path.
         sync: have the disk hold the bytes first, so that a power loss leaves the old or the new.
     """
-    hidden = beside(path) if hidden is None else hidden
+    hidden = temporary_path(path) if hidden is None else hidden
     try:
         yield hidden
         if sync:
@@ -339,7 +339,7 @@ def create_json(path: Path, value: Any, *, sync: bool = False) -> bool:
 def create_bytes(path: Path, data: bytes, *, sync: bool = False) -> bool:
     """As `create_json`, of any content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = beside(path)
+    hidden = temporary_path(path)
     write_new(hidden, data, sync=sync)
     try:
         link(hidden, path)

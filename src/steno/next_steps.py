@@ -55,7 +55,9 @@ def shown(path: Path | str) -> str:
 
 def command(name: str) -> str:
     """How to call a command of this environment: by name if the shell finds it, else by path."""
-    beside = os.path.join(os.path.dirname(sys.executable), name)
+    installed = os.path.join(os.path.dirname(sys.executable), name)
     found = shutil.which(name)
-    by_name = (found is not None and os.path.realpath(found) == os.path.realpath(beside)) or not os.path.exists(beside)
-    return name if by_name else shown(beside)
+    by_name = (found is not None and os.path.realpath(found) == os.path.realpath(installed)) or not os.path.exists(
+        installed
+    )
+    return name if by_name else shown(installed)

@@ -115,10 +115,10 @@ def log_convergence_async(
     _when_there([iterations, final_cost, time_sec, final_gradient_norm], callback)
 
 
-def settle(deadline: float | None = None) -> bool:
+def finish_lines(deadline: float | None = None) -> bool:
     """Wait for the lines that are on their way, then emit a suppressed last one; False at the deadline."""
     staged = sys.modules.get("steno.capture.late.traced_records")
-    called = staged is None or staged.settle(deadline)
+    called = staged is None or staged.wait_for_callbacks(deadline)
     done = QUEUE.drain(_account, deadline) and called
     _held.release()
     return done
@@ -168,7 +168,7 @@ def _emit(line: str) -> None:
 
 @atexit.register
 def _at_exit() -> None:
-    settle(RUNS.exit_deadline())
+    finish_lines(RUNS.exit_deadline())
 
 
 _complained = False

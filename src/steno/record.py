@@ -247,7 +247,7 @@ class RunInfo:
     """The destination's own `position` as it was when its cursor was last saved; None at first."""
 
     @property
-    def beside(self) -> str:
+    def node_suffix(self) -> str:
         """What tells this node's names from the first one's: its id as `node_name` has it, "" on the first."""
         return "" if self.is_first else node_name(self.node)
 

@@ -101,8 +101,8 @@ def sleeper():
     return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 def begin(place, name):
-    from steno.face import init_beside
-    return init_beside(project="p", name=name, dir=place, collector=False)
+    from steno.face import init_additional
+    return init_additional(project="p", name=name, dir=place, collector=False)
 
 @pytest.fixture(scope="module")
 def outer():

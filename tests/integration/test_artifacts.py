@@ -630,7 +630,7 @@ def test_a_forked_child_does_not_wait_for_what_its_parent_logged():
         try:
             began = time.monotonic()
             assert run.health()["artifacts"] == {"logged": 0, "stored": 0, "failed": 0, "waiting": 0}
-            assert run._ending.artifacts.settle(time.monotonic() + 60)
+            assert run._ending.artifacts.wait(time.monotonic() + 60)
             code = 0 if time.monotonic() - began < 10 else 8
         finally:
             os._exit(code)

@@ -30,7 +30,7 @@ def lines(caplog):
         return [record.getMessage() for record in caplog.records if record.name == "steno.optimization"]
 
     yield read
-    optimization.settle()
+    optimization.finish_lines()
 
 
 def iterations(lines):

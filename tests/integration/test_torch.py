@@ -201,7 +201,7 @@ class Stream:
     def pinned(self, *shape, dtype):
         return torch.empty(shape, dtype=dtype)
 
-    def settled(self):
+    def fence(self):
         pass
 
     def hold(self, values):

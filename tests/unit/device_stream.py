@@ -24,7 +24,7 @@ class Stream:
         self.allocated += 1
         return torch.empty(shape, dtype=dtype)
 
-    def settled(self) -> None:
+    def fence(self) -> None:
         pass
 
     def hold(self, values) -> None:

@@ -94,7 +94,7 @@ def test_a_name_that_leads_elsewhere_is_refused(name):
 def test_a_name_means_what_it_was_given_last_until_that_comes_to_nothing():
     known = Names()
     known.enter(Meaning("1", "a"))
-    known.settle("1")
+    known.confirm("1")
     known.enter(Meaning("2", "a"))
     known.enter(Meaning("3", "a"))
     known.drop("2")

@@ -40,7 +40,7 @@ def test_what_is_there_is_kept_and_the_rest_appended(tmp_path_factory, saved, re
     tail = Tail(path.parent, path.name, at)
     edges = sorted({saved, 30, *(split for split in splits if split > saved)})
     for start, stop in zip(edges, edges[1:], strict=False):
-        tail.settle()
+        tail.reopen()
         tail.append(b"".join(LINES[start:stop]))
         tail.commit()
     tail.close()
@@ -57,7 +57,7 @@ def test_what_is_there_is_kept_and_the_rest_appended(tmp_path_factory, saved, re
 def test_retry_without_commit_writes_nothing_twice(tmp_path):
     tail = Tail(tmp_path, "deep/file")
     for _ in range(3):
-        tail.settle()
+        tail.reopen()
         tail.append(b"one\n")
     assert tail.at == 0
     tail.commit()
@@ -69,7 +69,7 @@ def test_retry_without_commit_writes_nothing_twice(tmp_path):
 def test_binary_tail_refuses_foreign_bytes(tmp_path):
     (tmp_path / "file").write_bytes(b"ours" + b"theirs")
     tail = Tail(tmp_path, "file", 4, lines=False)
-    assert tail.settle()
+    assert tail.reopen()
     assert not tail.append(b"more")
     assert tail.foreign_bytes == 6
     tail.close()
@@ -80,7 +80,7 @@ def test_foreign_bytes_are_counted_once(tmp_path):
     (tmp_path / "file").write_bytes(b"a\nforeign")
     tail = Tail(tmp_path, "file", 2)
     for line in (b"b\n", b"c\n"):
-        tail.settle()
+        tail.reopen()
         tail.append(line)
         tail.commit()
     tail.close()
@@ -91,7 +91,7 @@ def test_foreign_bytes_are_counted_once(tmp_path):
 def test_missing_bytes_are_counted_and_writing_goes_on(tmp_path):
     (tmp_path / "file").write_bytes(b"a\nb")
     tail = Tail(tmp_path, "file", 4)
-    assert not tail.settle()
+    assert not tail.reopen()
     tail.append(b"c\n")
     tail.commit()
     tail.close()
@@ -104,7 +104,7 @@ def test_file_moved_away_is_begun_again(tmp_path):
     tail.append(b"a\n")
     tail.commit()
     (tmp_path / "file").rename(tmp_path / "old")
-    assert not tail.settle()
+    assert not tail.reopen()
     tail.append(b"b\n")
     tail.commit()
     tail.close()

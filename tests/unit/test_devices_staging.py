@@ -333,7 +333,7 @@ class Library:
 def test_another_stream_waits_once_until_the_rows_are_made_and_the_host_does_not(monkeypatch):
     library = Library(monkeypatch)
     cuda = Cuda(torch.device("cuda", 1))
-    cuda.settled()
+    cuda.fence()
     cuda.run(library.launch)
     library.handle = 77
     cuda.run(library.launch)

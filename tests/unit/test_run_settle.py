@@ -60,7 +60,7 @@ def settle(project: Path, name: str = "x", launch: Launch | None = None, *, said
     said = [] if said is None else said
     options = {"resume": None, "rewind": None, "turn": 1, **more}
     with attempt.exclusive(project):
-        return attempt.settle(
+        return attempt.claim_attempt(
             project, name, launch or Launch(), describe=describe, say=lambda key, text: said.append(text), **options
         )
 

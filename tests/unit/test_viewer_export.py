@@ -174,8 +174,8 @@ def test_where_not_even_one_chart_fits_it_has_fewer_bins_at_first_sight_too(expo
 
 
 def test_the_runs_are_read_once_for_many_charts(export, monkeypatch):
-    asked, apart = [], export._charts.apart
-    monkeypatch.setattr(export._charts, "apart", lambda given: asked.append(given["cards"]) or apart(given))
+    asked, apart = [], export._charts.one_by_one
+    monkeypatch.setattr(export._charts, "one_by_one", lambda given: asked.append(given["cards"]) or apart(given))
     head, _ = inside(export.file("runs=all")[0])
     assert [[card["keys"][0] for card in cards] for cards in asked] == [head["keys"]["keys"], ["loss"]]
     assert [card["width"] for card in asked[1]] == [4096]

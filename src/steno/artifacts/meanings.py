@@ -39,7 +39,7 @@ class Names:
         return len(self._current)
 
     def enter(self, meaning: Meaning) -> None:
-        """Give a name its new meaning; until `settle`, `drop` can take it back."""
+        """Give a name its new meaning; until `confirm`, `drop` can take it back."""
         meaning.before = self._current.get(meaning.name)
         self._current[meaning.name] = self._open[meaning.id] = meaning
 
@@ -47,7 +47,7 @@ class Names:
         """Whether this one may still come to nothing."""
         return id in self._open
 
-    def settle(self, id: str) -> None:
+    def confirm(self, id: str) -> None:
         """It is complete: what was before is history."""
         meaning = self._open.pop(id, None)
         if meaning is not None:

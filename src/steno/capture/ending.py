@@ -233,7 +233,7 @@ class Ending:
         done = self.started.recorder.drain(deadline)
         optimization = sys.modules.get("steno.optimization")
         if optimization is not None:
-            done = optimization.settle(deadline) and done
+            done = optimization.finish_lines(deadline) and done
         return done
 
     def mark(self, state: str, why: tuple[str, str] | None = None) -> bool:
@@ -255,7 +255,7 @@ class Ending:
         return end_all(self.started.feeds, deadline, patience)
 
     def _stored(self, deadline: float) -> bool:
-        return self.artifacts is None or self.artifacts.settle(deadline)
+        return self.artifacts is None or self.artifacts.wait(deadline)
 
     def _uploaded(self, deadline: float) -> bool:
         """Wait for the object stores. After `_close`: the last parts are sealed when all writers are gone."""

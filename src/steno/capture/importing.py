@@ -23,7 +23,7 @@ def _is_under_way() -> bool:
     return any(getattr(known(), "owner", None) not in {None, me} for known in list(_locks.values()))
 
 
-def _settle() -> None:
+def _wait_for_imports() -> None:
     if _is_under_way():
         deadline = time.monotonic() + _LIMIT_SECS
         while _is_under_way() and time.monotonic() < deadline:
@@ -31,4 +31,4 @@ def _settle() -> None:
 
 
 # Hooks run backwards: registered before the others of this package, this one is the last before the fork.
-os.register_at_fork(before=_settle)
+os.register_at_fork(before=_wait_for_imports)

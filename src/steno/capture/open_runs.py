@@ -70,7 +70,7 @@ class OpenRuns:
         """The last one that was current."""
         self.beginning = threading.RLock()
         """Held while a run begins, so that one does at a time; not while one ends, which may take long."""
-        self._beside: list[OpenRun] = []
+        self._additional: list[OpenRun] = []
         self._hooks = Hooks(self._at_exit, self._at_term)
         self._finalizes = 0
         self._exits_by: float | None = None
@@ -91,7 +91,7 @@ class OpenRuns:
             if current:
                 self.current = self.last = one
             else:
-                self._beside.append(one)
+                self._additional.append(one)
             if hooks:
                 self._hooks.install(term=term)
             if hooks and not joined and is_child() and self._finalizes != os.getpid():
@@ -103,8 +103,8 @@ class OpenRuns:
         with self.lock:
             if self.current is one:
                 self.current = None
-            elif one in self._beside:
-                self._beside.remove(one)
+            elif one in self._additional:
+                self._additional.remove(one)
             else:
                 return
             if os.getpid() == one.owner:
@@ -118,7 +118,7 @@ class OpenRuns:
 
     def all(self) -> list[OpenRun]:
         """Those next to the current one, then the current one."""
-        return [*self._beside, *([] if self.current is None else [self.current])]
+        return [*self._additional, *([] if self.current is None else [self.current])]
 
     def of(self, run: object) -> OpenRun:
         """The entry of a run that the user holds.

@@ -452,7 +452,7 @@ class Recorder:
     def drain(self, deadline: float | None) -> bool:
         """Wait until the device values logged so far are in the journal; False at the deadline (monotonic secs)."""
         staged = sys.modules.get("steno.capture.late.traced_records")
-        called = staged is None or staged.settle(deadline)
+        called = staged is None or staged.wait_for_callbacks(deadline)
         return QUEUE.drain(self.account, deadline) and called
 
     def ensure_stream(self) -> str:

@@ -128,7 +128,7 @@ class Artifacts:
         self._lines.append(_came(outcome))
         if outcome.get("op") != "failed":
             self._names.enter(_meaning(one))
-            self._names.settle(one.id)
+            self._names.confirm(one.id)
 
     # -- the posting thread -------------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ class Artifacts:
         if meant is not None and self._names.has(meant.id):
             self._aliases.setdefault(meant.id, []).append(one)
         else:
-            self._names.settle(one.id)
+            self._names.confirm(one.id)
             self._outcome(one, {"op": "linked", "target": target})
 
     def _is_elsewhere(self, name: str) -> bool:
@@ -348,10 +348,10 @@ class Artifacts:
     def _complete(self, one: _Posted, kept: dict[str, Any]) -> None:
         with self._lock:
             self.done += 1
-            self._names.settle(one.id)
+            self._names.confirm(one.id)
             self._outcome(one, {"op": "stored", **kept})
             for alias in self._aliases.pop(one.id, ()):
-                self._names.settle(alias.id)
+                self._names.confirm(alias.id)
                 self._outcome(alias, {"op": "linked", "target": alias.payload["target"]})
 
     def _give_up(self, one: _Posted, error: str, reason: str) -> None:

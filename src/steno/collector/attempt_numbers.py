@@ -36,12 +36,12 @@ class AttemptNumbers:
         self._node_dir = node_dir
         self._connection = connection
         self._lock = lock
-        self._settled: dict[int, int] = {}
+        self._resolved: dict[int, int] = {}
         self._since: dict[int, float] = {}
 
     def is_awaited(self, number: int, now: float) -> bool:
         """Whether nothing is to be posted yet of an attempt that processes have started."""
-        if number in self._settled or not number:
+        if number in self._resolved or not number:
             return False
         known = attempts.known(self._run_dir, self._node_dir)
         if number in known or number in known.values() or not self._meets() or self._is_recorded(number):
@@ -50,15 +50,15 @@ class AttemptNumbers:
 
     def of(self, number: int) -> int:
         """The number of the rows of an attempt, from now on the same."""
-        if number not in self._settled:
+        if number not in self._resolved:
             found = attempts.known(self._run_dir, self._node_dir).get(number, number)
             # A lower one would be hidden by what a rewind of this disk hides.
             if found <= number or self._is_recorded(number):
                 found = number
             else:
                 self._write_down(number, found)
-            self._settled[number] = found
-        return self._settled[number]
+            self._resolved[number] = found
+        return self._resolved[number]
 
     def _meets(self) -> bool:
         """Whether other hosts may be in the run."""

@@ -44,8 +44,8 @@ class Node:
     """Whether the run had no node before it."""
 
     @property
-    def beside(self) -> str:
-        """As `RunInfo.beside`."""
+    def node_suffix(self) -> str:
+        """As `RunInfo.node_suffix`."""
         return "" if self.is_first else node_name(self.number)
 
 
@@ -153,9 +153,9 @@ def _ledger(run_dir: Path, node_dir: Path) -> Path:
     elsewhere = place.elsewhere(node_dir)
     if elsewhere is not None:
         return elsewhere
-    beside = node_dir / place.LEDGER
-    if beside.exists() or not place.is_remote(node_dir):
-        return beside
+    local = node_dir / place.LEDGER
+    if local.exists() or not place.is_remote(node_dir):
+        return local
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     token = hashlib.sha256(str(run_dir.resolve()).encode()).hexdigest()[:16]
     elsewhere = state / "steno" / f"{token}-{node_dir.name}" / place.LEDGER

@@ -239,7 +239,7 @@ def main() -> int:
         line = {
             "state": follower.state,
             "error": scrub(follower.error) if follower.error else None,
-            "dirty": not follower.settled,
+            "dirty": not follower.is_flushed,
             "flushed": follower.flushed,
             "opened": follower.opened,
             "left_out": follower.left_out,
@@ -289,7 +289,7 @@ def main() -> int:
         current = (
             follower.state,
             follower.error,
-            follower.settled,
+            follower.is_flushed,
             follower.flushed,
             follower.opened,
             follower.left_out,

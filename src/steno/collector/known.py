@@ -73,14 +73,14 @@ def _in_parts(node_dir: Path) -> Iterator[tuple[int, str]]:
 
 def _in_files(run_dir: Path, node: Node) -> Iterator[tuple[int, str]]:
     """The records that the lines of files name: of csv and jsonl, and of the index of artifacts."""
-    places = [node.dir / NAME, run_dir / name_on_node("metrics.jsonl", node.beside)]
+    places = [node.dir / NAME, run_dir / name_on_node("metrics.jsonl", node.node_suffix)]
     with contextlib.suppress(OSError):
         stems = ("metrics", "metrics-long")
-        mine = tuple(name_on_node(f"{stem}.csv", node.beside).removesuffix(".csv") for stem in stems)
+        mine = tuple(name_on_node(f"{stem}.csv", node.node_suffix).removesuffix(".csv") for stem in stems)
         places += [
             run_dir / name
             for name in os.listdir(run_dir)
-            if name.endswith(".csv") and name.startswith(mine) and ("-node-" in name) == bool(node.beside)
+            if name.endswith(".csv") and name.startswith(mine) and ("-node-" in name) == bool(node.node_suffix)
         ]
     for path in places:
         yield from ((number, path.name) for number in _numbers(_last_lines(path), csv=path.suffix == ".csv"))

@@ -16,7 +16,7 @@ from steno.errors import CorruptError
 from steno.journal import format as fmt
 from steno.journal.place import LEDGER
 from steno.ledger import schema, streams
-from steno.ledger.read import require_sound
+from steno.ledger.read import require_valid
 from steno.ledger.seal import adopt_parts
 from steno.ledger.snapshot import LOST_LEDGER
 from steno.ledger.steps import RUN
@@ -44,7 +44,7 @@ def begin(node: Node) -> sqlite3.Connection:
             found = connection.execute("pragma quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
-        require_sound(connection, node.number)
+        require_valid(connection, node.number)
     except BaseException:
         connection.close()
         raise

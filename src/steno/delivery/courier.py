@@ -138,10 +138,10 @@ class Courier:
         """Everything there is is delivered, flushed and saved, or never will be."""
         if self.state == "stopped":
             return True
-        return self.progress.batch >= self.newest()[0] and self.settled
+        return self.progress.batch >= self.newest()[0] and self.is_flushed
 
     @property
-    def settled(self) -> bool:
+    def is_flushed(self) -> bool:
         """Everything delivered is flushed too."""
         return self._dirty_since is None
 
@@ -248,7 +248,7 @@ class Courier:
         self.state = "delivering"
         handover = Handover(batch, write=self._write, wait=self._again, ahead=self._ahead, ending=lambda: self.ending)
         try:
-            handover.settle()
+            handover.finish()
             why = "" if handover.why is None else safe_repr(handover.why)
         except _Overrun:
             handover.abandon()

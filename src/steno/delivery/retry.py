@@ -69,7 +69,7 @@ class Handover:
         self._rounds = 0
         self._since = time.monotonic()
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Go on until nothing is left."""
         while self._left:
             if not self._insist():
@@ -99,12 +99,12 @@ class Handover:
         refused: list[Batch] = []
         while self._left and not refused and self._find(refused):
             refused = self._judge(refused)
-        settled = self.taken or self.given_up
-        if refused and not self._left and self._rounds and settled:
+        is_decided = self.taken or self.given_up
+        if refused and not self._left and self._rounds and is_decided:
             # Nothing comes after them, and they were refused in the round before too: neighbours were taken then.
             self._give_up(refused)
             return
-        self._left = [*self._left, *refused[::-1]] if settled else self._batches[::-1]
+        self._left = [*self._left, *refused[::-1]] if is_decided else self._batches[::-1]
         if self._left:
             self._rounds = min(self._rounds + 1, _ROUNDS)
             self._wait()

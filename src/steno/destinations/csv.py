@@ -96,7 +96,7 @@ class Csv:
                 whole.setdefault(name, bytearray()).extend("".join(lines).encode("utf-8", "surrogatepass"))
                 lines.clear()
         for name, data in whole.items():
-            self._settled(name).append(data)
+            self._reopened(name).append(data)
         for name in whole:
             self._tails[name].commit()
         self._table = table
@@ -142,26 +142,26 @@ class Csv:
         lines = rows[name] = [",".join(map(_quoted, header)) + "\n"] if is_new else []
         return lines
 
-    def _settled(self, name: str) -> Tail:
+    def _reopened(self, name: str) -> Tail:
         assert self._run is not None
         tail = self._tails.get(name)
         if tail is None:
             tail = self._tails[name] = Tail(self._run.dir, name)
-        tail.settle()
+        tail.reopen()
         return tail
 
     def _fits(self, name: str, table: _Table) -> bool:
         """Whether the file still has the header its rows need, should somebody have cut it."""
         if name not in self._tails:
             return True
-        tail = self._settled(name)
+        tail = self._reopened(name)
         return not (tail.missing_bytes and tail.at) or _header(tail.path) == list(table.keys)
 
     def _name(self, number: int) -> str:
-        return name_on_node("metrics.csv", self._run.beside if self._run else "", number)
+        return name_on_node("metrics.csv", self._run.node_suffix if self._run else "", number)
 
     def _long(self) -> str:
-        return name_on_node("metrics-long.csv", self._run.beside if self._run else "")
+        return name_on_node("metrics-long.csv", self._run.node_suffix if self._run else "")
 
 
 def _header(path: Path) -> list[str] | None:

@@ -57,7 +57,7 @@ class Tail:
         self._end = at
         self._fd = -1
 
-    def settle(self) -> bool:
+    def reopen(self) -> bool:
         """Open the file, again if it was moved away; False when delivered bytes are gone from it.
 
         `at` is then the end of what is left. Raises OSError, or Stop for what is a link or no file.
@@ -79,7 +79,7 @@ class Tail:
         Raises OSError (a full disk, say): call again with the same bytes, and what was written counts.
         """
         if self._fd < 0:
-            self.settle()
+            self.reopen()
         view = memoryview(data)
         ahead = os.fstat(self._fd).st_size - self.at
         if ahead > 0:
@@ -186,13 +186,13 @@ class Tail:
             self.at += 1
 
 
-def name_on_node(name: str, beside: str, number: int = 1) -> str:
+def name_on_node(name: str, node_suffix: str, number: int = 1) -> str:
     """`metrics.csv` on a run's first node, `metrics-node-….csv` on others; `metrics-2.csv` for the second of its kind.
 
     Args:
         name: on the first node.
-        beside: as `RunInfo.beside`.
+        node_suffix: as `RunInfo.node_suffix`.
         number: of the file among those of its kind.
     """
     stem, _, suffix = name.rpartition(".")
-    return f"{stem}{f'-node-{beside}' if beside else ''}{f'-{number}' if number > 1 else ''}.{suffix}"
+    return f"{stem}{f'-node-{node_suffix}' if node_suffix else ''}{f'-{number}' if number > 1 else ''}.{suffix}"

@@ -43,7 +43,7 @@ class Jsonl:
         """Begin, or go on from `run.position`; makes no file before the first record."""
         self.close()
         saved = run.position or {}
-        name = saved.get("name") or name_on_node("metrics.jsonl", run.beside)
+        name = saved.get("name") or name_on_node("metrics.jsonl", run.node_suffix)
         self._tail = Tail(run.dir, name, saved.get("size", 0))
 
     def write(self, batch: Batch) -> None:
@@ -57,7 +57,7 @@ class Jsonl:
             data += encode(some)
         if not data:
             return
-        self._tail.settle()
+        self._tail.reopen()
         self._tail.append(data)
         self._tail.commit()
 

@@ -218,9 +218,9 @@ class TextLog:
         assert self._run is not None
         run = self._run
         name = self._template.format(run_name=run.name, project=run.project, rank=rank, node=node_name(run.node))
-        if run.beside and "node" not in _fields(self._template):
+        if run.node_suffix and "node" not in _fields(self._template):
             path = PurePath(name)
-            name = str(path.with_name(f"{path.stem}-node-{run.beside}{path.suffix}"))
+            name = str(path.with_name(f"{path.stem}-node-{run.node_suffix}{path.suffix}"))
         return name
 
     def _ready(self, name: str) -> None:
@@ -230,7 +230,7 @@ class TextLog:
             if self._exclusive:
                 _claim(self._run.dir, name)
             tail = self._tails[name] = Tail(self._run.dir, name)
-        tail.settle()
+        tail.reopen()
 
 
 def shown(value: Any) -> str:

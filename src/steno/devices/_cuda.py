@@ -33,7 +33,7 @@ class Cuda:
         """Host memory that a copy from the device may write while the host goes on."""
         return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
 
-    def settled(self) -> None:
+    def fence(self) -> None:
         """What has been launched for the rows' own memory on the current stream comes before all launches of `run`.
 
         Another stream would else use that memory before it is filled, or while something launched earlier, which had

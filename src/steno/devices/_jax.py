@@ -166,7 +166,7 @@ def host(value: Any) -> Any:
         return Refused(_GONE if "deleted" in str(error) or "donated" in str(error) else str(error)[:200])
 
 
-def settle(deadline: float | None) -> bool:
+def wait_for_callbacks(deadline: float | None) -> bool:
     """Wait until the host callbacks of what this thread has started have run; False at the deadline.
 
     JAX keeps what it waits for by thread, and only offers a wait without end: another thread does that.

@@ -47,7 +47,7 @@ class Backend(Protocol):
     def pinned(self, *shape: int, dtype: Any) -> Any:
         """Host memory for copies that do not wait."""
 
-    def settled(self) -> None:
+    def fence(self) -> None:
         """What has been launched on the current stream comes before all launches of `run`, on whatever stream."""
 
     def hold(self, values: Iterable[Any]) -> None:
@@ -74,7 +74,7 @@ class StagingRows:
             self._flags.zero_()
             self._mark_views = list(self._marks.unbind())
             self._flag_views = list(self._flags.unbind())
-            backend.settled()
+            backend.fence()
         self.flags = self._flags.numpy()
         self._last = [0] * rows
         # Last in, first out: a loop that keeps up uses the same few rows, and their views are made once.

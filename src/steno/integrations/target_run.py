@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import steno
 from steno.errors import UsageError
-from steno.face import init_beside
+from steno.face import init_additional
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ class TargetRun:
         run = self.seen()
         if run is None or (run is self._own and run.ended):
             before = json.loads(self._shared[:].rstrip(b"\0") or b"{}") if run is None else _again(run)
-            run = self._own = init_beside(**{**more, **self._options, **before})
+            run = self._own = init_additional(**{**more, **self._options, **before})
             self._maker = os.getpid()
             _made.add(run)
             self._share(_again(run))

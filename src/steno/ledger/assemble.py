@@ -248,7 +248,7 @@ def _extend(values: list[float], some: Any, at: int, special: dict[int, Any]) ->
     return at
 
 
-def settle(table: PostedRows, old: Sequence[Old]) -> None:
+def complete(table: PostedRows, old: Sequence[Old]) -> None:
     """Put late values of older records first, drop records without points, and lay the points in order.
 
     Afterwards `record` rises strictly and `start` is the running sum of `width`.

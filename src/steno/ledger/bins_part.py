@@ -109,7 +109,7 @@ class PartBins:
     def levels(self) -> tuple[list[str], Bins, Bins]:
         """The keys that have bins, and the bins of level 1 and 2."""
         bins = concat(self._pieces)
-        fine = settled(bins, self._totals, self._bin_points) if len(bins) else none()
+        fine = trimmed(bins, self._totals, self._bin_points) if len(bins) else none()
         if not len(fine):
             return [], none(), none()
         number, place = np.unique(fine.key, return_inverse=True)
@@ -150,7 +150,7 @@ def _widths(spans: NDArray[np.float64], points: NDArray[np.int64], bin_points: i
     return np.left_shift(np.int64(1), np.minimum(exponents, WIDEST.bit_length() - 1).astype(np.int64))
 
 
-def settled(bins: Bins, totals: NDArray[np.int64], bin_points: int = BIN_POINTS) -> Bins:
+def trimmed(bins: Bins, totals: NDArray[np.int64], bin_points: int = BIN_POINTS) -> Bins:
     """All bins of a key at one width, and no key's that has too many of them for its points (`totals`, by key).
 
     Bins with fewer points than half of `bin_points` on average cost too many bytes: they are made wider, or left out.

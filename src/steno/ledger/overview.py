@@ -14,7 +14,7 @@ from steno.errors import CorruptError
 from steno.ledger import bins_format, bins_rebuild
 from steno.ledger.bins import MARKED, WIDEST, Bins, concat, none, unite
 from steno.ledger.bins_name import name_of
-from steno.ledger.bins_part import BIN_POINTS, RANKS_BIN_POINTS, settled
+from steno.ledger.bins_part import BIN_POINTS, RANKS_BIN_POINTS, trimmed
 from steno.record import node_name
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ def of_part(run_dir: Path, part: Part, *, over_ranks: bool = False) -> Named:
         return gathered.names, gathered.gathered()
     try:
         head, fine, _ = bins_format.read_all(inside.read(path.with_name(name_of(path.name))))
-        sound = head.of == bins_format.identity(part.bytes, part.rows, part.node, part.crc)
+        is_current = head.of == bins_format.identity(part.bytes, part.rows, part.node, part.crc)
         facts = json.loads((pq.read_metadata(path).metadata or {}).get(b"steno", b"{}"))
-        if sound and facts.get("names") == len(head):
+        if is_current and facts.get("names") == len(head):
             return [head.name(number).decode() for number in range(len(head))], fine
     except (OSError, CorruptError):
         pass
@@ -148,7 +148,7 @@ def united(pieces: Iterable[Named], parts: Sequence[Part], *, over_ranks: bool =
     bins = concat([one for one in renamed if len(one)])
     totals = np.bincount(bins.key, bins.count, len(names)).astype(np.int64) if len(bins) else np.empty(0, np.int64)
     bin_points = RANKS_BIN_POINTS if over_ranks else BIN_POINTS
-    fine = _few(settled(bins, totals, bin_points), over_ranks=over_ranks) if len(bins) else none()
+    fine = _few(trimmed(bins, totals, bin_points), over_ranks=over_ranks) if len(bins) else none()
     if not len(fine):
         return b""
     number, again = np.unique(fine.key, return_inverse=True)

@@ -288,7 +288,7 @@ class Poster:
         entries = self._enter_entries(raw, infos, numbers, own)
         columns = None
         if table is not None:
-            assemble.settle(table, old)
+            assemble.complete(table, old)
             columns, keysets = self._columns(table)
         moved[("node", "record")] = self.next_record
         batch = None

@@ -260,7 +260,7 @@ class Reader:
         return Snapshot(parts=tuple(found_parts(self.run_dir, node)))
 
 
-def require_sound(connection: sqlite3.Connection, node: int) -> None:
+def require_valid(connection: sqlite3.Connection, node: int) -> None:
     """Look over what a collector takes on trust from a ledger.
 
     Raises:

@@ -92,7 +92,7 @@ class _Publisher:
         left_out: dict[str, str] = {}
         for one in self._stock.runs():
             try:
-                if self._is_settled(one):
+                if self._is_published(one):
                     runs += 1
                     continue
                 contents = self._stock.contents(one)
@@ -119,7 +119,7 @@ class _Publisher:
         for row in found.to_pylist():
             self._cards[row["place"]] = (row["mark"], row["state"])
 
-    def _is_settled(self, one: Stored) -> bool:
+    def _is_published(self, one: Stored) -> bool:
         mark, state = self._cards.get(one.place, ("", ""))
         return bool(one.mark) and mark == one.mark and state not in {"", "running"}
 
@@ -154,7 +154,7 @@ class _Publisher:
 
     def _bins(self, one: Stored, contents: Contents, part: Part) -> pa.Table | None:
         """The part's bins as rows; None without any."""
-        path = self._stock.fetched_beside(one, part, self._folder)
+        path = self._stock.fetched_into(one, part, self._folder)
         if path is None:
             return None
         try:

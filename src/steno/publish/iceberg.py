@@ -100,7 +100,7 @@ class Publisher:
                 continue
             there = of_run.get(self._url(one), set())
             try:
-                if there != {f"{self._url(one)}/{name}" for name in one.parts} or not self._is_settled(one):
+                if there != {f"{self._url(one)}/{name}" for name in one.parts} or not self._is_published(one):
                     self._known[one.place] = one, self._stock.contents(one)
                 else:
                     self._known.pop(one.place, None)
@@ -113,7 +113,7 @@ class Publisher:
     def _url(self, one: Stored) -> str:
         return f"{self._stock.root}/{one.place}"
 
-    def _is_settled(self, one: Stored) -> bool:
+    def _is_published(self, one: Stored) -> bool:
         """Whether the table of runs says all of it already."""
         row = self._rows.get(one.place)
         return row is not None and bool(one.mark) and row["mark"] == one.mark and row["state"] not in {"", "running"}

@@ -49,15 +49,15 @@ class Copy(Remote):
         return self._id
 
     @property
-    def is_settled(self) -> bool:
+    def is_final(self) -> bool:
         """Whether the run is over, and all is known that its nodes say."""
-        return self._settled
+        return self._is_final
 
     def renew(self) -> None:
         """Ask the store. Raises what the store does."""
         with self._lock:
             self._edits_until = 0.0
-            if not self._settled:
+            if not self._is_final:
                 self._fresh_until = 0.0
         super().refresh()
 
@@ -222,7 +222,7 @@ class Afar:
 
     def _has_news(self, door: Door) -> bool:
         copy = door.known()
-        return copy is not None and (not copy.is_settled or any(run[1] == copy.id for run in self._cards.changed))
+        return copy is not None and (not copy.is_final or any(run[1] == copy.id for run in self._cards.changed))
 
     def _url(self, place: str) -> str:
         return f"{self._cards.root}/{place}"
@@ -237,7 +237,7 @@ class Afar:
         if copy is None and any(one.config is None or one.summary is None for one in group.cards):
             with contextlib.suppress(StenoError):  # they are too large for a card, and the rest is known
                 copy = door.opened()
-        if copy is not None and (not copy.is_settled or any(one.config is None for one in group.cards)):
+        if copy is not None and (not copy.is_final or any(one.config is None for one in group.cards)):
             facts = {**_facts(cards.summarise(copy.dir)), "url": url}
             return AfarSummary.of({**facts, "problem": facts["problem"] or group.problem or door.problem}, door)
         facts = summarised(copy_dir(url, run[1]), group, ages)

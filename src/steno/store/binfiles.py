@@ -152,7 +152,7 @@ class BinFiles:
         is_window = choice.first is not None or choice.last is not None
         for key, name in enumerate(keys):
             number, span = (-1, None) if file is None else self._key(path, file, name, spans=is_window)
-            if is_window and span is not None and _is_beside(span, choice):
+            if is_window and span is not None and _is_outside(span, choice):
                 continue
             wanted = 0 if file is None or number < 0 else level.of(file.head, number)
             found = self._wanted(path, file, number, wanted, choice, level) if file is not None and wanted else None
@@ -188,13 +188,13 @@ class BinFiles:
             return 0
         choice = Choice(first=first, last=last)
         known = [self._key(path, file, key, spans=True) for key in keys]
-        there = [number for number, span in known if span is not None and not _is_beside(span, choice)]
+        there = [number for number, span in known if span is not None and not _is_outside(span, choice)]
         return max((file.head.width(number, 1) for number in there), default=0)
 
     def may_have(self, run_dir: Path, part: Part, keys: Sequence[str], first: int, last: int) -> bool:
         """Whether a part can have points of these keys at these steps, as far as its bins say."""
         choice = Choice(first=first, last=last)
-        return any(span is None or not _is_beside(span, choice) for span in self.spans(run_dir, part, keys))
+        return any(span is None or not _is_outside(span, choice) for span in self.spans(run_dir, part, keys))
 
     def count(self, run_dir: Path, part: Part, key: str, level: int, source: Bytes | None = None) -> int:
         """How many bins of that level the part has for a key, without reading them."""
@@ -302,7 +302,7 @@ class BinFiles:
         return found
 
 
-def _is_beside(span: tuple[int, int], choice: Choice) -> bool:
+def _is_outside(span: tuple[int, int], choice: Choice) -> bool:
     """Whether none of the steps from the first to the last are chosen."""
     return (choice.last is not None and span[0] > choice.last) or (choice.first is not None and span[1] < choice.first)
 

@@ -61,8 +61,8 @@ def look(path: Path) -> ListedRun:
     found = _of_cards(path, names, run, wrong, watched)
     if found is None:
         return ListedRun(_of_ledger(path, run, wrong), None)
-    settled = all(mtime < began - YOUNG_NANOS for _, _, mtime, _ in watched)
-    return ListedRun(found, tuple(watched) if settled else None)
+    is_stable = all(mtime < began - YOUNG_NANOS for _, _, mtime, _ in watched)
+    return ListedRun(found, tuple(watched) if is_stable else None)
 
 
 def _of_cards(

@@ -25,7 +25,7 @@ def file(source: Path, to: str | os.PathLike[str], *, digest: str | None, mode: 
         msg = f"{target} is a directory: name a file"
         raise UsageError(msg)
     _check(target, overwrite)
-    hidden = files.beside(target)
+    hidden = files.temporary_path(target)
     try:
         _copy(source, hidden, digest, mode)
         if overwrite:
@@ -50,7 +50,7 @@ def tree(
     """Make a directory as the manifest says; see `Artifact.download`. `verified`: contents are named by digests."""
     target = Path(paths.local("to", to))
     _check(target, overwrite)
-    hidden = files.beside(target)
+    hidden = files.temporary_path(target)
     aside = None
     try:
         hidden.mkdir()
@@ -67,7 +67,7 @@ def tree(
             path.parent.mkdir(parents=True, exist_ok=True)
             os.symlink(leads, path)
         if overwrite and (target.exists() or target.is_symlink()):
-            aside = files.beside(target)
+            aside = files.temporary_path(target)
             files.rename(target, aside)
         files.rename(hidden, target)
     except OSError as error:

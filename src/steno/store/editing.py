@@ -65,7 +65,7 @@ def edit(run_dir: Path, remote: Remote | None, wanted: dict[str, Any], by: str |
     if remote is not None:
         remote.edit(made)
         return
-    beside = run_dir.absolute().parent / name if name else None
-    if beside is not None and beside.name != run_dir.absolute().name and is_run(beside):
-        raise UsageError(f"{beside} is a run already: choose a name that no other run of the project has")
+    other = run_dir.absolute().parent / name if name else None
+    if other is not None and other.name != run_dir.absolute().name and is_run(other):
+        raise UsageError(f"{other} is a run already: choose a name that no other run of the project has")
     edits.add(run_dir, made)

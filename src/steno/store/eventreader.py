@@ -199,13 +199,13 @@ def _event(record: bytes, plugins: dict[str, str]) -> Event:
         elif number == 5 and wire == 2:
             for inner, kind, one in _fields(data):
                 if inner == 1 and kind == 2:
-                    values += _apart(_value(one, plugins))
+                    values += _split_up(_value(one, plugins))
         elif number == 7 and wire == 2:
             restart = any(inner == 1 and one == _START for inner, _, one in _fields(data))
     return Event(time, step, tuple(values), restart)
 
 
-def _apart(value: Value) -> list[Value]:
+def _split_up(value: Value) -> list[Value]:
     """A value of several pictures or sounds as several values, numbered behind the tag."""
     if not isinstance(value.data, tuple):
         return [value]

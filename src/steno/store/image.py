@@ -144,7 +144,7 @@ class Image:
             self._file = pq.ParquetFile(whole, read_dictionary=["key"], pre_buffer=False)
         except pa.ArrowException as error:
             raise DiffersError from error
-        bounds.require_sound(self._file.metadata, self._path, size)
+        bounds.require_bounded(self._file.metadata, self._path, size)
         return self._file.metadata
 
     def _load(self, groups: Sequence[int], *, whole: bool) -> list[tuple[int, int]]:

@@ -261,8 +261,8 @@ def _scores(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each deviation less their median, by 1.4826 times the median absolute one, or by the mean one where that is 0."""
     import numpy as np
 
-    apart = deviation - np.median(deviation)
-    spread = float(np.median(np.abs(apart))) * _NORMAL
+    distance = deviation - np.median(deviation)
+    spread = float(np.median(np.abs(distance))) * _NORMAL
     if spread == 0.0:
-        spread = float(np.mean(np.abs(apart))) * math.sqrt(math.pi / 2)  # likewise that of normal values
-    return apart / spread if spread else np.zeros(len(apart))
+        spread = float(np.mean(np.abs(distance))) * math.sqrt(math.pi / 2)  # likewise that of normal values
+    return distance / spread if spread else np.zeros(len(distance))

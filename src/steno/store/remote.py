@@ -84,7 +84,7 @@ class Remote:
     def __init__(self, url: str) -> None:
         self.url = urls.check("run", url, writing=False)
         self._lock = threading.Lock()
-        self._settled = False
+        self._is_final = False
         self._artifacts: ObjectStore | None = None
         self._fresh_until = 0.0
         self._changed_at = time.monotonic()
@@ -154,7 +154,7 @@ class Remote:
         with self._lock:
             if time.monotonic() >= self._edits_until:
                 self._read_edits()
-            if self._settled or time.monotonic() < self._fresh_until:
+            if self._is_final or time.monotonic() < self._fresh_until:
                 return
             whole = self._manifest()
             why = unusable(whole)
@@ -165,7 +165,7 @@ class Remote:
             is_over = bool(whole) and whole.get("state") != "running" and not whole.get("silent")
             # A store that lists late may not tell of some nodes yet.
             is_quiet = time.monotonic() > self._changed_at + _QUIET_SECS
-            self._settled = is_over and (is_quiet or _has_all_ranks(whole))
+            self._is_final = is_over and (is_quiet or _has_all_ranks(whole))
             self._fresh_until = time.monotonic() + _FRESH_SECS
 
     def _manifest(self) -> dict[str, Any]:
@@ -363,7 +363,7 @@ class Remote:
             self._fetch(part.name, wrong)
         except FileNotFoundError:
             with self._lock:
-                self._settled, self._fresh_until = False, 0.0
+                self._is_final, self._fresh_until = False, 0.0
             self.refresh()
             raise PartGone(f"{self.url}/{part.name}") from None
 

@@ -116,7 +116,7 @@ class Stock:
             raise CorruptError(f"{one.url}/{part.name} is damaged: its checksum is another")
         return path
 
-    def fetched_beside(self, one: Stored, part: Part, folder: Path) -> Path | None:
+    def fetched_into(self, one: Stored, part: Part, folder: Path) -> Path | None:
         """The file of bins next to a part, whatever it says; None: there is none."""
         try:
             return self._file(one, name_of(part.name), folder)

@@ -71,7 +71,7 @@ class Charts:
         made = [self._card(card, found, columns) for card, found in zip(cards, answered, strict=True)]
         return columns.encode({"cards": made})
 
-    def apart(self, given: Mapping[str, Any]) -> Iterator[bytes]:
+    def one_by_one(self, given: Mapping[str, Any]) -> Iterator[bytes]:
         """As `batch`, with an answer of its own for each card; the runs are read once for all of them."""
         cards = _cards(given)
         for card, found in zip(cards, self._curves(cards, given), strict=True):

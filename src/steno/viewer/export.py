@@ -129,13 +129,13 @@ class Export:
             if len(found) < limit:
                 break
         more = [*wanted.plus, *([wanted.baseline] if wanted.baseline else [])]
-        apart = [run for run in dict.fromkeys(more) if run not in rows and run not in wanted.minus]
+        others = [run for run in dict.fromkeys(more) if run not in rows and run not in wanted.minus]
         columns = listed["columns"]
-        for at in range(0, len(apart), _PAGE_ROWS):
-            some = apart[at : at + _PAGE_ROWS]
+        for at in range(0, len(others), _PAGE_ROWS):
+            some = others[at : at + _PAGE_ROWS]
             found = self._table.rows({"ids": some, "columns": columns, "archived": True, "limit": _PAGE_ROWS})["rows"]
             rows |= {row["run"]: row for row in found}
-        drawn = [run for run in rows if run not in apart or run in wanted.plus]
+        drawn = [run for run in rows if run not in others or run in wanted.plus]
         return list(rows.values()), drawn
 
     def _hosts(self, runs: Sequence[str]) -> Iterator[str]:

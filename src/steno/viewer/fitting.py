@@ -140,7 +140,7 @@ class Fitting:
         cards = [{"id": "c", "keys": [one.key], "width": width, "range": span, **self._ask} for one in sizes]
         if not cards:
             return
-        for size, answer in zip(sizes, self._charts.apart({"runs": self._drawn, "cards": cards}), strict=True):
+        for size, answer in zip(sizes, self._charts.one_by_one({"runs": self._drawn, "cards": cards}), strict=True):
             head, rest = _split(answer)
             (card,) = head["cards"]
             whole = all(one["kind"] == "points" for one in card.get("series", ()))

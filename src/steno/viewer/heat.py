@@ -104,8 +104,8 @@ def _read(
                 have(one.value.file)
             value = value_of(root, one.value)
             edges, counts = (np.asarray(value[name], np.float64) for name in ("edges", "counts"))
-            sound = edges.ndim == counts.ndim == 1 and len(edges) == len(counts) + 1 > 1
-            if not sound or not np.isfinite(edges).all() or (np.diff(edges) < 0).any() or not (counts >= 0).all():
+            is_valid = edges.ndim == counts.ndim == 1 and len(edges) == len(counts) + 1 > 1
+            if not is_valid or not np.isfinite(edges).all() or (np.diff(edges) < 0).any() or not (counts >= 0).all():
                 raise ValueError("edges and counts do not fit")
             left_out["outside"] += int(value.get("outside") or 0)
         except Exception:  # one damaged histogram costs its own column alone

@@ -105,11 +105,11 @@ class GlobalSummaryWriter(Writer):
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
         global _writer
-        self._apart = not coalesce_process
+        self._is_per_process = not coalesce_process
         self._strict = bool(strict)
         self._place = LogdirHandle(
             named(logdir, log_dir, comment), purge_step=None if purge_step is None else values.step(purge_step),
-            write=bool(write_to_disk), suffix=filename_suffix, apart=self._apart,
+            write=bool(write_to_disk), suffix=filename_suffix, is_per_process=self._is_per_process,
         )  # fmt: skip
         self._add = self._first_add
         with _lock:
@@ -121,8 +121,8 @@ class GlobalSummaryWriter(Writer):
     def _facts(self) -> dict[str, Any]:
         place = self._place
         return {
-            "logdir": str(place.path), "suffix": place.suffix, "write": place.write, "apart": self._apart,
-            "strict": self._strict,
+            "logdir": str(place.path), "suffix": place.suffix, "write": place.write,
+            "is_per_process": self._is_per_process, "strict": self._strict,
         }  # fmt: skip
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -210,7 +210,7 @@ def _again(facts: Mapping[str, Any]) -> GlobalSummaryWriter:
             return there
         return GlobalSummaryWriter(
             facts["logdir"], filename_suffix=facts["suffix"], write_to_disk=facts["write"],
-            coalesce_process=not facts["apart"], strict=facts["strict"],
+            coalesce_process=not facts["is_per_process"], strict=facts["strict"],
         )  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
     for writer in list(_live):
-        if writer._apart:  # noqa: SLF001 - this file's class
+        if writer._is_per_process:  # noqa: SLF001 - this file's class
             # The child's stream of events is another one.
             writer._add = writer._first_add  # noqa: SLF001
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno import paths
 from steno.errors import UsageError
-from steno.face import init_beside
+from steno.face import init_additional
 from steno.media.histogram import Histogram
 from steno.media.text import Text
 from steno.media.video import Video
@@ -155,7 +155,7 @@ class RunLogger(Logger):
     def _create_experiment(self) -> Any:
         in_a_store = "RunLogger(…, store='s3://bucket/prefix') keeps the run in an object store too"
         place = paths.absolute("log_dir", self.log_dir, in_a_store)
-        return init_beside(
+        return init_additional(
             project=os.path.basename(place), name=self.exp_name, dir=os.path.dirname(place), **self._options
         )
 

@@ -50,17 +50,21 @@ class LogdirHandle:
         purge_step: see `steno.logdir.take`; holds for the first opening only.
         write: False: nothing is recorded.
         suffix: of the event files' names.
-        apart: each process has an event stream and automatic steps of its own.
+        is_per_process: each process has an event stream and automatic steps of its own.
     """
 
-    __slots__ = ("__weakref__", "_apart", "_held", "_lock", "_pid", "_process", "path", "purge_step", "suffix", "write")
+    __slots__ = (
+        "__weakref__", "_held", "_is_per_process", "_lock", "_pid", "_process", "path", "purge_step", "suffix", "write",
+    )  # fmt: skip
 
-    def __init__(self, path: Path, *, purge_step: int | None, write: bool, suffix: str, apart: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, purge_step: int | None, write: bool, suffix: str, is_per_process: bool = False
+    ) -> None:
         self.path = path
         self.purge_step = purge_step
         self.write = write
         self.suffix = suffix
-        self._apart = apart
+        self._is_per_process = is_per_process
         self._held: Logdir | None = None
         self._lock = threading.RLock()
         self._pid = 0
@@ -86,8 +90,8 @@ class LogdirHandle:
         return held
 
     def scope(self, kind: str, **options: Any) -> tuple[Callable[..., None], Callable[..., None]]:
-        """`Logdir.scope` whose automatic steps are counted by kind and tag, and by process where it is apart."""
-        if self._apart:
+        """`Logdir.scope` whose automatic steps are counted by kind and tag, and by process too if it is per process."""
+        if self._is_per_process:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
                 self._process = f"process-{self._pid}-{secrets.token_hex(2)}"

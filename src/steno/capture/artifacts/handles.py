@@ -37,7 +37,7 @@ class ArtifactHandle:
         self._digest: str | None = None
         self._error: Exception | None = None
 
-    def settle(self, digest: str | None, error: Exception | None) -> None:
+    def resolve(self, digest: str | None, error: Exception | None) -> None:
         """Say what came of it; steno calls this, once.
 
         Args:
@@ -123,5 +123,5 @@ class ArtifactHandle:
 def nothing(name: str, step: int | None) -> ArtifactHandle:
     """A handle that is done, of a run that records nothing."""
     handle = ArtifactHandle("", name, step, lambda: None, lambda: False)
-    handle.settle(None, None)
+    handle.resolve(None, None)
     return handle

@@ -139,7 +139,7 @@ class Artifacts:
             self._at_fault(handle, fault.error)
             if alias is not None:
                 handle.link = self._handle(f"{self._stream}/{staging.number()}", alias, step)
-                self._settle(handle.link, error=fault.error)
+                self._fail(handle.link, error=fault.error)
             return handle
         except BaseException:
             self._drop(meaning.id)
@@ -272,7 +272,7 @@ class Artifacts:
         if "error" in line:
             self._names.drop(id)
         else:
-            self._names.settle(id)
+            self._names.confirm(id)
         if not is_own or id not in self._waiting:
             return
         self._waiting.discard(id)
@@ -285,18 +285,18 @@ class Artifacts:
         else:
             self.stored += 1
         if handle is not None:
-            handle.settle(line.get("digest"), error)
+            handle.resolve(line.get("digest"), error)
 
-    def _settle(self, handle: ArtifactHandle, *, error: Exception) -> None:
+    def _fail(self, handle: ArtifactHandle, *, error: Exception) -> None:
         self.failed += 1
-        handle.settle(None, error)
+        handle.resolve(None, error)
 
     def _drop(self, id: str) -> None:
         with self._lock:
             self._names.drop(id)
 
     def _at_fault(self, handle: ArtifactHandle, error: OSError) -> None:
-        self._settle(handle, error=error)
+        self._fail(handle, error=error)
         if self._started.strict:
             raise RecordError(str(error)) from error
         self._report(
@@ -305,7 +305,7 @@ class Artifacts:
             "Training goes on; make room, or use snapshot='link' for files that are never rewritten",
         )
 
-    def settle(self, deadline: float) -> bool:
+    def wait(self, deadline: float) -> bool:
         """Wait until all that was journalled is stored, or came to nothing; False at the deadline (monotonic secs)."""
         while True:
             self.look()

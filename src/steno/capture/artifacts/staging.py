@@ -53,7 +53,7 @@ class Staging:
         self._say = say
         self._numbers = itertools.count(1)
         self._made = False
-        self._apart: set[int] = set()
+        self._unlinkable: set[int] = set()
         """File systems (`st_dev`) from which nothing can be cloned to here."""
 
     def number(self) -> int:
@@ -208,10 +208,10 @@ class Staging:
             except OSError as error:
                 raise NoRoomError(error) from error
             try:
-                if how != "copy" and facts.st_dev not in self._apart:
+                if how != "copy" and facts.st_dev not in self._unlinkable:
                     if _clone(fd, copy):
                         return os.fstat(copy).st_size, "reflink"
-                    self._apart.add(facts.st_dev)
+                    self._unlinkable.add(facts.st_dev)
                 if how == "reflink":
                     self._say(
                         "snapshot",

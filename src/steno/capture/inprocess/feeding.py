@@ -99,6 +99,6 @@ def _listening(
         recorder.want_media()
     feed = Feed(
         recorder, listener, info, name=name, report=report, exact=True, first="points" not in listener.kinds,
-        idle=listener.settle, last=listener.end,
+        idle=listener.advance, last=listener.end,
     )  # fmt: skip
     return feed

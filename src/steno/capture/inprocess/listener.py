@@ -91,7 +91,7 @@ class Listener:
         except Exception as error:
             # Raised on, the batch would be given again, and calls that were made would be repeated.
             self._failed(error, f"a batch could not be read: {safe_repr(error)}{_place(error)}")
-        self.settle(False)
+        self.advance(False)
 
     def _hold(self, batch: Batch) -> None:
         room = HELD_BYTES
@@ -127,7 +127,7 @@ class Listener:
         items.sort(key=itemgetter(0))
         return [item for _, item in items]
 
-    def settle(self, everything: bool) -> None:
+    def advance(self, everything: bool) -> None:
         """Make the calls that need not wait any more; all of them, if somebody waits for that."""
         held, now = self._held, time.monotonic()
         while held:

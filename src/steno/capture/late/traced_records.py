@@ -107,9 +107,9 @@ def call_with(values: Sequence[Any], callback: Callable[[Sequence[Any]], None], 
     _emit(Line(callback, account), list(values))
 
 
-def settle(deadline: float | None) -> bool:
+def wait_for_callbacks(deadline: float | None) -> bool:
     """Wait for the callbacks of this thread's computations; False at the deadline (monotonic seconds)."""
-    return not _calls_back or arrays_of_jax.settle(deadline)
+    return not _calls_back or arrays_of_jax.wait_for_callbacks(deadline)
 
 
 def _emit(call: Call | Line, operands: list[Any]) -> None:

@@ -59,7 +59,7 @@ class Attempt:
     host: str
 
 
-def settle(
+def claim_attempt(
     project_dir: Path,
     wanted: str,
     launch: Launch,
@@ -104,7 +104,7 @@ def settle(
                 raise _missing(run_dir, "rewind" if rewind is not None else "resume=True")
             if not _bear(run_dir, attempt_facts(1, token, launch, None), describe):
                 # Another machine made it in this moment: look again.
-                return settle(
+                return claim_attempt(
                     project_dir, wanted, launch, resume=resume, rewind=rewind, turn=turn, describe=describe, say=say,
                     meets=meets, is_open=is_open,
                 )  # fmt: skip

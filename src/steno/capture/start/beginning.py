@@ -68,7 +68,7 @@ def begin(request: Request, *, turn: int, report: Reporter) -> StartedRun:
         _usable(request.settings.journal_dir)
     with attempt.exclusive(project_dir):
         try:
-            place = afar.bring(project_dir, request, family, turn, _live_secs(request)) or attempt.settle(
+            place = afar.bring(project_dir, request, family, turn, _live_secs(request)) or attempt.claim_attempt(
                 project_dir,
                 request.name or naming.of_job(request.launch),
                 request.launch,

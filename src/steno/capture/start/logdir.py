@@ -59,7 +59,7 @@ def begin(request: Request, *, purge_step: int | None, report: Reporter) -> Star
     attempt.require_room(logdir)
     try:
         with attempt.exclusive(logdir / ".steno"):
-            place = _settle(logdir, request, purge_step, report)
+            place = _prepare(logdir, request, purge_step, report)
             beginning.enter_destinations(logdir, request.destinations, report)
             about = beginning.describing(logdir, report)
             started = beginning.record(place, about, request, report, export=False, lazy=place.born)
@@ -96,7 +96,7 @@ def nothing(request: Request, report: Reporter) -> StartedRun:
     return started
 
 
-def _settle(logdir: Path, request: Request, purge_step: int | None, report: Reporter) -> RecordingPlace:
+def _prepare(logdir: Path, request: Request, purge_step: int | None, report: Reporter) -> RecordingPlace:
     for part in _PARTS:
         (logdir / ".steno" / part).mkdir(parents=True, exist_ok=True)
     if not (logdir / "run.json").exists():

@@ -278,7 +278,7 @@ def _be_child(register: Owner, task: Task, gate: tuple[int, int], result: tuple[
     status = 1
     try:
         _close(gate[1], result[0])
-        _settle_in(parent)
+        _make_independent(parent)
         if os.read(gate[0], 1) == _GO:
             recorder = register.recorder
             func, args, kwargs, step = task.func, task.args, task.kwargs, task.step
@@ -306,7 +306,7 @@ def _be_child(register: Owner, task: Task, gate: tuple[int, int], result: tuple[
         os._exit(status)
 
 
-def _settle_in(parent: int) -> None:
+def _make_independent(parent: int) -> None:
     """What a child of a training process needs to live on its own."""
     # Collecting would touch, and so copy, every page of the parent's objects.
     gc.freeze()

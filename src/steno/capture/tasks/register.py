@@ -162,7 +162,7 @@ class Register:
             return True
         self._live[task.number] = task
         if self.settings.async_full == "drop":
-            self._settle(task, DROPPED, None)
+            self._conclude(task, DROPPED, None)
         else:
             # Of our own workers none may wait for room that they have to make.
             self.fail(task, full_error(self.limit))
@@ -189,7 +189,7 @@ class Register:
                 return False
             if task.future.set_running_or_notify_cancel():
                 return True
-        self._settle(task, CANCELLED, None)
+        self._conclude(task, CANCELLED, None)
         return False
 
     def succeed(self, task: Task, result: Any, *, recorded: bool = False) -> None:
@@ -214,16 +214,16 @@ class Register:
         """Its error becomes the Future's; said once per function."""
         if isinstance(error, TypeError):
             self._explain_clash(task, error)
-        if self._settle(task, FAILED, error):
+        if self._conclude(task, FAILED, error):
             self.report(
                 f"async_log/{task.name}", f"async_log: {task.refer()} failed: {describe(error)}; its Future has all"
             )
 
     def cancel(self, task: Task) -> None:
         """It was cancelled before it had a result."""
-        self._settle(task, CANCELLED, None)
+        self._conclude(task, CANCELLED, None)
 
-    def _settle(self, task: Task, state: str, error: BaseException | None) -> bool:
+    def _conclude(self, task: Task, state: str, error: BaseException | None) -> bool:
         if not task.claim.acquire(blocking=False):
             return False
         self._let_place_go(task)
@@ -294,7 +294,7 @@ class Register:
             why = "Ctrl-C"
         self._closed = True
         left += self._abandon(list(self._live.values()), why)
-        self._settled(min(deadline, time.monotonic() + 0.1))
+        self._wait_for_workers(min(deadline, time.monotonic() + 0.1))
         for pool in list(self._pools.values()):
             pool.stop(deadline)
         return left
@@ -350,7 +350,7 @@ class Register:
             self.report(f"async_log/abandoned/{why}", f"{len(names)} async_log tasks were abandoned: {some}: {why}")
         return names
 
-    def _settled(self, deadline: float) -> None:
+    def _wait_for_workers(self, deadline: float) -> None:
         """Wait for workers that are recording a result just now."""
         while self._live and time.monotonic() < deadline:
             time.sleep(0.001)

@@ -65,11 +65,11 @@ class Location:
         return self._root
 
     @property
-    def settled(self) -> bool:
+    def is_claimed(self) -> bool:
         """Whether the place is known."""
         return self._store is not None
 
-    def settle(self, about: Mapping[str, Any]) -> None:
+    def claim(self, about: Mapping[str, Any]) -> None:
         """Find the run's place, or claim it by its run.json (`about`): another run of this name keeps its own.
 
         Raises whatever the store raises, or CorruptError for a run whose name would lead elsewhere.

@@ -111,7 +111,7 @@ class Uploader:
 
     def facts(self) -> dict[str, Any]:
         """What the collector gets."""
-        places = {role: location.store.url for role, location in self._locations.items() if location.settled}
+        places = {role: location.store.url for role, location in self._locations.items() if location.is_claimed}
         return {
             "state": self.state,
             "looked": self.looked,
@@ -163,7 +163,7 @@ class Uploader:
         about["project"] = about.get("project") or self._run_dir.parent.name
         about["name"] = about.get("name") or self._run_dir.name
         for location in self._locations.values():
-            location.settle(about)
+            location.claim(about)
             location.tell(about)
         if STORE in self._locations:
             shared = attempts.join(self._locations[STORE].store, self._run_dir, self._node, snapshot.streams)

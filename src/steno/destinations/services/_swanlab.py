@@ -25,7 +25,7 @@ _BAD: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SYSTEM: Final = "__swanlab__."
 _APART: Final = 2.0**-10
 """SwanLab drops a point whose x is that of the one before: a repeated step is moved by so little for each repeat."""
-_SETTLE_SECS: Final = 10.0
+_ROWS_SECS: Final = 10.0
 _AT_ONCE: Final = 101
 """SwanLab writes a hundred points together, and the last one is a row's in part."""
 _POLL_SECS: Final = 0.05
@@ -106,7 +106,7 @@ class Swanlab:
         mode: Any = self._mode or ("offline" if os.environ.get("SWANLAB_MODE") in {"offline", "local"} else "online")
         paths = sorted(folder.glob(f"run-{key}-*/run-*.swanlab")) if mode == "offline" else []
         logs = [Log(path, internals.swanlab_row) for path in paths]
-        held = rows_held(logs, _SETTLE_SECS)
+        held = rows_held(logs, _ROWS_SECS)
         if not all(log.ended for log in logs):
             # Points lie one by one, those of media behind: a row may be there in part. SwanLab drops a point it has.
             held = max(held - _AT_ONCE, 0)
@@ -166,19 +166,19 @@ class Swanlab:
 
         Raises Retry when SwanLab's threads have not written them in time.
         """
-        self._settle()
+        self._await_rows()
 
     def close(self) -> None:
         """End SwanLab's run: in online mode, wait until all is sent."""
         opened, self._open = self._open, None
         if opened is not None:
             opened.finish(state=self._state[0], error=self._state[1])
-            self._settle()
+            self._await_rows()
 
-    def _settle(self) -> None:
+    def _await_rows(self) -> None:
         if self._log is None:
             return
-        deadline = time.monotonic() + _SETTLE_SECS
+        deadline = time.monotonic() + _ROWS_SECS
         while self._log.look() < self._written:
             if self._open is not None:
                 internals.swanlab_to_disk(self._open)

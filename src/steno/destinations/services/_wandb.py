@@ -21,7 +21,7 @@ _MODES: Final = ("online", "offline")
 _OWN: Final = frozenset({"_step", "_timestamp", "_runtime", "_wandb"})
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _FLUSH_SECS: Final = 0.2
-_SETTLE_SECS: Final = 10.0
+_ROWS_SECS: Final = 10.0
 AXIS: Final = "steno/step"
 """The key that holds each row's step, and is the x-axis of every chart."""
 
@@ -104,7 +104,7 @@ class Wandb:
         key = self._id or foreign.run_key(run)
         mode: Any = self._mode or ("offline" if os.environ.get("WANDB_MODE") in {"offline", "dryrun"} else "online")
         logs = sorted(folder.glob(f"wandb/offline-run-*-{key}*/run-{key}.wandb")) if mode == "offline" else []
-        held = rows_held((Log(path, internals.wandb_row) for path in logs), _SETTLE_SECS)
+        held = rows_held((Log(path, internals.wandb_row) for path in logs), _ROWS_SECS)
         try:
             self._open = wandb.init(
                 project=self._given["project"] or run.project,
@@ -149,17 +149,17 @@ class Wandb:
 
         Raises Retry when W&B's process has not written them in time.
         """
-        self._settle()
+        self._await_rows()
 
     def close(self) -> None:
         """End W&B's run: in online mode, wait until all is sent."""
         opened, self._open = self._open, None
         if opened is not None:
             opened.finish(exit_code=1 if self._failed else 0)
-            self._settle()
+            self._await_rows()
 
-    def _settle(self) -> None:
-        if self._log is not None and not self._log.wait(self._written, _SETTLE_SECS):
+    def _await_rows(self) -> None:
+        if self._log is not None and not self._log.wait(self._written, _ROWS_SECS):
             raise Retry(f"W&B's process has written {self._log.rows} of {self._written} rows to {self._log.path}")
 
     def _put(self, payload: Mapping[str, Any], *aliases: str) -> None:

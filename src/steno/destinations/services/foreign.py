@@ -94,13 +94,13 @@ def run_key(run: RunInfo) -> str:
     Each node's records come from a ledger of its own, so a run on several machines is several foreign runs.
     """
     key = _NOT_IN_AN_ID.sub("-", run.id).strip("-") or "run"
-    return f"{key[:90]}-node-{run.beside}" if run.beside else key[:100]
+    return f"{key[:90]}-node-{run.node_suffix}" if run.node_suffix else key[:100]
 
 
 def shown_name(run: RunInfo, name: str | None) -> str:
     """The foreign run's name."""
     name = name or run.name
-    return f"{name} (node {run.beside})" if run.beside else name
+    return f"{name} (node {run.node_suffix})" if run.node_suffix else name
 
 
 def rows(batch: Batch) -> Iterator[tuple[int, int, int, dict[str, float | int | str | Ref]]]:

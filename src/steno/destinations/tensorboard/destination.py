@@ -189,7 +189,7 @@ class TensorBoard:
 
         assert self._run is not None
         tail = self._files.get(place)
-        if tail is not None and tail.settle() and not tail.missing_bytes:
+        if tail is not None and tail.reopen() and not tail.missing_bytes:
             head = b"" if tail.at else file_version(time)
             if tail.append(head + data):
                 return

@@ -126,7 +126,7 @@ class Encoder:
         sets = batch.set[rows].astype(np.int64)
         steps = batch.step[rows].view(np.uint64)
         width = np.searchsorted(_VARINT_LIMITS, steps, side="right").astype(np.int64) + 1
-        apart = self._apart(batch, splits, rows)
+        separate = self._separate(batch, splits, rows)
         groups: dict[int, tuple[_Template, int]] = {}
         code = sets * 16 + width
         lengths = np.zeros(len(rows), np.int64)
@@ -138,14 +138,14 @@ class Encoder:
                 groups[index] = (template := self._template(keys)), one & 15
                 sizes[index] = len(template.of_width(one & 15)[0])
         lengths = sizes[inverse]
-        for at, event in apart.items():
+        for at, event in separate.items():
             lengths[at] = len(event)
             inverse[at] = -1
         ends = np.cumsum(lengths)
         out = bytearray(int(ends[-1]) if len(ends) else 0)
         flat = np.frombuffer(out, np.uint8)
         offsets = ends - lengths
-        for at, event in apart.items():
+        for at, event in separate.items():
             out[offsets[at] : ends[at]] = event
         with np.errstate(over="ignore", invalid="ignore"):
             values = batch.value.astype("<f4")
@@ -180,7 +180,7 @@ class Encoder:
             self._held_bytes += 2 * template.size_bytes
         return template
 
-    def _apart(self, batch: Batch, splits: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[int, bytes]:
+    def _separate(self, batch: Batch, splits: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[int, bytes]:
         """The few records with values that no float holds, by position in `rows`."""
         if not batch.special:
             return {}

@@ -76,7 +76,7 @@ class Exact:
         found = None if marks is None else self._moments.get((shown.dir, marks))
         if found is None:
             found = look(shown, self._files, self._live)
-            if marks is not None and found.is_settled:
+            if marks is not None and found.is_final:
                 self._moments.put((shown.dir, marks), found, 1)
         return found
 

@@ -47,7 +47,7 @@ class Moment:
     damage: tuple[str, ...]
     """What of it is lost, a line each."""
     running: bool
-    is_settled: bool = False
+    is_final: bool = False
     """Whether it has ended, and its manifest says all."""
     has_all_streams: bool = False
     """Whether the streams are known of all that the parts have; else a ledger was lost."""
@@ -124,7 +124,7 @@ def look(shown: RunToRead, engine: Engine, live: LivePoints) -> Moment:
             lambda: _starts(engine, shown.dir, live), running=False,
         )  # fmt: skip
         lost = any(row.get("kind") == LOST_LEDGER for row in manifest.get("losses") or ())
-        return replace(ended, is_settled=True, has_all_streams=not lost)
+        return replace(ended, is_final=True, has_all_streams=not lost)
     view = live.view(shown.dir)
     snapshot = view.snapshot
     said = info.damage(
