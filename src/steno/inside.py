@@ -7,6 +7,7 @@ moment and has this user's rights, who needs no run for his ends.
     number     one that is a number
     path       a path below a directory, no symbolic link on the way
     read       a small file, whole; read_end: the end of one of lines
+    read_sure  the JSON object in a file, or an error where that cannot be told this moment
     check      the directories of a run's machinery, at the door of everything that reads or writes a run
     is_own     a directory outside the run that a process of the run has made for it
 """
@@ -149,6 +150,19 @@ def read_object(place: str | os.PathLike[str], limit_bytes: int = LARGEST_BYTES)
     try:
         found = decoded(read(place, limit_bytes))
     except (OSError, ValueError, RecursionError, CorruptError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_sure(place: str | os.PathLike[str], limit_bytes: int = LARGEST_BYTES) -> dict[str, Any]:
+    """As `read_object`, where an error of the system is no answer.
+
+    Raises:
+        OSError: this moment nobody can tell, as without a descriptor left.
+    """
+    try:
+        found = decoded(read(place, limit_bytes))
+    except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError, RecursionError, CorruptError):
         return {}
     return found if isinstance(found, dict) else {}
 

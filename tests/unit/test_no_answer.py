@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from steno import files, host, machinery
+from steno import files, host, inside, machinery
 from steno.capture.recorder import Recorder
 from steno.collector import catalogue
 from steno.collector.elsewhere import Elsewhere
@@ -129,6 +129,37 @@ def test_journals_that_cannot_be_listed_are_looked_for_again(tmp_path, poster, m
     assert roster.scan(time.monotonic())
     assert list(roster.journals) == [recorder.stream]
     roster.close()
+
+
+def test_a_large_record_whose_file_cannot_be_opened_is_read_later(journal, poster, recorder):
+    assert read(journal, poster) == [1.0]
+    recorder.log({"x": 2.0, "text": "x" * (1 << 20)})
+    assert list(journal.found.dir.glob("side-*"))
+    journal.look(time.monotonic())
+    with no_descriptors(), refused():
+        list(journal.read(1 << 24, time.monotonic_ns()))
+
+    journal.rewind()
+    assert read(journal, poster) == [2.0]
+    assert poster.connection.execute("select * from losses").fetchall() == []
+
+
+def test_a_machine_that_cannot_read_whose_a_node_is_makes_no_second_one(tmp_path, monkeypatch):
+    mine = catalogue.claim(tmp_path)
+    opened = inside.opened
+
+    def fail(place, *flags):
+        if str(place).endswith("node.json"):
+            raise OSError(errno.ENFILE, "Too many open files in system", place)
+        return opened(place, *flags)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inside, "opened", fail)
+        with refused():
+            catalogue.claim(tmp_path)
+
+    assert catalogue.claim(tmp_path).number == mine.number
+    assert len(list((tmp_path / ".steno" / "nodes").iterdir())) == 1
 
 
 def test_attempts_that_cannot_be_read_are_not_left_out(tmp_path):

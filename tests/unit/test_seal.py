@@ -257,6 +257,20 @@ def test_a_death_while_sealing_loses_and_doubles_nothing(run, monkeypatch, where
     assert before == run.points()
 
 
+def test_a_part_whose_sibling_could_not_be_written_does_not_stay(run):
+    mixed(run, 10)
+    before = run.points()
+    (run.dir / "records").write_text("no directory")
+    with pytest.raises(OSError, match="exists"):
+        run.sealer.seal()
+
+    assert os.listdir(run.dir / "metrics") == []
+    (run.dir / "records").unlink()
+    run.sealer.seal()
+    assert before == run.points()
+    assert len(list(found_parts(run.dir, 0))) == 2
+
+
 def test_a_damaged_batch_is_counted_and_kept_aside_and_the_others_live(run):
     batches = [run.post([(i, i, {"a": float(i)})]) for i in range(3)]
     blob = bytearray(run.connection.execute("select columns from batches where id=2").fetchone()[0])

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from steno import files, host, inside, runfile
-from steno.errors import CorruptError
 from steno.journal import place
 from steno.ledger.listed import left_alone
 from steno.ledger.opened import opened
@@ -86,9 +85,10 @@ def claim(run_dir: Path) -> Node:
 def _is_mine(node_dir: Path) -> bool:
     """Whether the node is of this machine: as its file says or, where a cleaner took that away, as its ledger does.
 
-    A machine that did not know its own node again would post its journals a second time, to another one.
+    A machine that did not know its own node again would post its journals a second time, to another one. Raises
+    OSError: this moment nobody can tell.
     """
-    said = files.read_json(node_dir / "node.json")
+    said = inside.read_sure(node_dir / "node.json")
     if said:
         return host.is_described(said)
     with contextlib.suppress(sqlite3.Error, OSError, ValueError), opened(node_dir / place.LEDGER) as ledger:
@@ -201,9 +201,8 @@ def attempts(run_dir: Path) -> list[tuple[int, int | None]]:
     found: list[tuple[int, int | None]] = []
     for entry in files.listed(run_dir / ".steno" / "attempts"):
         if entry.name.endswith(".json") and not entry.name.startswith("."):
-            with contextlib.suppress(FileNotFoundError, PermissionError, ValueError, RecursionError, CorruptError):
-                facts = inside.decoded(inside.read(entry.path))
-                if isinstance(facts, dict) and isinstance(facts.get("attempt"), int):
-                    rewind = facts.get("rewind")
-                    found.append((facts["attempt"], rewind if isinstance(rewind, int) else None))
+            facts = inside.read_sure(entry.path)
+            if isinstance(facts.get("attempt"), int):
+                rewind = facts.get("rewind")
+                found.append((facts["attempt"], rewind if isinstance(rewind, int) else None))
     return sorted(found, key=lambda pair: pair[0])

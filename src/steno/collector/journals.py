@@ -288,6 +288,8 @@ class Journal:
         self._marker.begin(self.name, self._number, tailer.offset, limit_bytes)
         try:
             return tailer.read(limit_bytes, before=before, live=self._is_open)
+        except OSError:
+            raise  # it is no fault of the frame's
         except Exception as error:  # a frame our own code cannot take must not stop all others
             offset = tailer.offset
             if limit_bytes > fmt.FRAME_BYTES:

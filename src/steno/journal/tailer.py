@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import time
@@ -33,6 +34,8 @@ _RUN: Final = 8
 """From so many frames of one length on, they are taken together."""
 _TOGETHER: Final = 512
 """Frames copied in one go: few enough to stay in the processor's cache."""
+_PASSING: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
+"""Errors that say nothing of a file."""
 _STUCK_SECS: Final = 5.0
 """How long a live writer's head may look torn before we look behind it."""
 
@@ -309,12 +312,16 @@ class Tailer:
         return out
 
     def _side(self, name: str, length: int, check: int) -> bytes | None:
-        """The body a SIDE frame refers to; None when the file is lost or changed."""
+        """The body a SIDE frame refers to; None when the file is lost or changed. Raises OSError: read it later."""
         if "/" in name or not name.startswith("side-"):
             return None
         try:
             body = inside.read(os.path.join(os.path.dirname(self.path), name), length)
-        except (OSError, CorruptError):
+        except CorruptError:
+            return None
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise
             return None
         return body if len(body) == length and _crc(body) == check else None
 

@@ -169,9 +169,17 @@ class Sealer:
             write = partial(parts.write_metrics, points=points, facts=facts, same=self._constants(), bins=bins)
             made.append(self._write("metrics", write, facts, bins))
         if entries:
-            made.append(
-                self._write("records", lambda path: parts.write_records(path, entries, facts, self._constants()), facts)
-            )
+            try:
+                made.append(
+                    self._write(
+                        "records", lambda path: parts.write_records(path, entries, facts, self._constants()), facts
+                    )
+                )
+            except BaseException:
+                # What stayed there would be sealed a second time, and both taken up by a ledger that is begun anew.
+                for name, _, _ in made:
+                    files.unlink(self.run_dir / name)
+                raise
         with self.lock:
             self._commit(
                 made,
