@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steno.ledger import parts, verify
+from steno.ledger import part_points, parts, verify
 
 POINTS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_500_000
 ROUNDS = 3
@@ -35,10 +35,10 @@ def values(kind: str, rows: int, keys: int) -> np.ndarray:
     return np.full((rows, keys), 1e-3)
 
 
-def points(kind: str, keys: int) -> parts.PartPoints:
+def points(kind: str, keys: int) -> part_points.PartPoints:
     """A part's worth, as the ledger gives it."""
     rows = POINTS // keys
-    return parts.PartPoints(
+    return part_points.PartPoints(
         record=np.arange(1, rows + 1),
         time=10**18 + np.arange(rows) * 5_000_000 + np.random.default_rng(1).integers(0, 2_000_000, rows),
         step=np.arange(rows),

@@ -20,7 +20,7 @@ from store_runs import Writer, listing
 
 import steno
 from steno.examine import examine
-from steno.ledger import manifest, parts, schema, verify
+from steno.ledger import manifest, part_points, schema, verify
 from steno.ledger.listed import found_parts
 from steno.ledger.read import Reader
 from steno.ledger.seal import Sealer, adopt_parts
@@ -37,7 +37,7 @@ def value(key: str, step: int) -> float:
 @pytest.fixture
 def writer(tmp_path, monkeypatch):
     """One sealed part of twelve row groups, with values that all differ."""
-    monkeypatch.setattr(parts, "GROUP_ROWS", 1_000)
+    monkeypatch.setattr(part_points, "GROUP_ROWS", 1_000)
     with Writer(tmp_path / "p" / "hurt") as made:
         made.log(*[(step, {key: value(key, step) for key in KEYS}) for step in range(STEPS)])
         made.seal()

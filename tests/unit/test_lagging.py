@@ -10,7 +10,7 @@ import sys
 import pytest
 from store_runs import Writer
 
-from steno.ledger import parts, read
+from steno.ledger import part_points, read
 from steno.ledger.read import Reader
 from steno.ledger.rebuild import PartBatches
 
@@ -45,7 +45,7 @@ def mixed(writer, batches=40, seed=0):
 @pytest.mark.parametrize("group_rows", [16, 1 << 17])
 def test_a_batch_is_the_same_whatever_stretch_it_is_read_with(writer, monkeypatch, points, group_rows):
     monkeypatch.setattr(read, "_STRETCH_POINTS", points)
-    monkeypatch.setattr(parts, "GROUP_ROWS", group_rows)
+    monkeypatch.setattr(part_points, "GROUP_ROWS", group_rows)
     mixed(writer)
     posted = {id: plain(Reader(writer.run_dir).batch(0, id)) for id in range(1, 41)}
     writer.seal()

@@ -11,18 +11,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from steno.ledger import parts, verify
+from steno.ledger import part_points, parts, verify
 from steno.ledger.layout import Constants
 from steno.record import Ref
 
 SAME = Constants("p", "r", -5)
 
 
-def some_points(rows: int, ranks: int, *, ordered: bool) -> parts.PartPoints:
+def some_points(rows: int, ranks: int, *, ordered: bool) -> part_points.PartPoints:
     random = np.random.default_rng(rows + ranks)
     width = 3
     step = np.arange(rows) if ordered else random.integers(0, rows, rows)
-    return parts.PartPoints(
+    return part_points.PartPoints(
         record=np.arange(rows),
         time=np.arange(rows) * 1000 + 10**18,
         step=step,
@@ -47,8 +47,8 @@ def test_a_table_is_written_as_any_points(
     rows: int, ranks: int, ordered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = some_points(rows, ranks, ordered=ordered)
-    monkeypatch.setattr(parts, "GROUP_ROWS", 1 << 12)
-    monkeypatch.setattr(parts, "_STRETCH_ROWS", 1 << 10)
+    monkeypatch.setattr(part_points, "GROUP_ROWS", 1 << 12)
+    monkeypatch.setattr(part_points, "_STRETCH_ROWS", 1 << 10)
     parts.write_metrics(tmp_path / "table.parquet", points, {}, SAME)
     # The same key set, entered twice: no longer known for a table.
     twice = dataclasses.replace(
@@ -61,13 +61,13 @@ def test_a_table_is_written_as_any_points(
     assert table["exact"].drop_null().to_pylist() == [2**60]
 
 
-def many_points(rows: int, value: np.ndarray | None = None) -> parts.PartPoints:
+def many_points(rows: int, value: np.ndarray | None = None) -> part_points.PartPoints:
     """Records of the keys "a" and "c"; "b" is in every 20th of them."""
     random = np.random.default_rng(rows)
     has_b = np.arange(rows) % 20 == 0
     width = np.where(has_b, 3, 2)
     points = int(width.sum())
-    return parts.PartPoints(
+    return part_points.PartPoints(
         record=np.arange(rows),
         time=np.arange(rows) * 1000 + 10**18,
         step=np.arange(rows),
@@ -93,8 +93,8 @@ def test_a_key_with_many_rows_has_row_groups_of_its_own(rows: int, tmp_path: Pat
     keys = [(one.column(at).statistics.min, one.column(at).statistics.max) for one in groups]
     assert all(low == high for low, high in keys)
     assert sorted({low for low, _ in keys}) == ["a", "b", "c"]
-    assert max(one.num_rows for one in groups) <= parts.GROUP_ROWS
-    if rows > parts.GROUP_ROWS:  # in pieces of one size, not a full one and a crumb
+    assert max(one.num_rows for one in groups) <= part_points.GROUP_ROWS
+    if rows > part_points.GROUP_ROWS:  # in pieces of one size, not a full one and a crumb
         sizes = {one.num_rows for one, (key, _) in zip(groups, keys, strict=True) if key == "a"}
         assert max(sizes) - min(sizes) <= 1
     table = pq.read_table(path)

@@ -16,7 +16,7 @@ from ledger_slices import HOLE, info, piece
 
 from nodes import node_dir, part_name
 from steno import files
-from steno.ledger import opened, parts, schema, seal
+from steno.ledger import opened, part_points, schema, seal
 from steno.ledger.listed import found_parts
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader
@@ -189,7 +189,7 @@ def test_a_part_has_the_encodings_that_make_it_small(run):
 
 
 def test_more_than_one_row_group_and_part(run, monkeypatch):
-    monkeypatch.setattr(parts, "GROUP_ROWS", 64)
+    monkeypatch.setattr(part_points, "GROUP_ROWS", 64)
     monkeypatch.setattr(seal, "PART_POINTS", 100)
     mixed(run, 60)
     before = run.points()

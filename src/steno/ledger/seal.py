@@ -12,7 +12,7 @@ import numpy as np
 
 from steno import bounds, files, runfile
 from steno.errors import CorruptError
-from steno.ledger import artifacts, bins_format, bins_part, bins_rebuild, parts, schema, verify
+from steno.ledger import artifacts, bins_format, bins_part, bins_rebuild, part_points, parts, schema, verify
 from steno.ledger.bins_name import name_of, part_named
 from steno.ledger.layout import NS_PER_TICK, Constants
 from steno.ledger.listed import found_parts, is_part, part_of
@@ -163,7 +163,7 @@ class Sealer:
         }
         made: list[Made] = []
         if batches:
-            points = parts.points_of(batches, names)
+            points = part_points.points_of(batches, names)
             facts["names"] = len(points.names)
             bins = parts.bins_of(points)
             write = partial(parts.write_metrics, points=points, facts=facts, same=self._constants(), bins=bins)
@@ -384,7 +384,7 @@ class Sealer:
         with contextlib.suppress(FileNotFoundError):  # not in WAL mode: each commit is synced
             files.sync_data(f"{path}-wal")
 
-    def _points(self, names: Sequence[str]) -> parts.PartPoints:
+    def _points(self, names: Sequence[str]) -> part_points.PartPoints:
         held = [PartBatches.load(self.run_dir, (name,), self.node) for name in names]
         batches = [held_one.batch(id) for held_one in held for id in sorted(held_one.bounds)]
         keys = sorted({key for batch in batches for keys in batch.sets for key in keys})
@@ -407,7 +407,7 @@ class Sealer:
             )
             for batch in batches
         ]
-        return parts.points_of(columns, dict(enumerate(keys)))
+        return part_points.points_of(columns, dict(enumerate(keys)))
 
     def _entries(self, names: Sequence[str]) -> list[tuple[Any, ...]]:
         import pyarrow as pa
