@@ -5,11 +5,12 @@ import type { Plot } from "../chart/plot";
 import { Coded } from "../parts/Coded";
 import { many } from "../parts/words";
 import { shown } from "../state/table";
-import { change, view } from "../state/view";
+import { view } from "../state/view";
 import { csvAddress } from "../wire/client";
 import { inFile } from "../wire/file";
 import type { Card } from "../wire/types";
 import { Chart, standsFor } from "./Chart";
+import { FullSizeButton } from "./FullSizeButton";
 import { lookOf } from "./look";
 import { mount, retry, stateOf, unmount } from "./data";
 import { picture } from "./export";
@@ -94,15 +95,7 @@ export function CardView({ name, width, height, full = false }: Props) {
           >
             PNG
           </button>
-          {full ? (
-            <button class="tool" title="Close (Escape)" aria-label="Close" onClick={() => change({ card: null })}>
-              ✕
-            </button>
-          ) : (
-            <button class="tool" title="Full size" aria-label={`Full size: ${name}`} onClick={() => change({ card: name })}>
-              ⤢
-            </button>
-          )}
+          <FullSizeButton name={name} full={full} />
         </span>
       </header>
       {error !== null ? (

@@ -1,5 +1,6 @@
 // What the cards on the screen need, asked in one request; what was answered, kept for the way back.
 import { type Signal, effect, signal } from "@preact/signals";
+import { messageOf } from "../parts/words";
 import { alone, shown } from "../state/table";
 import { view } from "../state/view";
 import * as client from "../wire/client";
@@ -109,7 +110,7 @@ async function ask(): Promise<void> {
     for (const [id, wants] of wanted) {
       loaded.set(id, wants);
       const state = stateOf(id);
-      state.value = { ...state.value, error: said instanceof Error ? said.message : String(said), remedy, loading: false };
+      state.value = { ...state.value, error: messageOf(said), remedy, loading: false };
     }
   }
   inFlight = new Map();

@@ -9,6 +9,7 @@ import { type Axis, axisOf, brushOf, marksOf, placesOf, within } from "./axis";
 import { useSize } from "../parts/size";
 import { colour, useCanvas } from "./canvas";
 import { Legend } from "./Legend";
+import { ValuesOf } from "./ValuesOf";
 import { coloursOf } from "./colours";
 import { Pick, plain } from "./Pick";
 import { cut, told } from "./Scatter";
@@ -252,13 +253,7 @@ export function Parallel() {
         ))}
         {hover && row && (
           <div class="tip" style={{ top: `${Math.max(4, Math.min(hover.y - 30, size.height - 30 - 20 * wanted.length))}px`, ...(hover.x > size.width / 2 ? { right: `${size.width - hover.x + 18}px` } : { left: `${hover.x + 18}px` }) }}>
-            <div class="when">{`${row.project}/${row.name}`}</div>
-            {wanted.map((name) => (
-              <div class="value" key={name}>
-                <span class="of">{plain(name)}</span>
-                <b>{cell(row.values[found.columns.indexOf(name)], name) || "no value"}</b>
-              </div>
-            ))}
+            <ValuesOf row={row} names={wanted} columns={found.columns} />
           </div>
         )}
       </div>

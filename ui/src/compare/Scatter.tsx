@@ -1,6 +1,6 @@
 // Each run as a point: any two columns, coloured by a third; a click opens the run.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { cell, count, many } from "../parts/words";
+import { count, many } from "../parts/words";
 import { dark } from "../parts/theme";
 import { change, view } from "../state/view";
 import { type AllRuns, MOST, useAllRuns } from "./all";
@@ -8,6 +8,7 @@ import { type Axis, axisOf, leftOut, marksOf } from "./axis";
 import { useSize } from "../parts/size";
 import { colour, useCanvas } from "./canvas";
 import { Legend } from "./Legend";
+import { ValuesOf } from "./ValuesOf";
 import { type Colours, coloursOf } from "./colours";
 import { Pick, plain } from "./Pick";
 
@@ -162,13 +163,7 @@ export function Scatter() {
           <>
             <i class="ring" style={{ left: `${here.x}px`, top: `${here.y}px` }} />
             <div class="tip" role="status" style={{ top: `${Math.max(4, here.y - 70)}px`, ...(here.x > size.width / 2 ? { right: `${size.width - here.x + 14}px` } : { left: `${here.x + 14}px` }) }}>
-              <div class="when">{`${row.project}/${row.name}`}</div>
-              {wanted.map((name) => (
-                <div class="value" key={name}>
-                  <span class="of">{plain(name)}</span>
-                  <b>{cell(row.values[found.columns.indexOf(name)], name) || "no value"}</b>
-                </div>
-              ))}
+              <ValuesOf row={row} names={wanted} columns={found.columns} />
             </div>
           </>
         )}

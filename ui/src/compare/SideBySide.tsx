@@ -1,7 +1,7 @@
 // Selected runs side by side: their summary with the best, the worst and the difference to the baseline; what differs in their configuration.
 import { useEffect, useState } from "preact/hooks";
 import { colourOf, nameOf } from "../cards/look";
-import { cell, count, many, number } from "../parts/words";
+import { cell, count, many, messageOf, number } from "../parts/words";
 import { columns, known } from "../state/table";
 import { change, view } from "../state/view";
 import { written } from "../table/complete";
@@ -35,7 +35,7 @@ function useFound(runs: string[]): { found: Found | null; wrong: string } {
         if (!stopped) setState({ found: { configs: answers.map((one) => one.config), summaries: answers.map((one) => one.summary), keys: numbers }, wrong: "" });
       },
       (said: unknown) => {
-        if (!stopped) setState((before) => ({ ...before, wrong: said instanceof Error ? said.message : String(said) }));
+        if (!stopped) setState((before) => ({ ...before, wrong: messageOf(said) }));
       },
     );
     return () => {

@@ -1,5 +1,6 @@
 // The values of all runs that match the query, up to 10,000, a page at a time; how many there are is always told.
 import { useEffect, useState } from "preact/hooks";
+import { messageOf } from "../parts/words";
 import { listed } from "../state/table";
 import { view } from "../state/view";
 import * as client from "../wire/client";
@@ -42,7 +43,7 @@ export function useAllRuns(columns: string[]): AllRuns {
           if (done) return;
         }
       } catch (said) {
-        if (!stop.signal.aborted) setState((before) => ({ ...before, loading: false, wrong: said instanceof Error ? said.message : String(said) }));
+        if (!stop.signal.aborted) setState((before) => ({ ...before, loading: false, wrong: messageOf(said) }));
       }
     };
     const timer = setTimeout(() => void load(), Math.max(0, wait));

@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { colourOf, nameOf } from "../cards/look";
 import { useSize } from "../parts/size";
 import { dark } from "../parts/theme";
-import { count, many, number } from "../parts/words";
+import { count, many, messageOf, number } from "../parts/words";
 import { view } from "../state/view";
 import { type HeatCard, type HeatSeries, heat } from "./grids";
 import { runs } from "./data";
@@ -154,7 +154,7 @@ export function Heat({ name, index, step, width, height }: Props) {
         setWrong("");
       },
       (problem: unknown) => {
-        if (!abort.signal.aborted) setWrong(problem instanceof Error ? problem.message : String(problem));
+        if (!abort.signal.aborted) setWrong(messageOf(problem));
       },
     );
     return () => abort.abort();

@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Coded } from "../parts/Coded";
 import { count, many } from "../parts/words";
+import { FullSizeButton } from "../cards/FullSizeButton";
 import { colourOf, nameOf } from "../cards/look";
 import { shown } from "../state/table";
 import { change, view } from "../state/view";
@@ -92,15 +93,7 @@ export function MediaCard({ name, width, height, full = false }: MediaProps) {
         <h3 title={name}>{name}</h3>
         {card && <span class="stands">{said(card, step, shown.value.length)}</span>}
         <span class="tools">
-          {full ? (
-            <button class="tool" title="Close (Escape)" aria-label="Close" onClick={() => change({ card: null })}>
-              ✕
-            </button>
-          ) : (
-            <button class="tool" title="Full size" aria-label={`Full size: ${name}`} onClick={() => change({ card: name })}>
-              ⤢
-            </button>
-          )}
+          <FullSizeButton name={name} full={full} />
         </span>
       </header>
       {error !== null ? (

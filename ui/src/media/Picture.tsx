@@ -2,6 +2,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useSize } from "../parts/size";
 import { dark } from "../parts/theme";
+import { messageOf } from "../parts/words";
 import { address } from "./data";
 import { chosenOf } from "./chosen";
 import { boxesOf, masksOf } from "./labels";
@@ -21,7 +22,7 @@ export function useMasks(item: Item, card: string): { layers: Mask[]; wrong: str
     }
     masks(item, card).then(
       (layers) => !ended && setFound({ layers, wrong: "" }),
-      (problem: unknown) => !ended && setFound({ layers: [], wrong: problem instanceof Error ? problem.message : String(problem) }),
+      (problem: unknown) => !ended && setFound({ layers: [], wrong: messageOf(problem) }),
     );
     return () => {
       ended = true;

@@ -3,9 +3,10 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { nth } from "../chart/palette";
 import { useSize } from "../parts/size";
 import { dark } from "../parts/theme";
+import { messageOf } from "../parts/words";
 import { server } from "../state/table";
-import { address } from "./data";
 import { described } from "./Picture";
+import { load } from "./file";
 import { Broken, Save } from "./parts";
 import { type Figure, read } from "./plotly";
 import { type Drawing, near, plot } from "./plotted";
@@ -50,19 +51,17 @@ export function Plotly({ item }: { item: Item }) {
       setFigure(read(curve(item.meta)));
       return;
     }
-    const abort = new AbortController();
     setHidden(new Set());
-    fetch(address(item.run, item.file), { credentials: "same-origin", signal: abort.signal })
-      .then(async (answer) => {
-        if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
-        const found: unknown = JSON.parse(await answer.text());
+    return load(
+      item,
+      (answer) => answer.text(),
+      (text) => {
+        const found: unknown = JSON.parse(text);
         setFigure(read(item.kind === "pr_curve" ? curve(found) : found));
         setWrong("");
-      })
-      .catch((problem: unknown) => {
-        if (!abort.signal.aborted) setWrong(problem instanceof Error ? problem.message : String(problem));
-      });
-    return () => abort.abort();
+      },
+      (problem) => setWrong(messageOf(problem)),
+    );
   }, [item.run, item.file]);
   const any = figure !== null && figure.traces.length > 0;
   const { width, height } = useSize(box, any);

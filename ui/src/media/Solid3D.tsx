@@ -2,8 +2,8 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useSize } from "../parts/size";
 import { dark } from "../parts/theme";
-import { count, many, number } from "../parts/words";
-import { address } from "./data";
+import { count, many, messageOf, number } from "../parts/words";
+import { load } from "./file";
 import { described } from "./Picture";
 import { type Grid, type Solid, arrays, solidOf } from "./npz";
 import { Broken, Save } from "./parts";
@@ -22,21 +22,16 @@ export function Solid3D({ item }: { item: Item }) {
   const [wrong, setWrong] = useState("");
   const [camera, setCamera] = useState(FIRST);
   const tooLarge = (item.bytes ?? 0) > MOST_BYTES;
-  const fails = (problem: unknown) => setWrong(problem instanceof Error ? problem.message : String(problem));
+  const fails = (problem: unknown) => setWrong(messageOf(problem));
   useEffect(() => {
     if (tooLarge || item.file === null) return;
-    const abort = new AbortController();
     setWrong("");
-    fetch(address(item.run, item.file), { credentials: "same-origin", signal: abort.signal })
-      .then(async (answer) => {
-        if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
-        const next = await arrays(await answer.arrayBuffer());
-        if (!abort.signal.aborted) setFound(next);
-      })
-      .catch((problem: unknown) => {
-        if (!abort.signal.aborted) fails(problem instanceof RangeError ? new Error("its file is damaged") : problem);
-      });
-    return () => abort.abort();
+    return load(
+      item,
+      async (answer) => arrays(await answer.arrayBuffer()),
+      setFound,
+      (problem) => fails(problem instanceof RangeError ? new Error("its file is damaged") : problem),
+    );
   }, [item.run, item.file]);
   const batch = found?.get("vertices")?.shape[0] ?? 0;
   useEffect(() => {

@@ -1,7 +1,7 @@
 // A logged table: only the rows on the screen, fetched by pages; the server sorts and filters, every number is exact.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useRows } from "../parts/virtual";
-import { count } from "../parts/words";
+import { count, messageOf } from "../parts/words";
 import type { Value } from "../wire/types";
 import { type TablePage, table } from "./grids";
 import { exact } from "./exact";
@@ -45,7 +45,7 @@ export function TableView({ item }: { item: Item }) {
       (problem: unknown) => {
         if (stop.signal.aborted) return;
         out.current.delete(page);
-        setWrong(problem instanceof Error ? problem.message : String(problem));
+        setWrong(messageOf(problem));
       },
     );
   };

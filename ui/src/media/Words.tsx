@@ -2,8 +2,8 @@
 import { type Signal, signal } from "@preact/signals";
 import type { FunctionComponent } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { count } from "../parts/words";
-import { address } from "./data";
+import { count, messageOf } from "../parts/words";
+import { load } from "./file";
 import { Broken, Save } from "./parts";
 import type { Item } from "./types";
 
@@ -17,16 +17,13 @@ function useText(item: Item): { text: string | null; wrong: string } {
   const [found, setFound] = useState<{ text: string | null; wrong: string }>({ text: null, wrong: "" });
   useEffect(() => {
     if (inline !== null || item.file === null) return;
-    const abort = new AbortController();
-    fetch(address(item.run, item.file), { credentials: "same-origin", signal: abort.signal, headers: { Range: `bytes=0-${MOST_KIB * 1024 - 1}` } })
-      .then(async (answer) => {
-        if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
-        setFound({ text: await answer.text(), wrong: "" });
-      })
-      .catch((problem: unknown) => {
-        if (!abort.signal.aborted) setFound({ text: null, wrong: problem instanceof Error ? problem.message : String(problem) });
-      });
-    return () => abort.abort();
+    return load(
+      item,
+      (answer) => answer.text(),
+      (text) => setFound({ text, wrong: "" }),
+      (problem) => setFound({ text: null, wrong: messageOf(problem) }),
+      { Range: `bytes=0-${MOST_KIB * 1024 - 1}` },
+    );
   }, [inline, item.run, item.file]);
   return inline !== null ? { text: inline, wrong: "" } : found;
 }

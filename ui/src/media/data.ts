@@ -1,5 +1,6 @@
 // What the media cards on the screen need: asked in one request, again when a step is chosen or when there is news.
 import { type Signal, effect, signal } from "@preact/signals";
+import { messageOf } from "../parts/words";
 import { shown } from "../state/table";
 import { view } from "../state/view";
 import * as client from "../wire/client";
@@ -84,7 +85,7 @@ async function ask(): Promise<void> {
     for (const [id] of wanted) {
       loaded.set(id, wants);
       const remedy = said instanceof client.AskError ? said.remedy : "";
-      stateOf(id).value = { ...stateOf(id).value, error: said instanceof Error ? said.message : String(said), remedy, loading: false };
+      stateOf(id).value = { ...stateOf(id).value, error: messageOf(said), remedy, loading: false };
     }
   }
   busy = false;

@@ -1,6 +1,6 @@
 // Draws boxes and masks over an image: at any zoom, in the pixels of the screen.
 import { dark } from "../parts/theme";
-import { number } from "../parts/words";
+import { messageOf, number } from "../parts/words";
 import { labelColour } from "./Labels";
 import { address } from "./data";
 import { type Grey, decodeGrey } from "./grey";
@@ -39,7 +39,7 @@ export async function masks(item: Item, card: string): Promise<Mask[]> {
     try {
       grey = await decodeGrey(await answer.arrayBuffer());
     } catch (problem) {
-      throw new Error(`the mask ${name} cannot be read: ${problem instanceof Error ? problem.message : String(problem)}`, { cause: problem });
+      throw new Error(`the mask ${name} cannot be read: ${messageOf(problem)}`, { cause: problem });
     }
     const names = new Map<number, string>();
     for (const value of new Set(grey.values)) names.set(value, className(name, one.meta, value));

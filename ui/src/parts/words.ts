@@ -114,3 +114,8 @@ export function amount(value: number, x: string | { key: string }): string {
   if (x === "step") return `${number(value)} ${value === 1 ? "step" : "steps"}`;
   return typeof x === "string" ? seconds(value) : `${number(value)} of ${x.key}`;
 }
+
+/** What a caught problem says. */
+export function messageOf(problem: unknown): string {
+  return problem instanceof Error ? problem.message : String(problem);
+}

@@ -1,7 +1,7 @@
 // The files and directories kept with a run: versions, aliases, digests, sizes, and their files to download.
 import { useEffect, useState } from "preact/hooks";
 import { Coded } from "../parts/Coded";
-import { bytes, cell, count, many, moment } from "../parts/words";
+import { bytes, cell, count, many, messageOf, moment } from "../parts/words";
 import * as client from "../wire/runclient";
 import type { Artifact, ArtifactsAnswer, FilesAnswer } from "../wire/ofrun";
 import { useAsked } from "./asking";
@@ -37,7 +37,7 @@ function Files({ run, of }: { run: string; of: Artifact }) {
   const more = (offset: number) =>
     void client.filesOf(run, of.name, of.digest ?? "", offset).then(
       (answer) => setFound((before) => ({ ...answer, files: [...(offset ? (before?.files ?? []) : []), ...answer.files] })),
-      (said: unknown) => setWrong(said instanceof Error ? said.message : String(said)),
+      (said: unknown) => setWrong(messageOf(said)),
     );
   useEffect(() => more(0), [run, of.digest]);
   if (wrong) return <p class="warn">{wrong}</p>;
@@ -96,7 +96,7 @@ function Row({ run, one }: { run: string; one: ArtifactsAnswer["artifacts"][numb
     else
       client.versions(run, one.name).then(
         (answer) => setOlder(answer.versions.filter((other) => other.digest !== one.digest || other.time !== one.time)),
-        (said: unknown) => setWrong(said instanceof Error ? said.message : String(said)),
+        (said: unknown) => setWrong(messageOf(said)),
       );
   };
   return (

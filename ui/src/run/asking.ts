@@ -1,5 +1,6 @@
 // An answer about a run, asked again when the run has news, not more often than every few seconds.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { messageOf } from "../parts/words";
 import { turn } from "./news";
 
 export interface Asked<T> {
@@ -25,7 +26,7 @@ export function useAsked<T>(about: string, ask: () => Promise<T>, everySecs = 2)
             if (last.current.of === about) setState({ of: about, found, wrong: "" });
           },
           (said: unknown) => {
-            const wrong = said instanceof Error ? said.message : String(said);
+            const wrong = messageOf(said);
             if (last.current.of === about) setState((before) => ({ of: about, found: before.of === about ? before.found : null, wrong }));
           },
         );

@@ -1,5 +1,6 @@
 // The entries of a run by pages, as far as they were looked at; the last page is asked for again when the run has news.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { messageOf } from "../parts/words";
 import * as client from "../wire/runclient";
 import type { Entry } from "../wire/types";
 import { turn } from "./news";
@@ -69,7 +70,7 @@ export function useLines(asked: Question, atEnd: boolean): Lines {
           take(whole, mine, { ...answer, records: answer.records.slice(whole * PAGE - first) });
         },
         (said: unknown) => {
-          const wrong = said instanceof Error ? said.message : String(said);
+          const wrong = messageOf(said);
           if (mine === now.current) setState((before) => (before.question === mine ? { ...before, wrong } : { ...START, question: mine, wrong, pages: new Map() }));
         },
       )

@@ -1,7 +1,7 @@
 // The button that gives the view as one HTML file, to be opened without steno; while it is made it says how far it is.
 import { useRef, useState } from "preact/hooks";
 import { said } from "../edit/edits";
-import { count } from "../parts/words";
+import { count, messageOf } from "../parts/words";
 import { toAddress } from "../state/address";
 import { view } from "../state/view";
 import { AskError } from "../wire/client";
@@ -37,7 +37,7 @@ export function Export() {
     } catch (wrong) {
       if (!signal.aborted) {
         const remedy = wrong instanceof AskError ? wrong.remedy : "";
-        said.value = { text: wrong instanceof Error ? wrong.message : String(wrong), problems: remedy ? [{ run: "", error: remedy }] : [], undo: null, failed: true };
+        said.value = { text: messageOf(wrong), problems: remedy ? [{ run: "", error: remedy }] : [], undo: null, failed: true };
       }
     }
     setNow(null);
