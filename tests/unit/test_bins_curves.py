@@ -180,13 +180,16 @@ def test_a_range_cuts_bins_exactly(tmp_path, stage):
         check(curves, low=low, high=high)
 
 
-def neighbours(curves, axis, low, high):
-    """Whether each curve has the points next to the range that its run's exact series has."""
-    seen = set()
+def neighbours(curves, axis, low, high, known=None):
+    """Whether each curve has the points next to the range that its run's exact series has, which are read once each."""
+    seen, known = set(), {} if known is None else known
     for curve in curves.curves:
         seen.add((curve.run, curve.rank))
-        with RunReader(curve.dir) as reader:
-            series = reader.series(curve.key, rank=curve.rank)
+        which = (curve.dir, curve.key, curve.rank)
+        if which not in known:
+            with RunReader(curve.dir) as reader:
+                known[which] = reader.series(curve.key, rank=curve.rank)
+        series = known[which]
         where = series.step if axis is None else axis(series)
         order = np.argsort(where, kind="stable")
         before = order[where[order] < low] if low is not None else []
@@ -212,9 +215,10 @@ def test_the_points_next_to_a_range_are_the_true_neighbours(tmp_path, stage, ran
     made(tmp_path, "r", odd_records(rng, 600), stage, rewinds=[(2, 900, again)], ranks=2)
     made(tmp_path, "gap", [(step, {"loss": float(step)}) for step in (-700, -3, *range(2000, 2600), 5000)], stage)
     ranges = [(100, 1501), (0, 511), (256, 767), (None, 77), (33, None), (-600, 3000), (2001, 2001), (2700, 4900)]
+    known = {}
     for low, high in [*ranges, (-(2**63), 2**63 - 1), (4000, 6000)]:
         curves = steno.bins("loss", tmp_path, range=(low, high), width=8, ranks=ranks, edges=True)
-        seen = neighbours(curves, None, low, high)
+        seen = neighbours(curves, None, low, high, known)
         exact = steno.bins("loss", tmp_path, range=(low, high), width=8, ranks=ranks)
         assert {(one.run, one.rank) for one in exact.curves} <= seen
         assert exact.width == curves.width or not any(one.total for one in exact.curves)
@@ -228,19 +232,21 @@ def test_the_points_next_to_a_range_of_a_long_run_are_the_true_neighbours(tmp_pa
     rng = np.random.default_rng(7)
     again = [(step, row) for step, row in odd_records(rng, 2500) if step >= 5300]
     made(tmp_path, "r", odd_records(rng, 3000), stage, rewinds=[(2, 5300, again)], ranks=2)
+    known = {}
     for low, high in [(1001, 8777), (5299, 5300), (5301, 5400), (2048, 4095), (0, 8191), (-500, 20_000)]:
         for ranks in (None, "all"):
             curves = steno.bins("loss", tmp_path, range=(low, high), width=20, ranks=ranks, edges=True)
-            neighbours(curves, None, low, high)
+            neighbours(curves, None, low, high, known)
 
 
 def test_the_points_next_to_a_narrow_window_are_found_however_far_away(tmp_path):
     records = [(step, {"loss": math.sin(step), **({"val": 1.0} if step % 3000 == 0 else {})}) for step in range(8000)]
     made(tmp_path, "r", records, "half")
     made(tmp_path, "gap", [*records[:2500], *records[6500:]], "finished", rewinds=[(2, 7100, records[7100:7200])])
+    known = {}
     for low, high in [(3100, 3200), (7050, 7120), (2990, 3010), (0, 50), (7990, 9000), (1, 2999)]:
         curves = steno.bins(["loss", "val"], tmp_path, range=(low, high), width=200, edges=True)
-        neighbours(curves, None, low, high)
+        neighbours(curves, None, low, high, known)
         assert {one.key for one in curves.curves if one.run == "tests/r"} >= {"loss"}
         if any(one.total for one in curves.curves):
             check(replace(curves, curves=tuple(one for one in curves.curves if one.total)), low=low, high=high)
@@ -259,11 +265,12 @@ def test_the_points_next_to_a_range_are_found_in_parts_that_overlap(tmp_path, se
                 writer.log(*(rows if part != 2 else [(step, {"val": 2.0}) for step, _ in rows]), rank=rank)
             if part < 4:
                 writer.seal()
+    known = {}
     for low in (-1300, -800, -1, 0, 256, 700, 1500):
         for ranks in (None, "all"):
             high = low + int(rng.integers(256))
             curves = steno.bins(["loss", "val"], tmp_path, range=(low, high), width=20, ranks=ranks, edges=True)
-            neighbours(curves, None, low, high)
+            neighbours(curves, None, low, high, known)
 
 
 @pytest.mark.parametrize("x", ["time", "relative"])

@@ -22,16 +22,18 @@ def configured(place, name, records, config, **how):
     return run_dir
 
 
-def by_hand(run_dirs, key, index, width, ranks=None):
+def series_of(run_dir, key):
+    """A series, and which of its values are finite numbers."""
+    with RunReader(run_dir) as reader:
+        series = reader.series(key)
+    return series, np.isfinite(series.value) & [not isinstance(one, str | Ref) for one in series.exact]
+
+
+def by_hand(found, index, width):
     """The means of the runs that have a finite value in a bin, and the largest size of a value in it."""
     means, most = [], 0.0
-    for run_dir in run_dirs:
-        with RunReader(run_dir) as reader:
-            series = reader.series(key)
-        number = np.array([not isinstance(one, str | Ref) for one in series.exact], bool)
-        rows = (series.step // width == index) & np.isfinite(series.value) & number
-        if ranks is not None:
-            rows &= np.isin(series.rank, ranks)
+    for series, number in found:
+        rows = (series.step // width == index) & number
         if rows.any():
             means.append(series.value[rows].astype(np.longdouble).mean())
             most = max(most, np.abs(series.value[rows]).max())
@@ -52,9 +54,10 @@ def test_groups_are_what_numpy_computes(tmp_path, ranks, width):
     for one in curves.groups:
         dirs = places[one.group[0]]
         assert len(one.runs) == len(dirs)
+        found = [series_of(run_dir, "loss") for run_dir in dirs]
         known = []
         for at, index in enumerate(one.index.tolist()):
-            means, most = by_hand(dirs, "loss", index, curves.width)
+            means, most = by_hand(found, index, curves.width)
             assert one.n[at] == len(means)
             assert abs(one.mean[at] - np.mean(means)) <= 1e-12 * most
             assert abs(one.min[at] - min(means)) <= 1e-12 * most
@@ -66,8 +69,8 @@ def test_groups_are_what_numpy_computes(tmp_path, ranks, width):
                 assert abs(one.std[at] - np.std(means, ddof=1)) <= 1e-12 * most
                 assert abs(one.stderr[at] - np.std(means, ddof=1) / len(means) ** 0.5) <= 1e-12 * most
             known.append(index)
-        every = {int(step // curves.width) for run_dir in dirs for step in RunReader(run_dir).series("loss").step}
-        assert all(not by_hand(dirs, "loss", index, curves.width)[0] for index in every - set(known))
+        every = {int(step // curves.width) for series, _ in found for step in series.step}
+        assert all(not by_hand(found, index, curves.width)[0] for index in every - set(known))
 
 
 def test_another_run_in_another_group_changes_no_mean(tmp_path):
