@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import time
 
 import numpy as np
 import pytest
+from run_programs import wait_for
 
 from steno.capture.inprocess.feed import Feed, end_all
 from steno.capture.inprocess.numbering import Numbering
@@ -81,6 +83,25 @@ def test_what_is_logged_before_close_is_delivered_though_the_courier_has_just_lo
     feed.start()
     assert feed.courier.join(60)
     assert feed.kept.values == [1.0]
+
+
+def test_what_is_logged_while_no_descriptor_is_left_reaches_the_destination(recorder, feed):
+    recorder.log({"x": 1.0})
+    wait_for(lambda: len(recorder._stream.spares) == 3)
+    feed.start()
+    wait_for(lambda: feed.kept.values)  # all that is imported by then is
+    first, count = recorder.appender.current, 1
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        while recorder.appender.current is first:
+            recorder.log({"x": 1.0})
+            count += 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert end_all([feed], time.monotonic() + 60, 60)
+    assert len(feed.kept.values) == count
+    assert feed.courier.progress.errors == 0
 
 
 def piece(seqs=(), steps=(), autos=(), *, fills=(), special=None):

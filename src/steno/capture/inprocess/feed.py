@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -89,7 +90,7 @@ class Feed:
         )
         self._recorder = recorder
         self._exact = exact
-        self._queue: deque[tuple[int, Path, int]] = deque()
+        self._queue: deque[tuple[int | None, Path, int]] = deque()
         # Each counted by one thread alone: the difference is what is kept.
         self._kept_bytes = self._done_bytes = 0
         self._dropped = self._passed = self._overran = 0
@@ -115,17 +116,16 @@ class Feed:
         """A segment has been taken into use; called at a roll, on the thread that logs."""
         if self._closed:
             return
-        try:
+        fd: int | None = None
+        with contextlib.suppress(OSError):  # none is left: it is opened when it is read, if it is there then
             fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return
         while self._queue and self._kept_bytes - self._done_bytes + segment.size > BOUND_BYTES:
             self._dropped += 1  # first: who takes the next one now knows that there is a gap before it
             try:
                 old, _, size = self._queue.popleft()
             except IndexError:
                 break
-            os.close(old)
+            _close(old)
             self._kept_bytes -= size
         self._queue.append((fd, segment.path, segment.size))
         self._kept_bytes += segment.size
@@ -170,7 +170,7 @@ class Feed:
         self._leave_segment()
         while self._queue:
             try:
-                os.close(self._queue.popleft()[0])
+                _close(self._queue.popleft()[0])
             except IndexError:
                 break
 
@@ -188,6 +188,7 @@ class Feed:
                 self._tailer = Tailer(path, fd=fd, writable=False, exact=self._exact)
             except (OSError, CorruptError) as error:
                 self._leave_segment()
+                self._gap = True
                 self.courier.failed_call(error, f"a segment could not be read: {safe_repr(error)}")
             else:
                 return True
@@ -231,3 +232,8 @@ def end_all(feeds: Sequence[Feed], deadline: float, patience_secs: float) -> boo
                     courier.leave()
                     break
     return all(feed.courier.complete for feed in feeds)
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)
