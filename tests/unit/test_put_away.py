@@ -15,7 +15,7 @@ from run_programs import put_away
 
 import steno
 from durable_recorder import ALL, Recorder, drawn
-from steno import files, machinery
+from steno import files, host, machinery
 from steno.capture.recorder import Recorder as Writer
 from steno.collector.service import Service
 from steno.journal import life
@@ -244,6 +244,23 @@ def test_a_writer_that_begins_while_the_machinery_is_taken_away_loses_nothing(en
         assert len(reader.series("k1")) == 40
         assert reader.info.losses == ()
     assert not list(ended.glob(".steno-*"))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_collector_that_takes_a_lock_which_is_put_away_begins_again(ended, monkeypatch, when):
+    """As `steno sync` does, which waits for the run's own collector to leave."""
+    hold, before = host.hold, state(ended)
+
+    def put_away_meanwhile(path):
+        monkeypatch.setattr(host, "hold", hold)
+        held = hold(path) if when == "after" else None
+        assert manifest.put_away(ended)
+        return hold(path) if held is None else held
+
+    monkeypatch.setattr(host, "hold", put_away_meanwhile)
+    assert Service(ended, once=True).run() == 0
+    assert not (ended / ".steno").exists()
+    assert state(ended) == before
 
 
 def test_a_journal_in_machinery_that_a_death_has_left_is_put_back(ended):

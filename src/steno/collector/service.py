@@ -112,9 +112,7 @@ class Service:
         """Collect until all is done: 0; 1 if destinations lack records. Raises CorruptError for what is no run."""
         inside.check(self.run_dir)
         runfile.require_format(self.run_dir, writing=True)
-        machinery.restore(self.run_dir)
-        self.node = catalogue.claim(self.run_dir)
-        lock = self._take_lock()
+        lock = self._enter()
         if self._locked is not None:
             self._locked()
         if lock is None:
@@ -152,6 +150,24 @@ class Service:
     def stop(self) -> None:
         """Have `run` post what there is and leave. Safe in a signal handler."""
         self._stop.set()
+
+    def _enter(self) -> int | None:
+        """Find this machine's node, and take its lock; None: another collector is at work.
+
+        Begun again where another collector puts the machinery away meanwhile, and with it the lock.
+        """
+        while True:
+            machinery.restore(self.run_dir)
+            try:
+                self.node = catalogue.claim(self.run_dir)
+                lock = self._take_lock()
+            except FileNotFoundError:
+                if not self.run_dir.is_dir():
+                    raise
+                continue
+            if lock is None or files.inode(lock) == files.inode(self.node.dir / "collector.lock"):
+                return lock
+            os.close(lock)
 
     def _take_lock(self) -> int | None:
         """The lock of the one collector; None: another is at work.
