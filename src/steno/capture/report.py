@@ -30,7 +30,7 @@ class Reporter:
                 return
             self._said.add(key)
             say(message)
-        except Exception:
+        except Exception:  # a message that has no text, or no memory for it: reporting must not end the program
             pass
 
 
@@ -38,7 +38,7 @@ def is_terminal() -> bool:
     """Whether somebody sees what is said; never raises."""
     try:
         return sys.stderr.isatty()
-    except Exception:
+    except Exception:  # the program may have put anything in the place of stderr
         return False
 
 
@@ -60,5 +60,5 @@ def _write(text: str) -> None:
         if stream is not None:
             stream.write(text)
             stream.flush()
-    except Exception:
+    except Exception:  # stderr is closed, full or broken, and there is no other place to say it
         pass

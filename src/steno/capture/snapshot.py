@@ -337,7 +337,7 @@ class Snapshot:
             if value.__class__ is list or value.__class__ is tuple:
                 try:
                     said = remark(key, value)
-                except Exception:
+                except Exception:  # a foreign type's `len` or `in` raises; its value has been taken already
                     continue
                 if said:
                     self._report(key, said)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from steno import files
-from steno.collector import beside
+from steno.collector import line_process
 from steno.collector.follower import follow
 from steno.delivery.backoff import Backoff
 from steno.delivery.courier import FIRST_WAIT_SECS, LAST_WAIT_SECS
@@ -158,7 +158,7 @@ class ChildFollower:
     def _follow(self) -> int:
         """One life of the child; its exit status."""
         files.touch(self._mark)
-        process = beside.start("steno.follow", str(self._run_dir), self.name)
+        process = line_process.start("steno.follow", str(self._run_dir), self.name)
         self._process = process
         assert process.stdin is not None
         assert process.stdout is not None

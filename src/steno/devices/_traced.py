@@ -128,7 +128,7 @@ def _is_sharded(array: Any) -> bool:
     """Whether its type says that it is split over devices: joining it with others would move data between them."""
     try:
         return any(axis is not None for axis in jax.typeof(array).sharding.spec)
-    except Exception:
+    except Exception:  # another version of JAX, or a type without a sharding
         return False
 
 

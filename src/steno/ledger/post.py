@@ -152,7 +152,7 @@ class Poster:
                 self._enter(self._new_ones(slices))
         except sqlite3.Error:
             raise
-        except Exception as error:
+        except Exception as error:  # the answer, which the caller asked for
             return error
         finally:
             if self.connection.in_transaction:

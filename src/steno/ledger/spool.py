@@ -406,7 +406,7 @@ def _counted(data: bytes) -> dict[str, Any] | None:
         return counted(Raw.read(memoryview(data)))
     except CorruptError:
         raise
-    except Exception:
+    except Exception:  # the encoder meets the same, and says it
         return None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from steno import files, inside
 from steno.errors import UsageError
 from steno.store import engines
-from steno.store.beside import Beside
+from steno.store.folder import ObjectFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ def shelf_of(root: Path | str, folder: str) -> Shelf:
     if engines.is_of_one(root):
         return _Nowhere()
     protocol, _, rest = root.partition("://")
-    return _Directory(Path(rest) / folder) if protocol.lower() in {"file", "local"} else Beside(root, folder)
+    return _Directory(Path(rest) / folder) if protocol.lower() in {"file", "local"} else ObjectFolder(root, folder)
 
 
 class _Directory:

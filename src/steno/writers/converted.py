@@ -185,7 +185,7 @@ def _tensor(key: str, value: Any, remote: dict[str, Any], torch: Any) -> Any:
             return None
         remote[key] = value.detach()
         return _LATE
-    except Exception:
+    except Exception:  # freed memory, or a dtype without numbers: None stands for what cannot be read
         return None
 
 
@@ -206,7 +206,7 @@ def _jax_array(key: str, value: Any, jax: Any, fetches: list[Fetch]) -> Any:
             return fetch()[key]
         if value.platform() != "cpu":
             value.copy_to_host_async()
-    except Exception:
+    except Exception:  # deleted meanwhile: None stands for what cannot be read
         return None
     fetches.append(fetch)
     return _LATE

@@ -67,7 +67,7 @@ def is_same(found: int, given: Any) -> bool:
     """Whether a step is what was given, whatever that is."""
     try:
         return bool(found == given)
-    except Exception:
+    except Exception:  # a foreign type's comparison raises, or its result has no truth value
         return False
 
 

@@ -62,7 +62,7 @@ class StreamObserver:
         for listener in self.listeners:
             try:
                 listener(what)
-            except Exception:
+            except Exception:  # a listener reports its own errors; a print must never raise because of one
                 pass
 
     @contextlib.contextmanager

@@ -111,7 +111,7 @@ def _slim(value: Any) -> Any:
     try:
         if not _has_media(value) and len(pickle.dumps(value, _PROTOCOL)) <= HEAVY_BYTES // 16:
             return value
-    except Exception:
+    except Exception:  # it cannot be pickled: the Future gets a description in its place
         pass
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     what = type(value).__name__

@@ -113,5 +113,5 @@ class Sampling:
             before, due = now, max(due + every_secs, time.monotonic())
         try:
             probe.close()
-        except Exception:
+        except Exception:  # the samples are taken: what closing lacks costs nobody anything
             pass

@@ -9,7 +9,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from steno import runfile
-from steno.collector import beside
+from steno.collector import line_process
 from steno.collector.uploads.files import STORE
 from steno.collector.uploads.location import note_of
 from steno.delivery.backoff import Backoff
@@ -151,7 +151,7 @@ class Uploads:
 
     def _upload(self) -> int:
         """One life of the process; its exit status."""
-        process = beside.start("steno.upload", str(self._run_dir))
+        process = line_process.start("steno.upload", str(self._run_dir))
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Beside:
+class ObjectFolder:
     """The objects of one folder. Thread-safe.
 
     Nothing is tried again: who asks waits for a person. What the store raises is a StenoError here, but that there is
