@@ -141,6 +141,23 @@ def test_a_strangers_places_get_nothing_until_they_are_confirmed(tmp_path, kind)
 
 
 @pytest.mark.parametrize("kind", ["sink", "store"])
+def test_what_another_user_syncs_is_not_put_away_as_if_all_were_delivered(tmp_path, monkeypatch, kind):
+    """Say from a container with a home of its own: whoever was asked for the places still delivers there."""
+    monkeypatch.delenv("STENO_KEEP_LEDGER", raising=False)
+    (tmp_path / "out").write_text("in the way")
+    program("theirs", **places(tmp_path)[kind])
+    wait_for(lambda: not is_running(RUN.absolute()))
+    for _ in range(2):
+        done = steno_("sync", str(RUN))
+        assert done.returncode == 1, done
+        assert command_of(done.stdout)
+    assert "--confirm" in steno_("doctor", str(RUN)).stdout
+    (tmp_path / "out").unlink()
+    assert steno_("sync", str(RUN), XDG_STATE_HOME=str(tmp_path / "theirs")).returncode == 0
+    assert any((tmp_path / "out").rglob("*"))
+
+
+@pytest.mark.parametrize("kind", ["sink", "store"])
 def test_another_place_than_the_one_that_was_named_is_another(tmp_path, kind):
     """The stranger has the victim's own run, and gives it back changed."""
     program("mine", **places(tmp_path)[kind])

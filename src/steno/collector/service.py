@@ -25,6 +25,7 @@ from steno.collector.sealing import Sealing
 from steno.collector.system.sampling import Sampling
 from steno.collector.upkeep import LedgerRemoved, Upkeep
 from steno.collector.uploads.supervisor import Uploads
+from steno.destinations import asked
 from steno.journal.wakeup import Wakeup
 from steno.ledger import manifest, schema
 from steno.ledger.fence import Fenced, Superseded
@@ -481,6 +482,8 @@ class Service:
         """Put the machinery of a run away of which everybody has all; whether it is."""
         if self._has_writers() or runfile.read(self.run_dir)[0].get("layout", "run") != "run":
             return False
+        if asked.unconfirmed(self.run_dir):
+            return False  # another user's collector may have something to deliver there
         try:
             with catalogue.alone(self.run_dir) as is_alone:
                 return is_alone and manifest.put_away(self.run_dir)
