@@ -295,3 +295,14 @@ def test_exit_with_a_hung_collector_is_bounded(tmp_path):
         assert time.monotonic() - began < 4
         assert "Warning" not in program_.stderr.read()
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def test_what_a_collector_that_cannot_start_said_last_is_in_the_line(program, capsys):
+    program('echo "sqlite3.OperationalError: database or disk is full" >&2\nexec sleep 30')
+    run = steno.init(project="p", name="r")
+    run.log({"x": 1.0})
+    wait_for(lambda: (run.dir / ".steno" / "collector.log").stat().st_size)
+    assert not run.finish(0.2)
+    assert "which has not started and whose log ends with 'sqlite3.OperationalError: database or disk is full'" in (
+        capsys.readouterr().err
+    )

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from steno.capture.collected import behind, encoding, status
 from steno.capture.start.collector_process import is_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from steno.capture.artifacts.recording import Artifacts
     from steno.capture.start.started import StartedRun
+
+
+_TAIL_BYTES: Final = 4096
+_LINE_CHARS: Final = 200
 
 
 class Patience:
@@ -144,11 +150,24 @@ def _collector(started: StartedRun) -> str:
         if not started.watchdog.enabled or started.watchdog.given_up:
             return "a collector, and none is at work"
         pid = started.watchdog.pid
-        return f"the collector{f' (process {pid})' if pid else ''}, which has not started"
+        said = _last_line(started.dir / ".steno" / "collector.log")
+        why = f" and whose log ends with {said!r}" if said else ""
+        return f"the collector{f' (process {pid})' if pid else ''}, which has not started{why}"
     current: dict[str, Any] = status(started.dir)
     process = f" (process {current['pid']})" if current.get("pid") else ""
     error = f", which says: {current['error']}" if current.get("error") else ""
     return f"the collector{process}{error}"
+
+
+def _last_line(log: Path) -> str:
+    """What a collector said last before it gave up; empty where there is nothing."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - _TAIL_BYTES, 0))
+            lines = file.read(_TAIL_BYTES).decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip()[:_LINE_CHARS] for line in reversed(lines) if line.strip()), "")
 
 
 def _amount(size_bytes: int) -> str:
