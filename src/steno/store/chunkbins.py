@@ -29,8 +29,8 @@ _BIN_POINTS: Final = 16
 """About so many points has a bin at least: few, since a run that goes on is short at first."""
 _KEY_BINS: Final = 1024
 """About so many bins has a key of a chunk at most: no chart has more, and a bin takes 330 bytes."""
-_POINTS: Final = 1 << 16
-"""About so many are unpacked at a time: all of a chunk would take many times what it takes itself."""
+_POINTS: Final = 1 << 14
+"""About so many are unpacked at a time, for 200 bytes each, which the allocator keeps afterwards."""
 _ROWS_KEPT: Final = 400_000
 """Bins, about 250 bytes each."""
 

@@ -69,7 +69,8 @@ class Long:
         for one in runs:
             bins, points = one.ask(self._first)
             if len(bins) + len(points) <= _HELD_ROWS:
-                self._held[one.run] = (bins.take(np.argsort(bins.key, kind="stable")), points)
+                is_sorted = bool((bins.key[1:] >= bins.key[:-1]).all())
+                self._held[one.run] = (bins if is_sorted else bins.take(np.argsort(bins.key, kind="stable")), points)
                 self._held_rows += len(bins) + len(points)
             spans = beside.spans(bins, points, by_rank=question.by_rank)
             mine = [Member(one.run, key, rank, total, low, high) for key, rank, total, low, high in spans]
