@@ -15,6 +15,7 @@ from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 if TYPE_CHECKING:
     from starlette.types import Scope
 
+_AS_IT_IS: Final = frozenset({bool, str, type(None)})
 _ASK: Final = Path(__file__).parent / "ask"
 
 
@@ -33,7 +34,12 @@ def plain(value: Any) -> Any:
 
     NaN, infinities and integers beyond 2**53, which JavaScript would round, are `{"$": TEXT}`; moments are ISO 8601.
     """
-    if value is None or isinstance(value, bool | str):
+    kind = type(value)
+    if kind in _AS_IT_IS or (kind is int and -(2**53) <= value <= 2**53):
+        return value
+    if kind is dict:
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, bool | str):
         return value
     if isinstance(value, float):
         if math.isfinite(value):

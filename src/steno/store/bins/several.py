@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import CorruptError, UsageError
+from steno.ledger import bins as bins_
 from steno.store import engines
 from steno.store.bins import exact
 from steno.store.bins.build import build
@@ -14,6 +15,7 @@ from steno.store.bins.engine import LostMoreError
 from steno.store.bins.groups import grouping
 from steno.store.bins.kept import WeightedCache
 from steno.store.bins.shown import shown
+from steno.store.bins.widths import narrowest
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -29,6 +31,9 @@ _BYTES_KEPT: Final = 64 << 20
 _TRIES: Final = 20
 _POINTS: Final = 2_000_000
 """Of one reading, where the series before were so short that more of them are in memory together."""
+
+_SHARED_BINS: Final = 20_000
+"""Bins of all questions of a reading that are made together, about 330 bytes each: more cost as much one by one."""
 
 _kept = WeightedCache[tuple[Any, "Curves"]](_BYTES_KEPT)
 """Answers about ended runs, which stay as they are."""
@@ -131,15 +136,57 @@ def _parts(reading: Reading, keys: Sequence[str], questions: Sequence[Question])
     for at, one in enumerate(reading.members):
         places.setdefault(one.key, []).append(at)
     number = {key: at for at, key in enumerate(keys)}
-    for question in questions:
-        yield _Some(reading, [number[key] for key in question.keys], question.keys, places)
+    shared = _Bins(reading, questions[0])
+    some = [_Some(reading, [number[key] for key in one.keys], one.keys, places, shared) for one in questions]
+    for question, mine in zip(questions, some, strict=True):
+        shared.add(mine.places, 1 << narrowest(mine.members, question))
+    yield from some
+
+
+class _Bins:
+    """The bins of a reading for several questions: of few series all that have one width are made together."""
+
+    def __init__(self, reading: Reading, question: Question) -> None:
+        self._reading, self._most = reading, 2 * question.width
+        is_wanted = not question.by_key and len(reading.members) * question.width <= _SHARED_BINS
+        self._wanted: dict[int, dict[int, int]] | None = {} if is_wanted else None
+        self._made: dict[int, tuple[Bins, Rows, list[int]]] = {}
+
+    def add(self, members: Sequence[int], width: int) -> None:
+        """These series will be asked for with that width, as far as they have too many points to be drawn."""
+        if self._wanted is not None:
+            known = self._wanted.setdefault(width, {})
+            for one in members:
+                if self._reading.members[one].total > self._most:
+                    known.setdefault(one, len(known))
+
+    def of(self, members: Sequence[int], width: int) -> tuple[Bins, Rows]:
+        """See `engine.Reading.bins`."""
+        import numpy as np
+
+        places = {} if self._wanted is None else self._wanted.get(width, {})
+        if not all(one in places for one in members):
+            return self._reading.bins(members, width)
+        if width not in self._made:
+            bins, rows = self._reading.bins(list(places), width)
+            self._made[width] = bins, rows, np.searchsorted(bins.key, np.arange(len(places) + 1)).tolist()
+        bins, rows, edges = self._made[width]
+        pieces = [bins.take(slice(edges[places[one]], edges[places[one] + 1])) for one in members]
+        found = bins_.concat(pieces)
+        key = np.repeat(np.arange(len(pieces), dtype=np.int32), [len(one) for one in pieces])
+        return replace(found, key=key), rows
 
 
 class _Some:
     """Of a reading the series of some keys; see `engine.Reading`."""
 
     def __init__(
-        self, reading: Reading, numbers: Sequence[int], keys: Sequence[str], places: dict[int, list[int]]
+        self,
+        reading: Reading,
+        numbers: Sequence[int],
+        keys: Sequence[str],
+        places: dict[int, list[int]],
+        shared: _Bins,
     ) -> None:
         self.runs = reading.runs
         self.left_out = [one for one in reading.left_out if one.key is None or one.key in keys]
@@ -152,11 +199,11 @@ class _Some:
         if len(numbers) > 1:
             mine.sort(key=lambda one: (one[0].run, one[0].key, -1 if one[0].rank is None else one[0].rank))
         self.members = [one for one, _ in mine]
-        self._places = [place for _, place in mine]
-        self._reading = reading
+        self.places = [place for _, place in mine]
+        self._reading, self._shared = reading, shared
 
     def _of(self, members: Sequence[int]) -> list[int]:
-        return [self._places[one] for one in members]
+        return [self.places[one] for one in members]
 
     def points(self, members: Sequence[int]) -> Rows:
         """See `engine.Reading`."""
@@ -164,7 +211,7 @@ class _Some:
 
     def bins(self, members: Sequence[int], width: int) -> tuple[Bins, Rows]:
         """See `engine.Reading`."""
-        return self._reading.bins(self._of(members), width)
+        return self._shared.of(self._of(members), width)
 
     def beyond(self, members: Sequence[int], side: int) -> Rows:
         """See `engine.Reading`."""
@@ -172,8 +219,8 @@ class _Some:
 
     def whole(self, member: int) -> Whole:
         """See `engine.Reading`."""
-        return self._reading.whole(self._places[member])
+        return self._reading.whole(self.places[member])
 
     def token(self, member: int) -> Hashable | None:
         """See `engine.Reading`."""
-        return self._reading.token(self._places[member])
+        return self._reading.token(self.places[member])
