@@ -20,14 +20,6 @@ from steno.ledger import schema
 from steno.ledger.post import Poster
 
 
-@pytest.fixture
-def poster():
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript(schema.TABLES)
-    yield Poster(connection, 0)
-    connection.close()
-
-
 @pytest.mark.parametrize(
     "act",
     [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
 
 import numpy as np
@@ -21,16 +20,7 @@ from steno.collector.service import Service
 from steno.journal import format as fmt
 from steno.journal.tailer import Tailer
 from steno.ledger import schema, streams
-from steno.ledger.post import Poster
 from steno.ledger.read import Reader
-
-
-@pytest.fixture
-def poster():
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript(schema.TABLES)
-    yield Poster(connection, 0)
-    connection.close()
 
 
 @pytest.fixture

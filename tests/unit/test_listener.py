@@ -18,15 +18,7 @@ from steno.capture.snapshot import HOLE
 from steno.errors import DestinationError
 from steno.journal import format as fmt
 
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    run_programs.no_launcher(monkeypatch)
-    monkeypatch.setenv("STENO_COLLECTOR", "off")
-    monkeypatch.chdir(tmp_path)
-    yield
-    if steno.current() is not None:
-        steno.current().finish(0)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 class Keeping(LoggerDestination):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import resource
-import sqlite3
 import time
 
 import pytest
@@ -18,9 +17,8 @@ from steno.collector.journals import Journal
 from steno.collector.reading import Marker
 from steno.collector.roster import Roster
 from steno.journal import life
-from steno.ledger import schema, streams
+from steno.ledger import streams
 from steno.ledger.listed import found_parts
-from steno.ledger.post import Poster
 
 
 @contextlib.contextmanager
@@ -36,14 +34,6 @@ def no_descriptors():
 
 def refused():
     return pytest.raises(OSError, match="Too many open files")
-
-
-@pytest.fixture
-def poster():
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript(schema.TABLES)
-    yield Poster(connection, 0)
-    connection.close()
 
 
 @pytest.fixture

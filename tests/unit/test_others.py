@@ -11,15 +11,7 @@ import run_programs
 import steno
 from steno import habits
 
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    run_programs.no_launcher(monkeypatch)
-    monkeypatch.setenv("STENO_COLLECTOR", "off")
-    monkeypatch.chdir(tmp_path)
-    yield
-    if steno.current() is not None:
-        steno.current().finish(0)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def end_of(run):

@@ -450,7 +450,7 @@ def test_any_mixture_is_posted_as_a_plain_model_says(postings, generator):
             got += [(one.record, dict(one.values)) for one in batch.records()]
             blob = connection.execute("select columns from batches where id=?", (batch.id,)).fetchone()[0]
             names = dict(connection.execute("select id, key from keys"))
-            stored = schema.batch_of(schema.decode(blob), batch.id, 0, lambda ids, names=names: names)
+            stored = schema.named(schema.decode(blob), batch.id, 0, lambda ids, names=names: names)
             assert [dict(one.values) for one in batch.records()] == [dict(one.values) for one in stored.records()]
     assert expected == got
     connection.close()

@@ -9,22 +9,13 @@ import threading
 
 import numpy as np
 import pytest
-import run_programs
 from run_programs import journals
 
 import steno
 from steno.errors import RecordError, UsageError
 from steno.examine import examine
 
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    run_programs.no_launcher(monkeypatch)
-    monkeypatch.setenv("STENO_COLLECTOR", "off")
-    monkeypatch.chdir(tmp_path)
-    yield
-    if steno.current() is not None:
-        steno.current().finish(0)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.mark.parametrize("level", [object(), 2**70, 1.5, "info", [1]])

@@ -54,7 +54,7 @@ def unpacked(text: str | bytes, node: int) -> tuple[Batch, ...]:
             raise CorruptError("what a node has in no part yet unfolds into more than it may")
         keys, batches = msgspec.msgpack.decode(data, type=tuple[list[tuple[int, str]], list[tuple[int, bytes]]])
         names = dict(keys)
-        return tuple(schema.batch_of(schema.decode(blob), id, node, lambda _: names) for id, blob in batches)
+        return tuple(schema.named(schema.decode(blob), id, node, lambda _: names) for id, blob in batches)
     except (ValueError, TypeError, LookupError, zlib.error) as error:
         raise CorruptError(f"what a node has in no part yet cannot be read: {error}") from error
 

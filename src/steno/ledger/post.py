@@ -286,60 +286,46 @@ class Poster:
         if old:
             table = table or assemble.no_rows()
         entries = self._enter_entries(raw, infos, numbers, own)
-        columns = None
+        columns, keys = schema.no_columns(), list[tuple[str, ...]]()
         if table is not None:
             assemble.complete(table, old)
-            columns, keysets = self._columns(table)
+            columns, keys = self._columns(table)
         moved[("node", "record")] = self.next_record
         batch = None
-        if entries or (columns is not None and len(columns.record)):
-            id = self.next_batch
-            self.next_batch = moved["node", "batch"] = id + 1
-            took = [[info.stream, info.segment, piece.end] for info, piece in fresh]
-            columns = columns if columns is not None else schema.no_columns()
-            self.connection.execute(
-                "insert into batches values(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    id,
-                    first,
-                    self.next_record - 1,
-                    len(columns.record),
-                    len(columns.value),
-                    self._keys.fresh_names([keyset.keys for keyset in keysets] if table is not None else []),
-                    len(entries),
-                    json.dumps(took, separators=(",", ":")),
-                    schema.encode(columns),
-                ),
-            )
-            if entries:
-                self.connection.executemany(
-                    "insert into entries values(?, ?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        (x.record, id, x.time, x.step, x.rank, x.attempt, x.kind, schema.json_text(x.payload))
-                        for x in entries
-                    ],
-                )
-            batch = Batch(
-                id=id,
-                node=self.node,
-                record=columns.record,
-                time=columns.time,
-                step=columns.step,
-                rank=columns.rank,
-                attempt=columns.attempt,
-                set=columns.set,
-                sets=tuple(keyset.keys for keyset in keysets) if table is not None else (),
-                value=columns.value,
-                special=columns.special,
-                entries=entries,
-                meta=columns.meta,
-            )
+        if entries or len(columns.record):
+            batch = schema.batch_of(columns, self.next_batch, self.node, keys, entries)
+            self.next_batch = moved["node", "batch"] = batch.id + 1
+            self._insert(batch, columns, first, [[info.stream, info.segment, piece.end] for info, piece in fresh])
         self._save_counters(moved)
         return batch
 
-    def _columns(self, table: assemble.PostedRows) -> tuple[schema.Columns, list[Any]]:
+    def _insert(self, batch: Batch, columns: schema.Columns, first: int, took: Sequence[Sequence[Any]]) -> None:
+        self.connection.execute(
+            "insert into batches values(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                batch.id,
+                first,
+                self.next_record - 1,
+                len(columns.record),
+                len(columns.value),
+                self._keys.fresh_names(batch.sets),
+                len(batch.entries),
+                json.dumps(took, separators=(",", ":")),
+                schema.encode(columns),
+            ),
+        )
+        self.connection.executemany(
+            "insert into entries values(?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (x.record, batch.id, x.time, x.step, x.rank, x.attempt, x.kind, schema.json_text(x.payload))
+                for x in batch.entries
+            ],
+        )
+
+    def _columns(self, table: assemble.PostedRows) -> tuple[schema.Columns, list[tuple[str, ...]]]:
+        """The columns of the rows, with ids for keys, and the keys of their sets."""
         used = [0] if len(table.sets) == 1 and len(table.set) else np.unique(table.set).tolist()
-        keysets = [table.sets[place] for place in used]
+        keys = [table.sets[place].keys for place in used]
         chosen = table.set
         if len(used) != len(table.sets):
             renumber = np.zeros(len(table.sets), np.int32)
@@ -352,11 +338,11 @@ class Poster:
             rank=table.rank,
             attempt=table.attempt,
             set=chosen,
-            sets=self._keys.ids_of([keyset.keys for keyset in keysets]),
+            sets=self._keys.ids_of(keys),
             value=table.value,
             special=table.special,
             meta=table.meta,
-        ), keysets
+        ), keys
 
     # -- counters ----------------------------------------------------------------------------------------
 

@@ -126,7 +126,7 @@ class Reader:
             with opened(path) as connection:
                 row = connection.execute("select columns from batches where id=?", (id,)).fetchone()
                 if row is not None:
-                    batch = schema.batch_of(schema.decode(row[0]), id, node, self._namer(node, connection))
+                    batch = schema.named(schema.decode(row[0]), id, node, self._namer(node, connection))
                     rows = connection.execute(f"select {_ENTRY} from entries where batch=? order by record", (id,))
                     whole = _with_entries(batch, tuple(_entry(node, row) for row in rows))
                     old = connection.execute("select value from meta where key='format'").fetchone()
@@ -202,7 +202,7 @@ class Reader:
                     except CorruptError as error:
                         damaged.append(Loss(node, "damaged batch", str(id), 1, str(error)))
                         continue
-                    batch = schema.batch_of(decoded, id, node, self._namer(node, connection, meta))
+                    batch = schema.named(decoded, id, node, self._namer(node, connection, meta))
                     batches.append(format1.batch(batch) if is_old else batch)
             entries = [_entry(node, row) for row in fetch(f"select {_ENTRY} from entries where batch>?", (since,))]
             last = fetch("select next - 1 from counters where scope='node' and name='batch'").fetchone()

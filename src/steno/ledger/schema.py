@@ -16,7 +16,7 @@ from steno import host
 from steno.errors import CorruptError, StenoError
 from steno.journal.place import LEDGER_PATH_BYTES
 from steno.ledger import artifacts
-from steno.record import FORMAT, Batch, Ref, node_name
+from steno.record import FORMAT, Batch, Entry, Ref, node_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -272,9 +272,16 @@ def _special(kind: int, text: str) -> int | str | Ref:
     return text if kind == 1 else int(text) if kind == 0 else read_ref(text)
 
 
-def batch_of(columns: Columns, id: int, node: int, names: Callable[[Iterable[int]], Mapping[int, str]]) -> Batch:
-    """The `Batch` that everyone else speaks of; `names` gives the keys of the ids asked for."""
+def named(columns: Columns, id: int, node: int, names: Callable[[Iterable[int]], Mapping[int, str]]) -> Batch:
+    """As `batch_of`; `names` gives the keys of the ids asked for."""
     found = names({key for ids in columns.sets for key in ids.tolist()})
+    return batch_of(columns, id, node, [[found[key] for key in ids.tolist()] for ids in columns.sets])
+
+
+def batch_of(
+    columns: Columns, id: int, node: int, keys: Iterable[Iterable[str]], entries: tuple[Entry, ...] = ()
+) -> Batch:
+    """The `Batch` that everyone else speaks of; `keys` are those of each set."""
     return Batch(
         id=id,
         node=node,
@@ -284,9 +291,10 @@ def batch_of(columns: Columns, id: int, node: int, names: Callable[[Iterable[int
         rank=columns.rank,
         attempt=columns.attempt,
         set=columns.set,
-        sets=tuple(tuple(found[key] for key in ids.tolist()) for ids in columns.sets),
+        sets=tuple(map(tuple, keys)),
         value=columns.value,
         special=columns.special,
+        entries=entries,
         meta=columns.meta,
     )
 
