@@ -12,10 +12,13 @@ pytest.importorskip("jupyter_client.manager")
 pytest.importorskip("ipykernel")
 
 LOAD = "import steno, time"
-BEGIN = "run = steno.init(project='nb', dir={place!r}, destinations=['console'])"
-LOOP = "for step in range(15):\n    run.log({{'loss': 1 / (step + 1)}}, step); time.sleep(0.1)"
+BEGIN = "run = steno.init(project='nb', dir={place!r}, destinations=['console'], capture='both')"
+LOOP = (
+    "for step in range(15):\n    run.log({{'loss': 1 / (step + 1)}}, step); time.sleep(0.1)\nprint('the loop is done')"
+)
 END = "run.finish(30)"
 LIST = "steno.runs({place!r})"
+READ = "[one.payload['text'] for one in steno.open(run.dir).records('output')]"
 # In a program of its own: the client keeps an event loop for as long as its process lives.
 DRIVER = """
 import json, sys, time
@@ -38,7 +41,11 @@ print(json.dumps([[message["msg_type"], text] for message, text in zip(told, pla
 
 @pytest.mark.parametrize(
     "cells",
-    [[LOAD, BEGIN, LOOP, END, LIST], [f"{LOAD}\n{BEGIN}", LOOP, END, LIST], [LOAD, f"{BEGIN}\n{LOOP}", END, LIST]],
+    [
+        [LOAD, BEGIN, LOOP, END, LIST, READ],
+        [f"{LOAD}\n{BEGIN}", LOOP, END, LIST, READ],
+        [LOAD, f"{BEGIN}\n{LOOP}", END, LIST, READ],
+    ],
     ids=["import, init, loop", "import+init, loop", "import, init+loop"],
 )
 def test_the_console_and_a_list_of_runs_are_one_output_each(tmp_path, cells):
@@ -54,3 +61,5 @@ def test_the_console_and_a_list_of_runs_are_one_output_each(tmp_path, cells):
     assert [text.split()[:2] for kind, text in told if kind == "execute_result" and "started" in text] == [
         ["run", "state"]
     ]
+    # IPython puts back a stream's `write` after each cell; and DuckDB, without ipywidgets, lets no bar be turned off.
+    assert [text for kind, text in told if kind == "execute_result"][-1] == "['the loop is done']"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -188,7 +189,10 @@ class Engine:
                 )
                 # By its time and size: a footer of a hundred keys takes as long to read as one of their series.
                 self.database.execute("set global parquet_metadata_cache=true")
-                self.database.execute("set enable_progress_bar=false")  # it goes to the program's standard output
+                # A bar would go to the program's standard output. In a kernel without ipywidgets there is none, and
+                # DuckDB refuses to have it turned off.
+                with contextlib.suppress(duckdb.InvalidInputException):
+                    self.database.execute("set enable_progress_bar=false")
                 self._pid = os.getpid()
             return self.database.cursor()
 

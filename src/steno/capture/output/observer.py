@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,10 @@ class _Here(threading.local):
     inside = 0
     """In a stream's own write or flush: what reaches a buffer was passed on as text."""
     muted = 0
+
+    def __init__(self) -> None:
+        self.writing: set[StreamObserver] = set()
+        """Those whose cover is being called: another one below it has nothing to add."""
 
 
 _here = _Here()
@@ -46,6 +51,9 @@ class StreamObserver:
         try:
             self._cover(stream, "write", self._text_write(stream.write))
             setattr(stream, NAME, self)
+            self._shell = _shell()
+            if self._shell is not None:
+                self._shell.events.register("pre_run_cell", self._cover_again)
         except (AttributeError, TypeError) as error:
             msg = f"the write method of a {type(stream).__name__} cannot be covered: {error}"
             raise TypeError(msg) from error
@@ -77,6 +85,9 @@ class StreamObserver:
     def remove(self) -> None:
         """Uncover what is covered by us; where somebody has covered it again, ours goes on as if it were not there."""
         self.listeners = ()
+        if self._shell is not None:
+            with contextlib.suppress(ValueError):
+                self._shell.events.unregister("pre_run_cell", self._cover_again)
         for owner, name, before, ours in reversed(self._covers):
             if vars(owner).get(name) is ours:
                 if before is _ABSENT:
@@ -87,6 +98,13 @@ class StreamObserver:
         if vars(self._stream).get(NAME) is self:
             delattr(self._stream, NAME)
 
+    def _cover_again(self, *_: Any) -> None:
+        """Before each cell: IPython covers `write` itself while a cell runs, and then puts back what was there."""
+        ours = next((ours for owner, name, _, ours in self._covers if (owner, name) == (self._stream, "write")), None)
+        if self.listeners and ours is not None and vars(self._stream).get("write") is not ours:
+            self._covers = [one for one in self._covers if one[3] is not ours]
+            self._cover(self._stream, "write", self._text_write(self._stream.write))
+
     def _cover(self, owner: Any, name: str, ours: Any) -> None:
         before = vars(owner).get(name, _ABSENT)
         setattr(owner, name, ours)
@@ -94,12 +112,16 @@ class StreamObserver:
 
     def _text_write(self, write: Callable[..., Any]) -> Callable[..., Any]:
         def observed(*args: Any, **kwargs: Any) -> Any:
+            outermost = self not in _here.writing
+            _here.writing.add(self)
             _here.inside += 1
             try:
                 done = write(*args, **kwargs)
             finally:
                 _here.inside -= 1
-            if args and self.listeners and isinstance(args[0], str):
+                if outermost:
+                    _here.writing.discard(self)
+            if outermost and args and self.listeners and isinstance(args[0], str):
                 self.notify(args[0])
             return done
 
@@ -125,6 +147,12 @@ class StreamObserver:
             return done
 
         return observed
+
+
+def _shell() -> Any:
+    """IPython's, where the program runs in one."""
+    ipython = sys.modules.get("IPython")
+    return None if ipython is None else ipython.get_ipython()
 
 
 def listen(stream: Any, listener: Listener) -> StreamObserver:
