@@ -1,4 +1,4 @@
-"""A fork in a program that records: Python warns of threads no more than it does without steno."""
+"""A fork in a program that records: no more warnings than without steno, and a child that waits as its parent does."""
 
 from __future__ import annotations
 
@@ -62,6 +62,37 @@ def test_the_keeper_comes_back_after_a_fork(tmp_path):
     assert keepers() == 1
     run.finish(1)
     assert ended
+    """
+    done = run_programs.run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_child_that_flushes_before_the_collector_is_up_waits_for_it(tmp_path):
+    code = """
+    import os, steno
+    run = steno.init(project="p", name="n")
+    run.log({"a": 1.0})
+    pid = os.fork()
+    if pid == 0:
+        run.log({"a": 2.0})
+        os._exit(0 if run.flush(60) else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    run.finish(60)
+    """
+    done = run_programs.run(code, tmp_path, STENO_COLLECTOR="on")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_child_of_a_run_without_a_collector_waits_for_none(tmp_path):
+    code = """
+    import os, steno, time
+    run = steno.init(project="p", name="n", collector=False)
+    pid = os.fork()
+    if pid == 0:
+        run.log({"a": 2.0})
+        began = time.monotonic()
+        os._exit(0 if not run.flush(60) and time.monotonic() - began < 30 else 1)
+    assert os.waitpid(pid, 0)[1] == 0
     """
     done = run_programs.run(code, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -22,6 +22,8 @@ _LAST_WAIT_SECS: Final = 300.0
 _DEATHS: Final = 5
 _JOIN_SECS: Final = 1.5
 """A process that joins leaves the starting to the one that opened the attempt, for so long."""
+_INHERITED_SECS: Final = 10.0
+"""For so long after a fork the child believes that the collector which its parent has started comes up."""
 _BEGUN_SECS: Final = 0.5
 """Another process has just started one: then this one looks again."""
 _WELL_SECS: Final = 300.0
@@ -60,6 +62,7 @@ class Watchdog:
         self._report = report
         self._process: Collecting | None = None
         self._began = 0.0
+        self._expected_until = 0.0
         self._next = time.monotonic() + _JOIN_SECS
         self._backoff = Backoff(_FIRST_WAIT_SECS, _LAST_WAIT_SECS, factor=4)
         self._watching = threading.Lock()
@@ -130,7 +133,9 @@ class Watchdog:
     def hopeful(self) -> bool:
         """Whether journals will be posted soon: a collector works, or one will be started again; now, if due."""
         self.watch()
-        return (self.enabled and not self.given_up) or is_running(self._run_dir)
+        if (self.enabled and not self.given_up) or is_running(self._run_dir):
+            return True
+        return time.monotonic() < self._expected_until
 
     @property
     def pid(self) -> int | None:
@@ -152,6 +157,7 @@ class Watchdog:
         self.enabled = False
         self._watching = threading.Lock()
         if self._process is not None:
+            self._expected_until = time.monotonic() + _INHERITED_SECS
             disown(self._process)
             self._process = None
 
