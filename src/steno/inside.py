@@ -14,6 +14,7 @@ moment and has this user's rights, who needs no run for his ends.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -30,6 +31,8 @@ OWNER: Final = "owner.json"
 MACHINERY: Final = ".steno"
 LARGEST_BYTES: Final = 256 << 20
 """Of a file that is read whole; a manifest of 100,000 parts has 30 MB."""
+_PASSING: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE}
+"""Errors that say nothing of whose a directory is."""
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """No link is followed, and a pipe that lies there holds up nobody."""
 
@@ -215,11 +218,17 @@ def owner(run_dir: Path) -> dict[str, Any]:
 
 
 def is_own(place: Path, run_dir: Path) -> bool:
-    """Whether that directory outside the run was made for this very run, as it says itself."""
+    """Whether that directory outside the run was made for this very run, as it says itself.
+
+    Raises:
+        OSError: this moment nobody can tell.
+    """
     try:
         if not stat.S_ISDIR(os.lstat(place).st_mode) or not place.is_absolute():
             return False
-        said, now = read_object(place / OWNER, 1 << 16), owner(run_dir)
-    except OSError:
+        said, now = read_sure(place / OWNER, 1 << 16), owner(run_dir)
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise
         return False
     return any(said.get(name) == now[name] for name in now)

@@ -19,6 +19,7 @@ from steno.collector.roster import Roster
 from steno.journal import life
 from steno.ledger import streams
 from steno.ledger.listed import found_parts
+from steno.settings import Settings
 
 
 @contextlib.contextmanager
@@ -150,6 +151,26 @@ def test_a_machine_that_cannot_read_whose_a_node_is_makes_no_second_one(tmp_path
 
     assert catalogue.claim(tmp_path).number == mine.number
     assert len(list((tmp_path / ".steno" / "nodes").iterdir())) == 1
+
+
+@pytest.mark.parametrize("file", ["pointer", "owner.json"])
+def test_a_journal_elsewhere_whose_pointer_cannot_be_read_is_not_left_out(tmp_path, monkeypatch, file):
+    settings = Settings(journal_dir=tmp_path / "elsewhere")
+    recorder = Recorder(tmp_path, run_id="r", report=lambda *line: pytest.fail(str(line)), settings=settings)
+    opened = inside.opened
+
+    def fail(place, *flags):
+        if str(place).endswith(file):
+            raise OSError(errno.ENFILE, "Too many open files in system", place)
+        return opened(place, *flags)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inside, "opened", fail)
+        with refused():
+            streams.find(tmp_path)
+
+    assert [one.stream for one in streams.find(tmp_path)] == [recorder.stream]
+    recorder.close()
 
 
 def test_attempts_that_cannot_be_read_are_not_left_out(tmp_path):

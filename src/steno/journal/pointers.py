@@ -63,9 +63,9 @@ def refused(run_dir: Path) -> list[Pointer]:
 
 
 def read(run_dir: Path, path: Path) -> Pointer:
-    """What the pointer file says, looked over."""
+    """What the pointer file says, looked over. Raises OSError: this moment nobody can tell."""
     stream = path.name.removesuffix(SUFFIX)
-    said = files.read_json(path)
+    said = inside.read_sure(path)
     place, machine = said.get("path"), said.get("host")
     if not isinstance(place, str) or not isinstance(machine, str) or "\0" in place or not os.path.isabs(place):
         return Pointer(stream, Path(os.devnull), "", f"{path} is no pointer: remove it")
