@@ -159,6 +159,28 @@ def test_a_ledger_that_is_older_than_what_is_known_is_a_loss_too(run_dir, tmp_pa
         assert [one.count for one in book.info.losses if one.kind == LOST_LEDGER] == [loss.count]
 
 
+def test_a_loss_is_noted_although_nothing_else_keeps_the_collector(tmp_path):
+    with steno.init(project="p", name="r", dir=tmp_path) as run:
+        run.log({"n": 0})
+        assert run.flush(60)
+        kept = {path: path.read_bytes() for path in node_dir(run.dir).glob("ledger.sqlite*")}
+        for number in range(50):
+            run.log({"n": number})
+        assert run.finish(60)
+    steno.sync(run.dir)
+    for path in node_dir(run.dir).glob("ledger.sqlite*"):
+        path.unlink()
+    for path, data in kept.items():
+        if not path.name.endswith("-shm"):
+            path.write_bytes(data)
+    shutil.rmtree(run.dir / "metrics")
+    assert steno.sync(run.dir).complete
+    with steno.open(run.dir) as book:
+        (loss,) = [one for one in book.info.losses if one.kind == LOST_LEDGER]
+        (note,) = book.records("note")
+    assert note.payload["records"] == loss.count >= 50
+
+
 def test_a_sound_run_has_nothing_of_it(tmp_path):
     with steno.init(project="p", name="r", dir=tmp_path, destinations=["csv"]) as run:
         run.log({"n": 1})

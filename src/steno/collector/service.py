@@ -254,7 +254,7 @@ class Service:
             try:
                 self._look_after()
                 found, more = self._tick()
-                if not found and self._is_done() and self.roster.is_whole():
+                if not found and not self.poster.has_own and self._is_done() and self.roster.is_whole():
                     return
             except (sqlite3.OperationalError, OSError) as error:
                 if isinstance(error, sqlite3.Error) and _is_damage(error):

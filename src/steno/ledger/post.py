@@ -107,6 +107,11 @@ class Poster:
         """Have an entry of the collector's entered with the next posting."""
         self._own.append(own)
 
+    @property
+    def has_own(self) -> bool:
+        """Whether a remark or an entry of the collector's waits for the next posting."""
+        return bool(self._own)
+
     def sample(self, sample: Sample) -> None:
         """Have a measurement of the collector's entered with the next posting, at the step that the run has reached."""
         self._samples.append(sample)
