@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import steno
@@ -128,8 +129,10 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("viewed")
     with steno.init(project="p", name="a", dir=str(place)) as run:
         for step in range(5):
-            run.log({"x": float(step)}, step=step)
-        assert run.finish(30)
+            run.log({"x": float(step), "seen": steno.Image(np.full((8, 8, 3), 40 * step, np.uint8))}, step=step)
+        (place / "model.pt").write_bytes(b"weights" * 1000)
+        run.log_artifact(place / "model.pt", name="model")
+        assert run.finish(60)
     return place
 
 
@@ -144,8 +147,8 @@ def test_the_viewer_works_under_a_prefix(proxy, place, tmp_path, request):
         assert opened.status == 303
         assert opened.headers["location"] == "./?a=1", "an address of our own would leave the prefix"
         page = through.open("/?a=1")
-        assert page.status in {200, 404}  # 404: the page was not built
-        assert page.read()
+        assert page.status == 200
+        page_bytes = page.read()
         assert json.loads(through.open("/api/runs").read())["rows"][0]["run"] == "p/a"
         config = json.loads(through.open("/api/config?run=p%2Fa").read())
         assert config["state"] == "finished"
@@ -153,10 +156,26 @@ def test_the_viewer_works_under_a_prefix(proxy, place, tmp_path, request):
         own = {"X-Steno": "1", "Sec-Fetch-Site": "same-origin", "Content-Type": "application/json", **xsrf}
         card = {"runs": ["p/a"], "cards": [{"id": "a", "keys": ["x"]}]}
         assert through.open("/api/chart", "POST", card, **own).status == 200
-        assert through.open(f"/t/{asker.token}/api/config?run=p%2Fa").status == 200
-        # News must not wait in the proxy's buffer.
-        begun = time.monotonic()
-        stream = through.open("/api/live?runs=p%2Fa", Accept="text/event-stream")  # as an EventSource asks
-        assert stream.readline().startswith(b"id: ")
-        assert time.monotonic() - begun < 5
-        stream.close()
+        stranger = Through(port, prefix, [one for one in cookies if not one.startswith("steno")])
+        request.addfinalizer(stranger.close)
+        assert stranger.open("/api/runs").status == 401
+        index = {"runs": ["p/a"], "cards": [{"id": "a", "key": "seen", "step": 4}]}
+        # By the cookie, and by the path without one: the same bytes of the page, a run's files, and news.
+        for asks, begin in ((through, ""), (stranger, f"/t/{asker.token}")):
+            assert asks.open(f"{begin}/").read() == page_bytes
+            assert asks.open(f"{begin}/page.js").headers["content-type"].startswith("text/javascript")
+            (card_of,) = json.loads(asks.open(f"{begin}/api/media-index", "POST", index, **own).read())["cards"]
+            (item,) = card_of["items"]
+            picture = asks.open(f"{begin}/api/media/p%2Fa/{item['file']}")
+            assert (picture.status, picture.headers["content-type"]) == (200, "image/png")
+            assert "sandbox" in picture.headers["content-security-policy"]
+            assert picture.read().startswith(b"\x89PNG")
+            (kept,) = json.loads(asks.open(f"{begin}/api/artifacts?run=p%2Fa").read())["artifacts"]
+            part = asks.open(f"{begin}/api/artifact/p%2Fa/model/{kept['digest']}/model.pt", Range="bytes=7-13")
+            assert (part.status, part.read()) == (206, b"weights")
+            # News must not wait in the proxy's buffer.
+            began = time.monotonic()
+            stream = asks.open(f"{begin}/api/live?runs=p%2Fa", Accept="text/event-stream")  # as an EventSource asks
+            assert stream.readline().startswith(b"id: ")
+            assert time.monotonic() - began < 5
+            stream.close()

@@ -1,7 +1,8 @@
 // One card over the whole page, with more bins, and the values at the cursor beside it.
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { drawn } from "../chart/lines";
 import { Media } from "../media/Lazy";
+import { useModal } from "../parts/focus";
 import { number } from "../parts/words";
 import { mediaNames } from "../state/keys";
 import { change, view } from "../state/view";
@@ -33,11 +34,8 @@ function Legend({ name }: { name: string }) {
 
 export function FullSize() {
   const name = view.value.card;
-  const dialog = useRef<HTMLDialogElement>(null);
+  const dialog = useModal(name !== null);
   const [size, setSize] = useState({ width: innerWidth, height: innerHeight });
-  useLayoutEffect(() => {
-    if (name !== null && !dialog.current?.open) dialog.current?.showModal();
-  }, [name]);
   useEffect(() => {
     const measure = () => setSize({ width: innerWidth, height: innerHeight });
     addEventListener("resize", measure);
@@ -47,7 +45,7 @@ export function FullSize() {
   const isMedia = mediaNames.value.has(name);
   const side = isMedia ? 0 : size.width > 800 ? 300 : 0;
   return (
-    <dialog class="full" ref={dialog} aria-label={name} onCancel={() => change({ card: null })} onClose={() => view.value.card !== null && change({ card: null })}>
+    <dialog class="full" ref={dialog} aria-label={name} onClose={() => view.value.card !== null && change({ card: null })}>
       <div class="fullrow">
         {isMedia ? (
           <Media key={name} name={name} full width={size.width - 24} height={size.height - 24} />

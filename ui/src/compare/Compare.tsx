@@ -1,5 +1,5 @@
 // Runs compared over the whole page: selected ones side by side, all of them as points or as lines over axes.
-import { useEffect, useRef } from "preact/hooks";
+import { useModal } from "../parts/focus";
 import { change, view } from "../state/view";
 import { Parallel } from "./Parallel";
 import { Scatter } from "./Scatter";
@@ -9,11 +9,8 @@ import "./compare.css";
 const PLOTS = { side: ["side by side", SideBySide], scatter: ["scatter", Scatter], parallel: ["parallel coordinates", Parallel] } as const;
 
 export function Compare() {
-  const dialog = useRef<HTMLDialogElement>(null);
+  const dialog = useModal(true);
   const { plot, compare } = view.value;
-  useEffect(() => {
-    if (!dialog.current?.open) dialog.current?.showModal();
-  });
   const name = plot in PLOTS ? (plot as keyof typeof PLOTS) : "side";
   const Plot = PLOTS[name][1];
   const close = () => view.value.plot !== "" && change({ plot: "" });

@@ -1,5 +1,6 @@
 // What can be changed of several runs at once: tags, notes, colour, and whether they are archived.
 import { useState } from "preact/hooks";
+import { usePopover } from "../parts/focus";
 import { many } from "../parts/words";
 import { edit } from "./edits";
 import { tagsOf } from "./tags";
@@ -20,16 +21,15 @@ export function EditRuns({ runs, close }: { runs: string[]; close: () => void })
     setBusy(false);
   };
   const wanted = tagsOf(tags);
+  const popover = usePopover(close);
   return (
     <div
+      ref={popover}
       class="popover editruns"
       role="dialog"
       aria-label="Edit runs"
       aria-busy={busy}
-      onKeyDown={(event) => {
-        event.stopPropagation();
-        if (event.key === "Escape") close();
-      }}
+      onKeyDown={(event) => event.key !== "Escape" && event.stopPropagation()}
     >
       <div class="poprow">
         <b>{many(runs.length, "run")}</b>

@@ -1,5 +1,5 @@
 // The page: header, table, charts; or what to do next where there are no runs.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { Cards } from "../cards/Cards";
 import { FullSize } from "../cards/FullSize";
 import { Toolbar } from "../cards/Toolbar";
@@ -9,6 +9,7 @@ import { Table } from "../table/Table";
 import { view } from "../state/view";
 import { inFile } from "../wire/file";
 import { Header } from "./Header";
+import { useModal } from "./focus";
 import { KEYS, help } from "./keyboard";
 import { lazy } from "./lazy";
 import { dark } from "./theme";
@@ -38,10 +39,7 @@ function Empty() {
 }
 
 function Help() {
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    if (help.value && !dialog.current?.open) dialog.current?.showModal();
-  });
+  const dialog = useModal(help.value);
   if (!help.value) return null;
   return (
     <dialog class="help" ref={dialog} aria-label="Keys" onClose={() => (help.value = false)} onClick={() => (help.value = false)}>

@@ -1,5 +1,5 @@
 // One run over the whole page, in parts: overview, charts, output, records, artifacts.
-import { useEffect, useRef } from "preact/hooks";
+import { useModal } from "../parts/focus";
 import { Coded } from "../parts/Coded";
 import type { ComponentChild } from "preact";
 import { Cards } from "../cards/Cards";
@@ -45,10 +45,7 @@ function Body({ run }: { run: string }) {
 
 export function RunPage() {
   const run = view.value.open;
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    if (run !== null && !dialog.current?.open) dialog.current?.showModal();
-  }, [run]);
+  const dialog = useModal(run !== null);
   if (run === null) return null;
   const row = known.value.get(run);
   const part = view.value.tab in PARTS ? view.value.tab : "overview";

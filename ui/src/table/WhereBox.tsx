@@ -13,6 +13,8 @@ export function WhereBox() {
   const [text, setText] = useState(where);
   const [offer, setOffer] = useState<Completion | null>(null);
   const [at, setAt] = useState(-1);
+  // What is offered before anything was typed is to be seen: Tab goes on to the next box.
+  const [typed, setTyped] = useState(false);
   const box = useRef<HTMLInputElement>(null);
   useEffect(() => setText(where), [where]);
   const look = (typed: string) => {
@@ -28,6 +30,7 @@ export function WhereBox() {
     const next = `${text.slice(0, offer.from)}${option} ${text.slice(offer.to).trimStart()}`;
     setText(next);
     setOffer(null);
+    setTyped(false);
     const caret = offer.from + option.length + 1;
     queueMicrotask(() => {
       box.current?.focus();
@@ -47,7 +50,7 @@ export function WhereBox() {
       const count = offer.options.length;
       setAt(event.key === "ArrowDown" ? (at + 1) % count : (Math.max(at, 0) + count - 1) % count);
       event.preventDefault();
-    } else if (offer && event.key === "Tab" && !event.shiftKey) {
+    } else if (offer && (typed || at >= 0) && event.key === "Tab" && !event.shiftKey) {
       take(offer.options[Math.max(at, 0)] as string);
       event.preventDefault();
     }
@@ -70,10 +73,12 @@ export function WhereBox() {
         value={text}
         onInput={(event) => {
           setText(event.currentTarget.value);
+          setTyped(true);
           look(event.currentTarget.value);
           if (event.currentTarget.value === "") commit("");
         }}
         onFocus={() => {
+          setTyped(false);
           void columnNames().then(() => document.activeElement === box.current && look(box.current?.value ?? ""));
           look(text);
         }}

@@ -1,6 +1,7 @@
 // The list of kept views: open, save, rename, remove; a file that is no view is a line that says so.
 import { useEffect, useState } from "preact/hooks";
 import { mayEdit } from "../edit/edits";
+import { usePopover } from "../parts/focus";
 import { moment } from "../parts/words";
 import { toAddress } from "../state/address";
 import { view } from "../state/view";
@@ -102,15 +103,14 @@ export function Views({ close }: { close: () => void }) {
     };
   }, []);
   const { value: known } = views;
+  const popover = usePopover(close);
   return (
     <div
+      ref={popover}
       class="popover keptviews"
       role="dialog"
       aria-label="Views"
-      onKeyDown={(event) => {
-        if (event.key === "Escape") close();
-        else event.stopPropagation();
-      }}
+      onKeyDown={(event) => event.key !== "Escape" && event.stopPropagation()}
     >
       <div class="poprow">
         <b>views</b>

@@ -1,0 +1,43 @@
+// Where the focus goes when something opens over the page, and that it goes back to what opened it.
+import { type RefObject } from "preact";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+
+const opener = (): HTMLElement | null => (document.activeElement instanceof HTMLElement ? document.activeElement : null);
+
+/** A dialog that keeps the page behind it from the keyboard while it is shown. */
+export function useModal(shown: boolean): RefObject<HTMLDialogElement> {
+  const dialog = useRef<HTMLDialogElement>(null) as RefObject<HTMLDialogElement>;
+  useLayoutEffect(() => {
+    const node = dialog.current;
+    if (!shown || !node) return;
+    const from = opener();
+    if (!node.open) node.showModal();
+    return () => {
+      node.close(); // while it is open nothing else takes the focus
+      if (from?.isConnected) from.focus({ preventScroll: true });
+    };
+  }, [shown]);
+  return dialog;
+}
+
+/** A small window beside what opened it: its first box or button has the focus, Escape closes it wherever the focus is. */
+export function usePopover(close: () => void): RefObject<HTMLDivElement> {
+  const popover = useRef<HTMLDivElement>(null) as RefObject<HTMLDivElement>;
+  const last = useRef(close);
+  last.current = close;
+  useEffect(() => {
+    const node = popover.current;
+    const from = opener();
+    node?.querySelector<HTMLElement>("[autofocus], input, a, button")?.focus();
+    const escape = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && !document.querySelector("dialog[open]")) last.current();
+    };
+    addEventListener("keydown", escape);
+    return () => {
+      removeEventListener("keydown", escape);
+      const inside = node?.contains(document.activeElement) || document.activeElement === document.body;
+      if (inside && from?.isConnected) from.focus({ preventScroll: true });
+    };
+  }, []);
+  return popover;
+}
