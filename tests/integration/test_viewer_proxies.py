@@ -131,7 +131,7 @@ def place(tmp_path_factory):
         for step in range(5):
             run.log({"x": float(step), "seen": steno.Image(np.full((8, 8, 3), 40 * step, np.uint8))}, step=step)
         (place / "model.pt").write_bytes(b"weights" * 1000)
-        run.log_artifact(place / "model.pt", name="model")
+        run.log_artifact(place / "model.pt", name="model/best")
         assert run.finish(60)
     return place
 
@@ -171,7 +171,7 @@ def test_the_viewer_works_under_a_prefix(proxy, place, tmp_path, request):
             assert "sandbox" in picture.headers["content-security-policy"]
             assert picture.read().startswith(b"\x89PNG")
             (kept,) = json.loads(asks.open(f"{begin}/api/artifacts?run=p%2Fa").read())["artifacts"]
-            part = asks.open(f"{begin}/api/artifact/p%2Fa/model/{kept['digest']}/model.pt", Range="bytes=7-13")
+            part = asks.open(f"{begin}/api/artifact/p%2Fa/model%2Fbest/{kept['digest']}/model.pt", Range="bytes=7-13")
             assert (part.status, part.read()) == (206, b"weights")
             # News must not wait in the proxy's buffer.
             began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -10,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from steno import inside
-from steno.errors import UsageError
+from steno.errors import RunNotFoundError, UsageError
 from steno.viewer import answers, guarded
 
 if TYPE_CHECKING:
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from steno.store.artifacts import Artifact
     from steno.viewer.catalogue import Catalogue
 
 _CHUNK: Final = 256 << 10
+_DEEPEST: Final = 64
+"""More parts than these are in no address of ours."""
 _CLAIMS: Final = {".html": guarded.HTML, ".htm": guarded.HTML, ".svg": guarded.SVG}
 _FOREVER: Final = "private, max-age=31536000, immutable"
 
@@ -34,10 +38,11 @@ class Files:
 
     async def media(self, request: Request) -> Response:
         """`api/media/<run>/<path>`: a file below the run's `media`."""
-        run, parts = _split(request, "/api/media/")
-        return await run_in_threadpool(self._media, request, run, "/".join(parts))
+        return await run_in_threadpool(self._media, request)
 
-    def _media(self, request: Request, run: str, path: str) -> Response:
+    def _media(self, request: Request) -> Response:
+        run, parts = self._run(_segments(request, "/api/media/"), "media")
+        path = "/".join(parts)
         root = self._catalogue.path(run)
         if inside.relative(path).partition("/")[0] != "media":
             raise UsageError(f"{path!r} is no media file of a run: the addresses are those of api/records")
@@ -47,32 +52,51 @@ class Files:
 
     async def artifact(self, request: Request) -> Response:
         """`api/artifact/<run>/<name>/<version>/<path>`."""
-        run, parts = _split(request, "/api/artifact/")
-        return await run_in_threadpool(self._artifact, request, run, parts)
+        return await run_in_threadpool(self._artifact, request)
 
-    def _artifact(self, request: Request, run: str, parts: list[str]) -> Response:
+    def _artifact(self, request: Request) -> Response:
+        run, parts = self._run(_segments(request, "/api/artifact/"), None)
         if len(parts) < 2:
             raise UsageError("an artifact's address is api/artifact/<run>/<name>/<version>/<path>")
-        name, digest, path = parts[0], parts[1], "/".join(parts[2:])
-        found = self._catalogue.reader(run).artifact(name, digest=digest)
-        files = found.files
+        found, rest = self._version(run, parts)
+        files, path = found.files, "/".join(rest)
         if not path and len(files) == 1 and found.kind == "file":
             path = next(iter(files))
         if path not in files:
-            raise UsageError(f"the artifact {name!r} has no file {path!r}")
+            raise UsageError(f"the artifact {found.name!r} has no file {path!r}")
         own = found.digest if found.kind == "file" else None
         return _send(request, inside.opened(files[path]), path, digest=own)
 
+    def _run(self, segments: list[str], below: str | None) -> tuple[str, list[str]]:
+        """(run, the rest) of an address: the first segments that name a run, and with `below` stand before that.
 
-def _split(request: Request, prefix: str) -> tuple[str, list[str]]:
-    """(run, the rest) of an address: each part is one segment as it was sent, so that a run's "/" can stand in it."""
+        The page sends a run's "/" as %2F, so that a run is one segment. A proxy may have decoded it: nginx does.
+        """
+        for count in range(1, min(len(segments), _DEEPEST)):
+            run = "/".join(segments[:count])
+            if below is None or segments[count] == below:
+                with contextlib.suppress(RunNotFoundError):
+                    self._catalogue.path(run)
+                    return run, segments[count:]
+        return segments[0], segments[1:]
+
+    def _version(self, run: str, parts: list[str]) -> tuple[Artifact, list[str]]:
+        """A version, and the segments behind it; a name's "/" may have been decoded too."""
+        reader = self._catalogue.reader(run)
+        for count in range(2, min(len(parts), _DEEPEST) + 1):
+            with contextlib.suppress(UsageError):
+                return reader.artifact("/".join(parts[: count - 1]), digest=parts[count - 1]), parts[count:]
+        return reader.artifact(parts[0], digest=parts[1]), parts[2:]
+
+
+def _segments(request: Request, prefix: str) -> list[str]:
+    """The parts of an address as they were sent."""
     raw = request.scope.get("raw_path") or request.scope["path"].encode()
     segments = raw.decode("latin-1").partition("?")[0].partition(prefix)[2].split("/")
     try:
-        run, *parts = [unquote(segment, errors="strict") for segment in segments]
+        return [unquote(segment, errors="strict") for segment in segments]
     except UnicodeDecodeError:
         raise UsageError("the address is no UTF-8") from None
-    return run, parts
 
 
 def _send(request: Request, fd: int, name: str, digest: str | None) -> Response:
