@@ -20,7 +20,7 @@ export function useModal(shown: boolean): RefObject<HTMLDialogElement> {
   return dialog;
 }
 
-/** A small window beside what opened it: its first box or button has the focus, Escape closes it wherever the focus is. */
+/** A small window beside what opened it: what it is for has the focus, or its first button; Escape closes it wherever the focus is. */
 export function usePopover(close: () => void): RefObject<HTMLDivElement> {
   const popover = useRef<HTMLDivElement>(null) as RefObject<HTMLDivElement>;
   const last = useRef(close);
@@ -28,7 +28,7 @@ export function usePopover(close: () => void): RefObject<HTMLDivElement> {
   useEffect(() => {
     const node = popover.current;
     const from = opener();
-    node?.querySelector<HTMLElement>("[autofocus], input, a, button")?.focus();
+    (node?.querySelector<HTMLElement>("[autofocus]") ?? node?.querySelector<HTMLElement>("input, a, button"))?.focus();
     const escape = (event: KeyboardEvent) => {
       if (event.key === "Escape" && !document.querySelector("dialog[open]")) last.current();
     };

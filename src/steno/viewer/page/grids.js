@@ -1,1 +1,1 @@
-import{U as e,it as t,q as n}from"./page.js";async function r(r,i){let a=await e(`api/media-heat`,n(r,i));return t(await a.arrayBuffer())[0]}async function i(t,r){return(await e(`api/media-table`,n(t,r))).json()}export{i as n,r as t};
+import{G as e,Y as t,ot as n}from"./page.js";async function r(r,i){let a=await e(`api/media-heat`,t(r,i));return n(await a.arrayBuffer())[0]}async function i(n,r){return(await e(`api/media-table`,t(n,r))).json()}export{i as n,r as t};
