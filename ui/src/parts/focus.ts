@@ -1,6 +1,6 @@
 // Where the focus goes when something opens over the page, and that it goes back to what opened it.
 import { type RefObject } from "preact";
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 const opener = (): HTMLElement | null => (document.activeElement instanceof HTMLElement ? document.activeElement : null);
 
@@ -25,7 +25,8 @@ export function usePopover(close: () => void): RefObject<HTMLDivElement> {
   const popover = useRef<HTMLDivElement>(null) as RefObject<HTMLDivElement>;
   const last = useRef(close);
   last.current = close;
-  useEffect(() => {
+  // Before the browser itself looks for what has autofocus: what has the focus now is what opened it.
+  useLayoutEffect(() => {
     const node = popover.current;
     const from = opener();
     (node?.querySelector<HTMLElement>("[autofocus]") ?? node?.querySelector<HTMLElement>("input, a, button"))?.focus();
@@ -35,8 +36,10 @@ export function usePopover(close: () => void): RefObject<HTMLDivElement> {
     addEventListener("keydown", escape);
     return () => {
       removeEventListener("keydown", escape);
-      const inside = node?.contains(document.activeElement) || document.activeElement === document.body;
-      if (inside && from?.isConnected) from.focus({ preventScroll: true });
+      const back = () => from?.isConnected && from.focus({ preventScroll: true });
+      if (node?.contains(document.activeElement)) back();
+      // What is removed loses the focus to the document.
+      queueMicrotask(() => document.activeElement === document.body && back());
     };
   }, []);
   return popover;
