@@ -294,8 +294,8 @@ def test_what_is_wrong_on_the_way_is_the_last_line_and_whoever_goes_away_ends_it
     assert [sorted(one) for one in told] == [["bins", "done", "of"], ["error", "remedy"]]
     assert "draw fewer runs" in told[-1]["error"]
     assert made == b""
-    asked, apart = [], export._charts.apart
-    monkeypatch.setattr(export._charts, "apart", lambda given: asked.append(given) or apart(given))
+    asked, one_by_one = [], export._charts.one_by_one
+    monkeypatch.setattr(export._charts, "one_by_one", lambda given: asked.append(given) or one_by_one(given))
     steps = export.steps("runs=all", title=None, width=450)
     going = _told(next(steps), steps)
     told = [json.loads(next(going)) for _ in range(2)]
