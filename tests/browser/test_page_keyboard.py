@@ -112,7 +112,7 @@ def test_the_keys_are_listed_and_do_what_the_list_says(browse, editable):
     assert focused(page) == "Filter charts"
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("l")
-    assert page.get_by_label("log y").is_checked()
+    page.locator("input:checked").and_(page.get_by_label("log y")).wait_for()
     page.keyboard.press("d")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 

@@ -1,5 +1,5 @@
 // Starts the page: state, news, keys, then what is seen.
-import { batch } from "@preact/signals";
+import { batch, effect } from "@preact/signals";
 import { render } from "preact";
 import "uplot/dist/uPlot.min.css";
 import "./page.css";
@@ -54,7 +54,9 @@ function running(): string[] {
 
 const inDocument = document.getElementById("steno-data");
 if (inDocument) startWith(openFile(inDocument.textContent ?? "").view);
-document.documentElement.dataset["theme"] = dark.value ? "dark" : "light";
+effect(() => {
+  document.documentElement.dataset["theme"] = dark.value ? "dark" : "light";
+});
 table.start();
 keys.start();
 data.start();

@@ -1,5 +1,4 @@
 // The page: header, table, charts; or what to do next where there are no runs.
-import { useEffect } from "preact/hooks";
 import { Cards } from "../cards/Cards";
 import { FullSize } from "../cards/FullSize";
 import { Toolbar } from "../cards/Toolbar";
@@ -12,7 +11,6 @@ import { Header } from "./Header";
 import { useModal } from "./focus";
 import { KEYS, help } from "./keyboard";
 import { lazy } from "./lazy";
-import { dark } from "./theme";
 
 const Compare = lazy(() => import("../compare/Compare").then((one) => one.Compare));
 const RunPage = lazy(() => import("../run/RunPage").then((one) => one.RunPage));
@@ -60,9 +58,6 @@ function Help() {
 }
 
 export function Page() {
-  useEffect(() => {
-    document.documentElement.dataset["theme"] = dark.value ? "dark" : "light";
-  }, [dark.value]);
   const empty = total.value === 0 && all.value === 0 && view.value.where === "" && problem.value === null;
   return (
     <>
