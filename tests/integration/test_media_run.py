@@ -13,6 +13,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from foreign_runs import health
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import steno
@@ -102,6 +103,8 @@ def test_every_kind_comes_back_decoded(run):
     assert (tags["audio"], tags["histograms"]) == (["nested/sound"], ["weights"])
     assert set(tags["tensors"]) == {"words", "table", "cloud_VERTEX"}
     assert board.Scalars("loss")[0].step == 7
+    # The page is in no event file, and the run's health says so.
+    assert health(run.dir, "tensorboard")["left_out"] == {"html": 1}
 
 
 def test_a_value_is_as_it_was_at_the_call_a_thousand_times(run):

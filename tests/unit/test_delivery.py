@@ -645,6 +645,23 @@ def test_what_it_has_no_place_for_is_said_once_and_counted(road):
     assert way.said().count("no place for text") == 1
 
 
+@pytest.mark.parametrize("other", [3, "words", {"text": "many"}, RuntimeError("no")], ids=repr)
+def test_an_attribute_of_that_name_that_means_something_else_costs_nothing(road, other):
+    class Other(Keeping):
+        @property
+        def left_out(self):
+            if isinstance(other, Exception):
+                raise other
+            return other
+
+    there = Other()
+    way = road(there)
+    way.log(1)
+    until(lambda: there.taken == [1])
+    assert "left_out" not in way.health()
+    assert way.end(10)
+
+
 # -- an object alone: its journal is not kept for ever ------------------------------------------------------------
 
 

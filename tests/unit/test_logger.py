@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 tensordict = pytest.importorskip("tensordict")
 
 from steno.writers.converted import LateMetrics, converted, flattened  # noqa: E402 - it needs torch
-from steno.writers.transfer import begun  # noqa: E402
+from steno.writers.transfer import started_fetches  # noqa: E402
 
 
 @pytest.fixture
@@ -410,7 +410,7 @@ def test_packed_copies_keep_dtype_order_and_the_moment():
         "s": torch.eye(2).to_sparse(),
         "e": torch.empty(0),
     }
-    (fetch,) = begun(tensors)
+    (fetch,) = started_fetches(tensors)
     for name in "figbm":
         tensors[name].zero_()
     assert fetch() == {

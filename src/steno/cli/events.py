@@ -56,7 +56,7 @@ def write(reader: RunReader, target: Path) -> tuple[int, int]:
     finally:
         for destination in made.values():
             destination.close()
-    left_out = sum(destination.left_out for destination in made.values())
+    left_out = sum(sum(destination.left_out.values()) for destination in made.values())
     return points - left_out, left_out
 
 

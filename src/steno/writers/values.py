@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from steno.errors import UsageError
@@ -170,8 +171,8 @@ def _merged(array: NDArray[Any], bins: Any, max_bins: Any) -> Any:
         counts, limits = np.histogram(numbers, edges)
     except (ValueError, MemoryError):
         return Histogram(array, bins=bins)  # numbers too close together, or too far apart, for numpy
-    if not hasattr(max_bins, "__index__") or int(max_bins) < 1:
-        raise UsageError(f"max_bins={brief(max_bins)} is not a whole number from 1 on; leave it out for no limit")
+    if not (isinstance(max_bins, Real) or hasattr(max_bins, "__index__")) or not max_bins >= 1:
+        raise UsageError(f"max_bins={brief(max_bins)} is not a number from 1 on; leave it out for no limit")
     if len(counts) > max_bins:
         every = len(counts) // int(max_bins)
         counts = np.add.reduceat(counts, np.arange(0, len(counts), every))

@@ -59,9 +59,9 @@ class TensorBoard:
         return {"files": files, "rewound": self._rewound}
 
     @property
-    def left_out(self) -> int:
-        """Media that TensorBoard has no place for, or whose file was not to be had, since `open`."""
-        return 0 if self._media is None else self._media.left_out
+    def left_out(self) -> dict[str, int]:
+        """Media that TensorBoard has no place for, or whose file was not to be had, since `open`, by kind."""
+        return {} if self._media is None else self._media.left_out
 
     def open(self, run: RunInfo) -> None:
         """Begin, or go on from `run.position`; makes no file before the first point."""

@@ -56,29 +56,37 @@ class Media:
         self._run_dir = run_dir
         self._wait_secs = wait_secs
         self._waits_again = waits_again
-        self.left_out = 0
+        self.left_out: dict[str, int] = {}
+        """By kind, and by what is odd about the value, how many were left out."""
 
     def values(self, key: str, ref: Ref) -> list[bytes]:
         """The values of one media point; each one the bytes of a `Summary.Value`."""
-        write = _KINDS.get(ref.kind)
-        found: list[bytes] = []
-        # What is too large is not waited for either: encoding it takes long, and the scalars stand behind it.
-        if write is not None and math.prod(ref.meta.get("shape", ())) <= LARGEST_BYTES:
-            try:
-                path = files.encoded(self._run_dir, ref, self._wait_secs)
-                if path is None and ref.file is not None:
-                    self.left_out += 1
-                    self._wait_secs *= self._waits_again
-                    return []
-                if path is None or path.stat().st_size <= LARGEST_BYTES:
-                    values = write({**ref.meta, "tag": key}, path)
-                    # A plugin that looks for its tag by name is given that name.
-                    found = [_tagged(end if ref.kind in _NAMED else key + end, body) for end, body in values]
-            except Exception:  # a missing package, a damaged file: the neighbours are written
-                found = []
+        try:
+            found, why = self._made(key, ref)
+        except Exception as error:  # a missing package, a damaged file: the neighbours are written
+            found, why = [], f" ({type(error).__name__})"
         if not found:
-            self.left_out += 1
+            what = ref.kind + why
+            self.left_out[what] = self.left_out.get(what, 0) + 1
         return found
+
+    def _made(self, key: str, ref: Ref) -> tuple[list[bytes], str]:
+        """The values, and why there are none where the kind alone does not say it."""
+        write = _KINDS.get(ref.kind)
+        if write is None:
+            return [], ""
+        # What is too large is not waited for either: encoding it takes long, and the scalars stand behind it.
+        if math.prod(ref.meta.get("shape", ())) > LARGEST_BYTES:
+            return [], " of more than 64 MiB"
+        path = files.encoded(self._run_dir, ref, self._wait_secs)
+        if path is None and ref.file is not None:
+            self._wait_secs *= self._waits_again
+            return [], " without a file"
+        if path is not None and path.stat().st_size > LARGEST_BYTES:
+            return [], " of more than 64 MiB"
+        # A plugin that looks for its tag by name is given that name.
+        values = write({**ref.meta, "tag": key}, path)
+        return [_tagged(end if ref.kind in _NAMED else key + end, body) for end, body in values], " of this form"
 
 
 def _bytes(field: int, data: bytes) -> bytes:
