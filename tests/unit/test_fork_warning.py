@@ -96,3 +96,32 @@ def test_a_child_of_a_run_without_a_collector_waits_for_none(tmp_path):
     """
     done = run_programs.run(code, tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_fork_of_a_process_that_has_joined_waits_for_the_collector_that_another_one_starts(tmp_path):
+    code = """
+    import multiprocessing, os, signal, sys, steno
+
+    def join():
+        steno.log({"a": 1.0})
+        pid = os.fork()
+        if pid == 0:
+            steno.log({"a": 2.0})
+            os._exit(0 if steno.flush(60) else 1)
+        sys.exit(os.waitpid(pid, 0)[1] != 0)
+
+    if __name__ == "__main__":
+        run = steno.init(project="p", name="n")
+        collector = run._ending.started.watchdog.pid
+        os.kill(collector, signal.SIGSTOP)  # it comes up late
+        joined = multiprocessing.get_context("spawn").Process(target=join)
+        joined.start()
+        while len(os.listdir(run.dir / ".steno" / "journal")) < 3:
+            assert joined.exitcode is None
+        os.kill(collector, signal.SIGCONT)
+        joined.join()
+        assert joined.exitcode == 0
+        assert run.finish(60)
+    """
+    done = run_programs.run(code, tmp_path, STENO_COLLECTOR="on")
+    assert done.returncode == 0, done.stderr

@@ -23,7 +23,7 @@ _DEATHS: Final = 5
 _JOIN_SECS: Final = 1.5
 """A process that joins leaves the starting to the one that opened the attempt, for so long."""
 _INHERITED_SECS: Final = 10.0
-"""For so long after a fork the child believes that the collector which its parent has started comes up."""
+"""For so long after a fork the child believes that the collector comes up which its parent has started or waits for."""
 _BEGUN_SECS: Final = 0.5
 """Another process has just started one: then this one looks again."""
 _WELL_SECS: Final = 300.0
@@ -154,10 +154,11 @@ class Watchdog:
 
     def abandon(self) -> None:
         """In a forked child: the collector is the parent's business."""
+        if self.enabled and not self.given_up:
+            self._expected_until = time.monotonic() + _INHERITED_SECS
         self.enabled = False
         self._watching = threading.Lock()
         if self._process is not None:
-            self._expected_until = time.monotonic() + _INHERITED_SECS
             disown(self._process)
             self._process = None
 
