@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
+from pathlib import Path
 
 import pytest
 from run_programs import wait_for
@@ -136,3 +138,50 @@ def test_a_flush_is_not_done_while_records_wait_in_memory(recorder):
     assert not recorder.flush(0)
     assert recorder.appender.recover()
     assert not recorder.health()["kept_in_memory"]
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_full_segments_whose_files_somebody_removes_are_not_posted_but_written_again(recorder, count):
+    recorder._upkeep._next_kept = float("inf")
+    for _ in range(count):
+        fill(recorder)
+    full = [segment.path for segment in recorder._posting.retired]
+    assert len(full) == count
+    wait_for(lambda: len(recorder._stream.spares) == 3)
+    held = {path: path.read_bytes() for path in full}
+    before = recorder.unposted()
+    reader = full[1].open("r+b")
+    for path in full:
+        path.unlink()
+
+    assert not recorder.flush(0)
+    assert recorder.unposted() == before
+    wait_for(lambda: all(path.exists() for path in full))
+    assert {path: path.read_bytes() for path in full} == held
+    # A collector says it in the new file, or in the one that it had opened before; then it removes what is there.
+    for file, path in ((full[0].open("r+b"), full[0]), (reader, full[1])):
+        with file:
+            file.seek(16)
+            file.write((1 << 20).to_bytes(8, "little"))
+        path.unlink()
+    wait_for(lambda: len(recorder._posting.retired) == count - 2)
+    assert not any(path.exists() for path in full[:2])
+    assert recorder.unposted() < before
+
+
+def test_full_segments_that_wait_take_neither_memory_nor_descriptors(recorder):
+    fds = len(os.listdir("/proc/self/fd"))
+    for _ in range(60):
+        fill(recorder)
+    assert len(recorder._posting.retired) == 60
+    maps = f"{recorder._stream.directory}/"
+
+    def resident_kb():
+        found, inside = [0], False
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            inside = maps in line if "-" in line.split(" ")[0] else inside
+            found += [int(line.split()[1])] if inside and line.startswith("Rss:") else []
+        return sum(found)
+
+    wait_for(lambda: resident_kb() < 30 * 64)
+    assert len(os.listdir("/proc/self/fd")) < fds + 40

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _POLL_SECS: Final = 0.002
 _MAPPED: Final = 16
-"""Full segments kept mapped until they are posted; more are looked up on disk."""
+"""So many of the newest full segments are mapped with their pages; older ones are held without."""
+_HELD: Final = 16_384
+"""More are looked up on disk: the kernel gives a process some 65,000 maps."""
 
 
 class Posting:
@@ -36,7 +38,7 @@ class Posting:
         self.retired.append(Retired(segment))
 
     def reap(self) -> None:
-        """Unmap full segments that are posted, and the oldest when there are many."""
+        """Unmap full segments that are posted, and hold the others so that they take no memory when there are many."""
         done = 0
         for retired in list(self.retired):
             posted = retired.look()
@@ -47,8 +49,11 @@ class Posting:
             else:
                 break
         del self.retired[:done]
-        for retired in self.retired[:-_MAPPED]:
-            retired.close()
+        for number, retired in enumerate(self.retired[:-_MAPPED]):
+            if number < _HELD:
+                retired.hold()
+            else:
+                retired.close()
 
     def wait(self, written: Sequence[Segment], deadline: float | None, *, inherited: bool) -> bool:
         """Wait until all journalled by now is posted; False at the deadline (monotonic secs).

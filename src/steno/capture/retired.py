@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from steno import files
@@ -54,8 +55,13 @@ class Retired:
         if segment is None or files.inode(segment.path) == segment.inode or self.look():
             return False
         segment.restore()
-        self.close()  # what is said of it from now on stands in the new file
         return True
+
+    def hold(self) -> None:
+        """Take no memory for it any more; where its file is gone it keeps what it has, for `restore`."""
+        if self._segment is not None:
+            with contextlib.suppress(OSError):
+                self._segment.hold()
 
     def close(self) -> None:
         """Unmap."""

@@ -155,7 +155,7 @@ class Upkeep:
         current = self._appender.current
         if current is not None and files.inode(current.path) != current.inode:
             self._appender.roll()
-        if any(self._restored()):
+        if sum(self._restored()):
             self._removed(stream.directory / "000000.seg")
 
     def _restored(self) -> Iterator[bool]:

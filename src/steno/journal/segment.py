@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 from typing import TYPE_CHECKING, Any, Final
@@ -62,7 +63,7 @@ class Segment:
 
     """
 
-    __slots__ = ("end", "inode", "map", "nonce", "number", "path", "size", "write")
+    __slots__ = ("_removed", "end", "inode", "map", "nonce", "number", "path", "size", "write")
 
     def __init__(self, path: Path, identity: fmt.SegmentIdentity) -> None:
         self.path = path
@@ -94,6 +95,8 @@ class Segment:
         self.write: Callable[[bytes], Any] = self.map.write
         self.end = 0
         """Where its frames end, once sealed."""
+        self._removed: list[Any] = []
+        """Maps of files that were removed: a collector may be at one of them still."""
 
     def tell(self) -> int:
         """Bytes used, header included."""
@@ -120,23 +123,45 @@ class Segment:
 
     def posted(self) -> tuple[int, int]:
         """(bytes of this segment in the ledger, number of the last record posted from it)."""
-        raw = self.map[fmt.POSTED_AT : fmt.RECORD_AT + 8]
-        return fmt.U64.unpack_from(raw, 0)[0], fmt.U64.unpack_from(raw, 8)[0]
+        heads = (one[fmt.POSTED_AT : fmt.RECORD_AT + 8] for one in (self.map, *self._removed))
+        return max((fmt.U64.unpack_from(raw, 0)[0], fmt.U64.unpack_from(raw, 8)[0]) for raw in heads)
 
     def restore(self) -> None:
-        """Write the file anew, from the map, after somebody has removed it.
+        """Write the file of a full segment anew, from the map, after somebody has removed it, and map the new one.
 
-        Whoever has the old one mapped, this process too, sees nothing of the new one. Raises OSError.
+        Raises OSError.
         """
         hidden = self.path.with_name(f".{self.path.name}")
         files.unlink(hidden, missing_ok=True)
         files.write_new(hidden, self.map[: max(self.end, fmt.HEADER_BYTES)], mode=0o644)
         os.truncate(hidden, self.size)
+        removed = self.map
+        self._hold(hidden)
+        self._removed.append(removed)
         files.rename(hidden, self.path)
+
+    def hold(self) -> None:
+        """Once it is full: map it so that it takes neither memory nor a descriptor. Raises OSError: nothing changed."""
+        if not isinstance(self.map, HeldMap):
+            self._hold(self.path)
+
+    def _hold(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            inode = files.inode(fd)
+            if path is self.path and inode != self.inode:
+                raise FileNotFoundError(errno.ENOENT, "it is another file now", os.fspath(path))
+            held = HeldMap(fd, self.size)
+        finally:
+            os.close(fd)
+        # Whoever still has the old map reads on in it, and finds no room there to write.
+        self.map, self.write, self.inode = held, held.write, inode
 
     def close(self) -> None:
         """Unmap; the file stays. Later writes raise ValueError."""
         self.map.close()
+        for one in self._removed:
+            one.close()
 
     def discard(self) -> None:
         """Unmap and delete: for a segment made ahead and never used.
@@ -151,6 +176,44 @@ class Segment:
             pass
 
 
+class HeldMap:
+    """A full segment's file, to be read: no page of it is in memory before that, and no descriptor is kept.
+
+    The file outlives its removal in it. Raises OSError.
+    """
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._size = size
+        self.closed = True
+        self._address = _libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+        if self._address in {None, _MAP_FAILED}:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        self.closed = False
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        if self.closed:
+            raise ValueError("it is closed")
+        return ctypes.string_at(self._address + start, stop - start)
+
+    def tell(self) -> int:
+        """Where the next frame would go: there is no room for one."""
+        return self._size
+
+    def write(self, _: bytes) -> None:
+        """Refuse the frame, as a full map does."""
+        raise ValueError("it is full")
+
+    def close(self) -> None:
+        """Have later uses refused; the pages go when nobody has it any more."""
+        self.closed = True
+
+    def __del__(self) -> None:
+        if self._address not in {None, _MAP_FAILED}:
+            _libc.munmap(self._address, self._size)
+
+
 def _mapped(fd: int, size: int) -> Any:
     """The whole file, each page of it, as a map that both forms of the hot path write through."""
     module, _ = native.chosen()
@@ -161,7 +224,11 @@ def _mapped(fd: int, size: int) -> Any:
     return mapped
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_MAP_FAILED: Final = ctypes.c_void_p(-1).value
 
 
 def prefault(mapped: mmap.mmap, size: int) -> None:
