@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -13,13 +15,15 @@ import run_programs
 
 import steno
 from nodes import node_dir
+from steno.collector import ledgers
 from steno.collector.catalogue import claim
 from steno.collector.known import known
+from steno.collector.ledgers import Expectation
 from steno.ledger import cursors, schema
 from steno.ledger.fence import Superseded
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader
-from steno.ledger.snapshot import LOST_LEDGER
+from steno.ledger.snapshot import LOST_LEDGER, Loss
 from steno.record import node_name
 
 pytestmark = pytest.mark.usefixtures("kept_ledger")
@@ -228,9 +232,7 @@ def test_a_destination_goes_on_behind_batches_that_are_lost(tmp_path):
     poster = Poster(schema.begin(node / "ledger.sqlite", 0), 0)
     poster.note(said="one")
     poster.post([])
-    poster.skip_to(100, 50, {})
-    poster.note(said="two")
-    poster.post([])
+    poster.skip_to(100, 50, {}, Loss(0, LOST_LEDGER, "node", 98, "why"), said="two")
     reader = Reader(tmp_path)
     assert [reader.next_batch(0, number).id for number in (1, 2, 49, 50)] == [1, 50, 50, 50]
     assert reader.next_batch(0, 51) is None
@@ -267,3 +269,47 @@ def test_a_run_whose_machinery_was_removed_goes_on_behind_its_parts(run_dir, tmp
     shutil.rmtree(run_dir / ".steno")  # and by the manifest alone
     with steno.open(run_dir) as book:
         assert len(book.series("n")) == RECORDS + 2
+
+
+@pytest.mark.parametrize("is_judged", [False, True])
+def test_whenever_a_collector_dies_as_it_finds_a_loss_the_next_one_tells_it_once_and_nobody_waits(tmp_path, is_judged):
+    """Killed before each statement in turn: numbers that are left out and of which nothing is told are waited for."""
+    run_dir = tmp_path / "p" / "r"
+    (run_dir / ".steno").mkdir(parents=True)
+    (run_dir / "run.json").write_text("{}")
+    (run_dir / "metrics.csv").write_text(f"record,n\n{RECORDS},1.0\n")
+    node = claim(run_dir)
+
+    def find(statements: int) -> None:
+        """Find the loss, and die before that statement."""
+        connection = schema.begin(node.ledger, node.number)
+        poster = Poster(connection, node.number)
+        expected = Expectation(run_dir, node, poster, poster.lock, lambda *_: None)
+        left = itertools.count(statements, -1)
+        connection.set_trace_callback(lambda _: next(left) > 0 or os.kill(os.getpid(), signal.SIGKILL))
+        if is_judged:
+            expected.judge()
+        else:
+            expected.begin()
+        os._exit(0)
+
+    for statements in range(100):
+        for path in node.ledger.parent.glob("ledger.sqlite*"):
+            path.unlink()
+        if (child := os.fork()) == 0:
+            find(statements)
+        died = os.waitpid(child, 0)[1]
+        poster = Poster(ledgers.begin(node), node.number)
+        expected = Expectation(run_dir, node, poster, poster.lock, lambda *_: None)
+        expected.begin()
+        if expected.open:
+            expected.judge()
+        fetch = poster.connection.execute
+        assert fetch("select kind, count from losses").fetchall() == [(LOST_LEDGER, RECORDS)]
+        notes = [json.loads(text)["records"] for (text,) in fetch("select payload from entries")]
+        assert notes == [RECORDS]
+        assert fetch("select id, last from batches").fetchall() == [(poster.next_batch - 1, poster.next_record - 1)]
+        poster.connection.close()
+        if not died:
+            break
+    assert statements > 5

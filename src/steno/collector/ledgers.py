@@ -18,7 +18,7 @@ from steno.journal.place import LEDGER
 from steno.ledger import schema, streams
 from steno.ledger.read import require_valid
 from steno.ledger.seal import adopt_parts
-from steno.ledger.snapshot import LOST_LEDGER
+from steno.ledger.snapshot import LOST_LEDGER, Loss
 from steno.ledger.steps import RUN
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from steno.collector.catalogue import Node
     from steno.ledger.post import Poster
+    from steno.record import Batch
 
 _CHECKED_BYTES = 1 << 28
 
@@ -88,6 +89,7 @@ class Expectation:
             Delivery.restore(self._poster.connection, self._lock, old, batch)
         if not whole:
             self._lose()
+            self.open = False
         elif adopted:
             self._poster.note(
                 lost_ledger=str(self._node.ledger),
@@ -95,11 +97,11 @@ class Expectation:
                 reason="the ledger was missing or damaged; what was in it and is in no part or journal is lost",
             )
 
-    def judge(self) -> None:
-        """All that journals had is posted: what is missing now is lost."""
+    def judge(self) -> Batch | None:
+        """All that journals had is posted: what is missing now is lost. The batch that says so."""
+        batch = self._lose()
         self.open = False
-        if self._poster.next_record <= self._known.record:
-            self._lose()
+        return batch
 
     def _journals_are_whole(self) -> bool:
         """Whether journals of this machine may hold all that parts do not: posted before, and no segment removed."""
@@ -115,19 +117,21 @@ class Expectation:
             whole = whole or any(_posted_before(found.dir / f"{number:06d}.seg") > reached for number in numbers)
         return whole
 
-    def _lose(self) -> None:
+    def _lose(self) -> Batch | None:
         missing = self._known.record - self._poster.next_record + 1
-        self.open = False
         if missing <= 0:
-            return
+            return None
         why = f"the ledger begins below record {self._known.record}, which {self._known.by} knows"
-        self._poster.skip_to(self._known.record + 1, self._known.batch + 1, {RUN: self._known.step})
-        self._poster.lose(LOST_LEDGER, f"node {self._node.dir.name}", missing, why)
-        self._poster.note(lost_ledger=str(self._node.ledger), records=missing, reason=why)
+        loss = Loss(self._node.number, LOST_LEDGER, f"node {self._node.dir.name}", missing, why)
+        batch = self._poster.skip_to(
+            self._known.record + 1, self._known.batch + 1, {RUN: self._known.step}, loss,
+            lost_ledger=str(self._node.ledger), records=missing, reason=why,
+        )  # fmt: skip
         self._say(
             "lost ledger",
             f"{missing} records are lost but for those that journals still hold: {why} ({self._node.ledger})",
         )
+        return batch
 
 
 def _posted_before(path: Path) -> int:

@@ -32,17 +32,18 @@ from steno.ledger.fence import Fenced, Superseded
 from steno.ledger.post import Poster
 from steno.ledger.read import Reader
 from steno.ledger.seal import Sealer
-from steno.ledger.snapshot import Stream, run_state
+from steno.ledger.snapshot import run_state
 from steno.ledger.spool import Spool
 from steno.record import FINISH
 from steno.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from steno.journal.decode import Slice
     from steno.ledger.incoming import StreamInfo
+    from steno.record import Batch
 
 POST_SECS = 0.25
 """Between two postings while nobody waits: a posting costs, whatever it brings, and readers bear a second."""
@@ -52,7 +53,6 @@ _RING_SECS = 0.002
 """At least so long between two, however often it is woken."""
 _RUNG_SECS = 0.3
 """Who wakes it may wait for what destinations have delivered, too, and wakes it again."""
-_SCAN_SECS = 0.1
 _GRACE_SECS = 10.0
 """A collector started by `init` may be there before the first journal."""
 _STATUS_SECS = 0.9
@@ -206,10 +206,10 @@ class Service:
         self._lock = threading.RLock()
         self.poster = Poster(connection, self.node.number, self._lock)
         sealer = Sealer(self.run_dir, connection, self._lock, self.node.number)
-        self.sealing = Sealing(sealer, self.say)
         self._expected = ledgers.Expectation(self.run_dir, self.node, self.poster, self._lock, self.say)
         self._expected.begin()
         sealer.clean()
+        self.sealing = Sealing(sealer, self.say)
         manifest.remove(self.run_dir, self.node.dir)
         connection.execute("delete from meta where key='done'")
         self.upkeep = Upkeep(self.run_dir, self.node, self._locks, self.say)
@@ -298,7 +298,9 @@ class Service:
             self._post(slices)
         more = self.roster.more
         if self._expected.open and not is_held and not more and not self.roster.has_left_over:
-            self._expected.judge()
+            batch = self._expected.judge()
+            if batch is not None:
+                self._posted(batch, ())
         self._end_journals()
         self._problem = None
         self.delivery.look(now)
@@ -352,6 +354,10 @@ class Service:
         except Exception as error:
             self._narrow(slices, error)
             return
+        self._posted(batch, {info.stream for info, _ in slices})
+
+    def _posted(self, batch: Batch | None, streams: Collection[str]) -> None:
+        """Tell everybody what was posted, and the writers of these streams."""
         self.artifacts.posted(batch)
         self.media.posted(self.poster.generation)
         record = self.poster.next_record - 1
@@ -359,7 +365,7 @@ class Service:
             # Told before the writer is: one that finishes has something to say of it.
             self._refused = self.poster.refused.values
             self._report(time.monotonic(), force=True)
-        self.roster.posted({info.stream for info, _ in slices}, record)
+        self.roster.posted(streams, record)
         if batch is not None:
             self.sealing.added(batch)
             self.carding.added(batch, self.poster.generation)
@@ -463,7 +469,7 @@ class Service:
         try:
             # What lies in a store is never replaced there: somebody's table may name it.
             self.sealing.sealer.finish(self.sealing.part_points, merge=not self.uploads.wanted)
-            state = run_state(self._streams(), live=())
+            state = run_state(self.reader.snapshot(batches=False).streams, live=())
             self.poster.set_meta("done", {"state": state, "time": time.time_ns()})
             manifest.write(self.run_dir, self.node.dir)
         except (OSError, sqlite3.OperationalError) as error:
@@ -522,27 +528,19 @@ class Service:
         self._status = current
         self._pass_on(current)
 
-    def _streams(self) -> tuple[Stream, ...]:
-        return self.reader.snapshot(batches=False).streams
-
     def _abandon(self) -> None:
         """Close handles after an error, or twice."""
-        for name in ("delivery", "carding", "sealing", "syncer", "media", "artifacts", "uploads"):
+        ends = dict.fromkeys(("delivery", "carding", "sealing", "syncer", "media", "artifacts", "uploads"), "abandon")
+        for name, end in {
+            **ends,
+            "roster": "close",
+            "system": "stop",
+            "wakeup": "close",
+            "_connection": "close",
+        }.items():
             held = self.__dict__.pop(name, None)
             if held is not None:
-                held.abandon()
-        roster = self.__dict__.pop("roster", None)
-        if roster is not None:
-            roster.close()
-        system = self.__dict__.pop("system", None)
-        if system is not None:
-            system.stop()
-        wakeup = self.__dict__.pop("wakeup", None)
-        if wakeup is not None:
-            wakeup.close()
-        connection = self.__dict__.pop("_connection", None)
-        if connection is not None:
-            connection.close()
+                getattr(held, end)()
 
     # -- telling -----------------------------------------------------------------------------------------
 

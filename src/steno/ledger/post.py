@@ -22,11 +22,12 @@ from steno.ledger.sample import STREAM
 from steno.record import CONFIG, FINISH, MOVED, NOTE, SUMMARY, Batch, Entry, micros
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from steno.journal.decode import RawEntry, Slice
     from steno.ledger.assemble import Values
     from steno.ledger.sample import Sample
+    from steno.ledger.snapshot import Loss
 
 _COUNTERS_KEPT = 200_000
 _NOTES_OF_REFUSAL = 100
@@ -131,11 +132,15 @@ class Poster:
         fresh = self._new_ones(slices)
         if not fresh and not self._own and not self._samples:
             return None
+        return self._posted({info.stream for info, _ in fresh}, lambda: self._enter(fresh))
+
+    def _posted(self, streams: Collection[str], enter: Callable[[], Batch | None]) -> Batch | None:
+        """What `enter` enters, with the collector's own entries, in one transaction."""
         with self.lock:
             try:
                 self.connection.execute("begin immediate")
-                fence.check(self.connection, self._mark, {info.stream for info, _ in fresh})
-                batch = self._enter(fresh)
+                fence.check(self.connection, self._mark, streams)
+                batch = enter()
                 self.connection.execute("commit")
             except BaseException:
                 if self.connection.in_transaction:
@@ -487,11 +492,11 @@ class Poster:
 
     def lose_stream(self, stream: str) -> bool:
         """A journal vanished; whether it may have held something that was not posted."""
-        with self.lock:
-            row = self.connection.execute("select state from streams where stream=?", (stream,)).fetchone()
+        with self._transaction() as fetch:
+            row = fetch("select state from streams where stream=?", (stream,)).fetchone()
             if row is not None and row[0] != "live":
                 return False
-            self.connection.execute("update streams set state='lost' where stream=?", (stream,))
+            fetch("update streams set state='lost' where stream=?", (stream,))
             self.lose("lost journal", stream, 1, "the journal's directory is gone")
         return True
 
@@ -515,12 +520,31 @@ class Poster:
         finally:
             self._counters.clear()
 
-    def skip_to(self, record: int, batch: int, following: Mapping[steps.Counter, int]) -> None:
-        """Leave out numbers that others know of a ledger that is lost; nothing is moved back."""
+    def skip_to(
+        self, record: int, batch: int, following: Mapping[steps.Counter, int], loss: Loss, **note: Any
+    ) -> Batch | None:
+        """Leave out numbers that others know of a ledger that is lost; nothing is moved back.
+
+        The loss and a remark on it are entered with it, or nothing is: numbers that are left out and not told of would
+        be waited for.
+
+        Raises: as `post`.
+        """
         wanted = {("node", "record"): record, ("node", "batch"): batch, **following}
-        with self._transaction():
+        own = self._own
+
+        def enter() -> Batch | None:
             self._save_counters({name: max(value, self._counter(name)) for name, value in wanted.items()})
-        self.reload()
+            self.next_record, self.next_batch = self._counter(("node", "record")), self._counter(("node", "batch"))
+            self.lose(loss.kind, loss.name, loss.count, loss.reason)
+            return self._enter([])
+
+        self._own = [*own, Own(NOTE, note)]
+        try:
+            return self._posted((), enter)
+        except BaseException:
+            self._own = own
+            raise
 
     def forget_segments(self, gone: Iterable[tuple[str, int]]) -> None:
         """Drop the offsets of segments that were unlinked."""
