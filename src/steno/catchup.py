@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -85,26 +86,13 @@ def sync(
     Thread-safe, and several processes may sync a run, while it is recorded too: one collector of a node works at a
     time. If the process dies, what was posted and delivered stays, and the next call does the rest.
     """
-    from steno.store.cards import are_lacking
     from steno.store.info import left_in
     from steno.store.runs import find
 
     run_dir = find(getattr(run, "dir", run)).absolute()
-    machinery.sweep(run_dir)
-    if machinery.is_retired(run_dir):
-        if to is None and store is None and confirm is None and not are_lacking(run_dir):
-            said = status(run_dir)
-            health, uploads = said.get("destinations") or {}, said.get("uploads") or {}
-            return SyncReport(complete=True, lacking=(), unposted=(), destinations=health, uploads=uploads)
-        machinery.restore(run_dir)
-    if not (run_dir / ".steno").is_dir():
-        msg = f"{run_dir} has no .steno directory: it is a copy to read, with nothing left to post"
-        raise RunNotFoundError(msg)
-    inside.check(run_dir)
-    runfile.require_format(run_dir, writing=True)
-    _confirm(run_dir, confirm)
-    _add(run_dir, to)
-    _keep_in(run_dir, store)
+    done = _enter(run_dir, to, store, confirm)
+    if done is not None:
+        return done
     deadline = None if timeout is None else time.monotonic() + timeout
     adopt_secs = Settings().adopt_secs
     patient_until = time.monotonic() + (_ADOPTING_SECS if adopt else 1.25 * adopt_secs + _ADOPTING_SECS)
@@ -143,6 +131,34 @@ def sync(
         unconfirmed=unconfirmed,
         error=error,
     )
+
+
+def _enter(run_dir: Path, to: Any, store: str | None, confirm: Any) -> SyncReport | None:
+    """Have the run's machinery there and know what is asked for, while nobody puts it away; or there is nothing to do.
+
+    What was asked for in machinery that a collector is taking away would be gone with it.
+    """
+    from steno.store.cards import are_lacking
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a directory that cannot be locked
+            stack.enter_context(runfile.alone(run_dir))
+        machinery.sweep(run_dir)
+        if machinery.is_retired(run_dir):
+            if to is None and store is None and confirm is None and not are_lacking(run_dir):
+                said = status(run_dir)
+                health, uploads = said.get("destinations") or {}, said.get("uploads") or {}
+                return SyncReport(complete=True, lacking=(), unposted=(), destinations=health, uploads=uploads)
+            machinery.restore(run_dir)
+        if not (run_dir / ".steno").is_dir():
+            msg = f"{run_dir} has no .steno directory: it is a copy to read, with nothing left to post"
+            raise RunNotFoundError(msg)
+        inside.check(run_dir)
+        runfile.require_format(run_dir, writing=True)
+        _confirm(run_dir, confirm)
+        _add(run_dir, to)
+        _keep_in(run_dir, store)
+    return None
 
 
 def is_incomplete(run_dir: Path) -> bool:

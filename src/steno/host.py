@@ -8,6 +8,7 @@ import functools
 import os
 import struct
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -140,6 +141,22 @@ def hold_again(fd: int) -> None:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         pass  # whoever asks for it this moment has it for so long
+
+
+def await_lock(fd: int, secs: float) -> bool:
+    """Take the lock of an open file or directory, on a file system that has none too; False: not within the time."""
+    deadline = time.monotonic() + secs
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+            continue
+        except OSError:
+            pass
+        return True
 
 
 def holder(path: Path) -> int | None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from steno import inside
+from steno import host, inside
 from steno.errors import CorruptError, UsageError
 from steno.record import FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 FILE: Final = "run.json"
+_ALONE_SECS: Final = 5.0
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LAST_SECOND: Final = 2**33
 """Since 1970; what is beyond is no moment that this was written in, and more than a time in nanoseconds can hold."""
@@ -30,6 +32,24 @@ def derived_id(family: str, name: str) -> str:
     """The identity of a job's run of that name: alike on all hosts, whoever begins it."""
     state = hashlib.sha256(f"{family}\0{name}".encode(errors="surrogateescape"))
     return spelt(int.from_bytes(state.digest()[:16], "big"))
+
+
+@contextlib.contextmanager
+def alone(run_dir: Path) -> Iterator[bool]:
+    """Keep `init` and others from beginning anything in the run's project, as far as the file system can lock.
+
+    What it gives is whether it is so; False: somebody else has been at it for five seconds.
+
+    Raises:
+        OSError: the project's directory cannot be opened.
+    """
+    name = str(read(run_dir)[0].get("name") or "")
+    depth = len(Path(name).parts) if name and run_dir.as_posix().endswith(f"/{name}") else 1
+    fd = os.open(run_dir.parents[depth - 1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield host.await_lock(fd, _ALONE_SECS)
+    finally:
+        os.close(fd)
 
 
 def read(run_dir: Path) -> tuple[dict[str, Any], str]:

@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "next_steps": set(),
     "paths": {"errors", "secrecy"},
     "record": set(),
-    "runfile": {"errors", "inside", "record"},
+    "runfile": {"errors", "host", "inside", "record"},
     "secrecy": {"errors"},
     "utf8": set(),
     "settings": {"errors", "paths"},

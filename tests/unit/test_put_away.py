@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import run_programs
 from run_programs import put_away
 
 import steno
@@ -244,6 +245,31 @@ def test_a_writer_that_begins_while_the_machinery_is_taken_away_loses_nothing(en
         assert len(reader.series("k1")) == 40
         assert reader.info.losses == ()
     assert not list(ended.glob(".steno-*"))
+
+
+def test_a_destination_that_is_added_while_the_machinery_is_taken_away_gets_the_run(ended, tmp_path, monkeypatch):
+    code = f"import sys, steno; print('ready', flush=True); sys.stdin.readline(); print(steno.sync({str(ended)!r}, to='jsonl').complete)"
+    adding = run_programs.start(code, tmp_path)
+    assert adding.stdout.readline() == "ready\n"
+    rename, seen = files.rename, []
+
+    def renamed(old, new):
+        if old == ended / ".steno" and not seen:
+            adding.stdin.write("go\n")
+            adding.stdin.flush()
+            deadline = time.monotonic() + 2
+            while time.monotonic() < deadline and not (ended / ".steno" / "destinations" / "jsonl.json").exists():
+                time.sleep(0.01)
+            seen.append(new)
+        rename(old, new)
+
+    with adding:
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "rename", renamed)
+            assert Service(ended, once=True).run() == 0
+        assert adding.communicate(timeout=60)[0] == "True\n"
+    assert seen
+    assert (ended / "metrics.jsonl").read_text().count("\n") >= 40
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -13,9 +13,14 @@ from pathlib import Path
 
 import pytest
 from cli_process import answer, recorded, steno
+from run_programs import wait_for
 from store_runs import Writer
 
 import steno as steno_
+from steno import files, runfile
+from steno.capture.start import attempt
+from steno.capture.start.collector_process import is_running
+from steno.errors import UsageError
 from steno.store import removal
 
 
@@ -235,4 +240,58 @@ def test_what_is_interrupted_is_removed_by_the_next_call(run_dir, monkeypatch):
         assert (run_dir / "run.json").exists()
     monkeypatch.setattr(files, "system", files.System())
     assert removal.remove(run_dir).left == ()
+    assert not run_dir.exists()
+
+
+class Paused(files.System):
+    """Before the first file is removed, has a program begin to record into the run, if it can."""
+
+    def __init__(self, program: subprocess.Popen[str], second: Path) -> None:
+        self._program = program
+        self._second = second
+        self._is_first = True
+
+    def unlink(self, path):
+        if self._is_first:
+            self._is_first = False
+            self._program.stdin.write("go\n")
+            self._program.stdin.flush()
+            deadline = time.monotonic() + 2
+            while time.monotonic() < deadline and not self._second.exists():
+                time.sleep(0.01)
+        os.unlink(path)
+
+
+def test_who_resumes_a_run_while_it_is_removed_finds_none_and_records_nowhere(
+    kept_ledger, run_dir, tmp_path, monkeypatch
+):
+    code = f"""
+import sys, steno
+from steno.errors import RunNotFoundError
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    steno.init(project="p", name="one", dir={str(tmp_path / "runs")!r}, resume=True)
+except RunNotFoundError:
+    print("there is none")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as program:
+        assert program.stdout.readline() == "ready\n"
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "system", Paused(program, run_dir / ".steno" / "attempts" / "0002.json"))
+            removal.remove(run_dir)
+        out, _ = program.communicate(timeout=60)
+    assert out == "there is none\n"
+    assert not run_dir.exists()
+
+
+def test_while_a_program_begins_to_record_in_its_project_a_run_is_not_removed(run_dir, monkeypatch):
+    wait_for(lambda: not is_running(run_dir))
+    monkeypatch.setattr(runfile, "_ALONE_SECS", 0.1)
+    with attempt.exclusive(run_dir.parent), pytest.raises(UsageError, match="begins to record"):
+        removal.remove(run_dir)
+    assert (run_dir / "run.json").exists()
+    removal.remove(run_dir)
     assert not run_dir.exists()

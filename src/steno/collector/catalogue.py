@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import sqlite3
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,12 +20,11 @@ from steno.ledger.opened import opened
 from steno.record import RunInfo, node_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _LEAST_SYSTEM_SECS: Final = 0.1
 
 
-_ALONE_SECS: Final = 5.0
 FIRST_NODE: Final = "first-node.json"
 """In the run's machinery: which of its nodes was the first."""
 
@@ -98,33 +96,6 @@ def _is_mine(node_dir: Path) -> bool:
             files.write_json(node_dir / "node.json", host.describe(), sync=True)
             return True
     return False
-
-
-@contextlib.contextmanager
-def alone(run_dir: Path) -> Iterator[bool]:
-    """Keep `init` from beginning anything in the project, as far as the file system can lock; whether it is so."""
-    name = str(runfile.read(run_dir)[0].get("name") or "")
-    depth = len(Path(name).parts) if name and run_dir.as_posix().endswith(f"/{name}") else 1
-    fd = os.open(run_dir.parents[depth - 1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield _locked(fd)
-    finally:
-        os.close(fd)
-
-
-def _locked(fd: int) -> bool:
-    deadline = time.monotonic() + _ALONE_SECS
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.01)
-            continue
-        except OSError:  # a file system without locks
-            pass
-        return True
 
 
 def _node(run_dir: Path, node_dir: Path, number: int) -> Node:

@@ -491,7 +491,7 @@ class Service:
         if asked.unconfirmed(self.run_dir):
             return False  # another user's collector may have something to deliver there
         try:
-            with catalogue.alone(self.run_dir) as is_alone:
+            with runfile.alone(self.run_dir) as is_alone:
                 return is_alone and manifest.put_away(self.run_dir)
         except (OSError, sqlite3.Error) as error:
             self.say("retire", f"the run's machinery stays: {error}")

@@ -75,7 +75,7 @@ def remove(run_dir: Path) -> Removed:
         StenoError: a file cannot be removed.
     """
     check(run_dir)
-    with _quiet(run_dir):
+    with _quiet(run_dir), _alone(run_dir):
         check(run_dir)
         done = _Removal(os.lstat(run_dir).st_dev)
         try:
@@ -157,6 +157,19 @@ class _Removal:
                 self.file(entry.path)
         with contextlib.suppress(OSError):
             files.rmdir(place)
+
+
+@contextlib.contextmanager
+def _alone(run_dir: Path) -> Iterator[None]:
+    """Nobody begins to record into the run."""
+    with contextlib.ExitStack() as stack:
+        try:
+            is_alone = stack.enter_context(runfile.alone(run_dir))
+        except OSError as error:
+            raise StenoError(f"{run_dir} cannot be removed: {error.strerror or error}: {error.filename}") from error
+        if not is_alone:
+            raise UsageError(f"a program begins to record in {run_dir.parent}: try again later")
+        yield
 
 
 @contextlib.contextmanager

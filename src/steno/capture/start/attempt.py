@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import time
@@ -327,17 +326,7 @@ def exclusive(project_dir: Path) -> Iterator[None]:
     except OSError as error:
         raise unwritable(project_dir, error) from error
     try:
-        deadline = time.monotonic() + _LOCK_SECS
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < deadline:
-                    time.sleep(0.005)
-                    continue
-            except OSError:  # a file system without locks, or without locks of directories
-                pass
-            break
+        host.await_lock(fd, _LOCK_SECS)
         yield
     finally:
         os.close(fd)
