@@ -459,8 +459,12 @@ def test_a_full_disk_is_said_once_and_nothing_is_lost(run):
     assert run.log().count("posting failed") == 1
 
 
-def test_a_destination_with_foreign_code_has_a_process_of_its_own(run):
-    """It dies in mid-delivery and is begun again behind its cursor; what it prints is in nobody's way."""
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_destination_with_foreign_code_has_a_process_of_its_own(run, leaves):
+    """It dies in mid-delivery and is begun again behind its cursor; what it prints is in nobody's way.
+
+    Nor is a process that it `leaves` behind, which holds its pipes.
+    """
     run.ask("foreign", kind="process", dir=str(run.dir))
     package = run.dir.parent / "site"
     (package / "foreign-1.0.dist-info").mkdir(parents=True)
@@ -469,7 +473,7 @@ def test_a_destination_with_foreign_code_has_a_process_of_its_own(run):
         "[steno.destinations]\nforeign = foreign:Foreign\n"
     )
     (package / "foreign.py").write_text(
-        "import os\n"
+        "import os, time\n"
         "class Foreign:\n"
         "    def __init__(self, dir): self.dir = dir\n"
         "    def open(self, run): pass\n"
@@ -477,7 +481,10 @@ def test_a_destination_with_foreign_code_has_a_process_of_its_own(run):
         "        print('noise')\n"
         "        once = os.path.join(self.dir, 'died')\n"
         "        if not os.path.exists(once):\n"
-        "            open(once, 'w').close(); os._exit(11)\n"
+        f"            left = os.fork() if {leaves} else -1\n"
+        "            if not left: time.sleep(600)\n"
+        "            with open(once, 'w') as file: file.write(str(left))\n"
+        "            os._exit(11)\n"
         "        with open(os.path.join(self.dir, 'out.txt'), 'a') as file:\n"
         "            file.writelines(f'{record.record} {record.values}\\n' for record in batch.records())\n"
         "    def flush(self): pass\n"
@@ -489,12 +496,15 @@ def test_a_destination_with_foreign_code_has_a_process_of_its_own(run):
     run.processes.append(process)
     for i in range(20):
         recorder.log({"x": float(i)})
-    until(lambda: (run.dir / "out.txt").exists())
-    for i in range(20, 40):
-        recorder.log({"x": float(i)})
-    recorder.close()
-
-    assert process.wait(60) == 0
+    try:
+        until(lambda: (run.dir / "out.txt").exists())
+        for i in range(20, 40):
+            recorder.log({"x": float(i)})
+        recorder.close()
+        assert process.wait(60) == 0
+    finally:
+        if leaves:
+            os.kill(int((run.dir / "died").read_text()), signal.SIGKILL)
 
     assert [f"{i + 1} {{'x': {float(i)}}}" for i in range(40)] == (run.dir / "out.txt").read_text().splitlines()
     assert "exit status 11" in run.log()

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from steno.collector.catalogue import Node
 
 _SAY_SECS = 0.2
+_DRAIN_SECS = 1.0
+"""How long what a child has said last may take to come out of the pipe, once it has ended."""
 _ORPHAN_SECS = 5.0
 """How long a write may go on when the collector has gone; one that hangs must not stay behind for ever."""
 
@@ -165,17 +167,24 @@ class ChildFollower:
         sender = threading.Thread(target=self._send, args=(process, process.stdin), daemon=True)
         sender.start()
         threading.Thread(target=self._copy, args=(process.stderr,), daemon=True).start()
-        with process.stdout:
-            for line in process.stdout:
-                with contextlib.suppress(ValueError):
-                    self._receive(json.loads(line))
+        hearer = threading.Thread(target=self._hear, args=(process, process.stdout), daemon=True)
+        hearer.start()
         code = process.wait()
+        hearer.join(_DRAIN_SECS)
         self._opened, self._unclosed = self._opened and code == 0, code != 0
         if not self._unclosed:
             files.unlink(self._mark, missing_ok=True)
         self._wake.set()
         sender.join(5)
         return code
+
+    def _hear(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:
+        """What the child reports. A process of its own that outlives it holds the pipe, and has nothing to say."""
+        with pipe:
+            for line in pipe:
+                if self._process is process:
+                    with contextlib.suppress(ValueError):
+                        self._receive(json.loads(line))
 
     def _copy(self, pipe: IO[str]) -> None:
         """Into the log, up to the end of the last process that holds the pipe."""
