@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from foreign_runs import SECRETS, Points, compare, health, no_secret_below, plain_run, points, record, replay, sync
+from run_programs import wait_for
 
 import steno
 from steno.destinations import registry
@@ -173,3 +176,22 @@ def test_names_are_what_mlflow_takes():
         assert len(metric_name(key)) <= 250
     assert len({metric_name(key) for key in keys}) == len(keys)
     assert [metric_name(key) for key in keys[:2]] == keys[:2]
+
+
+def test_a_database_has_its_name_once_it_has_its_tables_so_that_a_kill_meanwhile_breaks_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    code = f"""
+from pathlib import Path
+from steno.destinations.services._mlflow import Mlflow
+from steno.record import RunInfo
+Mlflow().open(RunInfo(dir=Path({str(tmp_path / "p" / "r")!r}), id="{"x" * 26}", name="r", project="p"))
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
+        wait_for(lambda: [path for path in tmp_path.glob("*mlflow.db*") if path.exists() and path.stat().st_size])
+        killed.kill()
+    assert not (tmp_path / "mlflow.db").exists()
+
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    the_run(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert [path.name for path in tmp_path.glob("*mlflow.db*")] == ["mlflow.db"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from steno import files, host
 from steno.destinations.services import foreign
 from steno.errors import Stop
 from steno.record import ARTIFACT, CONFIG, FINISH, SUMMARY, Ref
@@ -27,6 +29,7 @@ _PARAMS: Final = 100
 _LONGEST: Final = 250
 _LONGEST_TAG: Final = 5000
 _BAD: Final = re.compile(r"[^/\w.\- :]")
+_FILE: Final = "sqlite:///"
 _SQLITE: Final = re.compile(r"sqlite(\+\w+)?:///(?!/)")
 
 
@@ -80,6 +83,8 @@ class Mlflow:
         uri = self._uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
         if problem := _relative(uri):
             raise Stop(f"MLFLOW_TRACKING_URI {problem}")
+        if uri.startswith(_FILE) and not os.path.lexists(uri.removeprefix(_FILE)):
+            _make(Path(uri.removeprefix(_FILE)))
         self._client = MlflowClient(tracking_uri=uri)
         experiment = self._experiment_id(self._experiment or run.project, _artifacts(uri, folder))
         key = foreign.run_key(run)
@@ -243,6 +248,26 @@ def _relative(uri: str) -> str:
 
 def _is_database(uri: str) -> bool:
     return uri.partition(":")[0].partition("+")[0] in {"sqlite", "postgresql", "mysql", "mssql"}
+
+
+def _make(path: Path) -> None:
+    """Make a database's tables in a hidden file and then give it its name.
+
+    MLflow takes seconds for them, and cannot go on with a file in which it was killed meanwhile.
+    """
+    from mlflow import MlflowClient
+
+    for entry in files.scan(path.parent):
+        made_by = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]{{8}}(-journal)?", entry.name)
+        if made_by and not host.is_running(int(made_by[1])):
+            files.unlink(entry.path, missing_ok=True)
+    hidden = files.temporary_path(path)
+    try:
+        MlflowClient(tracking_uri=f"{_FILE}{hidden}").search_experiments(max_results=1)
+        with contextlib.suppress(FileExistsError):  # another run's has just made it
+            files.rename_new(hidden, path)
+    finally:
+        files.unlink(hidden, missing_ok=True)
 
 
 def _artifacts(uri: str, folder: Path) -> str | None:
