@@ -134,6 +134,7 @@ def test_a_finished_run_is_synced_into_it_once(tmp_path):
     for _ in range(2):
         assert "wandb is complete" in sync(run_dir, "wandb", mode="offline")
         compare(points(run_dir), read(run_dir))
+        assert len([*run_dir.glob("wandb/offline-run-*")]) == 1
     with pytest.raises(DestinationError, match="which stay: leave options out"):
         steno.sync(run_dir, to=("wandb", {"mode": "online"}))
 

@@ -476,7 +476,8 @@ def test_a_destination_with_foreign_code_has_a_process_of_its_own(run, leaves):
         "import os, time\n"
         "class Foreign:\n"
         "    def __init__(self, dir): self.dir = dir\n"
-        "    def open(self, run): pass\n"
+        "    def open(self, run):\n"
+        "        with open(os.path.join(self.dir, 'opened'), 'a') as file: file.write('o')\n"
         "    def write(self, batch):\n"
         "        print('noise')\n"
         "        once = os.path.join(self.dir, 'died')\n"
@@ -492,7 +493,8 @@ def test_a_destination_with_foreign_code_has_a_process_of_its_own(run, leaves):
     )
     recorder = run.record()
     command = [sys.executable, "-m", "steno.collector", str(run.dir)]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": under_test.import_path(package)})
+    environment = {**os.environ, "PYTHONPATH": under_test.import_path(package), "STENO_KEEP_LEDGER": "1"}
+    process = subprocess.Popen(command, env=environment)
     run.processes.append(process)
     for i in range(20):
         recorder.log({"x": float(i)})
@@ -509,3 +511,11 @@ def test_a_destination_with_foreign_code_has_a_process_of_its_own(run, leaves):
     assert [f"{i + 1} {{'x': {float(i)}}}" for i in range(40)] == (run.dir / "out.txt").read_text().splitlines()
     assert "exit status 11" in run.log()
     assert run.status()["destinations"]["foreign"]["lag"] == 0
+    # One that has everything, and has ended in order, is not opened again for nothing: a service makes something of it.
+    assert (run.dir / "opened").read_text() == "oo"
+    assert subprocess.run([*command, "--once"], env=environment, check=False, timeout=60).returncode == 0
+    assert (run.dir / "opened").read_text() == "oo"
+    assert run.status()["destinations"]["foreign"]["lag"] == 0
+    (run.node / "open-foreign").touch()  # it may not have ended in order
+    assert subprocess.run([*command, "--once"], env=environment, check=False, timeout=60).returncode == 0
+    assert (run.dir / "opened").read_text() == "ooo"

@@ -131,6 +131,11 @@ class ChildFollower:
         known = self._opened or not self._unclosed
         return known and self.progress.batch >= self._newest()[0] and not self._dirty
 
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether the child has something to take, or to look after: a service makes something of each opening."""
+        return self._unclosed or self.progress.batch < self._newest()[0]
+
     def health(self) -> dict[str, Any]:
         """As `Follower.health`."""
         found = describe(self.state, self.error, self.progress, self._newest(), self._left_out, flushed=self._flushed)
@@ -141,6 +146,10 @@ class ChildFollower:
     def _work(self) -> None:
         backoff = Backoff(FIRST_WAIT_SECS, LAST_WAIT_SECS)
         while not self._leave.is_set() and self.state != "stopped":
+            if not self._is_wanted:
+                self._wake.wait(1.0)
+                self._wake.clear()
+                continue
             began = time.monotonic()
             try:
                 code = self._follow()
