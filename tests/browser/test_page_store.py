@@ -38,9 +38,12 @@ def test_a_store_that_is_out_of_reach_is_said_with_the_age_of_what_is_shown(brow
         ready(page, "loss")
         banner = page.get_by_role("status").filter(has_text="store out of reach")
         assert banner.count() == 0
+        live = page.get_by_role("status").filter(has_text="live")
+        live.wait_for()
         gate.forbidden = "list-type"
         banner.wait_for(timeout=60_000)
         assert "as it was" in banner.inner_text()
+        assert live.count() == 0
         assert "cannot be listed" in banner.get_attribute("title")
         age = banner.inner_text()
         page.wait_for_function("old => !document.querySelector('.way.away')?.textContent.includes(old)", arg=age)
@@ -49,4 +52,5 @@ def test_a_store_that_is_out_of_reach_is_said_with_the_age_of_what_is_shown(brow
         assert beyond(page) == []
         gate.forbidden = ""
         banner.wait_for(state="detached", timeout=60_000)
+        live.wait_for()
         page.close()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import getpass
 import gzip
 import json
+import os
+import pty
 import re
 import struct
 import subprocess
@@ -225,7 +228,7 @@ def test_the_command_line_writes_it_and_says_what_is_wrong(place, tmp_path):
 
     target = tmp_path / "out.html"
     done = view("--export", str(target), "--where", "config.seed < 2")
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert "out.html" in done.stdout
     assert [row["run"] for row in inside(target.read_bytes())[0]["runs"]["rows"]] == ["digits/r0", "digits/r1"]
     KeptViews(place).save("one", "runs=1&logY=1", replace=True)
@@ -244,6 +247,24 @@ def test_the_command_line_writes_it_and_says_what_is_wrong(place, tmp_path):
         assert done.returncode != 0
         assert words in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_on_a_terminal_the_command_line_says_how_far_it_is(place, tmp_path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "steno", "view", str(place), "--export", str(tmp_path / "out.html")]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # the terminal's end
+            while part := os.read(ours, 65536):
+                said += part
+    os.close(ours)
+    assert process.returncode == 0
+    head, _ = inside((tmp_path / "out.html").read_bytes())
+    count = len(head["keys"]["keys"])
+    assert f"{count}/{count}".encode() in said
+    assert said.rstrip(b"\r\n").endswith(b"\x1b[2K")  # the line is cleared
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import math
@@ -15,6 +16,8 @@ from steno.cli.encoding import is_unicode
 from steno.visible import in_json, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -66,6 +69,23 @@ def say(line: str) -> None:
 def complain(line: str) -> None:
     """A line on standard error."""
     sys.stderr.write(visible(line) + "\n")
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """How many of how many are done, on standard error where that is a terminal; it is cleared at the end.
+
+    Args:
+        what: what is counted.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    out = Console(stderr=True)
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=out, transient=True, disable=not out.is_interactive) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, of: shown.update(task, completed=done, total=of or None)
 
 
 def table(*columns: str, numbers: tuple[str, ...] = (), title: str | None = None) -> Table:

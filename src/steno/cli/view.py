@@ -73,7 +73,8 @@ def _export(place: str, target: str, where: str | None, name: str | None) -> Non
     """Write the file, and say what it has."""
     from steno.viewer.handed import hand_on
 
-    size, left_out = hand_on(place, target, where=where, view=name)
+    with terminal.progress("charts") as show:
+        size, left_out = hand_on(place, target, where=where, view=name, on_progress=lambda now: show(now.done, now.of))
     terminal.say(f"wrote {visible(target)}: {size / 1e6:.1f} MB")
     if left_out:
         more = f" and {len(left_out) - 5:,} more" if len(left_out) > 5 else ""

@@ -17,7 +17,7 @@ from steno.viewer.fitting import Fitting, Progress, Size, joined
 from steno.viewer.private import Private
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from starlette.requests import Request
 
@@ -67,7 +67,13 @@ class Export:
         return Response(made, media_type="text/html; charset=utf-8", headers=headers)
 
     def file(
-        self, view: str, *, title: str | None = None, width: int = _SHOWN_BINS, most_bytes: int = onefile.MOST_BYTES
+        self,
+        view: str,
+        *,
+        title: str | None = None,
+        width: int = _SHOWN_BINS,
+        most_bytes: int = onefile.MOST_BYTES,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> tuple[bytes, list[str]]:
         """(the file, the keys whose charts found no room in it).
 
@@ -76,6 +82,7 @@ class Export:
             title: what the document is called; None: by the projects of the runs.
             width: bins per chart, as the page asks for them.
             most_bytes: what the file may have.
+            on_progress: called each time it is further.
 
         Raises:
             UsageError: the view cannot be understood, has no run, or does not fit into a file at all.
@@ -83,10 +90,12 @@ class Export:
         steps = self.steps(view, title=title, width=width, most_bytes=most_bytes)
         while True:
             try:
-                next(steps)
+                now = next(steps)
             except StopIteration as end:
                 made: tuple[bytes, list[str]] = end.value
                 return made
+            if on_progress is not None:
+                on_progress(now)
 
     def steps(
         self, view: str, *, title: str | None, width: int, most_bytes: int = onefile.MOST_BYTES

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from steno import files, paths
 from steno.errors import StenoError, UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> tuple[int, list[str]]:
+    from steno.viewer.fitting import Progress
+
+
+def hand_on(
+    place: str,
+    target: str,
+    *,
+    where: str | None,
+    view: str | None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> tuple[int, list[str]]:
     """Write a view of the runs of a place; returns (the file's bytes, the keys that found no room).
 
     Args:
@@ -18,6 +31,7 @@ def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> 
         target: the file; one that is there is replaced, whole or not at all.
         where: only the runs that match.
         view: the name of a kept view; None: all runs.
+        on_progress: called each time it is further.
 
     Raises:
         UsageError: packages are missing, there is no such view, no run matches, or nothing fits into a file.
@@ -43,7 +57,7 @@ def hand_on(place: str, target: str, *, where: str | None, view: str | None) -> 
     catalogue = catalogue_of(root)
     try:
         export = Export(catalogue, Runs(catalogue, Stall(catalogue)), OneRun(catalogue), Charts(catalogue))
-        made, left_out = export.file(text, title=view)
+        made, left_out = export.file(text, title=view, on_progress=on_progress)
     finally:
         catalogue.close()
     path = Path(os.path.expanduser(target))

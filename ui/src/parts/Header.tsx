@@ -60,9 +60,11 @@ export function Header() {
       </span>
       <Export />
       <Afar />
-      <span class={`way ${way.value}`} title={title} role="status">
-        {word}
-      </span>
+      {(!afar.value || way.value === "away") && (
+        <span class={`way ${way.value}`} title={title} role="status">
+          {word}
+        </span>
+      )}
         </>
       )}
       <button onClick={toggle} title="Dark or light (d)" aria-label={dark.value ? "Light" : "Dark"}>
