@@ -49,6 +49,8 @@ LAGS = (
 REWOUND = "unit/test_post.py::test_a_new_attempt_rewinds_a_writers_counters_too"
 PART_FIRST = "unit/test_durable_order.py::test_a_part_is_on_the_disk_with_its_name_before_its_batches_leave_the_ledger"
 BINS = "unit/test_durable_order.py::test_bins_are_those_of_their_part_or_made_anew_whatever_a_power_loss_leaves"
+HELD = "unit/test_roll_seen.py::test_full_segments_whose_files_somebody_removes_are_not_posted_but_written_again"
+FOREIGN = "unit/test_collector.py::test_a_destination_with_foreign_code_has_a_process_of_its_own"
 
 MUTATIONS = [
     # -- the journal
@@ -264,7 +266,7 @@ MUTATIONS = [
         "unit/test_seal.py::test_a_reader_that_opens_a_ledger_as_a_collector_comes_sees_what_it_posts",
     ),
     rule(
-        "a reader makes no -wal beside a ledger that nobody has open",
+        "a reader makes no -wal next to a ledger that nobody has open",
         "ledger/opened.py", "            if _is_wal(path):\n", "            if False:\n",
         "unit/test_seal.py::test_a_reader_leaves_no_file_behind",
     ),
@@ -299,8 +301,49 @@ MUTATIONS = [
         "unit/test_store_bins.py::test_bins_that_are_damaged_answer_for_nothing_and_are_made_anew",
     ),
     rule(
-        "bins go with the part that they lie beside",
+        "bins are removed with their part",
         "ledger/seal.py", "files.unlink(self.run_dir / name_of(part.name), missing_ok=True)", "pass", BINS,
+    ),
+    # -- what nobody takes for done, or for there
+    rule(
+        "full segments that wait are held until they are posted",
+        "capture/posting.py", "                retired.hold()\n", "                retired.close()\n", HELD,
+    ),
+    rule(
+        "a collector may be at the file of a segment that was removed and written again",
+        "journal/segment.py", "for one in (self.map, *self._removed))", "for one in (self.map,))", HELD,
+    ),
+    rule(
+        "a loss is noted in the transaction that leaves its numbers out",
+        "ledger/post.py", "self._own = [*own, Own(NOTE, note)]", "self._own = own",
+        "unit/test_lost_ledger.py::"
+        "test_whenever_a_collector_dies_as_it_finds_a_loss_the_next_one_tells_it_once_and_nobody_waits",
+    ),
+    rule(
+        "a fork of a process that has joined the run waits for the collector",
+        "capture/start/watchdog.py",
+        "        if self.enabled and not self.given_up:\n", "        if self._process is not None:\n",
+        "unit/test_fork_warning.py::"
+        "test_a_fork_of_a_process_that_has_joined_waits_for_the_collector_that_another_one_starts",
+    ),
+    rule(
+        "nobody begins to record into a run while it is removed",
+        "store/removal.py", "    with _quiet(run_dir), _alone(run_dir):\n", "    with _quiet(run_dir):\n",
+        "unit/test_removal.py::test_who_resumes_a_run_while_it_is_removed_finds_none_and_records_nowhere",
+    ),
+    rule(
+        "nothing is put away while sync adds to it",
+        "catchup.py", "stack.enter_context(runfile.alone(run_dir))", "pass",
+        "unit/test_put_away.py::"
+        "test_a_destination_that_is_added_while_the_machinery_is_taken_away_gets_the_run",
+    ),
+    rule(
+        "a process that a destination leaves behind does not stand for it",
+        "collector/child.py", "hearer.join(_DRAIN_SECS)", "hearer.join()", FOREIGN,
+    ),
+    rule(
+        "a destination that has everything is not opened again",
+        "collector/child.py", "            if not self._is_wanted:\n", "            if False:\n", FOREIGN,
     ),
 ]  # fmt: skip
 
