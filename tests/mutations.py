@@ -345,6 +345,12 @@ MUTATIONS = [
         "a destination that has everything is not opened again",
         "collector/child.py", "            if not self._is_wanted:\n", "            if False:\n", FOREIGN,
     ),
+    rule(
+        "whether something was removed is asked at the end",
+        "capture/upkeep.py", "            self._look_at_ledger()\n", "            pass\n",
+        "unit/test_cleaners.py::"
+        "test_whether_something_is_lost_is_asked_at_the_end_and_not_known_from_the_last_look",
+    ),
 ]  # fmt: skip
 
 

@@ -16,7 +16,8 @@ import pytest
 import run_programs
 
 import steno
-from steno import files
+from nodes import node_dir
+from steno import files, host
 from steno.capture.recorder import Recorder
 from steno.journal import life
 
@@ -187,7 +188,7 @@ def test_a_run_directory_that_is_removed_whole_is_begun_again_with_what_is_held(
             shutil.rmtree(tmp_path / "gone", ignore_errors=True)
         else:  # in a race with those who make it again
             shutil.rmtree(program.dir, ignore_errors=True)
-        assert program.hears("the run's directory" if at_once else "was removed", 2.5)
+        assert program.hears("the run's directory" if at_once else "was removed", 60)
         total = program.log(500)
         assert program.end() == "False"
         assert stored(program.dir) == list(range(total))
@@ -199,6 +200,28 @@ def recorder(tmp_path):
     made = Recorder(tmp_path, run_id="r", report=lambda *_: None)
     yield made
     made.close()
+
+
+@pytest.mark.parametrize("gone", ["ledger", "run"])
+def test_whether_something_is_lost_is_asked_at_the_end_and_not_known_from_the_last_look(tmp_path, gone):
+    run_dir = tmp_path / "run"
+    ledger = node_dir(run_dir) / "ledger.sqlite"
+    ledger.parent.mkdir(parents=True)
+    files.write_json(ledger.parent / "node.json", host.describe())
+    ledger.touch()
+    recorder = Recorder(run_dir, run_id="r", report=lambda *_: None)
+    run_programs.wait_for(lambda: recorder._upkeep._ledger_inode)
+    recorder._keeper.stop()
+    assert recorder._keeper.join(60)
+    assert not recorder.lost
+    if gone == "ledger":
+        ledger.rename(tmp_path / "ledger")
+        ledger.touch()
+    else:
+        run_dir.rename(tmp_path / "gone")
+        shutil.copytree(tmp_path / "gone", run_dir)
+    assert recorder.lost
+    recorder.close()
 
 
 def journal_of(tmp_path: Path) -> Path:

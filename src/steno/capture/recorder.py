@@ -496,7 +496,7 @@ class Recorder:
     @property
     def lost(self) -> bool:
         """Whether somebody has removed what was stored of the run while this process recorded."""
-        return self._upkeep is not None and self._upkeep.lost
+        return self._upkeep is not None and self._upkeep.has_lost()
 
     @property
     def sealed(self) -> bool:

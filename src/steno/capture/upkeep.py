@@ -48,7 +48,7 @@ class Upkeep:
         say: Callable[[str, str], None],
     ) -> None:
         self.lost = False
-        """Something is gone that was posted, or that nobody can write again."""
+        """As `has_lost`, as far as it was looked."""
         self._run_dir = run_dir
         self._stream = stream
         self._appender = appender
@@ -79,6 +79,12 @@ class Upkeep:
         if now >= self._next_touch:
             self._next_touch = now + _YOUNG_SECS
             self._touch()
+
+    def has_lost(self) -> bool:
+        """Whether something is gone that was posted, or that nobody can write again, as of now."""
+        if not self.lost:
+            self._look_at_ledger()
+        return self.lost or files.inode(self._run_dir) != self._run_inode
 
     # -- the run ----------------------------------------------------------------------------------------
 

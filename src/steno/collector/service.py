@@ -241,6 +241,9 @@ class Service:
         self.syncer.start()
         self.wakeup = Wakeup(self.node.dir)
         self.system = Sampling(self.run_dir, lambda: catalogue.system_metrics(self.run_dir), self.say)
+        if self._removed:
+            # Told before anything more is posted: one that finishes then says so.
+            self._report(self._began, force=True)
 
     def _set_frame_aside(self, stream: str, segment: int, offset: int) -> None:
         journal = self.roster.journals.get(stream)
