@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -119,7 +120,13 @@ def runs_in(store):
 
 def objects_of_nodes(store, path):
     there = ObjectStore(f"{store}/{path}")
-    return [node_object.parsed(there.read(key)) for key in there.listing("nodes")]
+
+    def read(key):
+        # moto has no object for a moment while it is replaced; S3 has the old one or the new.
+        with contextlib.suppress(FileNotFoundError):
+            return there.read(key)
+
+    return [node_object.parsed(eventually(lambda key=key: read(key))) for key in there.listing("nodes")]
 
 
 def state(url):

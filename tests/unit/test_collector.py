@@ -513,7 +513,8 @@ def test_a_destination_with_foreign_code_has_a_process_of_its_own(run, leaves):
     assert run.status()["destinations"]["foreign"]["lag"] == 0
     # One that has everything, and has ended in order, is not opened again for nothing: a service makes something of it.
     assert (run.dir / "opened").read_text() == "oo"
-    assert subprocess.run([*command, "--once"], env=environment, check=False, timeout=60).returncode == 0
+    stays = [*command, "--linger", "3"]  # so long, as nobody has begun to record
+    assert subprocess.run(stays, env=environment, check=False, timeout=60).returncode == 0
     assert (run.dir / "opened").read_text() == "oo"
     assert run.status()["destinations"]["foreign"]["lag"] == 0
     (run.node / "open-foreign").touch()  # it may not have ended in order
