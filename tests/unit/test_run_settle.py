@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import run_programs
 
+from steno import files, statusfile
 from steno.capture.start import attempt
 from steno.capture.start.launcher import Launch
 from steno.capture.start.liveness import is_live
@@ -289,6 +290,22 @@ def test_a_journal_elsewhere_is_found_by_its_pointer(tmp_path):
         run_dir.rename(tmp_path / "moved")
         assert is_live(tmp_path / "moved")
     assert not is_live(tmp_path / "moved")
+
+
+@pytest.mark.parametrize(("hours", "lives"), [(0, True), (-1, False), (1, False), (24, False)])
+def test_a_machine_whose_journal_is_out_of_reach_lives_while_its_status_is_of_now(tmp_path, hours, lives):
+    """One of the future is left behind by a clock that has gone back, and would say so until the clock is there again."""
+    pointer = tmp_path / ".steno" / "journal" / f"other-1-00{pointers.SUFFIX}"
+    files.write_json(made(pointer), {"host": "other", "boot": "b", "path": str(tmp_path / "elsewhere")})
+    status = made(tmp_path / ".steno" / "nodes" / "00" / statusfile.FILE)
+    status.touch()
+    os.utime(status, (time.time() + 3600 * hours,) * 2)
+    assert is_live(tmp_path) == lives
+
+
+def made(path: Path) -> Path:
+    path.parent.mkdir(parents=True)
+    return path
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):

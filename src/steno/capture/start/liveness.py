@@ -95,6 +95,7 @@ def _held(alive: Path, pid: int) -> bool:
 def _stirs(run_dir: Path) -> bool:
     for node in files.scan(run_dir / ".steno" / "nodes"):
         with contextlib.suppress(OSError):
-            if time.time() - os.stat(os.path.join(node.path, statusfile.FILE)).st_mtime < _STIR_SECS:
+            # A stamp of the future says as little as an old one: the clock has gone back, or is another machine's.
+            if abs(time.time() - os.stat(os.path.join(node.path, statusfile.FILE)).st_mtime) < _STIR_SECS:
                 return True
     return False
