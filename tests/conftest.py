@@ -6,7 +6,8 @@ that has one refuses to fork tasks, and rightly so.
 Files whose tests use the fixture `road` run on both roads, all others on the one that users have: the native one where
 it is built. `--road python` and `--road native` have all tests run on that one alone.
 
-A test that holds a time against a bound is marked `timing`, and may run again. What else had to is said at the end.
+A test that holds a time against a bound is marked `timing`, and may run again. With `--again`, as `scripts/test` has it,
+so may those that drive real processes (`_PROCESSES`); each that had to is named at the end. No other test may.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ from steno.journal import native
 _LIVE = ("test_jax", "test_nlsq")
 _ROADS = {"python": "0", "native": "require"}
 """By road, what `STENO_NATIVE` is."""
+_PROCESSES = {"integration", "crash", "browser"}
+"""Directories of tests that drive real processes."""
 
 
 def pytest_addoption(parser):
     parser.addoption("--road", choices=_ROADS, help="run all tests on this road of the hot path alone")
+    parser.addoption("--again", action="store_true", help="tests that drive real processes may run three times")
 
 
 def pytest_configure(config):
@@ -42,10 +46,11 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name.startswith(_LIVE))
     for item in items:
-        if item.get_closest_marker("timing"):
+        again = config.getoption("--again") and item.path.parent.name in _PROCESSES
+        if again or item.get_closest_marker("timing"):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 

@@ -1,4 +1,4 @@
-"""Who may run again: tests that measure time, and no others; what did is said at the end."""
+"""Who may run again: tests that measure time, and those that drive real processes; what did is said at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TESTS = Path(__file__).resolve().parents[1]
 ONCE = """
 import pathlib, pytest
 def second(name):
-    seen = pathlib.Path(name)
+    seen = pathlib.Path(__file__).with_name(name)
     was = seen.exists()
     seen.touch()
     return was
@@ -23,29 +23,41 @@ def test_time():
 def test_other():
     assert second("other")
 """
+PROCESSES, OTHERS = ["browser", "crash", "integration"], ["contract", "fuzz", "unit"]
 
 
 def outcome(place, *options):
-    (place / "test_once.py").write_text(ONCE)
+    """(exit status, output) of pytest over ONCE in each directory of those names, with the project's conftest."""
+    for where in PROCESSES + OTHERS:
+        (place / where).mkdir()
+        (place / where / f"test_{where}.py").write_text(ONCE)
     for name in ("conftest.py", "leaks.py", "kept.py"):
         shutil.copy(TESTS / name, place)
     shutil.copy(TESTS.parent / "pyproject.toml", place)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "1", "-p", "no:cacheprovider", *options, "test_once.py"],
+        [sys.executable, "-m", "pytest", "-q", "-n", "1", "-p", "no:cacheprovider", *options, "."],
         cwd=place, env=under_test.environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout
 
 
-def test_a_test_that_measures_time_may_run_again_and_no_other(tmp_path):
+def failed(said):
+    """The directories whose unmarked test failed the build."""
+    lines = [line.split(" - ")[0] for line in said.splitlines() if line.startswith("FAILED")]
+    return sorted(line.removeprefix("FAILED ").removesuffix("::test_other").split("/")[0] for line in lines)
+
+
+def test_under_the_script_what_drives_processes_may_run_again_and_is_named(tmp_path):
+    """Every other test fails the build at its first failure, unless it measures time."""
+    (command,) = [line for line in (TESTS.parent / "scripts" / "test").read_text().splitlines() if "-m pytest" in line]
+    status, said = outcome(tmp_path, *[word for word in command.split() if word.startswith("--")])
+    assert (status, "3 failed, 9 passed, 9 rerun" in said) == (1, True), said
+    assert failed(said) == OTHERS
+    named = said.partition("needed a second run, and measure no time")[2].partition("\n")[2].partition("===")[0].split()
+    assert [name for name in named if "::" in name] == [f"{where}/test_{where}.py::test_other" for where in PROCESSES]
+
+
+def test_without_the_option_only_what_measures_time_may(tmp_path):
     status, said = outcome(tmp_path)
-    assert (status, "1 failed, 1 passed, 1 rerun" in said) == (1, True), said
-    assert "FAILED test_once.py::test_other" in said
-
-
-def test_what_ran_again_and_measures_no_time_is_said(tmp_path):
-    status, said = outcome(tmp_path, "--reruns", "2")
-    assert (status, "2 passed, 2 rerun" in said) == (0, True), said
-    named = said.partition("needed a second run, and measure no time")[2]
-    assert "test_once.py::test_other" in named
-    assert "test_time" not in named
+    assert (status, "6 failed, 6 passed, 6 rerun" in said) == (1, True), said
+    assert failed(said) == sorted(PROCESSES + OTHERS)
