@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from steno.integrations.absent import absent
-from steno.integrations.target_run import TargetRun
+from steno.integrations.target_run import EndsOwnRun, TargetRun
 
 try:
     from keras import callbacks, ops
@@ -22,7 +22,7 @@ _THREADS: Final = 256
 """More than Keras has batches on its way between threads."""
 
 
-class StenoCallback(callbacks.Callback):  # type: ignore[misc,unused-ignore] # Keras has no types
+class StenoCallback(EndsOwnRun, callbacks.Callback):  # type: ignore[misc,unused-ignore] # Keras has no types
     """`model.fit(..., callbacks=[StenoCallback(project="digits")])`.
 
     It records into `run`; else, if no option is given, into the current run of `steno.init`; else into a run of its
@@ -109,13 +109,3 @@ class StenoCallback(callbacks.Callback):  # type: ignore[misc,unused-ignore] # K
         """One record of `evaluate`; a validation within `fit` is in the epoch's."""
         if not self._fits and logs:
             self._target.take().log({"test": logs}, max(self._before - 1, 0))
-
-    def finish(self) -> None:
-        """End a run of its own, as `steno.Run.finish` does; a run of the caller's is left as it is."""
-        self._target.end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._target.end(error)

@@ -6,11 +6,11 @@ import os
 import sys
 from argparse import Namespace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from steno.integrations.absent import absent
 from steno.integrations.checkpoints import keep
-from steno.integrations.target_run import TargetRun
+from steno.integrations.target_run import EndsOwnRun, TargetRun
 
 try:
     # Two packages with the same classes twice: the one whose Trainer is in use.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import steno
 
 
-class StenoLogger(Logger):  # type: ignore[misc,unused-ignore] # Lightning's types are not read
+class StenoLogger(EndsOwnRun, Logger):  # type: ignore[misc,unused-ignore] # Lightning's types are not read
     """`Trainer(logger=StenoLogger(project="digits"))`.
 
     It records into `run`; else, if no option is given, into the current run of `steno.init`; else into a run of its
@@ -133,13 +133,3 @@ class StenoLogger(Logger):  # type: ignore[misc,unused-ignore] # Lightning's typ
         if rank_zero_only.rank == 0:
             self._target.take()
         return self.__dict__.copy()
-
-    def finish(self) -> None:
-        """End a run of its own, as `steno.Run.finish` does; a run of the caller's is left as it is."""
-        self._target.end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._target.end(error)

@@ -6,7 +6,7 @@ import json
 import mmap
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import steno
 from steno.errors import UsageError
@@ -110,6 +110,22 @@ class TargetRun:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(None, state["options"])  # type: ignore[misc]
+
+
+class EndsOwnRun:
+    """How a user ends an integration that has a `TargetRun`."""
+
+    _target: TargetRun
+
+    def finish(self) -> None:
+        """End a run of its own, as `steno.Run.finish` does; a run of the caller's is left as it is."""
+        self._target.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._target.end(error)
 
 
 def _again(run: steno.Run) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from steno.integrations.absent import absent
 from steno.integrations.checkpoints import keep
-from steno.integrations.target_run import TargetRun
+from steno.integrations.target_run import EndsOwnRun, TargetRun
 
 try:
     from transformers import TrainerCallback
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import steno
 
 
-class StenoCallback(TrainerCallback):  # type: ignore[misc,unused-ignore] # Transformers' types are not read
+class StenoCallback(EndsOwnRun, TrainerCallback):  # type: ignore[misc,unused-ignore] # Transformers' types are not read
     """`Trainer(..., callbacks=[StenoCallback(project="digits")])`.
 
     It records into `run`; else, if no option is given, into the current run of `steno.init`; else into a run of its
@@ -102,16 +102,6 @@ class StenoCallback(TrainerCallback):  # type: ignore[misc,unused-ignore] # Tran
         if hasattr(config, "to_dict"):
             about["model"] = config.to_dict()
         run.config.update(about)
-
-    def finish(self) -> None:
-        """End a run of its own, as `steno.Run.finish` does; a run of the caller's is left as it is."""
-        self._target.end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._target.end(error)
 
 
 def _renamed(key: str) -> str:
