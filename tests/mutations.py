@@ -156,7 +156,7 @@ MUTATIONS = [
     ),
     rule(
         "a segment that appears after the one behind it is read before it",
-        "collector/journals.py", "if self._is_early(tailer, settled=is_passed_over or not is_unused):", "if False:", EARLY,
+        "collector/journals.py", "if self._is_early(tailer, nothing_missing=is_passed_over or not is_unused):", "if False:", EARLY,
     ),
     rule(
         "whether a segment is used is not asked a second time after what comes before it was looked for",
@@ -339,7 +339,7 @@ MUTATIONS = [
     ),
     rule(
         "a process that a destination leaves behind does not stand for it",
-        "collector/child.py", "hearer.join(_DRAIN_SECS)", "hearer.join()", FOREIGN,
+        "collector/child.py", "receiver.join(_DRAIN_SECS)", "receiver.join()", FOREIGN,
     ),
     rule(
         "a destination that has everything is not opened again",

@@ -27,7 +27,7 @@ from steno import host
 from steno.errors import UsageError
 from steno.viewer.catalogue import Catalogue
 from steno.viewer.chart import Charts
-from steno.viewer.export import Export, _told
+from steno.viewer.export import Export, _streamed
 from steno.viewer.kept import KeptViews
 from steno.viewer.private import Private
 from steno.viewer.run import OneRun
@@ -311,14 +311,14 @@ def test_while_it_is_made_it_says_how_far_it_is(asker):
 
 def test_what_is_wrong_on_the_way_is_the_last_line_and_whoever_goes_away_ends_it(export, monkeypatch):
     steps = export.steps("runs=all", title=None, width=450, most_bytes=1000)
-    told, made = lines(b"".join(_told(next(steps), steps)))
+    told, made = lines(b"".join(_streamed(next(steps), steps)))
     assert [sorted(one) for one in told] == [["bins", "done", "of"], ["error", "remedy"]]
     assert "draw fewer runs" in told[-1]["error"]
     assert made == b""
     asked, one_by_one = [], export._charts.one_by_one
     monkeypatch.setattr(export._charts, "one_by_one", lambda given: asked.append(given) or one_by_one(given))
     steps = export.steps("runs=all", title=None, width=450)
-    going = _told(next(steps), steps)
+    going = _streamed(next(steps), steps)
     told = [json.loads(next(going)) for _ in range(2)]
     assert [one["done"] for one in told] == [0, 3]
     going.close()

@@ -176,10 +176,10 @@ class ChildFollower:
         sender = threading.Thread(target=self._send, args=(process, process.stdin), daemon=True)
         sender.start()
         threading.Thread(target=self._copy, args=(process.stderr,), daemon=True).start()
-        hearer = threading.Thread(target=self._hear, args=(process, process.stdout), daemon=True)
-        hearer.start()
+        receiver = threading.Thread(target=self._receive_all, args=(process, process.stdout), daemon=True)
+        receiver.start()
         code = process.wait()
-        hearer.join(_DRAIN_SECS)
+        receiver.join(_DRAIN_SECS)
         self._opened, self._unclosed = self._opened and code == 0, code != 0
         if not self._unclosed:
             files.unlink(self._mark, missing_ok=True)
@@ -187,7 +187,7 @@ class ChildFollower:
         sender.join(5)
         return code
 
-    def _hear(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:
+    def _receive_all(self, process: subprocess.Popen[str], pipe: IO[str]) -> None:
         """What the child reports. A process of its own that outlives it holds the pipe, and has nothing to say."""
         with pipe:
             for line in pipe:

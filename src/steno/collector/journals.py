@@ -222,7 +222,7 @@ class Journal:
             # Looked at once: between two looks all that comes before it may appear and be filled.
             is_unused = tailer.untouched and self._is_open and not closed
             is_passed_over = is_unused and self._is_passed_over(tailer)
-            if self._is_early(tailer, settled=is_passed_over or not is_unused):
+            if self._is_early(tailer, nothing_missing=is_passed_over or not is_unused):
                 continue
             if is_unused:
                 if not is_passed_over:
@@ -250,7 +250,7 @@ class Journal:
             self.retired.append((self._number, self._poster.generation + int(self._fresh)))
             self._drop()
 
-    def _is_early(self, tailer: Tailer, *, settled: bool) -> bool:
+    def _is_early(self, tailer: Tailer, *, nothing_missing: bool) -> bool:
         """Whether a segment that comes before this one has appeared after it: reading goes back to it.
 
         The writer's two threads both make segments, so one may appear before another of a lower number. The writer
@@ -258,7 +258,7 @@ class Journal:
 
         Args:
             tailer: of this one.
-            settled: it was seen before that this one, or one behind it, is used or that nothing more can come.
+            nothing_missing: it was seen before that this one, or one behind it, is used or that nothing more can come.
         """
         if self._number == self._before + 1 or tailer.offset > fmt.HEADER_BYTES:
             return False
@@ -267,7 +267,7 @@ class Journal:
             tailer.close()
             self._tailer, self._number = None, self._before
             return True
-        if settled:
+        if nothing_missing:
             self._before = self._number - 1
         return False
 

@@ -191,7 +191,7 @@ class Tailer:
         starts, sizes, end = self._walk(start, start + limit_bytes)
         lost = 0
         if not len(starts):
-            behind = self._behind(start, settled=not live or self.closed)
+            behind = self._behind(start, is_final=not live or self.closed)
             if behind is None:
                 return None
             lost = behind - start
@@ -245,13 +245,13 @@ class Tailer:
 
     # -- loss ------------------------------------------------------------------------------------------
 
-    def _behind(self, at: int, *, settled: bool) -> int | None:
+    def _behind(self, at: int, *, is_final: bool) -> int | None:
         """Where reading can go on behind what is unreadable at `at`; None to wait or because all is read."""
-        if not settled and not self._leftover(at, at + fmt.FRAME_BYTES):
+        if not is_final and not self._leftover(at, at + fmt.FRAME_BYTES):
             return None  # the usual case, many times a second: nothing has been written
         if at >= self._end or not self._leftover(at):
             return None
-        if not settled:
+        if not is_final:
             now = self._clock()
             if self._torn_since is None or self._torn_at != at:
                 self._torn_since, self._torn_at = now, at
@@ -260,7 +260,7 @@ class Tailer:
         found = self._scan(at + 1)
         if found is not None:
             return found
-        return self._last_byte() if settled else None
+        return self._last_byte() if is_final else None
 
     def _leftover(self, at: int, end: int | None = None) -> bool:
         return bool(self._data[at : self._end if end is None else end].any())

@@ -3,8 +3,8 @@
     {"node": .., "ended": false, "world_size": 64, "shared": {"1": 1}, "parts": [..], "unsealed": "", ..}
 
 It is replaced whole, after the parts that it names: one GET is one moment of one node. `shared` says which of the run's
-attempts this node's are, where its rows have other numbers, and `begun` which it is in while it has no rows. A large
-one is compressed with gzip: a long run's has 15,000 parts.
+attempts this node's are, where its rows have other numbers, and `started_ranks` which ranks are in them while it has no
+rows. A large one is compressed with gzip: a long run's has 15,000 parts.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def standing(held: list[dict[str, Any]] | list[Mapping[str, Any]], ages: Mapping
 
 def _started_ranks(one: Mapping[str, Any]) -> set[tuple[int, int]]:
     """(attempt, rank) of what a node has started of which it has posted nothing."""
-    found = one.get("begun")
+    found = one.get("started_ranks")
     return {
         (number, rank)
         for key, ranks in (found.items() if isinstance(found, dict) else ())

@@ -73,7 +73,7 @@ def stretches(
     import numpy as np
 
     size = np.zeros(last - first + 1, np.int64)
-    with _readable(run_dir, names, crcs) as paths:
+    with _usable(run_dir, names, crcs) as paths:
         for name, path in paths.items():
             weight = 1 if name.startswith("metrics/") else _ENTRY_POINTS
             for group in _groups(name, path, ["batch"]):
@@ -84,11 +84,11 @@ def stretches(
 
 
 @contextlib.contextmanager
-def _readable(
+def _usable(
     run_dir: Path, names: tuple[str, ...], crcs: Mapping[str, str | None] | None
 ) -> Iterator[dict[str, Path | None]]:
     with contextlib.ExitStack() as stack:
-        yield {name: stack.enter_context(verify.readable(run_dir / name, (crcs or {}).get(name))) for name in names}
+        yield {name: stack.enter_context(verify.usable(run_dir / name, (crcs or {}).get(name))) for name in names}
 
 
 def _groups(
@@ -147,7 +147,7 @@ class PartBatches:
 
         points = _Points()
         entries: dict[int, list[Entry]] = {}
-        with _readable(run_dir, names, crcs) as paths:
+        with _usable(run_dir, names, crcs) as paths:
             for name, path in paths.items():
                 for group in _groups(name, path, None, within):
                     batch = arrow_columns.numbers(group["batch"])

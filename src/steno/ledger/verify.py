@@ -271,7 +271,7 @@ def _chunks(group: Any) -> Iterator[tuple[str, int, int]]:
 
 
 @contextlib.contextmanager
-def readable(path: Path, crc: str | None) -> Iterator[Path | None]:
+def usable(path: Path, crc: str | None) -> Iterator[Path | None]:
     """The part itself where it is intact or has no checksum, else a passing copy of what is good; None: nothing is.
 
     Warns of damage (RuntimeWarning). Raises OSError.

@@ -54,13 +54,13 @@ def read_attempts(
         found, names, gone = _of_files(place)
         if not gone:
             break
-    told = bool(found)
+    knows_rewinds = bool(found)
     if not found:
         rows = manifest().get("attempts") or ()
         for row in rows:
             _add(found, row)
-        told = bool(found) and all("rewind" in row for row in rows if isinstance(row, dict))
-    if not told and not names:
+        knows_rewinds = bool(found) and all("rewind" in row for row in rows if isinstance(row, dict))
+    if not knows_rewinds and not names:
         for entry in starts():
             known = found.get(entry.attempt)
             if known is None or known.rewind is None:

@@ -203,15 +203,17 @@ def _found(place: Path, limit: int | None, *, archived: bool) -> list[RunSummary
     else:
         # A run's directory has changed since it began: those that have changed last are read first.
         newest: list[int] = []
-        is_told = True
+        are_times_true = True
         for changed, path in sorted(((_changed(path), path) for path in paths), reverse=True):
-            if is_told and len(newest) >= limit and (not limit or changed < newest[0] - _SLACK_NANOS):
+            if are_times_true and len(newest) >= limit and (not limit or changed < newest[0] - _SLACK_NANOS):
                 break
             one = index.run(path, path[len(str(place)) :])
             if one.archived and not archived:
                 continue
             known.append(one)
-            is_told = is_told and (one.started or 0) <= changed + _SLACK_NANOS  # else somebody has set these times back
+            are_times_true = (
+                are_times_true and (one.started or 0) <= changed + _SLACK_NANOS
+            )  # else somebody has set these times back
             heapq.heappush(newest, one.started or 0)
             if len(newest) > limit:
                 heapq.heappop(newest)

@@ -57,7 +57,7 @@ class Export:
         if _PROGRESS in request.headers.get("accept", ""):
             steps = self.steps(view, title=title, width=width)
             first = await run_in_threadpool(next, steps)  # what is wrong with the view is an error like any other
-            return StreamingResponse(_told(first, steps), media_type=_PROGRESS)
+            return StreamingResponse(_streamed(first, steps), media_type=_PROGRESS)
         made, _ = await run_in_threadpool(self.file, view, title=title, width=width)
         name = quote(f"{title or 'runs'}.html", safe="")
         headers = {
@@ -185,7 +185,7 @@ class Export:
         }
 
 
-def _told(first: Progress, steps: Generator[Progress, None, tuple[bytes, list[str]]]) -> Iterator[bytes]:
+def _streamed(first: Progress, steps: Generator[Progress, None, tuple[bytes, list[str]]]) -> Iterator[bytes]:
     """A line of JSON each time it is further, then the file behind a line that says its bytes, or why there is none.
 
     A client that goes away ends it: the next step is not taken.

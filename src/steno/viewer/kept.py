@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno import names
 from steno.errors import CorruptError, RunNotFoundError, StenoError, UsageError
 from steno.store import together
-from steno.viewer import shelves
+from steno.viewer import view_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,13 +57,13 @@ class KeptViews:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self._shelf = shelves.shelf_of(root, FOLDER)
+        self._folder = view_folders.folder_of(root, FOLDER)
         self._known: dict[str, tuple[str, KeptView]] = {}
 
     def all(self) -> tuple[list[KeptView], int]:
         """(the views by name, how many more there are). One that has not changed is not read again."""
         try:
-            versions = self._shelf.versions()
+            versions = self._folder.versions()
         except FileNotFoundError:
             return [], 0
         except (OSError, StenoError) as error:
@@ -99,7 +99,7 @@ class KeptViews:
     def _read(self, file: str) -> KeptView | None:
         name = file.removesuffix(_SUFFIX)
         try:
-            said = json.loads(self._shelf.read(file, _MOST_BYTES))
+            said = json.loads(self._folder.read(file, _MOST_BYTES))
             if not isinstance(said, dict) or said.get("steno_view") != _FORMAT:
                 return KeptView(name, "", "", "it is no view that this version can read")
             return KeptView(name, _checked(said.get("view")), _short(said.get("saved")))
@@ -125,8 +125,8 @@ class KeptViews:
         data = json.dumps({"steno_view": _FORMAT, "saved": now, "view": kept}, indent=1).encode() + b"\n"
         with _reported(name):
             if replace:
-                self._shelf.replace(file, data)
-            elif not self._shelf.create(file, data):
+                self._folder.replace(file, data)
+            elif not self._folder.create(file, data):
                 raise _taken(name)
         return KeptView(name, kept, now)
 
@@ -141,7 +141,7 @@ class KeptViews:
         old, new = _file(name), _file(to)
         with _reported(name):
             try:
-                self._shelf.call(old, new, _MOST_BYTES)
+                self._folder.call(old, new, _MOST_BYTES)
             except FileExistsError:
                 raise _taken(to) from None
 
@@ -154,7 +154,7 @@ class KeptViews:
         """
         file = _file(name)
         with _reported(name):
-            self._shelf.remove(file)
+            self._folder.remove(file)
 
 
 def _file(name: str) -> str:

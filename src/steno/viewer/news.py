@@ -100,10 +100,10 @@ class NewsFeed:
             if number > self._number or number < first - 1 or number < 0:
                 return last, None
             items = [one for one in self._items if one.number > number]
-        return last, self._told(items, watched)
+        return last, self._changes(items, watched)
 
     @staticmethod
-    def _told(items: Iterable[_Item], watched: frozenset[str]) -> dict[str, Any] | None:
+    def _changes(items: Iterable[_Item], watched: frozenset[str]) -> dict[str, Any] | None:
         runs: dict[str, Changed] = {}
         for one in items:
             for run in one.runs.keys() & watched:

@@ -52,9 +52,9 @@ def of_job(launch: Launch) -> str:
         return fresh()
     seed = digest(job)
     kind, _, rest = job.partition(":")
-    readable = "".join(letter if letter.isalnum() else "-" for letter in rest)
-    if kind == "slurm" and readable.isascii() and len(readable) <= 40:
-        return f"slurm-{readable}"
+    safe = "".join(letter if letter.isalnum() else "-" for letter in rest)
+    if kind == "slurm" and safe.isascii() and len(safe) <= 40:
+        return f"slurm-{safe}"
     return f"{kind}-{words(seed)}-{seed[4:7].hex()}"
 
 

@@ -71,7 +71,7 @@ class Uploader:
     Args:
         run_dir: the run's directory.
         node: this node's number.
-        stores: role → URL, see `belongings.ROLES`.
+        stores: role → URL, see `files.ROLES`.
     """
 
     def __init__(self, run_dir: Path, node: int, stores: Mapping[str, str]) -> None:
@@ -90,7 +90,7 @@ class Uploader:
         self._wake = threading.Event()
         self._published: dict[tuple[str, str], bytes] = {}
         self._news: dict[tuple[str, str], float] = {}
-        self._told: dict[str, dict[str, Any]] = {}
+        self._end_published: dict[str, dict[str, Any]] = {}
         """By role, what this node said of itself when it had ended."""
         self._own: dict[str, Any] = {}
         self._unsealed = Unsealed(node, asked.live_secs(run_dir) if STORE in self._stores else 0.0)
@@ -293,7 +293,7 @@ class Uploader:
             "ended": ended,
             "silent_secs": max(_SILENT_SECS, 10 * self._unsealed.every_secs),
             "shared": attempts.published(shared, recorded),
-            "begun": {} if recorded else self._started_ranks(shared),
+            "started_ranks": {} if recorded else self._started_ranks(shared),
             "host": host.name(),
         }
         latest = max((row["attempt"] for row in mine["attempts"]), default=1)
@@ -319,10 +319,10 @@ class Uploader:
     def _publish(self, location: Location, whole: Mapping[str, Any], written: int, *, ended: bool) -> None:
         """Say what is there, once it is."""
         names = artifacts_json.rows(self._run_dir, location.has)
-        told = json.dumps(names).encode()
-        if names and self._published.get((location.role, artifacts_json.NAME)) != told:
+        data = json.dumps(names).encode()
+        if names and self._published.get((location.role, artifacts_json.NAME)) != data:
             artifacts_json.put(location.store, self._node, names)
-            self._published[location.role, artifacts_json.NAME] = told
+            self._published[location.role, artifacts_json.NAME] = data
         elsewhere = self._locations.get(ARTIFACTS)
         if location.role == STORE and elsewhere is not None:
             self._put(location, ELSEWHERE, json.dumps({"url": elsewhere.store.url}).encode())
@@ -355,7 +355,7 @@ class Uploader:
 
     def _end(self, location: Location, whole: Mapping[str, Any], written: int) -> None:
         """This node has ended. Who finds that all have writes the run's manifest, for whoever has no steno."""
-        if not self._has_ended(location):
+        if not self._lacks_end(location):
             return
         own = node_object.key(self._node)  # a list may be late
         keys = sorted({*self._nodes(location), own})
@@ -376,10 +376,10 @@ class Uploader:
             listed = node_object.united(there.values())
             self._put(location, MANIFEST, _json({name: value for name, value in listed.items() if name != "silent"}))
             self._forget(location)
-        self._told[location.role] = self._own
+        self._end_published[location.role] = self._own
 
-    def _has_ended(self, location: Location) -> bool:
-        return self._told.get(location.role) != self._own
+    def _lacks_end(self, location: Location) -> bool:
+        return self._end_published.get(location.role) != self._own
 
     @staticmethod
     def _nodes(location: Location) -> list[str]:

@@ -165,19 +165,19 @@ class TensorBoard:
         assert self._encoder is not None
         rows = np.empty(0, np.int64) if rows is None else rows
         data = bytearray()
-        done = told = 0
+        done = written = 0
         known = place in self._files or place in self._foreign()
         for at, time, step in rewinds:
             upto = int(rows.searchsorted(at))
             data += self._encoder.encode(batch, splits, rows[done:upto])
             done = upto
-            while told < len(shown) and shown[told][1] < at:
-                data += shown[told][2]
-                told += 1
+            while written < len(shown) and shown[written][1] < at:
+                data += shown[written][2]
+                written += 1
             if data or known:  # a file that begins later has nothing to forget
                 data += _session_start(time, step)
         data += self._encoder.encode(batch, splits, rows[done:])
-        for one in shown[told:]:
+        for one in shown[written:]:
             data += one[2]
         if data:
             first = min([*rows[:1].tolist(), *(one[1] for one in shown[:1])], default=None)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from steno.errors import CorruptError, StenoError
 from steno.store import binned, part_rows, stamps
 from steno.store.attempts import Choice
-from steno.store.bins import beside, sealed
+from steno.store.bins import part_bins, sealed
 from steno.store.bins.answer import LeftOut
-from steno.store.bins.beside import Source
 from steno.store.bins.engine import Facts, LostMoreError
 from steno.store.bins.folded import Folded
 from steno.store.bins.in_memory import InMemory
@@ -20,6 +19,7 @@ from steno.store.bins.kept import WeightedCache
 from steno.store.bins.long import POINTS_A_BIN, Long, LongRun, Several, whole
 from steno.store.bins.moment import LivePoints, Moment, look
 from steno.store.bins.over_key import over
+from steno.store.bins.part_bins import RunSelection
 from steno.store.bins.rows import Rows, concat, empty
 from steno.store.bins.spans import cuts, spans_of
 from steno.store.bins.widths import exponent
@@ -173,12 +173,14 @@ class Exact:
 
             return again(once)
 
-        def ask(read: Callable[[Source], T]) -> T:
+        def ask(read: Callable[[RunSelection], T]) -> T:
             low, high = (None if bound is None else int(bound) for bound in (question.low, question.high))
             over_ranks = not question.by_rank and question.ranks is None
 
-            def source(now: Moment) -> Source:
-                return Source(run.dir, now.view, replace(now.choice, first=low, last=high), question.ranks, over_ranks)
+            def source(now: Moment) -> RunSelection:
+                return RunSelection(
+                    run.dir, now.view, replace(now.choice, first=low, last=high), question.ranks, over_ranks
+                )
 
             return of_moment(lambda now: read(source(now)))
 
@@ -188,7 +190,7 @@ class Exact:
             return InMemory(asked, [None], [], list(by_key.values()), [(0, key) for key in by_key], [None])
 
         def nearest(side: int) -> Rows:
-            read = beside.nearest
+            read = part_bins.nearest
             return ask(lambda source: read(self._files, source, question.keys, side, by_rank=question.by_rank))
 
         return LongRun(number, ask, exact, nearest, (run.dir, moment.token))
@@ -245,8 +247,8 @@ class Exact:
         missing = [side for side, there in sides if not there.any()]
         if missing:
             choice = replace(moment.choice, first=first, last=last)
-            source = Source(shown.dir, moment.view, choice, None, over_ranks=True)
-            ends = [beside.nearest(self._files, source, names, side, by_rank=False) for side in missing]
+            source = RunSelection(shown.dir, moment.view, choice, None, over_ranks=True)
+            ends = [part_bins.nearest(self._files, source, names, side, by_rank=False) for side in missing]
             rows = concat([rows, *ends])
         return [self._folded(number, shown, moment, question, {key: rows})] if len(rows) else []
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from steno.ledger import bins as bins_
-from steno.store.bins import beside
+from steno.store.bins import part_bins
 from steno.store.bins.in_memory import binned
 from steno.store.bins.rows import Rows, concat, empty, of_some
 from steno.store.bins.widths import narrowest
@@ -73,7 +73,7 @@ class Folded:
         for at, one in enumerate(members):
             if one in self._rows:
                 rows = replace(self._rows[one], series=np.full(len(self._rows[one]), at, np.int32))
-                found.append(beside.shifted(binned(rows, width, self._question.unit), begin))
+                found.append(part_bins.shifted(binned(rows, width, self._question.unit), begin))
                 named.append(rows)
                 begin += len(rows)
         return bins_.unite(bins_.concat(found), width), concat(named)
@@ -95,5 +95,5 @@ def _compact(bins: Bins, rows: Rows) -> tuple[Bins, Rows]:
     """The bins with those rows alone that they name, in their order."""
     if not len(bins):
         return bins, empty()
-    used = np.unique(np.concatenate([getattr(bins, name).record for name in beside.MARKS]))
-    return beside.renamed(bins, lambda record: np.searchsorted(used, record)), rows.take(used)
+    used = np.unique(np.concatenate([getattr(bins, name).record for name in part_bins.MARKS]))
+    return part_bins.renamed(bins, lambda record: np.searchsorted(used, record)), rows.take(used)

@@ -10,7 +10,7 @@ import numpy as np
 
 from steno.ledger import bins as bins_
 from steno.store.binfiles import Level
-from steno.store.bins import beside
+from steno.store.bins import part_bins
 from steno.store.bins.engine import SMOOTHED_POINTS, Facts, Member, Whole
 from steno.store.bins.rows import Rows, concat
 from steno.store.together import each
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from steno.ledger.bins import Bins
     from steno.store.bins.answer import LeftOut
-    from steno.store.bins.beside import Source
     from steno.store.bins.folded import Folded
     from steno.store.bins.in_memory import InMemory
+    from steno.store.bins.part_bins import RunSelection
     from steno.store.bins.question import Question
     from steno.store.engine import Covered, Engine
     from steno.store.points import Points
@@ -39,7 +39,7 @@ _ALL_HELD_ROWS: Final = 1_000_000
 T = TypeVar("T")
 Series = tuple[int, int, int | None]
 """Positions of a run and a key, and the rank."""
-Ask = Callable[[Callable[["Source"], T]], T]
+Ask = Callable[[Callable[["RunSelection"], T]], T]
 """Calls something with a run as it is, and again with the run as it is then, as long as its parts go away."""
 
 
@@ -72,7 +72,7 @@ class Long:
                 is_sorted = bool((bins.key[1:] >= bins.key[:-1]).all())
                 self._held[one.run] = (bins if is_sorted else bins.take(np.argsort(bins.key, kind="stable")), points)
                 self._held_rows += len(bins) + len(points)
-            spans = beside.spans(bins, points, by_rank=question.by_rank)
+            spans = part_bins.spans(bins, points, by_rank=question.by_rank)
             mine = [Member(one.run, key, rank, total, low, high) for key, rank, total, low, high in spans]
             self.members += [*mine, *self._crossing(one, mine)] if question.edges else mine
 
@@ -98,11 +98,11 @@ class Long:
         has = {(one.run, one.key, one.rank) for one in known}
         return [Member(*name, 0, 0, 0) for name in found[0] if name in found[1] and name not in has]
 
-    def _first(self, source: Source) -> tuple[Bins, Points]:
+    def _first(self, source: RunSelection) -> tuple[Bins, Points]:
         """The bins by which the width is chosen: narrow enough to be of use for it, as far as can be said."""
         keys = self._question.keys
         if source.choice.first is not None or source.choice.last is not None:
-            return beside.found(self._engine, source, keys, Level(1, unsealed=True))
+            return part_bins.found(self._engine, source, keys, Level(1, unsealed=True))
         covered = self._engine.covered(source.dir, source.view.metrics, over_ranks=source.over_ranks)
         files = self._engine.binfiles(source.dir, [one.whole for one in covered if one.source is None])
 
@@ -115,7 +115,7 @@ class Long:
         # With half as many bins as are asked for they are no wider than those of the answer. A window has only some
         # of them, and ranks and attempts have their own: if too wide ones are read, others are read after them.
         level = 2 if 2 * coarse > self._question.width else 1
-        return beside.found(self._engine, source, keys, Level(level, unsealed=True))
+        return part_bins.found(self._engine, source, keys, Level(level, unsealed=True))
 
     def points(self, members: Sequence[int]) -> Rows:
         """See `engine.Reading`."""
@@ -149,15 +149,15 @@ class Long:
                 known = np.array(list(keys), np.int64)
             else:
                 known = np.arange(len(self._question.keys))
-            bins = beside.wide(bins, points, width)
+            bins = part_bins.wide(bins, points, width)
             # A number for each key of each run; by rank it is distinguished afterwards.
             number = run * len(self._question.keys) + known
             pieces.append(replace(bins, key=number[bins.key].astype(np.int32)))
-        united, rows = beside.united(bins_.concat(pieces), width, by_rank=self._question.by_rank)
+        united, rows = part_bins.united(bins_.concat(pieces), width, by_rank=self._question.by_rank)
         return _by_member(united, rows, members, self.members, len(self._question.keys))
 
-    def _found(self, names: Sequence[str], level: Level) -> Callable[[Source], tuple[Bins, Points]]:
-        return lambda source: beside.found(self._engine, source, names, level)
+    def _found(self, names: Sequence[str], level: Level) -> Callable[[RunSelection], tuple[Bins, Points]]:
+        return lambda source: part_bins.found(self._engine, source, names, level)
 
     def beyond(self, members: Sequence[int], side: int) -> Rows:
         """See `engine.Reading`."""
@@ -188,8 +188,8 @@ def whole(engine: Engine, run: LongRun, member: Member, question: Question) -> W
     name = question.keys[member.key]
     anywhere = replace(question, low=None, high=None)
 
-    def read(source: Source) -> tuple[Bins, Points]:
-        return beside.found(
+    def read(source: RunSelection) -> tuple[Bins, Points]:
+        return part_bins.found(
             engine, replace(source, choice=replace(source.choice, first=None, last=None)), [name], Level(1)
         )
 
@@ -201,7 +201,7 @@ def whole(engine: Engine, run: LongRun, member: Member, question: Question) -> W
         at = [at for at, found in enumerate(reading.members) if found.rank == member.rank]
         return reading.whole(at[0])
     width = int(bins.width.max())
-    found, _ = beside.united(beside.wide(bins, points, width), width, by_rank=question.by_rank)
+    found, _ = part_bins.united(part_bins.wide(bins, points, width), width, by_rank=question.by_rank)
     found = found.take(found.finite > 0)
     middle = found.first.step + (found.last.step - found.first.step) // 2
     time = found.first.time + (found.last.time - found.first.time) // 2
@@ -268,7 +268,7 @@ class Several:
         found, named, begin = [], [], 0
         for which, local, numbers in self._shared(members):
             bins, rows = self._readings[which].bins(local, width)
-            bins = beside.shifted(bins, begin) if begin else bins
+            bins = part_bins.shifted(bins, begin) if begin else bins
             found.append(replace(bins, key=numbers[bins.key]))
             named.append(rows)
             begin += len(rows)

@@ -92,11 +92,11 @@ def _equal_sums(value: Floats, side: int) -> Floats:
     blocks = -(-(count + 2 * side) // size)
     padded = np.zeros((blocks, size))
     padded.reshape(-1)[side : side + count] = value
-    begun = np.cumsum(padded, axis=1)
+    partial = np.cumsum(padded, axis=1)
     left = np.cumsum(padded[:, ::-1], axis=1)[:, ::-1]
     sums: Floats = left.reshape(-1)[:count].copy()
-    begun[:, -1] = 0  # a whole block is in the sum already
-    sums += begun.reshape(-1)[size - 1 : size - 1 + count]
+    partial[:, -1] = 0  # a whole block is in the sum already
+    sums += partial.reshape(-1)[size - 1 : size - 1 + count]
     return sums
 
 

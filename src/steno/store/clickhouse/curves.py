@@ -149,7 +149,7 @@ class DatabaseCurves:
         counted: Sequence[_Counted],
     ) -> Aggregated:
         facts = [
-            None if card is None else Facts(one.name, one.dir, spans(card.begun), card.state in {"", "running"})
+            None if card is None else Facts(one.name, one.dir, spans(card.all_attempts), card.state in {"", "running"})
             for one, card in zip(shown, cards, strict=True)
         ]
         gone = [one.name for one, card in zip(shown, cards, strict=True) if card is None]
@@ -193,7 +193,7 @@ def _where(question: Question, cards: Sequence[ListedDatabaseRun | None]) -> str
     if question.high is not None:
         terms.append(f"step <= {math.floor(question.high)}")
     for number, card in enumerate(cards):
-        for attempt, step in () if card is None else choose(card.begun, "latest").hidden:
+        for attempt, step in () if card is None else choose(card.all_attempts, "latest").hidden:
             terms.append(f"not (run = {{run{number}:String}} and attempt < {attempt} and step >= {step})")
     return " and ".join(terms)
 
@@ -205,7 +205,9 @@ def _values(question: Question, cards: Sequence[ListedDatabaseRun | None]) -> di
         "runs": sorted({one.id for one in known}),
         "keys": list(question.keys),
         **{
-            f"run{at}": one.id for at, one in enumerate(cards) if one is not None and choose(one.begun, "latest").hidden
+            f"run{at}": one.id
+            for at, one in enumerate(cards)
+            if one is not None and choose(one.all_attempts, "latest").hidden
         },
     }
 
@@ -215,8 +217,8 @@ def _moment(card: ListedDatabaseRun) -> Moment:
         parts=(),
         chunks=(),
         ids={},
-        choice=choose(card.begun, "latest"),
-        attempts=card.begun,
+        choice=choose(card.all_attempts, "latest"),
+        attempts=card.all_attempts,
         streams=(),
         damage=(),
         running=card.state in {"", "running"},

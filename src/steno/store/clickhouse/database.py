@@ -106,7 +106,7 @@ class Database:
             url=url,
         )
         known = tuple(Attempt(number, started or 0, rewind) for number, started, rewind in attempts)
-        one.__dict__.update(begun=known)
+        one.__dict__.update(all_attempts=known)
         return one
 
     def sql(self, query: str, values: Sequence[Any] | None, runs: Sequence[str]) -> pa.Table:
@@ -131,8 +131,8 @@ class Database:
 class ListedDatabaseRun(RunSummary):
     """A run in a database."""
 
-    begun: tuple[Attempt, ...]
-    """Its attempts."""
+    all_attempts: tuple[Attempt, ...]
+    """What is known of each of its attempts."""
     ask: Callable[[ListedDatabaseRun], Mapping[str, Mapping[str, Any]]]
 
     @cached_property

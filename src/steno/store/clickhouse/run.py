@@ -55,7 +55,7 @@ class DatabaseRun:
 
     def attempts(self) -> tuple[Attempt, ...]:
         """See `EngineRun`."""
-        return self._now().begun
+        return self._now().all_attempts
 
     def state(self) -> str:
         """See `EngineRun`."""
@@ -73,7 +73,7 @@ class DatabaseRun:
             state=card.state,
             config=card.config,
             summary=card.summary,
-            attempts=card.begun,
+            attempts=card.all_attempts,
             ranks=tuple(ranks["rank"].to_pylist()),
             started=card.started,
             ended=card.ended,

@@ -47,7 +47,7 @@ class Listed(About, Protocol):
     """What a card of a run says."""
 
     @property
-    def begun(self) -> tuple[Attempt, ...]: ...
+    def all_attempts(self) -> tuple[Attempt, ...]: ...
 
 
 Run = TypeVar("Run", bound=Listed)
@@ -59,7 +59,7 @@ def summaries(database: Database, runs: Sequence[Listed]) -> dict[tuple[str, str
     values["projects"] = sorted({one.project for one in runs})
     values["runs"] = sorted({one.id for one in runs})
     for at, one in enumerate(runs):
-        for attempt, step in choose(one.begun, "latest").hidden:
+        for attempt, step in choose(one.all_attempts, "latest").hidden:
             hidden = f"run = {{run{at}:String}} and attempt < {attempt} and step >= {step}"
             query += f" and not (project = {{project{at}:String}} and {hidden})"
             values |= {f"run{at}": one.id, f"project{at}": one.project}
@@ -129,7 +129,7 @@ class Summaries:
 
 
 def _stamp(one: Listed) -> Hashable:
-    return one.records, one.points, one.state, one.ended, one.begun
+    return one.records, one.points, one.state, one.ended, one.all_attempts
 
 
 def _value(value: float | None, exact: int | None, text: str | None, ref: str | None) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Shelf(Protocol):
+class ViewFolder(Protocol):
     """One folder. Each raises OSError or StenoError where it cannot be done."""
 
     def versions(self) -> Mapping[str, str]:
@@ -37,7 +37,7 @@ class Shelf(Protocol):
         """Remove a file. Raises FileNotFoundError."""
 
 
-def shelf_of(root: Path | str, folder: str) -> Shelf:
+def folder_of(root: Path | str, folder: str) -> ViewFolder:
     """The folder next to the runs of a place; a text is a URL. Raises UsageError for a URL that is none."""
     if not isinstance(root, str):
         return _Directory(root / folder)
