@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def program(tmp_path, processes, *command):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *command, str(script), str(tmp_path), str(processes)],
         check=False, capture_output=True, text=True, timeout=280,
-        env={**os.environ, "PYTHONPATH": under_test.import_path(os.path.dirname(__file__)), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
+        env={**os.environ, "PYTHONPATH": under_test.import_path(*Path(__file__).parents[:2]), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
     )  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "line").iterdir()) == [".lock", "program"]
     return done, settled(tmp_path / "line" / "program")

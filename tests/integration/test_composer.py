@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,7 +291,7 @@ def program(tmp_path, kind, *command):
         [*command, str(script), str(tmp_path), kind],
         check=False, capture_output=True, text=True, timeout=280, cwd=tmp_path,
         env={
-            **os.environ, "PYTHONPATH": under_test.import_path(os.path.dirname(__file__)), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1",
+            **os.environ, "PYTHONPATH": under_test.import_path(*Path(__file__).parents[:2]), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1",
             "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
         },
     )  # fmt: skip

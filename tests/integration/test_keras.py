@@ -9,6 +9,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from framework_runs import settled
@@ -72,7 +73,7 @@ def run(tmp_path, backend, code, *, wanted=0):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(tmp_path)],
         check=False, capture_output=True, text=True, timeout=280,
-        env={**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path), "PYTHONPATH": under_test.import_path(os.path.dirname(__file__))},
+        env={**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path), "PYTHONPATH": under_test.import_path(*Path(__file__).parents[:2])},
     )  # fmt: skip
     assert done.returncode == wanted, done.stdout + done.stderr
     return done

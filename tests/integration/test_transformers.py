@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from framework_runs import settled, with_points
@@ -184,7 +185,7 @@ def program(tmp_path, *command):
     return subprocess.run(
         [sys.executable, "-W", "ignore", *command, str(script), str(tmp_path)] + ["-1"] * (len(command) > 0) + ["1"] * (not command),
         check=False, capture_output=True, text=True, timeout=280,
-        env={**os.environ, "PYTHONPATH": under_test.import_path(os.path.dirname(__file__)), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": under_test.import_path(*Path(__file__).parents[:2]), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
