@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from steno.capture.artifacts.handles import nothing
-from steno.capture.artifacts.recording import Artifacts  # not at the first call, which a signal handler may interrupt
+from steno.capture.artifacts.recording import ArtifactLog  # not at the first call, which a signal handler may interrupt
 from steno.capture.collected import status
 from steno.capture.config import JournalledMapping
 from steno.capture.lifecycle import how, is_in_term_handler
@@ -310,7 +310,7 @@ class Run(metaclass=_Shown):
             return nothing(alias, step)
         return artifacts.link(existing, alias, overwrite=overwrite, step=step, level=level)
 
-    def _take_artifacts(self) -> Artifacts | None:
+    def _take_artifacts(self) -> ArtifactLog | None:
         """This process's artifacts; None in a run that records nothing."""
         with RUNS.lock:
             if self._ending.is_closed:
@@ -318,7 +318,7 @@ class Run(metaclass=_Shown):
                 raise ClosedError(msg)
             recorder = self._started.recorder
             if self._ending.artifacts is None and not isinstance(recorder, Nothing):
-                self._ending.artifacts = Artifacts(self._started, recorder, self._report)
+                self._ending.artifacts = ArtifactLog(self._started, recorder, self._report)
             return self._ending.artifacts
 
     def async_log(

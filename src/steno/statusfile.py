@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FILE: Final = "status.json"
 
 
-class Destination(msgspec.Struct):
+class DestinationStatus(msgspec.Struct):
     """What a follower says of itself."""
 
     state: str = ""
@@ -34,7 +34,7 @@ class Destination(msgspec.Struct):
     left_out: dict[str, int] = {}
 
 
-class Uploads(msgspec.Struct):
+class UploadStatus(msgspec.Struct):
     """What the uploader says of itself."""
 
     state: str = "waiting"
@@ -49,7 +49,7 @@ class Uploads(msgspec.Struct):
     error: str | None = None
 
 
-class Refused(msgspec.Struct):
+class RefusedStatus(msgspec.Struct):
     """Values of the latest attempt that no column can hold."""
 
     attempt: int = 0
@@ -68,12 +68,12 @@ class Status(msgspec.Struct):
     attempt: int = 0
     counters: dict[str, int] = {}
     streams: dict[str, str] = {}
-    destinations: dict[str, Destination] = {}
+    destinations: dict[str, DestinationStatus] = {}
     artifacts: dict[str, int] = {}
-    uploads: Uploads | None = None
+    uploads: UploadStatus | None = None
     removed: int = 0
     """How often somebody has removed the ledger under this collector."""
-    refused: Refused | None = None
+    refused: RefusedStatus | None = None
     error: str | None = None
 
 

@@ -341,7 +341,7 @@ def test_packing_is_exact_for_every_dtype(dtype):
     @jax.jit
     def f(*values):
         slots, dtypes, alone, vectors = _traced.pack(values)
-        part = _traced.Part((), slots, dtypes, alone)
+        part = _traced.TracedPart((), slots, dtypes, alone)
         _traced.call_back(vectors, lambda arrays: got.append((part, arrays)))
 
     f(*given)

@@ -18,7 +18,7 @@ from steno.artifacts import content, index
 from steno.artifacts.content import DirectoryFile, Manifest
 from steno.artifacts.index import IndexReader, IndexWriter
 from steno.collector import artifacts as artifacts_
-from steno.collector.artifacts import Artifacts
+from steno.collector.artifacts import ArtifactKeeper
 from steno.collector.catalogue import Node
 from steno.ledger import artifacts as table
 from steno.ledger import schema
@@ -51,7 +51,7 @@ class Place:
         self.connection = schema.begin(self.node.ledger, 0)
         self.poster = Poster(self.connection, 0)
         say = lambda key, message: self.said.append(message)  # noqa: E731
-        self.artifacts = Artifacts(self.run_dir, self.node, self.connection, self.poster, say)
+        self.artifacts = ArtifactKeeper(self.run_dir, self.node, self.connection, self.poster, say)
 
     def post(self, *payloads, step=None, attempt=1):
         """Entries as a process journals them."""

@@ -685,11 +685,11 @@ def test_what_is_read_of_one_key_does_not_hold_the_others(tmp_path):
     from steno.ledger import verify
     from steno.store import part_rows
     from steno.store.bins import sealed
-    from steno.store.image import Image
+    from steno.store.image import PartImage
 
     records = [(step, {f"k{number:02d}": float(number + step) for number in range(40)}) for step in range(50)]
     (part,) = (made(tmp_path, "many", records, "finished") / "metrics").glob("*.parquet")
-    with Image(part, verify.checksum(part)) as image:
+    with PartImage(part, verify.checksum(part)) as image:
         found = part_rows.read(image, ["k07"], sealed.COLUMNS)
         assert found is not None
         rows = sealed.by_key(found, 1)[0]

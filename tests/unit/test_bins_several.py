@@ -17,7 +17,7 @@ from steno.store.bins import exact
 from steno.store.bins.groups import names_of
 from steno.store.bins.question import ask
 from steno.store.bins.several import CurveRequest, answers
-from steno.store.image import Image
+from steno.store.image import PartImage
 
 STAGES = ["unsealed", "sealed", "half", "finished"]
 
@@ -208,8 +208,8 @@ def test_a_zoom_looks_at_the_bins_of_the_parts_that_it_overlaps_alone(tmp_path, 
 def test_a_zoom_that_bins_are_too_wide_for_reads_the_points_of_each_key_once(tmp_path, monkeypatch):
     four_parts(tmp_path, monkeypatch)
     monkeypatch.setattr(exact, "_kept", {})
-    table, read = Image.table, []
-    monkeypatch.setattr(Image, "table", lambda self, *more: read.append(more) or table(self, *more))
+    table, read = PartImage.table, []
+    monkeypatch.setattr(PartImage, "table", lambda self, *more: read.append(more) or table(self, *more))
     asked = [CurveRequest(ask([key], "step", (18_500, 18_799), 250, None, edges=True)) for key in ("loss", "val")]
     found = answers(asked, tmp_path)
     assert len(read) <= 2

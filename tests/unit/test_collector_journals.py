@@ -11,10 +11,10 @@ import pytest
 from run_programs import wait_for
 
 from steno.capture.recorder import Recorder
-from steno.capture.stream import Stream
+from steno.capture.stream import SegmentMaker
 from steno.collector import catalogue, journals, roster
 from steno.collector.elsewhere import Elsewhere
-from steno.collector.journals import Journal, segments
+from steno.collector.journals import JournalReader, segments
 from steno.collector.reading import PIECE_BYTES, Marker
 from steno.collector.service import Service
 from steno.journal import format as fmt
@@ -33,7 +33,9 @@ def journal(tmp_path, poster, monkeypatch):
     recorder.close()
     marker = Marker(tmp_path / "reading")
     said = []
-    made = Journal(streams.find(tmp_path)[0], poster, marker, say=lambda *line: said.append(line), poison=tmp_path)
+    made = JournalReader(
+        streams.find(tmp_path)[0], poster, marker, say=lambda *line: said.append(line), poison=tmp_path
+    )
     made.said = said
     yield made
     made.close()
@@ -63,7 +65,7 @@ def test_whatever_the_limit_nothing_is_lost(journal, poster, limit):
 def test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it(tmp_path, poster, monkeypatch, used, act):
     """Both threads of a writer make segments: the caller's 1 may come into sight after the keeper's 2."""
     monkeypatch.setenv("STENO_SEGMENT_BYTES", str(64 << 10))
-    monkeypatch.setattr(Stream, "mend", lambda _: [])
+    monkeypatch.setattr(SegmentMaker, "mend", lambda _: [])
     recorder = Recorder(tmp_path, run_id="r", report=lambda *line: pytest.fail(str(line)))
     logged = []
 
@@ -80,7 +82,7 @@ def test_a_segment_that_appears_after_the_one_behind_it_is_read_before_it(tmp_pa
     while recorder.appender.current.number == 0:
         log(1)
     marker = Marker(tmp_path / "reading")
-    journal = Journal(found, poster, marker, say=lambda *line: pytest.fail(str(line)), poison=tmp_path)
+    journal = JournalReader(found, poster, marker, say=lambda *line: pytest.fail(str(line)), poison=tmp_path)
     seen = []
 
     def read(look=True):

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from steno.destinations.console import Console
-from steno.destinations.screen import PlainScreen, State, brief
+from steno.destinations.screen import PlainScreen, ScreenState, brief
 from steno.record import RunInfo
 from steno.testing import make_batch
 
@@ -247,7 +247,7 @@ def test_large_batch_costs_little():
 def test_plain_screen_survives_a_poor_encoding_and_does_not_repeat():
     raw = io.BytesIO()
     screen = PlainScreen(io.TextIOWrapper(raw, "ascii"))
-    state = State("t", 3, {"λ": (3, float("nan"))})
+    state = ScreenState("t", 3, {"λ": (3, float("nan"))})
     screen.draw(state)
     screen.draw(state)
     assert raw.getvalue() == b"step 3  ? nan\n"
@@ -288,7 +288,7 @@ def drawn(state, width=80):
 
 
 def test_the_progress_bar_has_a_line_of_its_own_with_count_and_time_left():
-    lines = drawn(State("p/r", 9, {"loss": (9, 0.5)}, 2.0, 0, 20))
+    lines = drawn(ScreenState("p/r", 9, {"loss": (9, 0.5)}, 2.0, 0, 20))
     assert lines[0].startswith("p/r  step 9")
     assert lines[1].startswith("━")
     assert lines[1].split()[-3:] == ["10/20", "0:00:05", "left"]
@@ -300,6 +300,6 @@ def test_the_progress_bar_has_a_line_of_its_own_with_count_and_time_left():
     [(9, 2.0, 20, "0:00:05 left"), (9, None, 20, ""), (19, 2.0, 20, ""), (50, 1.0, 20, ""), (0, 1e-9, 20, ""), (-5, 1.0, 3605, "1:00:09 left"), (1, float("nan"), 9, "")],
 )  # fmt: skip
 def test_time_left(step, rate, total, left):
-    state = State("p/r", step, {}, rate, 0, total)
+    state = ScreenState("p/r", step, {}, rate, 0, total)
     assert state.time_left() == left
     assert ("left" in state.line()) == bool(left)

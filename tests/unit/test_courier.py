@@ -10,7 +10,7 @@ import pytest
 
 from steno.delivery import retry
 from steno.delivery.courier import Courier
-from steno.delivery.progress import Progress
+from steno.delivery.progress import DeliveryProgress
 from steno.errors import CorruptError
 from steno.record import Batch, Entry, RunInfo
 from steno.testing.fakes import MemoryDestination
@@ -132,7 +132,7 @@ def test_a_cursor_is_saved_behind_what_the_destination_has_and_never_before(foll
 def test_a_courier_goes_on_behind_its_cursor(follow):
     ledger, memory = Ledger([batch(1), batch(2), batch(3)]), MemoryDestination()
 
-    courier = follow(ledger, lambda: memory, progress=Progress(batch=2, record=20, position={"x": 1}))
+    courier = follow(ledger, lambda: memory, progress=DeliveryProgress(batch=2, record=20, position={"x": 1}))
     until(lambda: courier.caught_up)
 
     assert [one.id for one in memory.batches] == [3]

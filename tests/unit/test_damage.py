@@ -138,9 +138,11 @@ def test_a_part_is_compared_once_and_again_when_it_is_replaced(writer, monkeypat
     path = part_of(writer.run_dir)
     sound = path.read_bytes()
     compared, groups = [], []
-    differing, table = verify.differing, image.Image.table
+    differing, table = verify.differing, image.PartImage.table
     monkeypatch.setattr(verify, "differing", lambda *some: compared.append(some[2:]) or differing(*some))
-    monkeypatch.setattr(image.Image, "table", lambda self, some, *more: groups.extend(some) or table(self, some, *more))
+    monkeypatch.setattr(
+        image.PartImage, "table", lambda self, some, *more: groups.extend(some) or table(self, some, *more)
+    )
     with RunReader(writer.run_dir) as book:
         for key in KEYS:
             assert len(book.series(key)) == STEPS

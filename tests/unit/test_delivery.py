@@ -17,7 +17,7 @@ from steno.capture.inprocess import feed as feeds
 from steno.capture.recorder import Recorder
 from steno.collector import catalogue
 from steno.collector.followers import Delivery
-from steno.collector.journals import Journal
+from steno.collector.journals import JournalReader
 from steno.collector.reading import Marker
 from steno.delivery import retry
 from steno.delivery.courier import Courier
@@ -92,7 +92,9 @@ class ByName(Road):
         self.poster = Poster(self.connection, self.node.number, self.lock)
         (found,) = streams.find(place)
         self.marker = Marker(place / "reading")
-        self.journal = Journal(found, self.poster, self.marker, say=self._said.setdefault, poison=place / "poison")
+        self.journal = JournalReader(
+            found, self.poster, self.marker, say=self._said.setdefault, poison=place / "poison"
+        )
         self.delivery = Delivery(
             place, self.node, connection=self.connection, lock=self.lock, reader=Reader(place),
             say=self._said.setdefault,

@@ -14,7 +14,7 @@ from durable_recorder import ALL, Recorder, drawn
 from nodes import node_dir
 from steno import files
 from steno.collector.durable import Syncer
-from steno.collector.journals import Journal
+from steno.collector.journals import JournalReader
 from steno.collector.reading import Marker
 from steno.journal import place
 from steno.ledger import bins_format, bins_name, bins_part, bins_rebuild, manifest, schema, streams
@@ -172,7 +172,7 @@ class Posting:
 
     def __init__(self, run, stream="s"):
         self.run = run
-        self.journal = Journal(
+        self.journal = JournalReader(
             streams.FoundJournal(stream, run.dir / ".steno" / "journal" / stream),
             run.poster,
             Marker(run.node / "reading"),

@@ -13,7 +13,7 @@ from steno import files, host, inside, machinery
 from steno.capture.recorder import Recorder
 from steno.collector import catalogue
 from steno.collector.elsewhere import Elsewhere
-from steno.collector.journals import Journal
+from steno.collector.journals import JournalReader
 from steno.collector.reading import Marker
 from steno.collector.roster import Roster
 from steno.journal import life
@@ -54,7 +54,7 @@ def recorder(tmp_path):
 
 @pytest.fixture
 def journal(tmp_path, poster, marker, recorder):
-    made = Journal(streams.find(tmp_path)[0], poster, marker, say=lambda *_: None, poison=tmp_path)
+    made = JournalReader(streams.find(tmp_path)[0], poster, marker, say=lambda *_: None, poison=tmp_path)
     yield made
     made.close()
 

@@ -24,7 +24,7 @@ import steno
 from object_stores import client, environment, moto_server, objects
 from steno.errors import StenoError, UsageError
 from steno.publish import catalogue as catalogues
-from steno.publish.entering import Table
+from steno.publish.entering import PartTable
 from steno.publish.iceberg import Publisher
 from steno.store.stock import stock_of
 
@@ -333,7 +333,7 @@ def test_a_place_that_is_none(tmp_path):
 def test_the_table_is_read_once_for_each_manifest(place, uri):
     write(place)
     publish(place, uri)
-    one = Table(lambda: table(place, uri))
+    one = PartTable(lambda: table(place, uri))
     first = one.held()
     assert one.held()[parts(place)[0]] is first[parts(place)[0]]
 

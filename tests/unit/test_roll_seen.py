@@ -11,7 +11,7 @@ import pytest
 from run_programs import wait_for
 
 from steno.capture.recorder import Recorder
-from steno.capture.stream import Stream
+from steno.capture.stream import SegmentMaker
 from steno.collector.journals import _is_started
 from steno.journal.segment import Segment
 
@@ -74,7 +74,7 @@ def test_a_segment_that_is_just_sealed_says_how_much_of_it_was_used(recorder, mo
 
 def test_while_a_handler_interrupts_a_roll_nothing_is_written_behind_the_segment_that_it_fetches(recorder, monkeypatch):
     """A reader that saw a later one used would pass this one over, and what comes into it would be lost."""
-    started, take = [], Stream.take
+    started, take = [], SegmentMaker.take
     wait_for(lambda: len(recorder._stream.spares) == 3)
 
     def interrupted(stream):
@@ -89,14 +89,14 @@ def test_while_a_handler_interrupts_a_roll_nothing_is_written_behind_the_segment
         return segment
 
     with monkeypatch.context() as patched:
-        patched.setattr(Stream, "take", interrupted)
+        patched.setattr(SegmentMaker, "take", interrupted)
         fill(recorder)
         assert started
         assert not any(started)
 
 
 def test_a_segment_fetched_as_recording_ends_is_not_taken_into_use(recorder, monkeypatch):
-    take = Stream.take
+    take = SegmentMaker.take
 
     def closing(stream):
         segment = take(stream)
@@ -108,7 +108,7 @@ def test_a_segment_fetched_as_recording_ends_is_not_taken_into_use(recorder, mon
     recorder.appender._set(recorder.appender._keeping, 0)
     recorder.log({"kept": 1.0})
     with monkeypatch.context() as patched:
-        patched.setattr(Stream, "take", closing)
+        patched.setattr(SegmentMaker, "take", closing)
         recorder.appender.recover()
 
     assert recorder.appender.current is None

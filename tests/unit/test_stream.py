@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from steno.capture.stream import Stream
+from steno.capture.stream import SegmentMaker
 
 
-def stream(tmp_path) -> Stream:
-    return Stream(tmp_path, {"run": "x", "rank": 0, "attempt": 1, "primary": True, "arrays": "summary"})
+def stream(tmp_path) -> SegmentMaker:
+    return SegmentMaker(tmp_path, {"run": "x", "rank": 0, "attempt": 1, "primary": True, "arrays": "summary"})
 
 
 def test_segments_are_taken_in_order_of_number(tmp_path):

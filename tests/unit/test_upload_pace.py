@@ -7,7 +7,7 @@ import math
 import steno
 from nodes import node_dir, node_of
 from steno.collector.uploads import generations
-from steno.collector.uploads.unsealed import Unsealed
+from steno.collector.uploads.unsealed import UnsealedUpload
 from steno.collector.uploads.uploader import news_secs, pause_secs
 from steno.journal import place
 from steno.ledger.read import Reader
@@ -18,7 +18,7 @@ def test_a_dear_look_delays_readers_no_longer_than_they_are_promised(tmp_path):
         run.log({"x": 1.0}, step=0)
         assert run.flush(30)
         node = node_of(run.dir)
-        unsealed = Unsealed(node, 5.0)
+        unsealed = UnsealedUpload(node, 5.0)
         assert unsealed.due_secs == math.inf
         snapshot = Reader(run.dir).snapshot(batches=False)
         assert unsealed.hold(snapshot, place.ledger(node_dir(run.dir)), 0, is_wanted=True)
@@ -29,7 +29,7 @@ def test_a_dear_look_delays_readers_no_longer_than_they_are_promised(tmp_path):
         assert unsealed.hold(snapshot, None, 0, is_wanted=False)
         assert unsealed.due_secs == math.inf
         assert pause_secs(10.0, unsealed) == 500.0
-        assert pause_secs(10.0, Unsealed(node, 0.0)) == 500.0
+        assert pause_secs(10.0, UnsealedUpload(node, 0.0)) == 500.0
 
 
 def test_news_of_a_node_come_no_oftener_than_what_it_records_and_before_its_run_is_over_for_others():

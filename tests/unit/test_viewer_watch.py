@@ -32,7 +32,7 @@ def told(tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "_LIST_SECS", 60.0)
     monkeypatch.setattr(watch, "_STATES_SECS", 60.0)
     found = queue.Queue()
-    watching = watch.Watch(Catalogue(tmp_path), lambda _, runs: found.put(runs), lambda: True)
+    watching = watch.RunWatch(Catalogue(tmp_path), lambda _, runs: found.put(runs), lambda: True)
     yield watching, found
     watching.close()
 

@@ -23,7 +23,7 @@ from steno.record import FINISH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from steno.capture.artifacts.recording import Artifacts
+    from steno.capture.artifacts.recording import ArtifactLog
     from steno.capture.report import Reporter
     from steno.capture.start.started import StartedRun
     from steno.capture.tasks.register import Register
@@ -54,7 +54,7 @@ class Ending:
         self.report = report
         self.tasks: Register | None = None
         """Set at the first `async_log`."""
-        self.artifacts: Artifacts | None = None
+        self.artifacts: ArtifactLog | None = None
         """Set at the first artifact."""
         self.owner = os.getpid()
         self.ended: bool | None = None

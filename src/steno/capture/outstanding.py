@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from steno.capture.artifacts.recording import Artifacts
+    from steno.capture.artifacts.recording import ArtifactLog
     from steno.capture.start.started import StartedRun
 
 
@@ -54,7 +54,7 @@ class Patience:
             self._timer.cancel()
 
 
-def now(started: StartedRun, feeds: Sequence[str], artifacts: Artifacts | None, *, whole: bool) -> list[str]:
+def now(started: StartedRun, feeds: Sequence[str], artifacts: ArtifactLog | None, *, whole: bool) -> list[str]:
     """What is outstanding, one item for each that has something to do; empty when nothing is.
 
     Args:

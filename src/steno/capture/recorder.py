@@ -16,8 +16,8 @@ from steno.capture.plain import plain
 from steno.capture.posting import Posting
 from steno.capture.recorders import RECORDERS
 from steno.capture.snapshot import Snapshot, StepLater
-from steno.capture.stream import Stream
-from steno.capture.upkeep import Upkeep, adopted
+from steno.capture.stream import SegmentMaker
+from steno.capture.upkeep import JournalUpkeep, adopted
 from steno.devices.base import Refused, Traced
 from steno.devices.found import conceal
 from steno.errors import RecordError, safe_repr
@@ -94,8 +94,8 @@ class Recorder:
         """Journals that others have adopted: (the first sequence number that is not in it, its name)."""
         self._reports = 0
         self._failing = False
-        self._stream: Stream | None = None
-        self._upkeep: Upkeep | None = None
+        self._stream: SegmentMaker | None = None
+        self._upkeep: JournalUpkeep | None = None
         self._keeper: Keeper | None = None
         self.refusal = "log was called after finish: nothing was recorded; call steno.init again"
         """What a call of `log` after the end is told."""
@@ -133,7 +133,7 @@ class Recorder:
 
     # -- the stream -------------------------------------------------------------------------------------
 
-    def _begin(self) -> Stream:
+    def _begin(self) -> SegmentMaker:
         self._stream = stream = self._made()
         self._upkeep = self._looked_after(stream)
         self._offset = time.time_ns() - time.monotonic_ns()
@@ -142,15 +142,15 @@ class Recorder:
         self._keeper.start()
         return stream
 
-    def _made(self) -> Stream:
+    def _made(self) -> SegmentMaker:
         """A journal of this process; begun again where its place goes away: a run that has ended puts that away."""
         for _ in range(_MAKINGS):
             with contextlib.suppress(FileNotFoundError):
-                return Stream(self._run_dir, self._fixed, self._nudge, self._settings)
-        return Stream(self._run_dir, self._fixed, self._nudge, self._settings)
+                return SegmentMaker(self._run_dir, self._fixed, self._nudge, self._settings)
+        return SegmentMaker(self._run_dir, self._fixed, self._nudge, self._settings)
 
-    def _looked_after(self, stream: Stream) -> Upkeep:
-        return Upkeep(self._run_dir, stream, self.appender, lambda: tuple(self._posting.retired), self.report)
+    def _looked_after(self, stream: SegmentMaker) -> JournalUpkeep:
+        return JournalUpkeep(self._run_dir, stream, self.appender, lambda: tuple(self._posting.retired), self.report)
 
     def _move(self) -> None:
         """Another machine has adopted the journal: leave it, and go on in a new one. Raises OSError."""

@@ -33,7 +33,7 @@ _SMALL_SECS: Final = 10.0
 """How long segments stay as small as the room that was found."""
 
 
-class Stream:
+class SegmentMaker:
     """Makes segments for one process. Not thread-safe but for `take`, which the appender's lock guards.
 
     Args:
@@ -54,7 +54,7 @@ class Stream:
         self._run_dir = run_dir
         # Four stamps in the time after which another machine takes this process for dead.
         often = max(settings.adopt_secs / 4, _LEAST_STAMP_SECS) if settings.adopt_secs else life.STAMP_SECS
-        self._me = life.Writer.me(min(often, life.STAMP_SECS))
+        self._me = life.JournalWriter.me(min(often, life.STAMP_SECS))
         self.stamp_secs = self._me.every_secs
         """How often `stamp` is to be called, at least."""
         self.name = f"{host.stem()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -204,7 +204,7 @@ class Stream:
         """Whether another machine posts it: it is to be left."""
         return adoption.is_adopted(self.directory)
 
-    def share(self, other: Stream) -> None:
+    def share(self, other: SegmentMaker) -> None:
         """Have values that lie in files of this journal in another one too, whose frames may name them."""
         other.raws.number_from(self.raws)
         if (self.directory / media.WANTED).exists():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.capture.retired import Retired
-    from steno.capture.stream import Stream
+    from steno.capture.stream import SegmentMaker
     from steno.journal.appender import Appender
 
 _KEPT_SECS: Final = 10.0
@@ -25,7 +25,7 @@ _YOUNG_SECS: Final = 3600.0
 _SMALL_BYTES: Final = 1 << 20
 
 
-class Upkeep:
+class JournalUpkeep:
     """For one stream of a recorder. `look` is for the keeper thread alone, once a second.
 
     The directory may be cleaned, as those of temporary files and of scratch disks are, or removed whole: what this
@@ -42,7 +42,7 @@ class Upkeep:
     def __init__(
         self,
         run_dir: Path,
-        stream: Stream,
+        stream: SegmentMaker,
         appender: Appender,
         retired: Callable[[], Sequence[Retired]],
         say: Callable[[str, str], None],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from steno import Run
-    from steno.store.eventreader import Event, Value
+    from steno.store.eventreader import ReadEvent, Value
 
 MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif", b"BM": "bmp", b"RIFF": "webp"}
 SOUNDS = {b"RIFF": "wav", b"ID3": "mp3", b"\xff\xfb": "mp3", b"fLaC": "flac", b"OggS": "ogg"}
@@ -148,7 +148,7 @@ class _Writer:
         self._run = run
         self._put: Callable[..., None] = RUNS.of(run).started.recorder.scope({})[1]
 
-    def write(self, event: Event) -> None:
+    def write(self, event: ReadEvent) -> None:
         """One event is one record, unless it has pictures, sounds, or two values of one tag."""
         data: dict[str, Any] = {}
 

@@ -64,7 +64,7 @@ class _Posted:
         return str(self.payload["name"])
 
 
-class Artifacts:
+class ArtifactKeeper:
     """All artifacts that this node's ledger has. `posted`, `release` and `sweep` are for the posting thread.
 
     Args:

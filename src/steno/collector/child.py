@@ -23,7 +23,7 @@ from steno.collector import line_process
 from steno.collector.follower import follow
 from steno.delivery.backoff import Backoff
 from steno.delivery.courier import FIRST_WAIT_SECS, LAST_WAIT_SECS
-from steno.delivery.progress import Progress, describe
+from steno.delivery.progress import DeliveryProgress, describe
 from steno.destinations.asked import WantedDestination
 from steno.secrecy import scrub
 from steno.visible import visible
@@ -65,8 +65,8 @@ class ChildFollower:
         node: Node,
         *,
         newest: Callable[[], tuple[int, int]],
-        save: Callable[[Progress], None],
-        progress: Progress,
+        save: Callable[[DeliveryProgress], None],
+        progress: DeliveryProgress,
         config: dict[str, Any],
         say: Callable[[str, str], None],
     ) -> None:
@@ -229,7 +229,7 @@ class ChildFollower:
         self.state, self.error, self._dirty = report["state"], report["error"], report["dirty"]
         self._opened, self._left_out = report["opened"], report["left_out"]
         self._flushed = tuple(report["flushed"])
-        following = Progress(**report["progress"])
+        following = DeliveryProgress(**report["progress"])
         if following.batch != self.progress.batch:  # lower when the place has lost what it had taken
             try:
                 self._save(following)
@@ -253,7 +253,7 @@ def main() -> int:
     reader = Reader(run_dir)
     lock = threading.Lock()
 
-    def report(progress: Progress) -> None:
+    def report(progress: DeliveryProgress) -> None:
         line = {
             "state": follower.state,
             "error": scrub(follower.error) if follower.error else None,
@@ -282,7 +282,7 @@ def main() -> int:
         fetch=lambda number: reader.next_batch(node, number),
         newest=lambda: (newest[0], newest[1]),
         save=report,
-        progress=Progress(**order["progress"]),
+        progress=DeliveryProgress(**order["progress"]),
         say=say,
     )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.collector.catalogue import Node
-    from steno.collector.journals import Journal
+    from steno.collector.journals import JournalReader
     from steno.journal.adoption import AdoptionMark
     from steno.ledger.post import Poster
 
@@ -34,7 +34,7 @@ _ONCE_SECS: Final = 1.0
 """Between two looks while somebody waits for the answer."""
 
 
-class Watch:
+class StampWatch:
     """Whether the stamp of one journal stands still, by this process's own clock."""
 
     def __init__(self, every_secs: float, lease_secs: float) -> None:
@@ -78,7 +78,7 @@ class Elsewhere:
         run_dir: the run's directory.
         node: this collector's node.
         poster: of its ledger.
-        lease_secs: see `Watch`.
+        lease_secs: see `StampWatch`.
         at_once: adopt without waiting.
         once: somebody waits for the answer.
         say: tells a person, once per key.
@@ -102,7 +102,7 @@ class Elsewhere:
         self._at_once = at_once
         self._once = once
         self._say = say
-        self._watches: dict[str, tuple[int, Watch]] = {}
+        self._watches: dict[str, tuple[int, StampWatch]] = {}
         """By journal: the number of the mark whose stamp is watched, 0 for the writer's own."""
         self._busy_since: dict[str, float] = {}
         """By journal that is marked by us and not taken over: the ledger of the one who posted it is busy."""
@@ -118,7 +118,7 @@ class Elsewhere:
         secs = self._lease_secs / _LOOKS if self._lease_secs else _MOST_SECS
         return min(max(secs, _LEAST_SECS), _ONCE_SECS if self._once else _MOST_SECS)
 
-    def look(self, journals: dict[str, Journal], now: float) -> None:
+    def look(self, journals: dict[str, JournalReader], now: float) -> None:
         """Watch, adopt what is due, and renew the stamps of what was adopted. Raises sqlite3.Error of this ledger."""
         if now >= self._next_stamp:
             self._next_stamp = now + min(life.STAMP_SECS, max(self._lease_secs, 1.0) / 4)
@@ -139,17 +139,17 @@ class Elsewhere:
                 with contextlib.suppress(OSError):
                     self._consider(journal, now)
 
-    def _consider(self, journal: Journal, now: float) -> None:
+    def _consider(self, journal: JournalReader, now: float) -> None:
         where = journal.found.dir
         mark = adoption.owner(where)
         if mark is not None and mark.node == self._node.number:
             self._take(journal, mark)  # once more, or an earlier collector of this node did not get to it
             return
-        writer = life.writer(where) or life.Writer()
+        writer = life.writer(where) or life.JournalWriter()
         number, watch = self._watches.get(journal.name, (-1, None))
         if watch is None or number != (mark.number if mark else 0):
             every_secs = life.STAMP_SECS if mark else min(max(writer.every_secs, 0.0), life.STAMP_SECS)
-            watch = Watch(every_secs, self._lease_secs)
+            watch = StampWatch(every_secs, self._lease_secs)
             self._watches[journal.name] = (mark.number if mark else 0, watch)
         watch.look(mark.stamp if mark else life.stamp(where), now, self._look_secs)
         if mark is not None:
@@ -164,11 +164,11 @@ class Elsewhere:
             if made is not None:
                 self._take(journal, made)
 
-    def undecided(self, journals: dict[str, Journal]) -> bool:
+    def undecided(self, journals: dict[str, JournalReader]) -> bool:
         """Whether it is worth staying to see if a journal with records that nobody has posted is to be adopted."""
         return any(self._is_undecided(one) for one in journals.values() if one.standing == one.ELSEWHERE)
 
-    def _is_undecided(self, journal: Journal) -> bool:
+    def _is_undecided(self, journal: JournalReader) -> bool:
         if journal.name in self._busy_since:
             return time.monotonic() - self._busy_since[journal.name] < _BUSY_SECS
         if not (self._lease_secs or self._at_once) or not remaining.has_unposted(journal.found.dir):
@@ -178,10 +178,10 @@ class Elsewhere:
 
     # -- taking over ---------------------------------------------------------------------------------------
 
-    def _take(self, journal: Journal, mark: AdoptionMark) -> None:
+    def _take(self, journal: JournalReader, mark: AdoptionMark) -> None:
         """Have the others post it no more, and go on where they stand."""
         where, name = journal.found.dir, journal.name
-        writer = life.writer(where) or life.Writer()
+        writer = life.writer(where) or life.JournalWriter()
         origin, standings = self._node.number, []
         for number, node_dir, is_home in self._posters(where, writer):
             origin = number if is_home else origin
@@ -211,7 +211,7 @@ class Elsewhere:
             f"sign of life. Its segments stay for {adoption.KEPT_SECS // 86_400} days unless it closes them",
         )
 
-    def _posters(self, where: Path, writer: life.Writer) -> Iterator[tuple[int, Path, bool]]:
+    def _posters(self, where: Path, writer: life.JournalWriter) -> Iterator[tuple[int, Path, bool]]:
         """(number, directory, whether it is the writer's own) of the nodes that may have posted of a journal."""
         earlier = adoption.nodes(where)
         for entry in sorted(files.scan(self._run_dir / ".steno" / "nodes"), key=lambda one: one.name):
@@ -224,7 +224,7 @@ class Elsewhere:
             if is_home or number in earlier:
                 yield number, self._run_dir / ".steno" / "nodes" / entry.name, is_home
 
-    def _stamp(self, journal: Journal) -> None:
+    def _stamp(self, journal: JournalReader) -> None:
         """Show that somebody posts it: a journal that was adopted, and one whose writer may be too busy to do so."""
         with contextlib.suppress(OSError):
             if journal.standing == journal.OURS and not journal.ended:
@@ -235,7 +235,7 @@ class Elsewhere:
                     self._marks[journal.name] = mark
                     adoption.stamp(journal.found.dir, mark)
 
-    def leave(self, journals: dict[str, Journal]) -> None:
+    def leave(self, journals: dict[str, JournalReader]) -> None:
         """The collector leaves: whoever finds more in what it had adopted need not wait."""
         for name, mark in self._marks.items():
             with contextlib.suppress(OSError, KeyError):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from steno.delivery.progress import Progress
+    from steno.delivery.progress import DeliveryProgress
     from steno.destinations.asked import WantedDestination
     from steno.record import Batch
 
@@ -27,8 +27,8 @@ def follow(
     *,
     fetch: Callable[[int], Batch | None],
     newest: Callable[[], tuple[int, int]],
-    save: Callable[[Progress], None],
-    progress: Progress,
+    save: Callable[[DeliveryProgress], None],
+    progress: DeliveryProgress,
     say: Callable[[str, str], None],
 ) -> Follower:
     """A follower in this process, not started yet. See `Courier`; `fetch` is asked only for what is there."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno.collector.child import ChildFollower
 from steno.collector.follower import Follower, follow
-from steno.delivery.progress import Progress
+from steno.delivery.progress import DeliveryProgress
 from steno.destinations import asked
 from steno.ledger import cursors
 
@@ -102,7 +102,7 @@ class Delivery:
                 self._node,
                 newest=lambda: self._newest,
                 save=lambda progress: self._save(wanted.name, progress),
-                progress=Progress(**saved),
+                progress=DeliveryProgress(**saved),
                 config=config,
                 say=self._say,
             )
@@ -115,7 +115,7 @@ class Delivery:
                 fetch=self._fetch,
                 newest=lambda: self._newest,
                 save=lambda progress: self._save(wanted.name, progress),
-                progress=Progress(**saved),
+                progress=DeliveryProgress(**saved),
                 say=self._say,
             )
         follower.start()
@@ -126,7 +126,7 @@ class Delivery:
             held = self._recent.get(number)
         return held if held is not None else self._reader.next_batch(self._node.number, number)
 
-    def _save(self, name: str, progress: Progress) -> None:
+    def _save(self, name: str, progress: DeliveryProgress) -> None:
         cursors.save(self._connection, self._lock, name, dataclasses.asdict(progress))
 
     @staticmethod

@@ -31,7 +31,7 @@ _YOUNG_SECS = 60.0
 _FORGET = 64
 
 
-class Journal:
+class JournalReader:
     """One process's journal. Use it from one thread.
 
     Args:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from steno import files, host
-from steno.collector.journals import Journal
+from steno.collector.journals import JournalReader
 from steno.journal import life
 from steno.ledger import streams
 
@@ -40,7 +40,7 @@ class Roster:
         marker: called with what is being decoded.
         elsewhere: watches those of other machines.
         say: tells a person, once per key.
-        numbered: see `Journal`.
+        numbered: see `JournalReader`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Roster:
         numbered: Callable[[int], int] = int,
     ) -> None:
         self._numbered = numbered
-        self.journals: dict[str, Journal] = {}
+        self.journals: dict[str, JournalReader] = {}
         self.more = False
         """The last `read` has left something that is there already."""
         self.elsewhere = elsewhere
@@ -91,7 +91,7 @@ class Roster:
                 if found.host == host.name():
                     self._lost(found)
                 continue
-            self.journals[found.stream] = Journal(
+            self.journals[found.stream] = JournalReader(
                 found, self._poster, self._marker, say=self._say, poison=self._run_dir / ".steno" / "poison",
                 node=self._node, numbered=self._numbered,
             )  # fmt: skip
@@ -168,7 +168,7 @@ class Roster:
                     yield slices
 
     @staticmethod
-    def _read(journal: Journal, limit_bytes: int, cut: int, into: Slices) -> int:
+    def _read(journal: JournalReader, limit_bytes: int, cut: int, into: Slices) -> int:
         size = 0
         for info, piece in journal.read(limit_bytes, cut):
             into.append((info, piece))
@@ -213,7 +213,7 @@ class Roster:
                 del self.journals[name]
                 self._gone.add(name)
 
-    def mine(self) -> list[Journal]:
+    def mine(self) -> list[JournalReader]:
         """Those that this node posts."""
         return [journal for journal in self.journals.values() if not journal.foreign]
 
@@ -232,9 +232,11 @@ class Roster:
             journal.close()
 
 
-def has_writers(run_dir: Path, known: dict[str, Journal]) -> bool:
+def has_writers(run_dir: Path, known: dict[str, JournalReader]) -> bool:
     """Whether a process of this machine records; what another one does is for its own collector."""
-    others = {name for name, journal in known.items() if journal.standing == Journal.ELSEWHERE or journal.is_adopted}
+    others = {
+        name for name, journal in known.items() if journal.standing == JournalReader.ELSEWHERE or journal.is_adopted
+    }
     return any(
         found.host in {"", host.name()} and found.stream not in others and _asks(found) and life.is_alive(found.dir)
         for found in streams.find(run_dir)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from steno import files, host, inside, machinery, runfile, statusfile
 from steno.collector import catalogue, ledgers
-from steno.collector.artifacts import Artifacts
+from steno.collector.artifacts import ArtifactKeeper
 from steno.collector.attempt_numbers import AttemptNumbers
 from steno.collector.carding import Carding
 from steno.collector.durable import Syncer
@@ -23,8 +23,8 @@ from steno.collector.reading import Marker
 from steno.collector.roster import Roster, has_writers
 from steno.collector.sealing import Sealing
 from steno.collector.system.sampling import Sampling
-from steno.collector.upkeep import LedgerRemoved, Upkeep
-from steno.collector.uploads.supervisor import Uploads
+from steno.collector.upkeep import CollectorUpkeep, LedgerRemoved
+from steno.collector.uploads.supervisor import UploadSupervisor
 from steno.destinations import asked
 from steno.journal.wakeup import Wakeup
 from steno.ledger import manifest, schema
@@ -212,7 +212,7 @@ class Service:
         self.sealing = Sealing(sealer, self.say)
         manifest.remove(self.run_dir, self.node.dir)
         connection.execute("delete from meta where key='done'")
-        self.upkeep = Upkeep(self.run_dir, self.node, self._locks, self.say)
+        self.upkeep = CollectorUpkeep(self.run_dir, self.node, self._locks, self.say)
         self.marker = Marker(self.node.ledger.with_name("reading"))
         self.media = Spool(self.run_dir, self.node.dir, self.say)
         elsewhere = Elsewhere(
@@ -225,12 +225,12 @@ class Service:
         )
         self.syncer = Syncer(self.node.ledger, lambda: self.poster.generation, self.media.sync, self.say)
         self.reader = Reader(self.run_dir)
-        self.artifacts = Artifacts(self.run_dir, self.node, connection, self.poster, self.say)
+        self.artifacts = ArtifactKeeper(self.run_dir, self.node, connection, self.poster, self.say)
         self.delivery = Delivery(
             self.run_dir, self.node, connection=connection, lock=self._lock, reader=self.reader, say=self.say
         )
         self.delivery.publish(self.poster.next_batch - 1, self.poster.next_record - 1, None)
-        self.uploads = Uploads(self.run_dir, self.node, self.say)
+        self.uploads = UploadSupervisor(self.run_dir, self.node, self.say)
         self.carding = Carding(self.run_dir, self.node, connection, self._lock, self.say)
         hidden = [(attempt, rewind) for attempt, rewind in catalogue.attempts(self.run_dir) if rewind is not None]
         self.carding.begin(tuple(hidden), self.poster.next_batch - 1)

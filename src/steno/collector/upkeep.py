@@ -25,7 +25,7 @@ class LedgerRemoved(Exception):  # noqa: N818 - not a fault: what is still open 
     """Somebody has removed or replaced the ledger while it is open."""
 
 
-class Upkeep:
+class CollectorUpkeep:
     """For one collector, from the posting thread.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.delivery import pieces
 from steno.delivery.backoff import Backoff
-from steno.delivery.progress import Progress, describe
+from steno.delivery.progress import DeliveryProgress, describe
 from steno.delivery.retry import Handover
 from steno.errors import CorruptError, DestinationError, Skip, Stop, safe_repr
 
@@ -45,11 +45,11 @@ class Courier:
     """A batch by its number, counted from 1; None while it is not there, CorruptError if it never will be."""
     newest: Callable[[], tuple[int, int]]
     """(number of the newest batch, number of the newest record); called from any thread."""
-    save: Callable[[Progress], None]
+    save: Callable[[DeliveryProgress], None]
     """Keeps the progress, in one transaction."""
     overrun: Callable[[], bool] = lambda: False
     """Whether more has come than is kept, since it was asked last: what is being given is given up then."""
-    progress: Progress = dataclasses.field(default_factory=Progress)
+    progress: DeliveryProgress = dataclasses.field(default_factory=DeliveryProgress)
     """As it was saved last."""
     say: Callable[[str, str], None] = lambda _key, _message: None
     """Tells a person, once per key."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class DeliveryProgress:
     """What is saved with the cursor, but for `errors`."""
 
     batch: int = 0
@@ -27,7 +27,7 @@ class Progress:
 def describe(
     state: str,
     error: str | None,
-    progress: Progress,
+    progress: DeliveryProgress,
     newest: tuple[int, int],
     left_out: Mapping[str, int] | None = None,
     *,

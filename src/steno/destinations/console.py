@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from steno.destinations.screen import Screen, State
+    from steno.destinations.screen import Screen, ScreenState
     from steno.record import Batch, RunInfo
 
 _MOST_KEYS = 10_000
@@ -122,12 +122,12 @@ class Console:
             self._shown[key] = shown
         return shown
 
-    def _state(self) -> State | None:
-        from steno.destinations.screen import State
+    def _state(self) -> ScreenState | None:
+        from steno.destinations.screen import ScreenState
 
         if self._step is None:
             return None
-        return State(self._title, self._step, dict(self._latest), self._rate, self._left_out, self._total)
+        return ScreenState(self._title, self._step, dict(self._latest), self._rate, self._left_out, self._total)
 
     def _draw_all(self) -> None:
         # A closed terminal, a broken pipe: training goes on, and the records are in the ledger.

@@ -22,7 +22,7 @@ _LONGEST_SECS = 1000 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ScreenState:
     """What is drawn: `latest` has by key the step and value last seen, `rate` is in steps per second."""
 
     title: str
@@ -88,7 +88,7 @@ class Screen(Protocol):
     pause_secs: float
     """Least time between two drawings."""
 
-    def draw(self, state: State) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Show the state in place of the one before."""
 
     def close(self) -> None:
@@ -125,9 +125,9 @@ class PlainScreen:
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._last: State | None = None
+        self._last: ScreenState | None = None
 
-    def draw(self, state: State) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Write the line, unless it is the same again."""
         if state != self._last:
             self._last = state
@@ -149,7 +149,7 @@ class NotebookScreen:
     def __init__(self) -> None:
         self._handle: Any = None
 
-    def draw(self, state: State) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Show the table, or replace the one shown."""
         import io
 
@@ -184,7 +184,7 @@ class TerminalScreen:
             console.show_cursor(True)  # a killed program must not leave the terminal without one
         _redirect(console)
 
-    def draw(self, state: State) -> None:
+    def draw(self, state: ScreenState) -> None:
         """Redraw the table."""
         with _unheard(self._live.console.file):
             self._live.update(state.table(), refresh=True)

@@ -27,7 +27,7 @@ class Slot:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Part:
+class TracedPart:
     """What one trace logged: the calls, and where their values lie.
 
     `calls` are (anything, first slot, one past the last). Values of one dtype are a group; all groups but the last
@@ -94,7 +94,7 @@ class Part:
 
 
 def pack(operands: Sequence[Any]) -> tuple[tuple[Slot, ...], tuple[Any, ...], int, list[Any]]:
-    """(slots, dtypes, alone, vectors) as a `Part` has them."""
+    """(slots, dtypes, alone, vectors) as a `TracedPart` has them."""
     arrays = [jax.lax.stop_gradient(jnp.asarray(operand)) for operand in operands]
     groups: dict[Any, list[int]] = {}
     for index, array in enumerate(arrays):
@@ -138,20 +138,20 @@ class Logged:
 
     __slots__ = ("parts", "vectors")
 
-    def __init__(self, vectors: Sequence[Any], parts: tuple[Part, ...]) -> None:
+    def __init__(self, vectors: Sequence[Any], parts: tuple[TracedPart, ...]) -> None:
         self.vectors = tuple(vectors)
         self.parts = parts
 
-    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Part, ...]]:
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[TracedPart, ...]]:
         """See JAX's pytrees."""
         return self.vectors, self.parts
 
     @classmethod
-    def tree_unflatten(cls, parts: tuple[Part, ...], vectors: Sequence[Any]) -> Self:
+    def tree_unflatten(cls, parts: tuple[TracedPart, ...], vectors: Sequence[Any]) -> Self:
         """See JAX's pytrees."""
         return cls(vectors, parts)
 
-    def __iter__(self) -> Iterator[tuple[Part, tuple[Any, ...]]]:
+    def __iter__(self) -> Iterator[tuple[TracedPart, tuple[Any, ...]]]:
         at = 0
         for part in self.parts:
             end = at + part.vectors
@@ -174,7 +174,7 @@ class Collector:
     def __init__(self) -> None:
         self._trace: Any = None
         self._calls: list[tuple[Any, list[Any]]] = []
-        self._blocks: list[tuple[Part, Sequence[Any]]] = []
+        self._blocks: list[tuple[TracedPart, Sequence[Any]]] = []
 
     def __enter__(self) -> Self:
         self._trace = _current_trace()
@@ -201,13 +201,13 @@ class Collector:
         """One call's operands, as `own` returned them."""
         self._calls.append((call, operands))
 
-    def take_block(self, part: Part, vectors: list[Any]) -> None:
+    def take_block(self, part: TracedPart, vectors: list[Any]) -> None:
         """What an inner function logged, as `own` returned its vectors."""
         self._blocks.append((part, vectors))
 
     def logged(self) -> Logged:
         """All of it; called within the trace."""
-        parts: list[Part] = []
+        parts: list[TracedPart] = []
         vectors: list[Any] = []
         if self._calls:
             operands: list[Any] = []
@@ -216,7 +216,7 @@ class Collector:
                 calls.append((call, len(operands), len(operands) + len(own)))
                 operands += own
             slots, dtypes, alone, vectors = pack(operands)
-            parts.append(Part(tuple(calls), slots, dtypes, alone))
+            parts.append(TracedPart(tuple(calls), slots, dtypes, alone))
         for part, own_vectors in self._blocks:
             parts.append(part)
             vectors = [*vectors, *own_vectors]

@@ -17,13 +17,13 @@ from steno.journal.like_frames import (
     FLOAT64,
     NIL,
     VALUES_AT,
-    Frames,
+    EqualFrames,
     Layout,
     alike,
     column_of,
     layout_of,
 )
-from steno.journal.rows import Rows, assembled
+from steno.journal.rows import FrameRows, assembled
 from steno.journal.verbatim import as_logged
 from steno.record import LOGGED
 
@@ -112,7 +112,7 @@ def decode_frames(
             lost += int(lengths[index])
 
     positions = np.flatnonzero(records)
-    rows = Rows(len(positions))
+    rows = FrameRows(len(positions))
     planned = _planned(data, bodies[positions], lengths[positions], plain[positions], heads[positions])
     row_bodies, row_lengths = bodies[positions], lengths[positions]
     done = np.zeros(len(positions), np.bool_)
@@ -145,7 +145,7 @@ def _decode_run(
     start = int(bodies[0]) if count else 0
     if length <= VALUES_AT or int(bodies[-1]) - start != (count - 1) * stride or (lengths != length).any():
         return None
-    frames = Frames(data, start, stride, count, length)
+    frames = EqualFrames(data, start, stride, count, length)
     layout = context.last
     if layout is None or context.sets.get(layout.number) is not layout.known or not layout.fits(frames):
         layout = context.last = Layout.read(frames.body(0), context.sets)
@@ -182,7 +182,7 @@ def _decode_planned(
     lengths: NDArray[np.int64],
     planned: NDArray[np.bool_],
     context: Context,
-    rows: Rows,
+    rows: FrameRows,
     done: NDArray[np.bool_],
 ) -> None:
     chosen = np.flatnonzero(planned)
@@ -196,7 +196,7 @@ def _decode_planned(
     for length, members in groups:
         if len(members) < _FEW:
             continue
-        frames = Frames.gather(data, bodies[members], length)
+        frames = EqualFrames.gather(data, bodies[members], length)
         for _ in range(_MAX_LAYOUTS):
             if frames.count < _FEW:
                 break
@@ -217,12 +217,12 @@ def _decode_planned(
 
 
 def _fill_rows(
-    match: Frames,
+    match: EqualFrames,
     members: NDArray[np.int64],
     tags: list[int],
     classes: list[int],
     context: Context,
-    rows: Rows,
+    rows: FrameRows,
 ) -> bool:
     """Decode frames of one layout into `rows`; False when their sets do not fit it."""
     count = len(tags) - 1
@@ -248,7 +248,7 @@ def _fill_rows(
     return True
 
 
-def _steps(match: Frames, at: int, kind: int, members: NDArray[np.int64], rows: Rows) -> None:
+def _steps(match: EqualFrames, at: int, kind: int, members: NDArray[np.int64], rows: FrameRows) -> None:
     if kind == NIL:
         rows.auto[members] = True
         return
@@ -266,7 +266,7 @@ def _steps(match: Frames, at: int, kind: int, members: NDArray[np.int64], rows: 
     rows.step[members] = steps.astype(np.int64)
 
 
-def _decode_odd(message: Any, row: int, context: Context, rows: Rows) -> None:
+def _decode_odd(message: Any, row: int, context: Context, rows: FrameRows) -> None:
     """One record, decoded by itself: inline keys, nested values, strings, arrays, a record with meta."""
     arrays = context.arrays
     under: Any = 0

@@ -27,7 +27,7 @@ STAMP_SECS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class JournalWriter:
     """A process that writes a journal, and where it runs."""
 
     host: str = ""
@@ -42,7 +42,7 @@ class Writer:
     """Of the file that says so: a copy of it, as of a whole run, says nothing of the copy."""
 
     @classmethod
-    def me(cls, every_secs: float = STAMP_SECS) -> Writer:
+    def me(cls, every_secs: float = STAMP_SECS) -> JournalWriter:
         """This process."""
         found = host.birth(os.getpid())
         return cls(
@@ -56,7 +56,7 @@ class Writer:
         )
 
     @classmethod
-    def of(cls, facts: Mapping[str, object]) -> Writer | None:
+    def of(cls, facts: Mapping[str, object]) -> JournalWriter | None:
         """From the content of `WRITER`; None where that has not its form."""
         known = {}
         for one in fields(cls) if facts else ():
@@ -93,12 +93,12 @@ class Writer:
         return host.lives(self.pid, self.born)
 
 
-def writer(place: Path) -> Writer | None:
+def writer(place: Path) -> JournalWriter | None:
     """Who writes the journal in that directory, as it says itself or in a segment; None: nothing tells."""
-    return Writer.of(files.read_json(place / WRITER)) or _named_in_segment(place)
+    return JournalWriter.of(files.read_json(place / WRITER)) or _named_in_segment(place)
 
 
-def _named_in_segment(place: Path) -> Writer | None:
+def _named_in_segment(place: Path) -> JournalWriter | None:
     for entry in sorted(files.scan(place), key=lambda one: one.name):
         if entry.name.endswith(".seg") and not entry.name.startswith("."):
             try:
@@ -111,9 +111,9 @@ def _named_in_segment(place: Path) -> Writer | None:
     return None
 
 
-def of_identity(identity: fmt.SegmentIdentity) -> Writer:
+def of_identity(identity: fmt.SegmentIdentity) -> JournalWriter:
     """The writer that a segment names."""
-    return Writer(**{name: getattr(identity, name) for name in SAID})
+    return JournalWriter(**{name: getattr(identity, name) for name in SAID})
 
 
 def holds_lock(place: Path, *, own: int = 0) -> bool:
@@ -140,7 +140,7 @@ def is_alive(place: Path, *, own: int = 0) -> bool:
 
 def runs_here(place: Path) -> bool:
     """Whether the process that writes the journal in that directory, and has not closed it, runs on this machine."""
-    found = Writer.of(files.read_json(place / WRITER))
+    found = JournalWriter.of(files.read_json(place / WRITER))
     if found is None or not found.is_of_this_machine or not found.runs:
         return False
     there = files.inode(place / WRITER)
@@ -162,7 +162,7 @@ def stamp(place: Path) -> int | None:
         os.close(fd)
 
 
-def sign(place: Path, me: Writer) -> None:
+def sign(place: Path, me: JournalWriter) -> None:
     """Write down who writes the journal in that directory. Raises OSError."""
     path = place / WRITER
     with files.aside(path) as hidden:

@@ -40,7 +40,7 @@ _SIZES: Final = {FLOAT64: 9, FLOAT32: 5, FIXPOS: 1, FIXNEG: 1, BOOL: 1, NIL: 1} 
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
+class EqualFrames:
     """Bodies of one length at equal distances in a buffer: fields are strided views, whatever their alignment."""
 
     buffer: NDArray[np.uint8]
@@ -50,7 +50,7 @@ class Frames:
     length: int
 
     @classmethod
-    def gather(cls, data: NDArray[np.uint8], starts: NDArray[np.int64], length: int) -> Frames:
+    def gather(cls, data: NDArray[np.uint8], starts: NDArray[np.int64], length: int) -> EqualFrames:
         """Frames at `starts`; copied together unless they lie at equal distances already."""
         if len(starts) > 1:
             stride = int(starts[1] - starts[0])
@@ -58,9 +58,9 @@ class Frames:
                 return cls(data, int(starts[0]), stride, len(starts), length)
         return cls(data[starts[:, None] + np.arange(length)].reshape(-1), 0, length, len(starts), length)
 
-    def select(self, rows: NDArray[np.int64]) -> Frames:
+    def select(self, rows: NDArray[np.int64]) -> EqualFrames:
         starts = self.start + rows * self.stride
-        return Frames.gather(self.buffer, starts, self.length)
+        return EqualFrames.gather(self.buffer, starts, self.length)
 
     def field(self, at: int, dtype: str) -> NDArray[Any]:
         """One field of every frame, shape (count,)."""
@@ -104,7 +104,7 @@ class Layout:
         at = [0, 1, 10, *range(19, VALUES_AT + heads)]
         return cls(len(first), number, known, at, np.array([first[place] for place in at], np.uint8), tags, classes)
 
-    def fits(self, frames: Frames) -> bool:
+    def fits(self, frames: EqualFrames) -> bool:
         """Whether all frames are laid out like this."""
         if frames.length != self.length:
             return False
@@ -112,7 +112,7 @@ class Layout:
         return bool((head == self.fixed).all()) and bool(alike(frames, self.tags, self.classes, 0).all())
 
 
-def alike(frames: Frames, tags: list[int], classes: list[int], heads: int) -> NDArray[np.bool_]:
+def alike(frames: EqualFrames, tags: list[int], classes: list[int], heads: int) -> NDArray[np.bool_]:
     """Which frames have these type bytes; an array head must agree to the byte."""
     like = np.ones(frames.count, np.bool_)
     for at in range(VALUES_AT, VALUES_AT + heads):
@@ -157,7 +157,7 @@ def layout_of(raw: bytes) -> tuple[list[int], list[int], int] | None:
     return (tags, classes, heads) if at == length else None
 
 
-def column_of(match: Frames, at: int, kind: int, column: int, special: dict[tuple[int, int], int]) -> NDArray[Any]:
+def column_of(match: EqualFrames, at: int, kind: int, column: int, special: dict[tuple[int, int], int]) -> NDArray[Any]:
     """The numbers of one place; ints that a float does not hold go into `special` too, by frame and column."""
     if kind == FLOAT64:
         return match.field(at + 1, ">f8")

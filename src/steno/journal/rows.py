@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Rows:
+class FrameRows:
     """Columns being filled, one row per record frame."""
 
     def __init__(self, count: int) -> None:
@@ -42,7 +42,7 @@ class Rows:
         self.times[key] = self.times.get(key, 0) + times
 
 
-def assembled(rows: Rows, known: Mapping[int, KeySet], offsets: NDArray[np.int64]) -> Slice:
+def assembled(rows: FrameRows, known: Mapping[int, KeySet], offsets: NDArray[np.int64]) -> Slice:
     """The slice of these rows; `known` are the announced sets, `offsets` wall minus monotonic time by row."""
     keep = None
     rows.width[rows.bad] = 0
@@ -91,7 +91,7 @@ def assembled(rows: Rows, known: Mapping[int, KeySet], offsets: NDArray[np.int64
     )  # fmt: skip
 
 
-def _local_sets(rows: Rows, known: Mapping[int, KeySet]) -> tuple[list[KeySet], NDArray[np.int64]]:
+def _local_sets(rows: FrameRows, known: Mapping[int, KeySet]) -> tuple[list[KeySet], NDArray[np.int64]]:
     """The key sets of this slice, and each row's place among them."""
     numbers = rows.number
     if len(numbers) == 0:

@@ -28,7 +28,7 @@ PATIENCE_SECS: Final = 300.0
 T = TypeVar("T")
 
 
-class Table:
+class PartTable:
     """A table of parts, as one publisher sees it.
 
     Args:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from steno.errors import StenoError
 from steno.publish import runs_table
 from steno.publish.catalogue import open_catalogue, table
-from steno.publish.entering import Table
+from steno.publish.entering import PartTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +62,7 @@ class Publisher:
         self._stock = stock
         self._catalogue = catalogue
         self._repair = repair
-        self._tables = {kind: Table(lambda kind=kind: self._load(kind)) for kind in _KINDS}  # type: ignore[misc]
+        self._tables = {kind: PartTable(lambda kind=kind: self._load(kind)) for kind in _KINDS}  # type: ignore[misc]
         self._rows: dict[str, runs_table.Row] = {}
         self._known: dict[str, tuple[Stored, Contents]] = {}
         self._runs: dict[str, Stored] = {}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steno.ledger.store_card import StoreCard
-    from steno.store.card_list import Group
+    from steno.store.card_list import RunCards
     from steno.store.stock import Stored
 
 _AT_ONCE: Final = 8
@@ -227,7 +227,7 @@ class Afar:
     def _url(self, place: str) -> str:
         return f"{self._cards.root}/{place}"
 
-    def _row(self, place: str, run: tuple[str, str], group: Group, ages: Mapping[str, float]) -> AfarSummary:
+    def _row(self, place: str, run: tuple[str, str], group: RunCards, ages: Mapping[str, float]) -> AfarSummary:
         url = self._url(place)
         if not group.cards:
             nowhere = cache_dir() / "runs" / "none" / place

@@ -44,7 +44,7 @@ class _Kept(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class Group:
+class RunCards:
     """What is there of one run."""
 
     cards: list[StoreCard] = field(default_factory=list)
@@ -75,7 +75,7 @@ class CardList:
         token = hashlib.sha256(url.encode(errors="replace")).hexdigest()[:32]
         self._name = f"cards-{token}"
         self._news = LastNews(cache.cache_dir() / f"news-{token}.json")
-        self._groups: dict[tuple[str, str], Group] = {}
+        self._groups: dict[tuple[str, str], RunCards] = {}
         self._keep_at = 0.0
         self._has_recalled = False
 
@@ -172,8 +172,8 @@ class CardList:
             else:
                 self._groups.pop(run, None)
 
-    def _group(self, keys: list[str]) -> Group:
-        found = Group()
+    def _group(self, keys: list[str]) -> RunCards:
+        found = RunCards()
         for key in keys:
             name, data = _named(key), self._held[key][1]
             if name is not None and name[2]:
@@ -192,7 +192,7 @@ class CardList:
             found.keys.append(key)
         return found
 
-    def groups(self) -> dict[tuple[str, str], Group]:
+    def groups(self) -> dict[tuple[str, str], RunCards]:
         """What is known of each run, by (project, id); of those that edits alone are left of, nothing."""
         return {run: one for run, one in self._groups.items() if one.cards or one.problem}
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from steno.store.card_list import Group
+    from steno.store.card_list import RunCards
 
 
-def placed(groups: Mapping[tuple[str, str], Group]) -> dict[str, tuple[str, str]]:
+def placed(groups: Mapping[tuple[str, str], RunCards]) -> dict[str, tuple[str, str]]:
     """By where it lies in the store, each run's (project, id).
 
     A place has one run: one that was removed may have left its card behind, and the newer one is there. A run of which
@@ -31,7 +31,7 @@ def placed(groups: Mapping[tuple[str, str], Group]) -> dict[str, tuple[str, str]
     return found
 
 
-def summarised(path: Path, group: Group, ages: Mapping[str, float]) -> dict[str, Any]:
+def summarised(path: Path, group: RunCards, ages: Mapping[str, float]) -> dict[str, Any]:
     """The fields of a run's `RunSummary`.
 
     Args:

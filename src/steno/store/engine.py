@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from steno.ledger.snapshot import Loss, Part
     from steno.store.binfiles import BinFiles
     from steno.store.chunkbins import ChunkBins
-    from steno.store.image import Bytes, Image
+    from steno.store.image import Bytes, PartImage
 
 _TRIES = 50
 _inherited: list[object] = []
@@ -136,7 +136,7 @@ class Engine:
             self.origins[run_dir].near(parts, keys, steps)
         return parts
 
-    def image(self, run_dir: Path, part: Part) -> Image | None:
+    def image(self, run_dir: Path, part: Part) -> PartImage | None:
         """What reads a few row groups of a part; None: it is to be read by its `files`. Raises PartGone."""
         if str(run_dir / part.name) in self.damaged:
             return None

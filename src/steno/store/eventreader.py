@@ -40,7 +40,7 @@ _VARINTS: Final = frozenset({7, 10, 11, 16, 17})
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
+class ReadHistogram:
     """Counts of n bins between n + 1 rising edges, and what the writer knew of the data."""
 
     counts: list[float]
@@ -53,7 +53,7 @@ class Value:
     """One value of an event.
 
     `kind` and `data`: "scalar" float · "text" str · "image", "audio" the encoded file's bytes · "histogram" a
-    `Histogram` · "hparams" a dict · any other is a plugin whose data is not read: None.
+    `ReadHistogram` · "hparams" a dict · any other is a plugin whose data is not read: None.
     """
 
     tag: str
@@ -62,7 +62,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ReadEvent:
     """One event: `time` in ns since 1970, None if the file's makes no sense."""
 
     time: int | None
@@ -89,7 +89,7 @@ class EventFile:
         self.lost_bytes = 0
         """What could not be read, so far: a torn tail, damaged records."""
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[ReadEvent]:
         """The events that say something, in order.
 
         Raises:
@@ -186,7 +186,7 @@ def _text(data: bytes) -> str:
 # -- events --------------------------------------------------------------------------------------------------
 
 
-def _event(record: bytes, plugins: dict[str, str]) -> Event:
+def _event(record: bytes, plugins: dict[str, str]) -> ReadEvent:
     time: int | None = None
     step, restart = 0, False
     values: list[Value] = []
@@ -202,7 +202,7 @@ def _event(record: bytes, plugins: dict[str, str]) -> Event:
                     values += _split_up(_value(one, plugins))
         elif number == 7 and wire == 2:
             restart = any(inner == 1 and one == _START for inner, _, one in _fields(data))
-    return Event(time, step, tuple(values), restart)
+    return ReadEvent(time, step, tuple(values), restart)
 
 
 def _split_up(value: Value) -> list[Value]:
@@ -243,7 +243,7 @@ def _value(data: bytes, plugins: dict[str, str]) -> Value:
     return Value(tag, plugin_name or "unknown", None)
 
 
-def _histogram(data: bytes) -> Histogram:
+def _histogram(data: bytes) -> ReadHistogram:
     """TensorBoard's first form: upper limits only, the lowest edge is the minimum or an empty first bin's limit."""
     numbers: dict[int, float] = {}
     limits: list[float] = []
@@ -264,7 +264,7 @@ def _histogram(data: bytes) -> Histogram:
     if edges[-1] > 1e300:
         edges[-1] = max(high, edges[-2])
     names = {1: "min", 2: "max", 4: "sum", 5: "sum_squares"}
-    return Histogram(counts, edges, {names[n]: one for n, one in numbers.items() if n in names})
+    return ReadHistogram(counts, edges, {names[n]: one for n, one in numbers.items() if n in names})
 
 
 def _of_tensor(data: bytes, plugin: str) -> tuple[str, Any]:
@@ -280,7 +280,7 @@ def _of_tensor(data: bytes, plugin: str) -> tuple[str, Any]:
         return "scalar", float(numbers[0])
     if plugin == "histograms" and len(shape) == 2 and shape[1] == 3 and numbers:
         # Rows of (left, right, count); neighbours share an edge.
-        return "histogram", Histogram(numbers[2::3], [*numbers[0::3], numbers[-2]])
+        return "histogram", ReadHistogram(numbers[2::3], [*numbers[0::3], numbers[-2]])
     return plugin or "tensor", None
 
 

@@ -69,7 +69,7 @@ class FileBytes:
             os.close(fd)
 
 
-class Image:
+class PartImage:
     """A buffer as large as the part, in which stands what has been read of it. For one thread.
 
     Args:
@@ -222,7 +222,7 @@ class Image:
 
 
 def groups_of(path: Path, footer: pq.FileMetaData, key: str) -> list[tuple[int, bool]]:
-    """See `Image.groups_of`. A part is sorted by key, and so are they.
+    """See `PartImage.groups_of`. A part is sorted by key, and so are they.
 
     Raises:
         CorruptError: keys are no texts there.

@@ -16,7 +16,7 @@ from steno import bounds, files, inside
 from steno.errors import CorruptError
 from steno.ledger import format1, verify
 from steno.ledger.snapshot import Loss
-from steno.store.image import DiffersError, Image, require_texts
+from steno.store.image import DiffersError, PartImage, require_texts
 from steno.visible import visible
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class IntactParts:
         path = self._compared(run_dir, part, keys)
         return None if path is None else self._nameable(path)
 
-    def image(self, run_dir: Path, part: Part, source: Bytes | None = None) -> Image | None:
+    def image(self, run_dir: Path, part: Part, source: Bytes | None = None) -> PartImage | None:
         """What reads a few row groups of the part and compares just them; None: it is to be read as `path` says.
 
         Args:
@@ -106,7 +106,7 @@ class IntactParts:
             else:
                 mark = (source.size, 0, crc)  # what is in a store never changes
             known = seen if seen is not None and seen.mark == mark else None
-            image = Image(path, crc, None if known is None else known.footer, source)
+            image = PartImage(path, crc, None if known is None else known.footer, source)
         except FileNotFoundError:
             raise
         except (OSError, CorruptError, DiffersError):
@@ -151,7 +151,7 @@ class IntactParts:
         try:
             if seen is None:
                 inside.path(run_dir, part.name)
-            with Image(path, part.crc, None if seen is None else seen.footer) as image:
+            with PartImage(path, part.crc, None if seen is None else seen.footer) as image:
                 if format1.is_of(image.footer.schema.names):
                     return None
                 seen = seen or _Seen(mark, path, image.footer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steno.errors import CorruptError
 from steno.ledger.arrow_columns import to_arrow, to_numpy
-from steno.store.image import DiffersError, Image
+from steno.store.image import DiffersError, PartImage
 from steno.store.points import of_arrow
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class KeyRows:
 
 
 def read(
-    image: Image, keys: Sequence[str], columns: Sequence[str], steps: tuple[int | None, int | None] = (None, None)
+    image: PartImage, keys: Sequence[str], columns: Sequence[str], steps: tuple[int | None, int | None] = (None, None)
 ) -> KeyRows | None:
     """The rows of the keys; None: there are none.
 
@@ -48,7 +48,7 @@ def read(
         steps: row groups without a step from the first to the last one are passed over, and most rows of others.
 
     Raises:
-        As `Image.table`.
+        As `PartImage.table`.
     """
     wanted: dict[int, int] = {}
     for number, key in enumerate(keys):

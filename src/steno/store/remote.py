@@ -26,7 +26,7 @@ from steno.record import node_name
 from steno.secrecy import error_text, scrub
 from steno.store.cache import cache_dir
 from steno.store.engine import Covered, PartGone
-from steno.store.image import WHOLE_BYTES, DiffersError, Image
+from steno.store.image import WHOLE_BYTES, DiffersError, PartImage
 from steno.store.news import LastNews
 from steno.store.stretches import Stretches
 from steno.store.together import each
@@ -302,7 +302,7 @@ class Remote:
             # What is wrong with it is reported by whoever looks at all of it.
             with (
                 contextlib.suppress(DiffersError, CorruptError, FileNotFoundError),
-                Image(self.dir / part.name, part.crc, source=self._stretches(part)) as image,
+                PartImage(self.dir / part.name, part.crc, source=self._stretches(part)) as image,
             ):
                 groups = image.groups_with(keys, steps)
                 if image.share(groups) < _SOME:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from steno.record import Entry
     from steno.store.attempts import Attempt, Choose
-    from steno.store.bins.engine import Engine as Curves
+    from steno.store.bins.engine import CurveEngine as Curves
     from steno.store.info import Info
     from steno.store.points import Points
     from steno.store.run_summary import RunSummary

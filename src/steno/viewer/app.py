@@ -13,10 +13,10 @@ import steno
 from steno.errors import StenoError
 from steno.viewer import answers, asked
 from steno.viewer import token as token_
-from steno.viewer.artifacts import Artifacts
+from steno.viewer.artifacts import ArtifactLists
 from steno.viewer.catalogues import catalogue_of
 from steno.viewer.chart import Charts
-from steno.viewer.edit import Edit
+from steno.viewer.edit import EditResource
 from steno.viewer.export import Export
 from steno.viewer.files import Files, not_found
 from steno.viewer.gallery import Gallery
@@ -65,11 +65,11 @@ class Viewer:
 
     def _application(self) -> ASGIApp:
         table, one = Runs(self.catalogue, Stall(self.catalogue)), OneRun(self.catalogue)
-        overview, artifacts = Overview(self.catalogue), Artifacts(self.catalogue)
+        overview, artifacts = Overview(self.catalogue), ArtifactLists(self.catalogue)
         records = Records(self.catalogue)
         charts, files = Charts(self.catalogue), Files(self.catalogue)
         views = Views(self._kept, allowed=self._edit, changed=self.live.notify)
-        edit = Edit(self.catalogue, allowed=self._edit, changed=self.live.notify)
+        edit = EditResource(self.catalogue, allowed=self._edit, changed=self.live.notify)
         gallery = Gallery(self.catalogue)
         made = Starlette(
             routes=[

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOST: Final = 10_000
 
 
-class Artifacts:
+class ArtifactLists:
     """The lists of artifacts."""
 
     def __init__(self, catalogue: Catalogue) -> None:

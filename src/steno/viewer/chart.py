@@ -19,7 +19,7 @@ from steno.viewer.drawn import Drawer
 from steno.viewer.exact import lines
 from steno.viewer.over_ranks import odd_lines
 from steno.viewer.span import whole_bins
-from steno.viewer.wire import MEDIA_TYPE, Columns
+from steno.viewer.wire import MEDIA_TYPE, ColumnWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ class Charts:
 
     def batch(self, given: Mapping[str, Any]) -> bytes:
         """What `api/chart` answers."""
-        columns, cards = Columns(), _cards(given)
+        columns, cards = ColumnWriter(), _cards(given)
         answered = self._curves(cards, given)
         made = [self._card(card, found, columns) for card, found in zip(cards, answered, strict=True)]
         return columns.encode({"cards": made})
@@ -75,10 +75,10 @@ class Charts:
         """As `batch`, with an answer of its own for each card; the runs are read once for all of them."""
         cards = _cards(given)
         for card, found in zip(cards, self._curves(cards, given), strict=True):
-            columns = Columns()
+            columns = ColumnWriter()
             yield columns.encode({"cards": [self._card(card, found, columns)]})
 
-    def _card(self, card: Mapping[str, Any], found: _Answer | StenoError, columns: Columns) -> dict[str, Any]:
+    def _card(self, card: Mapping[str, Any], found: _Answer | StenoError, columns: ColumnWriter) -> dict[str, Any]:
         id = card.get("id")
         if isinstance(found, StenoError):
             return {"id": id, **answers.said(found)}

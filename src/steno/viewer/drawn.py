@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from steno.store.bins.curve import Curve, CurveBins, CurvePoints, GroupCurve, Smoothed
     from steno.viewer.crowd import Band
     from steno.viewer.over_ranks import RankBand
-    from steno.viewer.wire import Columns
+    from steno.viewer.wire import ColumnWriter
 
 
 Ends = tuple[BinPoints, ...]
@@ -36,7 +36,7 @@ class Drawer:
         id_of: the id of the run in a directory.
     """
 
-    def __init__(self, columns: Columns, id_of: Callable[[Path], str]) -> None:
+    def __init__(self, columns: ColumnWriter, id_of: Callable[[Path], str]) -> None:
         self._columns = columns
         self._id_of = id_of
 

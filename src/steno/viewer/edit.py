@@ -26,7 +26,7 @@ def refused() -> Response:
     return answers.wrong(403, "this viewer shows runs and changes nothing", "start it with `steno view --allow-edit`")
 
 
-class Edit:
+class EditResource:
     """The resource.
 
     Args:

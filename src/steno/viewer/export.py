@@ -13,7 +13,7 @@ import steno
 from steno import runfile
 from steno.errors import StenoError, UsageError
 from steno.viewer import address, answers, asked, guarded, onefile
-from steno.viewer.fitting import Fitting, Progress, Size, joined
+from steno.viewer.fitting import ExportProgress, Fitting, Size, joined
 from steno.viewer.private import Private
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from steno.viewer.address import Address
     from steno.viewer.catalogue import Catalogue
     from steno.viewer.chart import Charts
-    from steno.viewer.fitting import Level
+    from steno.viewer.fitting import FittedChart
     from steno.viewer.run import OneRun
     from steno.viewer.runs import Runs
 
@@ -73,7 +73,7 @@ class Export:
         title: str | None = None,
         width: int = _SHOWN_BINS,
         most_bytes: int = onefile.MOST_BYTES,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[ExportProgress], None] | None = None,
     ) -> tuple[bytes, list[str]]:
         """(the file, the keys whose charts found no room in it).
 
@@ -99,13 +99,13 @@ class Export:
 
     def steps(
         self, view: str, *, title: str | None, width: int, most_bytes: int = onefile.MOST_BYTES
-    ) -> Generator[Progress, None, tuple[bytes, list[str]]]:
+    ) -> Generator[ExportProgress, None, tuple[bytes, list[str]]]:
         """As `file`, and says on its way how far it is; the first time when the runs of the view are known."""
         wanted = address.parse(view)
         rows, drawn = self._rows(wanted)
         if not drawn:
             raise UsageError("the view draws no run, so there is nothing to write: choose runs, or change the query")
-        yield Progress(0, 0, width)
+        yield ExportProgress(0, 0, width)
         private = Private(self._hosts(drawn))
         ids = _new_ids(rows, private)
         head = self._head(wanted, rows, drawn, ids, private)
@@ -185,7 +185,9 @@ class Export:
         }
 
 
-def _streamed(first: Progress, steps: Generator[Progress, None, tuple[bytes, list[str]]]) -> Iterator[bytes]:
+def _streamed(
+    first: ExportProgress, steps: Generator[ExportProgress, None, tuple[bytes, list[str]]]
+) -> Iterator[bytes]:
     """A line of JSON each time it is further, then the file behind a line that says its bytes, or why there is none.
 
     A client that goes away ends it: the next step is not taken.
@@ -227,7 +229,7 @@ def _new_ids(rows: list[dict[str, Any]], private: Private) -> dict[str, str]:
     return made
 
 
-def _packed(head: dict[str, Any], levels: list[Level]) -> bytes:
+def _packed(head: dict[str, Any], levels: list[FittedChart]) -> bytes:
     """uint32 length of the index, the index as JSON, and the charts, each compressed by itself."""
     charts, at = [], 0
     for one in levels:

@@ -40,7 +40,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ExportProgress:
     """How far it is."""
 
     done: int
@@ -51,7 +51,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class FittedChart:
     """One chart at one fineness."""
 
     key: str
@@ -90,7 +90,7 @@ class Fitting:
 
     def fit(
         self, sizes: Sequence[Size], width: int, room: int
-    ) -> Generator[Progress, None, tuple[list[Level], list[str]]]:
+    ) -> Generator[ExportProgress, None, tuple[list[FittedChart], list[str]]]:
         """(the charts, the keys that found no room); says after each few charts how far it is.
 
         Args:
@@ -98,7 +98,7 @@ class Fitting:
             width: bins of each chart.
             room: bytes for all of them.
         """
-        shown: dict[str, list[Level]] = {}
+        shown: dict[str, list[FittedChart]] = {}
         for some in _batches(sizes, width):
             made = {one.key: [one] for one in self._levels(some, width, None)}
             if self._zoom:
@@ -110,7 +110,7 @@ class Fitting:
                     keys = [one.key for one in sizes]
                     return _all(shown.values()), keys[keys.index(key) :]
                 shown[key] = levels
-            yield Progress(len(shown), len(sizes), width)
+            yield ExportProgress(len(shown), len(sizes), width)
         coarse = [one for one in sizes if not shown[one.key][0].whole]
         for finer in _FINER:
             if finer <= width or finer * len(self._drawn) > _MOST_ROWS:
@@ -124,19 +124,19 @@ class Fitting:
 
     def _finer(
         self, sizes: Sequence[Size], width: int, room: int
-    ) -> Generator[Progress, None, dict[str, list[Level]] | None]:
+    ) -> Generator[ExportProgress, None, dict[str, list[FittedChart]] | None]:
         """The same charts with more bins, if all of them find room."""
-        found: dict[str, list[Level]] = {}
+        found: dict[str, list[FittedChart]] = {}
         for some in _batches(sizes, width):
             for one in self._levels(some, width, None):
                 room -= len(one.data)
                 found[one.key] = [one]
             if room < 0:
                 return None
-            yield Progress(len(found), len(sizes), width)
+            yield ExportProgress(len(found), len(sizes), width)
         return found
 
-    def _levels(self, sizes: Sequence[Size], width: int, span: list[float] | None) -> Iterator[Level]:
+    def _levels(self, sizes: Sequence[Size], width: int, span: list[float] | None) -> Iterator[FittedChart]:
         cards = [{"id": "c", "keys": [one.key], "width": width, "range": span, **self._ask} for one in sizes]
         if not cards:
             return
@@ -145,7 +145,7 @@ class Fitting:
             (card,) = head["cards"]
             whole = all(one["kind"] == "points" for one in card.get("series", ()))
             data = joined({"cards": [_renamed(card, self._ids, self._private)]}, rest)
-            yield Level(size.key, width, span, gzip.compress(data, 6, mtime=0), whole)
+            yield FittedChart(size.key, width, span, gzip.compress(data, 6, mtime=0), whole)
 
 
 def _batches(sizes: Sequence[Size], width: int) -> Iterator[list[Size]]:
@@ -162,13 +162,13 @@ def _batches(sizes: Sequence[Size], width: int) -> Iterator[list[Size]]:
         yield some
 
 
-def _guess(size: Size, shown: Level, finer: int) -> float:
+def _guess(size: Size, shown: FittedChart, finer: int) -> float:
     """About how many bytes a chart needs with more bins; a point needs fewer than a bin."""
     each = size.points / max(size.runs, 1)
     return len(shown.data) * (0.4 * each if each <= finer else 0.8 * finer) / shown.width
 
 
-def _all(found: Iterable[Sequence[Level]]) -> list[Level]:
+def _all(found: Iterable[Sequence[FittedChart]]) -> list[FittedChart]:
     return [one for levels in found for one in levels]
 
 

@@ -13,7 +13,7 @@ from steno.errors import StenoError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from steno.viewer.fitting import Progress
+    from steno.viewer.fitting import ExportProgress
 
 
 def hand_on(
@@ -22,7 +22,7 @@ def hand_on(
     *,
     where: str | None,
     view: str | None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[ExportProgress], None] | None = None,
 ) -> tuple[int, list[str]]:
     """Write a view of the runs of a place; returns (the file's bytes, the keys that found no room).
 

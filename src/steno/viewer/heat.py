@@ -13,7 +13,7 @@ from steno.errors import StenoError, UsageError
 from steno.record import Ref
 from steno.store.media import value_of
 from steno.viewer import answers, asked
-from steno.viewer.wire import MEDIA_TYPE, Columns
+from steno.viewer.wire import MEDIA_TYPE, ColumnWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +75,7 @@ class Heat:
                 if read or left_out["damaged"]:
                     found.append((run, name, read, left_out))
         edges, as_logged = _common([bins for _, _, read, _ in found for _, bins in read], wanted)
-        columns = Columns()
+        columns = ColumnWriter()
         series = []
         for run, name, read, left_out in found:
             grid, first, last, merged = _grid(read, edges, width, as_logged=as_logged)

@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 
 from steno.viewer import answers
 from steno.viewer.news import NewsFeed, until
-from steno.viewer.watch import Watch
+from steno.viewer.watch import RunWatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ class LiveStreams:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.news = NewsFeed()
-        self._watch = Watch(catalogue, self.news.add, self._wanted)
+        self._watch = RunWatch(catalogue, self.news.add, self._wanted)
         self._clients = 0
         self._polled = -1e9
         self._over = False

@@ -24,7 +24,7 @@ _STATES_SECS: Final = 15.0
 """A writer that is killed together with its collector changes no file, so states are judged anew now and then."""
 
 
-class Watch:
+class RunWatch:
     """Polls the files of runs that go on, and the directories of the others; ended runs are not opened.
 
     Args:

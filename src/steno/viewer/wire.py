@@ -17,7 +17,7 @@ _ALIGN: Final = 8
 _CLOSE: Final = 1e-6
 
 
-class Columns:
+class ColumnWriter:
     """Collects columns and gives each its place. Not thread-safe."""
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ _POLL_SECS: Final = 0.02
 _HURRY_SECS: Final = 0.1
 
 
-class Artifacts:
+class ArtifactLog:
     """Logs one process's artifacts. Thread-safe; a forked child goes on by itself.
 
     A snapshot is complete before its entry is journalled, so a kill leaves an artifact or nothing. What is

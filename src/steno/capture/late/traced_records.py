@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from steno.capture.late.sink import RecordSink
-    from steno.devices._traced import Logged, Part
+    from steno.devices._traced import Logged, TracedPart
 
 _TRACED: Final = object()
 _calls_back = False
@@ -119,10 +119,10 @@ def _emit(call: Call | Line, operands: list[Any]) -> None:
         collector.take(call, own)
         return
     slots, dtypes, alone, vectors = traced.pack(operands)
-    _call_back(traced.Part(((call, 0, len(operands)),), slots, dtypes, alone), vectors)
+    _call_back(traced.TracedPart(((call, 0, len(operands)),), slots, dtypes, alone), vectors)
 
 
-def _call_back(part: Part, vectors: Sequence[Any]) -> None:
+def _call_back(part: TracedPart, vectors: Sequence[Any]) -> None:
     global _calls_back
     _calls_back = True
     traced.call_back(vectors, lambda arrays: _arrived(part, arrays))
@@ -142,7 +142,7 @@ def deliver(logged: Logged) -> None:
             _call_back(part, vectors)
 
 
-def _arrived(part: Part, arrays: list[Any]) -> None:
+def _arrived(part: TracedPart, arrays: list[Any]) -> None:
     """In a callback: only hand it over."""
     stamp = time.monotonic_ns()
     late = arrays_of_jax.Arrays(arrays, range(len(arrays)), _known(part)[0])
@@ -153,7 +153,7 @@ def _arrived(part: Part, arrays: list[Any]) -> None:
     QUEUE.submit(late, sink, part.calls[0][0].account)
 
 
-def _submit(part: Part, vectors: Sequence[Any]) -> None:
+def _submit(part: TracedPart, vectors: Sequence[Any]) -> None:
     stamp = time.monotonic_ns()
     size_bytes, stepped = _known(part)
     late = arrays_of_jax.Arrays(vectors, range(len(vectors)), size_bytes)
@@ -175,10 +175,10 @@ def _submit(part: Part, vectors: Sequence[Any]) -> None:
     QUEUE.submit(late, sink, account)
 
 
-_parts: dict[Part, tuple[int, bool]] = {}
+_parts: dict[TracedPart, tuple[int, bool]] = {}
 
 
-def _known(part: Part) -> tuple[int, bool]:
+def _known(part: TracedPart) -> tuple[int, bool]:
     """(its size in bytes, whether its records are journalled only when their steps have come)."""
     known = _parts.get(part)
     if known is None:
@@ -189,7 +189,7 @@ def _known(part: Part) -> tuple[int, bool]:
     return known
 
 
-def _journal(part: Part, vectors: Sequence[Any], stamp: int) -> None:
+def _journal(part: TracedPart, vectors: Sequence[Any], stamp: int) -> None:
     _raise_refused(vectors)
     for row in part.rows(vectors):
         for call, first, last in part.calls:

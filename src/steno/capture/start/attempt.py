@@ -46,7 +46,7 @@ class RecordingPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptFile:
     """One file of `.steno/attempts`."""
 
     number: int
@@ -263,7 +263,7 @@ def attempt_path(run_dir: Path, number: int) -> Path:
     return run_dir / ".steno" / "attempts" / f"{number:04d}.json"
 
 
-def attempts(run_dir: Path) -> list[Attempt]:
+def attempts(run_dir: Path) -> list[AttemptFile]:
     """The run's attempts in order; a file that cannot be read counts with its number alone."""
     found = []
     for path in (run_dir / ".steno" / "attempts").glob("*.json"):
@@ -272,7 +272,7 @@ def attempts(run_dir: Path) -> list[Attempt]:
         data = files.read_json(path)
         restart, started, rewind = data.get("restart"), data.get("started"), data.get("rewind")
         found.append(
-            Attempt(
+            AttemptFile(
                 number=int(path.stem),
                 token=str(data.get("token", "")),
                 job=str(data.get("job", "")),
@@ -285,14 +285,14 @@ def attempts(run_dir: Path) -> list[Attempt]:
     return sorted(found, key=lambda item: item.number)
 
 
-def is_awaited(run_dir: Path, latest: list[Attempt]) -> bool:
+def is_awaited(run_dir: Path, latest: list[AttemptFile]) -> bool:
     """Whether another machine has just opened the attempt and not started its journal."""
     if not latest or latest[0].host == host.name() or time.time() - latest[0].started > _BIRTH_SECS:
         return False
     return not files.scan(run_dir / ".steno" / "journal")
 
 
-def _of_token(run_dir: Path, token: str) -> Attempt | None:
+def _of_token(run_dir: Path, token: str) -> AttemptFile | None:
     """The attempt that this start of the job belongs to, once one of its processes was here."""
     if not token:
         return None

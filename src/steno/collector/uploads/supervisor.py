@@ -30,7 +30,7 @@ _FIRST_WAIT_SECS: Final = 0.25
 _LAST_WAIT_SECS: Final = 60.0
 
 
-class Uploads:
+class UploadSupervisor:
     """Use it from the collector's main thread. Costs nothing where no store was asked for.
 
     Args:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LEAST_SECS: Final = 0.05
 
 
-class Unsealed:
+class UnsealedUpload:
     """What was taken last. Not thread-safe.
 
     Args:

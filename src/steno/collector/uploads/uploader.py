@@ -27,7 +27,7 @@ from steno.collector.uploads.flat_cards import FlatCards
 from steno.collector.uploads.location import Location
 from steno.collector.uploads.overviews import Overviews
 from steno.collector.uploads.progress import UploadCounts
-from steno.collector.uploads.unsealed import Unsealed
+from steno.collector.uploads.unsealed import UnsealedUpload
 from steno.delivery.backoff import Backoff
 from steno.destinations import asked
 from steno.errors import UsageError
@@ -93,7 +93,7 @@ class Uploader:
         self._end_published: dict[str, dict[str, Any]] = {}
         """By role, what this node said of itself when it had ended."""
         self._own: dict[str, Any] = {}
-        self._unsealed = Unsealed(node, asked.live_secs(run_dir) if STORE in self._stores else 0.0)
+        self._unsealed = UnsealedUpload(node, asked.live_secs(run_dir) if STORE in self._stores else 0.0)
         self._news_secs = news_secs(self._unsealed.every_secs)
         self._cards = FlatCards(run_dir, self._unsealed.every_secs)
         self._overviews = Overviews(run_dir, node)
@@ -414,7 +414,7 @@ def news_secs(every_secs: float) -> float:
     return _NEWS_SECS if every_secs < _NEWS_SECS / 2 else min(1.5 * every_secs, _MOST_NEWS_SECS)
 
 
-def pause_secs(spent: float, unsealed: Unsealed) -> float:
+def pause_secs(spent: float, unsealed: UnsealedUpload) -> float:
     """How long to rest before the next look, after looks that took so many seconds of a processor.
 
     Never beyond the moment in which readers are owed what no part has.

@@ -59,7 +59,7 @@ class Mlflow:
             foreign.need("mlflow", "sqlalchemy", "alembic")
         self._experiment = foreign.text_option("experiment", experiment)
         self._name = foreign.text_option("name", name)
-        self._left_out = foreign.LeftOut()
+        self._left_out = foreign.LeftOutCounts()
         self._run: RunInfo | None = None
         self._client: Any = None
         self._id = ""

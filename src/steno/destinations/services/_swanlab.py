@@ -71,7 +71,7 @@ class Swanlab:
         given = {"project": project, "workspace": workspace, "name": name, "group": group, "id": id}
         self._given = {key: foreign.text_option(key, value) for key, value in given.items()}
         self._dir = foreign.folder_option("dir", dir)
-        self._left_out = foreign.LeftOut()
+        self._left_out = foreign.LeftOutCounts()
         self._run: RunInfo | None = None
         self._open: Any = None
         self._rows = 0

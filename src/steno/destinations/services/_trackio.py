@@ -40,7 +40,7 @@ class Trackio:
         self._project = foreign.text_option("project", project)
         self._name = foreign.text_option("name", name)
         self._dir = foreign.folder_option("dir", dir)
-        self._left_out = foreign.LeftOut()
+        self._left_out = foreign.LeftOutCounts()
         self._run: RunInfo | None = None
         self._config: dict[str, Any] = {}
         self._has_settings = False

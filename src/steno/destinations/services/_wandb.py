@@ -68,7 +68,7 @@ class Wandb:
         given = {"project": project, "entity": entity, "name": name, "group": group, "job_type": job_type}
         self._given = {key: foreign.text_option(key, value) for key, value in given.items()}
         self._dir, self._id = foreign.folder_option("dir", dir), foreign.text_option("id", id)
-        self._left_out = foreign.LeftOut()
+        self._left_out = foreign.LeftOutCounts()
         self._run: RunInfo | None = None
         self._open: Any = None
         self._rows = 0

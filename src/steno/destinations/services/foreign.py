@@ -119,7 +119,7 @@ def rows(batch: Batch) -> Iterator[tuple[int, int, int, dict[str, float | int | 
         yield record.record, record.time, record.step, values
 
 
-class LeftOut:
+class LeftOutCounts:
     """What a service has no place for, by kind, and how often: said once per kind, the neighbours are kept."""
 
     def __init__(self) -> None:

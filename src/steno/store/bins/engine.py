@@ -151,7 +151,7 @@ class RunToRead:
     """Of a run that another engine has than the one of files."""
 
 
-class Engine(Protocol):
+class CurveEngine(Protocol):
     """Something that reads runs: their files, or a database that has them. All engines pass the same tests."""
 
     @property

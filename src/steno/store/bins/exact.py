@@ -19,7 +19,7 @@ from steno.store.bins.kept import WeightedCache
 from steno.store.bins.long import POINTS_A_BIN, Long, LongRun, Several, whole
 from steno.store.bins.moment import LivePoints, Moment, look
 from steno.store.bins.over_key import over
-from steno.store.bins.part_bins import RunSelection
+from steno.store.bins.part_bins import AskedRun
 from steno.store.bins.rows import Rows, concat, empty
 from steno.store.bins.spans import cuts, spans_of
 from steno.store.bins.widths import exponent
@@ -60,11 +60,11 @@ class Exact:
 
     @property
     def most_series(self) -> int:
-        """See `Engine.most_series`."""
+        """See `CurveEngine.most_series`."""
         return _MOST_SERIES
 
     def token(self, shown: RunToRead) -> Hashable | None:
-        """See `Engine.token`."""
+        """See `CurveEngine.token`."""
         marks = stamps.of_ended(shown.dir) if shown.remote is None else None
         if marks is None or self._moments.get((shown.dir, marks)) is None:
             return None
@@ -81,7 +81,7 @@ class Exact:
         return found
 
     def read(self, question: Question, shown: Sequence[RunToRead]) -> Reading:
-        """See `Engine.read`."""
+        """See `CurveEngine.read`."""
         facts: list[Facts | None] = []
         left_out: list[LeftOut] = []
         pieces: list[Rows] = []
@@ -173,12 +173,12 @@ class Exact:
 
             return again(once)
 
-        def ask(read: Callable[[RunSelection], T]) -> T:
+        def ask(read: Callable[[AskedRun], T]) -> T:
             low, high = (None if bound is None else int(bound) for bound in (question.low, question.high))
             over_ranks = not question.by_rank and question.ranks is None
 
-            def source(now: Moment) -> RunSelection:
-                return RunSelection(
+            def source(now: Moment) -> AskedRun:
+                return AskedRun(
                     run.dir, now.view, replace(now.choice, first=low, last=high), question.ranks, over_ranks
                 )
 
@@ -247,7 +247,7 @@ class Exact:
         missing = [side for side, there in sides if not there.any()]
         if missing:
             choice = replace(moment.choice, first=first, last=last)
-            source = RunSelection(shown.dir, moment.view, choice, None, over_ranks=True)
+            source = AskedRun(shown.dir, moment.view, choice, None, over_ranks=True)
             ends = [part_bins.nearest(self._files, source, names, side, by_rank=False) for side in missing]
             rows = concat([rows, *ends])
         return [self._folded(number, shown, moment, question, {key: rows})] if len(rows) else []

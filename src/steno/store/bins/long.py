@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from steno.store.bins.answer import LeftOut
     from steno.store.bins.folded import Folded
     from steno.store.bins.in_memory import InMemory
-    from steno.store.bins.part_bins import RunSelection
+    from steno.store.bins.part_bins import AskedRun
     from steno.store.bins.question import Question
     from steno.store.engine import Covered, Engine
     from steno.store.points import Points
@@ -39,7 +39,7 @@ _ALL_HELD_ROWS: Final = 1_000_000
 T = TypeVar("T")
 Series = tuple[int, int, int | None]
 """Positions of a run and a key, and the rank."""
-Ask = Callable[[Callable[["RunSelection"], T]], T]
+Ask = Callable[[Callable[["AskedRun"], T]], T]
 """Calls something with a run as it is, and again with the run as it is then, as long as its parts go away."""
 
 
@@ -98,7 +98,7 @@ class Long:
         has = {(one.run, one.key, one.rank) for one in known}
         return [Member(*name, 0, 0, 0) for name in found[0] if name in found[1] and name not in has]
 
-    def _first(self, source: RunSelection) -> tuple[Bins, Points]:
+    def _first(self, source: AskedRun) -> tuple[Bins, Points]:
         """The bins by which the width is chosen: narrow enough to be of use for it, as far as can be said."""
         keys = self._question.keys
         if source.choice.first is not None or source.choice.last is not None:
@@ -156,7 +156,7 @@ class Long:
         united, rows = part_bins.united(bins_.concat(pieces), width, by_rank=self._question.by_rank)
         return _by_member(united, rows, members, self.members, len(self._question.keys))
 
-    def _found(self, names: Sequence[str], level: Level) -> Callable[[RunSelection], tuple[Bins, Points]]:
+    def _found(self, names: Sequence[str], level: Level) -> Callable[[AskedRun], tuple[Bins, Points]]:
         return lambda source: part_bins.found(self._engine, source, names, level)
 
     def beyond(self, members: Sequence[int], side: int) -> Rows:
@@ -188,7 +188,7 @@ def whole(engine: Engine, run: LongRun, member: Member, question: Question) -> W
     name = question.keys[member.key]
     anywhere = replace(question, low=None, high=None)
 
-    def read(source: RunSelection) -> tuple[Bins, Points]:
+    def read(source: AskedRun) -> tuple[Bins, Points]:
         return part_bins.found(
             engine, replace(source, choice=replace(source.choice, first=None, last=None)), [name], Level(1)
         )

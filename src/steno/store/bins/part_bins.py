@@ -31,7 +31,7 @@ _BEYOND: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class RunSelection:
+class AskedRun:
     """One run, as it is asked about."""
 
     dir: Path
@@ -43,7 +43,7 @@ class RunSelection:
     """Whether no series of one rank is asked for: all are of rank 0 then, see `binned.read`."""
 
 
-def found(engine: Engine, source: RunSelection, keys: Sequence[str], level: Level) -> tuple[Bins, Points]:
+def found(engine: Engine, source: AskedRun, keys: Sequence[str], level: Level) -> tuple[Bins, Points]:
     """The bins of some keys and the points that are in none; `key` counts in the keys.
 
     Raises:
@@ -124,7 +124,7 @@ def united(bins: Bins, width: int, *, by_rank: bool) -> tuple[Bins, Rows]:
     return replace(wider, **numbered), rows
 
 
-def nearest(engine: Engine, source: RunSelection, keys: Sequence[str], side: int, *, by_rank: bool) -> Rows:
+def nearest(engine: Engine, source: AskedRun, keys: Sequence[str], side: int, *, by_rank: bool) -> Rows:
     """The last chosen point before the source's range of each series (-1), or the first one after it (1).
 
     `series` counts in the keys.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from steno.ledger.bins import Bins
     from steno.store.bins.answer import Curves, LeftOut
-    from steno.store.bins.engine import Engine, Reading, RunToRead, Whole
+    from steno.store.bins.engine import CurveEngine, Reading, RunToRead, Whole
     from steno.store.bins.groups import Grouping
     from steno.store.bins.question import Question
     from steno.store.bins.rows import Rows
@@ -68,7 +68,7 @@ def answers(asked: Sequence[CurveRequest], runs: Any, dir: str | os.PathLike[str
     """
     found, missing = shown(runs, dir)
     other, _ = engines.only([run.url or run.dir for run in found], "steno.bins")
-    engine: Engine = exact.shared() if other is None else other.curves()
+    engine: CurveEngine = exact.shared() if other is None else other.curves()
     names = tuple(run.name for run in found)
     groups = {one.groups: None if one.groups is None else grouping(one.groups, found) for one in asked}
     about = [(one.question, repr(groups[one.groups]), names) for one in asked]
@@ -100,7 +100,7 @@ def answers(asked: Sequence[CurveRequest], runs: Any, dir: str | os.PathLike[str
 
 
 def _together(
-    engine: Engine,
+    engine: CurveEngine,
     found: Sequence[RunToRead],
     asked: Sequence[tuple[Question, Grouping | None]],
     missing: Sequence[LeftOut],

@@ -41,16 +41,16 @@ class DatabaseCurves:
 
     @property
     def most_series(self) -> int:
-        """See `Engine.most_series`: what ClickHouse computes is asked for each question anyway."""
+        """See `CurveEngine.most_series`: what ClickHouse computes is asked for each question anyway."""
         return 1
 
     def token(self, shown: RunToRead) -> Hashable | None:
-        """See `Engine.token`."""
+        """See `CurveEngine.token`."""
         del shown
         return None  # nothing says that a run is as it was
 
     def read(self, question: Question, shown: Sequence[RunToRead]) -> Reading:
-        """See `Engine.read`."""
+        """See `CurveEngine.read`."""
         known = {one.url: one for one in self._database.runs(None, archived=True)}
         cards = [known.get(one.url) for one in shown]
         if question.x == "step" and question.smooth is None and not question.edges:

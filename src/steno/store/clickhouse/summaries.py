@@ -36,7 +36,7 @@ _SELECTED: Final = f"""
 Summary = Mapping[str, Mapping[str, Any]]
 
 
-class Database(Protocol):
+class SummaryDatabase(Protocol):
     """What is asked."""
 
     def rows(self, query: str, values: Mapping[str, Any] | None = None) -> pa.Table:
@@ -53,7 +53,7 @@ class Listed(About, Protocol):
 Run = TypeVar("Run", bound=Listed)
 
 
-def summaries(database: Database, runs: Sequence[Listed]) -> dict[tuple[str, str], Summary]:
+def summaries(database: SummaryDatabase, runs: Sequence[Listed]) -> dict[tuple[str, str], Summary]:
     """By project and id of these runs, what each key comes to, of the points that rewinds leave."""
     query, values = _SELECTED, dict[str, Any]()
     values["projects"] = sorted({one.project for one in runs})
@@ -83,7 +83,7 @@ class Summaries:
     They are kept as long as the cards of the runs say the same. Thread-safe.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SummaryDatabase) -> None:
         self._database = database
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], tuple[Hashable, Summary]] = {}
