@@ -121,7 +121,7 @@ def program(tmp_path, processes, *command):
         check=False, capture_output=True, text=True, timeout=280,
         env={**os.environ, "PYTHONPATH": under_test.import_path(*Path(__file__).parents[:2]), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
     )  # fmt: skip
-    assert sorted(path.name for path in (tmp_path / "line").iterdir()) == [".lock", "program"]
+    assert sorted(path.name for path in (tmp_path / "line").iterdir()) == ["program"]
     return done, settled(tmp_path / "line" / "program")
 
 

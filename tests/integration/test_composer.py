@@ -295,7 +295,7 @@ def program(tmp_path, kind, *command):
             "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
         },
     )  # fmt: skip
-    assert sorted(path.name for path in (tmp_path / "points").iterdir()) == [".lock", "program"]
+    assert sorted(path.name for path in (tmp_path / "points").iterdir()) == ["program"]
     return done, settled(tmp_path / "points" / "program")
 
 

@@ -200,7 +200,7 @@ def test_a_program_that_an_exception_ends_has_failed(tmp_path):
 def test_rank_zero_records_for_two(tmp_path):
     done = program(tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [".lock", "program"]
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["program"]
     book = settled(tmp_path / "p" / "program")
     assert book.series("train/loss").step.tolist() == [2]
     assert book.series("train/loss").rank.tolist() == [0]
