@@ -135,7 +135,7 @@ class Drawer:
             "kind": "band",
             "rows": len(found.bin),
             "columns": {
-                "bin": self._columns.add(found.bin),
+                "bin": self._columns.add(found.bin.astype(np.float64)),
                 "n": self._columns.add(found.n),
                 **{name: self._columns.add(getattr(found, name), narrow=True) for name in ("mean", "min", "max")},
             },
@@ -144,7 +144,7 @@ class Drawer:
     def _group(self, one: GroupCurve, ids: dict[str, str], width: float) -> dict[str, Any]:
         names = ("mean", "std", "stderr", "min", "max")
         columns = {
-            "bin": self._columns.add(one.index * width),
+            "bin": self._columns.add((one.index * width).astype(np.float64)),
             "n": self._columns.add(one.n),
             **{name: self._columns.add(getattr(one, name), narrow=True) for name in names},
         }
