@@ -209,7 +209,7 @@ def test_the_token_in_the_path_opens_every_address_below_it(asker):
 
 def test_two_viewers_on_two_ports_have_cookies_of_two_names(asker, place, state, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
-    with viewer_server.serving(place) as other:
+    with viewer_server.serving(place, port=0) as other:
         assert other.token == asker.token, "a tab that is open must survive a restart"
         assert cookie(other) != cookie(asker)
 

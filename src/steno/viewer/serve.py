@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import html
+import json
 import os
 import signal
 import socket
@@ -44,7 +45,8 @@ class Options:
         allow_hosts: further names that a viewer without a token answers to.
         allow_edit: names, tags and notes of runs may be changed through the page.
         shown: what the browser is opened with: the view, behind a "#".
-        parent: end when this descriptor is at its end: the program that started it is gone.
+        parent: a descriptor. Each line of it is a view, as JSON, to open a browser with; at its end the program that
+            started the viewer is gone, and the viewer ends too.
     """
 
     dir: str
@@ -101,7 +103,8 @@ def serve(options: Options, announce: Callable[[str, str | None], None]) -> None
     if options.browser:
         opened += _open(address, token, options.shown)
     if options.parent is not None:
-        threading.Thread(target=_end_with, args=(options.parent, server), daemon=True).start()
+        more = lambda shown: opened.extend(_open(address, token, shown))  # noqa: E731
+        threading.Thread(target=_end_with, args=(options.parent, server, more), daemon=True).start()
     try:
         asyncio.run(server.serve(sockets=[sock]))
     finally:
@@ -172,11 +175,11 @@ def _server_type() -> Any:
     return Server
 
 
-def _end_with(fd: int, server: Any) -> None:
-    """End the server when the other end of the pipe is closed."""
-    with contextlib.suppress(OSError):
-        while os.read(fd, 1):
-            pass
+def _end_with(fd: int, server: Any, browse: Callable[[str], None]) -> None:
+    """Open a browser for each line that comes; end the server when the other end of the pipe is closed."""
+    with contextlib.suppress(OSError, ValueError), open(fd, "rb", closefd=False) as lines:
+        for line in lines:
+            browse(json.loads(line))
     server.end()
 
 
