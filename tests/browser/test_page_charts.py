@@ -201,6 +201,24 @@ def test_a_robust_range_counts_what_is_outside(browse, viewer):
     card.get_by_text("above").wait_for(state="detached")
 
 
+def test_a_fixed_range_is_that_of_all_cards_and_counts_what_is_outside(browse, viewer):
+    page = browse(f"{viewer.url}{ONE}")
+    card = ready(page)
+    assert card.locator(".notes").filter(has_text="above").count() == 0
+    page.get_by_label("y from").fill("-0.5")
+    page.get_by_label("y to").fill("0.5")
+    page.get_by_label("y to").press("Tab")
+    card.get_by_text(re.compile(r"↑ .*above")).wait_for()
+    assert "y=-0.5~0.5" in page.evaluate("decodeURIComponent(location.hash)")
+    page.reload()
+    ready(page).get_by_text("above").wait_for()
+    assert [page.get_by_label(f"y {end}").input_value() for end in ("from", "to")] == ["-0.5", "0.5"]
+    page.get_by_label("y from").fill("")
+    page.get_by_label("y to").fill("")
+    page.get_by_label("y to").press("Tab")
+    card.get_by_text("above").wait_for(state="detached")
+
+
 @pytest.mark.parametrize("x", ["time", "relative", "key:lr"])
 def test_other_axes(browse, viewer, x):
     page = browse(f"{viewer.url}{ONE}&x={x}")
