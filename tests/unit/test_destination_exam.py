@@ -74,7 +74,9 @@ def test_built_in_destination_passes(case):
 
 
 def test_console_passes():
-    check_destination(lambda: registry.create("console", {}))
+    passed = check_destination(lambda: registry.create("console", {}))
+    assert len(passed) == 13
+    assert "another thread may use it" in passed
 
 
 def test_memory_passes():

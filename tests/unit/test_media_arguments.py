@@ -105,7 +105,10 @@ def test_masks_of_another_form_are_one_error(masks):
 
 
 def test_a_class_of_a_mask_may_have_any_number():
-    steno.Image(PIXELS, masks={"a": {"data": PIXELS, "classes": {HUGE: "sky", np.int64(1): "road"}}})
+    image = steno.Image(PIXELS, masks={"a": {"data": PIXELS, "classes": {HUGE: "sky", np.int64(1): "road"}}})
+    classes = image.__steno__().attached["a"].meta["classes"]
+    assert sorted(classes.values()) == ["road", "sky"]
+    assert classes["1"] == "road"
 
 
 @pytest.mark.parametrize("bins", [HUGE, -HUGE], ids=["huge", "negative"])
