@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
-from run_programs import no_launcher, wait_for
+from run_programs import no_launcher, processes, wait_for
 
 import steno
 from nodes import node_dir
@@ -122,7 +122,7 @@ def sync(run_dir: Path, *more: str) -> subprocess.CompletedProcess:
 def resume(run_dir: Path) -> str:
     code = "import steno\nrun = steno.init(project='p', name='evil', dir='runs', resume=True, linger=0.5)\nrun.log({'loss': 2.0})\nrun.finish(10)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
-    time.sleep(1)
+    wait_for(lambda: not processes("steno.collector", run_dir.parent))
     return done.stderr
 
 
