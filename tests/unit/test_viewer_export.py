@@ -261,9 +261,8 @@ def test_on_a_terminal_the_command_line_says_how_far_it_is(place, tmp_path):
                 said += part
     os.close(ours)
     assert process.returncode == 0
-    head, _ = inside((tmp_path / "out.html").read_bytes())
-    count = len(head["keys"]["keys"])
-    assert f"{count}/{count}".encode() in said
+    assert inside((tmp_path / "out.html").read_bytes())
+    assert re.search(rb"\b([1-9]\d*)/\1\b", said), said  # charts may be made again with more bins, then fewer of them
     assert said.rstrip(b"\r\n").endswith(b"\x1b[2K")  # the line is cleared
 
 
