@@ -75,6 +75,8 @@ class Media:
         write = _KINDS.get(ref.kind)
         if write is None:
             return [], ""
+        if "lost" in ref.meta:
+            return [], " that could not be encoded"
         # What is too large is not waited for either: encoding it takes long, and the scalars stand behind it.
         if math.prod(ref.meta.get("shape", ())) > LARGEST_BYTES:
             return [], " of more than 64 MiB"
