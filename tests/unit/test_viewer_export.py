@@ -262,7 +262,9 @@ def test_on_a_terminal_the_command_line_says_how_far_it_is(place, tmp_path):
     os.close(ours)
     assert process.returncode == 0
     assert inside((tmp_path / "out.html").read_bytes())
-    assert re.search(rb"(?<!\d)([1-9]\d*)/\1(?!\d)", said), said  # charts may be made again with more bins, then fewer of them
+    assert re.search(rb"(?<!\d)([1-9]\d*)/\1(?!\d)", said), (
+        said
+    )  # charts may be made again with more bins, then fewer of them
     assert said.rstrip(b"\r\n").endswith(b"\x1b[2K")  # the line is cleared
 
 
