@@ -29,6 +29,15 @@ _ROADS = {"python": "0", "native": "require"}
 """By road, what `STENO_NATIVE` is."""
 _PROCESSES = {"integration", "crash", "browser"}
 """Directories of tests that drive real processes."""
+_UNITS_WITH_PROCESSES = """
+bare_values capture cards cleaners cli_doctor cli_encoding cli_show cli_sync collector collector_faults
+collector_start config_names console destination_docs edits entry_pages fork_warning listener_programs listing
+lost_ledger odd_paths open_runs others plain publish_iceberg put_away removal run run_collected run_end
+run_finish run_index run_settle store_kept store_stream tasks tasks_children tasks_signals terminal_lines
+upload_pace utf8 viewer_api viewer_api_docs viewer_clients viewer_edit viewer_export viewer_keys viewer_live
+viewer_media viewer_media_grids viewer_run viewer_security viewer_started viewer_views viewer_watch wakeup
+"""
+"""Files of tests/unit that start collectors, viewers or programs: they belong in tests/integration."""
 
 
 def pytest_addoption(parser):
@@ -48,10 +57,16 @@ def pytest_configure(config):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name.startswith(_LIVE))
+    again = config.getoption("--again")
     for item in items:
-        again = config.getoption("--again") and item.path.parent.name in _PROCESSES
-        if again or item.get_closest_marker("timing"):
+        if (again and _drives_processes(item.path)) or item.get_closest_marker("timing"):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
+def _drives_processes(path):
+    return path.parent.name in _PROCESSES or (
+        path.parent.name == "unit" and path.stem.removeprefix("test_") in _UNITS_WITH_PROCESSES.split()
+    )
 
 
 def pytest_collectstart():

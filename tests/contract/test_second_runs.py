@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -61,3 +62,9 @@ def test_without_the_option_only_what_measures_time_may(tmp_path):
     status, said = outcome(tmp_path)
     assert (status, "6 failed, 6 passed, 6 rerun" in said) == (1, True), said
     assert failed(said) == sorted(PROCESSES + OTHERS)
+
+
+def test_units_that_may_run_again_are_there():
+    named = runpy.run_path(str(TESTS / "conftest.py"))["_UNITS_WITH_PROCESSES"].split()
+    assert named == sorted(named)
+    assert [name for name in named if not (TESTS / "unit" / f"test_{name}.py").exists()] == []
