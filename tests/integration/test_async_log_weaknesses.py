@@ -35,6 +35,7 @@ def test_w1_finish_keeps_its_time_limit(tmp_path):
     assert "1 async_log tasks were abandoned: sleep (running): finish had" in done.stderr
 
 
+@pytest.mark.timing
 def test_w1_interpreter_leaves_in_two_seconds_with_a_task_that_never_ends(tmp_path):
     code = """
     import time
